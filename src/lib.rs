@@ -1,0 +1,10 @@
+//! Keeps the background loops of a blocking program alive, honest and stoppable.
+
+#![deny(unsafe_code)]
+
+// Base: values without threads or time.
+pub mod error;
+pub mod name;
+
+pub use error::{BoxError, Error, ErrorClass, ErrorKind, Result};
+pub use name::Name;

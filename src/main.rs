@@ -1,0 +1,2 @@
+//! The daemon: watches what a folder of JSON descriptors names.
+fn main() {}
