@@ -6,6 +6,8 @@
 pub mod duration;
 pub mod error;
 pub mod name;
+pub mod stamp;
 
 pub use error::{BoxError, Error, ErrorClass, ErrorKind, Result};
 pub use name::Name;
+pub use stamp::Stamp;
