@@ -7,6 +7,7 @@ pub mod duration;
 pub mod error;
 pub mod name;
 pub mod stamp;
+pub mod tree;
 
 pub use error::{BoxError, Error, ErrorClass, ErrorKind, Result};
 pub use name::Name;
