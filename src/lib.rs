@@ -3,8 +3,12 @@
 #![deny(unsafe_code)]
 
 // Base: values without threads or time.
+pub mod duration;
 pub mod error;
 pub mod name;
+pub mod stamp;
+pub mod tree;
 
 pub use error::{BoxError, Error, ErrorClass, ErrorKind, Result};
 pub use name::Name;
+pub use stamp::Stamp;
