@@ -233,24 +233,22 @@ impl Clock {
     /// which. A signal that is set already ends the wait at once.
     pub(crate) fn wait(&self, inbox: &Arc<Inbox>, deadline: Tick) -> Signals {
         match &self.0 {
-            Source::System { origin } => {
-                loop {
-                    let signals = inbox.take();
-                    if signals != Signals::default() {
-                        return signals;
-                    }
-                    let rang = match origin.checked_add(Duration::from_nanos(deadline.nanos())) {
-                        Some(moment) if deadline != Tick::NEVER => inbox.bell.wait_until(moment),
-                        _ => {
-                            inbox.bell.wait();
-                            true
-                        }
-                    };
-                    if !rang {
-                        return inbox.take();
-                    }
+            Source::System { origin } => loop {
+                let signals = inbox.take();
+                if signals != Signals::default() {
+                    return signals;
                 }
-            }
+                let rang = match origin.checked_add(Duration::from_nanos(deadline.nanos())) {
+                    Some(moment) if deadline != Tick::NEVER => inbox.bell.wait_until(moment),
+                    _ => {
+                        inbox.bell.wait();
+                        true
+                    }
+                };
+                if !rang {
+                    return inbox.take();
+                }
+            },
             Source::Manual(clock) => clock.wait(inbox, deadline),
         }
     }

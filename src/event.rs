@@ -2,10 +2,11 @@
 //! environment.
 
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::error::Error;
 use crate::name::Name;
+use crate::stamp::Stamp;
 
 /// What kind of loop a source is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -82,7 +83,7 @@ pub struct Event {
     /// The number among the events of this source, from 1, without a gap.
     pub n: u64,
     /// When it happened.
-    pub at: SystemTime,
+    pub at: Stamp,
     /// Who it happened to.
     pub source: Name,
     /// What kind of loop that is.

@@ -64,7 +64,7 @@ impl EventLog {
 mod tests {
     use super::*;
     use crate::event::{EventKind, LoopKind};
-    use std::time::SystemTime;
+    use crate::stamp::Stamp;
 
     #[test]
     fn pages_follow_on_and_say_what_is_lost() {
@@ -76,7 +76,7 @@ mod tests {
             log.append(|seq| Event {
                 seq,
                 n: seq,
-                at: SystemTime::UNIX_EPOCH,
+                at: Stamp::from_micros(0),
                 source: "s".parse().unwrap(),
                 kind: LoopKind::Watcher,
                 what: EventKind::Started,

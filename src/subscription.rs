@@ -138,13 +138,13 @@ impl Hub {
 mod tests {
     use super::*;
     use crate::event::{EventKind, LoopKind};
-    use std::time::SystemTime;
+    use crate::stamp::Stamp;
 
     fn event(n: u64) -> Arc<Event> {
         Arc::new(Event {
             seq: n,
             n,
-            at: SystemTime::UNIX_EPOCH,
+            at: Stamp::from_micros(0),
             source: "s".parse().unwrap(),
             kind: LoopKind::Watcher,
             what: EventKind::Started,
