@@ -70,7 +70,6 @@
 //! # Ok::<(), tree::Faults>(())
 //! ```
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -79,10 +78,16 @@ use crate::duration::{self, Flaw, GoDuration, Shown};
 use crate::name::Name;
 use crate::tree::{self, Fault, Faults, Member, Members, Node, Place, Value};
 
+mod field;
 mod guess;
+mod one_of;
 mod size;
 
+pub use field::{Done, Field, Required};
+pub use one_of::OneOf;
 pub use size::Size;
+
+use field::State;
 
 /// Reads an object, or says everything that is wrong with it.
 ///
@@ -272,11 +277,7 @@ impl<'n> Object<'n, '_> {
     /// Each [`case`](OneOf::case) names a key and reads its object.
     pub fn one_of<T>(&mut self, name: &'static str) -> OneOf<'n, '_, T> {
         let field = self.field(name, "an object", |_, _, _| None);
-        let members = match field.node.map(|node| &node.value) {
-            Some(Value::Object(members)) => Some(members),
-            _ => None,
-        };
-        OneOf { field, members, choices: Vec::new(), taken: Vec::new() }
+        OneOf::new(field)
     }
 
     /// Takes a value as it stands in the tree, of whichever type.
@@ -343,241 +344,6 @@ impl<'n> Object<'n, '_> {
             Some(node) => read(node, &key, self.faults).map_or(State::Wrong, State::Value),
         };
         Field { owner: self.node, node, key, expected: expected.into(), state, faults: self.faults }
-    }
-}
-
-/// Tells that all fields of an object were read and all were right.
-#[derive(Debug, Clone, Copy)]
-pub struct Done(());
-
-/// A required value, or the memory of its fault.
-///
-/// It can be taken only when the whole object is [`Done`], so that the first
-/// fault cannot hide the others.
-#[derive(Debug, Clone)]
-#[must_use = "a required value is there to be taken"]
-pub struct Required<T>(Option<T>);
-
-impl<T> Required<T> {
-    /// Takes the value. It is there when `done` is of the same object.
-    #[must_use]
-    pub fn take(self, _: Done) -> Option<T> {
-        self.0
-    }
-
-    /// Looks at the value, if it was right, to compare it with others.
-    #[must_use]
-    pub fn peek(&self) -> Option<&T> {
-        self.0.as_ref()
-    }
-}
-
-#[derive(Debug)]
-enum State<T> {
-    Absent,
-    /// A fault was added.
-    Wrong,
-    Value(T),
-}
-
-/// A field that was read, to be checked further and then taken with
-/// [`required`](Self::required), [`optional`](Self::optional) or
-/// [`or`](Self::or).
-///
-/// The checks are skipped when the field is absent or wrong already.
-#[derive(Debug)]
-#[must_use = "a field is checked only for what is said: end with `required`, `optional` or `or`"]
-pub struct Field<'n, 'f, T> {
-    owner: &'n Node,
-    node: Option<&'n Node>,
-    key: String,
-    expected: Cow<'static, str>,
-    state: State<T>,
-    faults: &'f mut Vec<Fault>,
-}
-
-impl<'n, 'f, T> Field<'n, 'f, T> {
-    /// Takes the value, which must be there.
-    pub fn required(self) -> Required<T> {
-        match (self.state, self.node) {
-            (State::Value(value), _) => Required(Some(value)),
-            (State::Wrong, _) => Required(None),
-            (State::Absent, Some(null)) => Required(refuse(null, &self.key, &self.expected, self.faults)),
-            (State::Absent, None) => {
-                let message = format!("is missing, expected {}", self.expected);
-                Required(push(self.owner, &self.key, message, self.faults))
-            }
-        }
-    }
-
-    /// Takes the value, if it is there.
-    #[must_use]
-    pub fn optional(self) -> Option<T> {
-        match self.state {
-            State::Value(value) => Some(value),
-            State::Absent | State::Wrong => None,
-        }
-    }
-
-    /// Takes the value, or the default when it is absent.
-    #[must_use]
-    pub fn or(self, default: T) -> T {
-        self.optional().unwrap_or(default)
-    }
-
-    /// Takes the value, or the type's default when it is absent.
-    #[must_use]
-    pub fn or_default(self) -> T
-    where
-        T: Default,
-    {
-        self.optional().unwrap_or_default()
-    }
-
-    /// Checks the value; an error becomes a fault at its place.
-    pub fn check<E: fmt::Display>(self, check: impl FnOnce(&T) -> Result<(), E>) -> Self {
-        self.convert(|value| check(&value).map(|()| value))
-    }
-
-    /// Turns the value into another; an error becomes a fault at its place.
-    pub fn convert<U, E: fmt::Display>(self, convert: impl FnOnce(T) -> Result<U, E>) -> Field<'n, 'f, U> {
-        let Self { owner, node, key, expected, state, faults } = self;
-        let state = match state {
-            State::Absent => State::Absent,
-            State::Wrong => State::Wrong,
-            State::Value(value) => match convert(value) {
-                Ok(value) => State::Value(value),
-                Err(error) => {
-                    let _: Option<U> = push(node.unwrap_or(owner), &key, error.to_string(), faults);
-                    State::Wrong
-                }
-            },
-        };
-        Field { owner, node, key, expected, state, faults }
-    }
-
-    /// Turns the value into another.
-    pub fn map<U>(self, map: impl FnOnce(T) -> U) -> Field<'n, 'f, U> {
-        self.convert(|value| Ok::<U, std::convert::Infallible>(map(value)))
-    }
-}
-
-impl<T: Bound> Field<'_, '_, T> {
-    /// Checks that the value is not less than `min`.
-    pub fn at_least(self, min: T) -> Self {
-        self.check(|value| {
-            if *value >= min {
-                Ok(())
-            } else {
-                Err(format!("must be at least {}, found {}", min.show(), value.show()))
-            }
-        })
-    }
-
-    /// Checks that the value is not more than `max`.
-    pub fn at_most(self, max: T) -> Self {
-        self.check(|value| {
-            if *value <= max {
-                Ok(())
-            } else {
-                Err(format!("must be at most {}, found {}", max.show(), value.show()))
-            }
-        })
-    }
-}
-
-mod sealed {
-    /// A value that has an order and can be shown. Closed.
-    pub trait Bound: PartialOrd {
-        fn show(&self) -> String;
-    }
-}
-
-use sealed::Bound;
-
-impl Bound for u32 {
-    fn show(&self) -> String {
-        self.to_string()
-    }
-}
-
-impl Bound for u64 {
-    fn show(&self) -> String {
-        self.to_string()
-    }
-}
-
-impl Bound for f64 {
-    fn show(&self) -> String {
-        self.to_string()
-    }
-}
-
-impl Bound for Duration {
-    fn show(&self) -> String {
-        duration::format(*self)
-    }
-}
-
-/// An object with exactly one of several keys; made by [`Object::one_of`].
-#[derive(Debug)]
-#[must_use = "the choice is made by `end`"]
-pub struct OneOf<'n, 'f, T> {
-    field: Field<'n, 'f, T>,
-    members: Option<&'n Members>,
-    choices: Vec<&'static str>,
-    taken: Vec<&'n Member>,
-}
-
-impl<'n, 'f, T> OneOf<'n, 'f, T> {
-    /// Reads the object under `name` with `read` when it is there.
-    pub fn case(mut self, name: &'static str, read: impl FnOnce(&mut Object<'n, '_>) -> Option<T>) -> Self {
-        self.choices.push(name);
-        let Some(member) = self.members.and_then(|members| members.get(name)) else { return self };
-        if member.node.value == Value::Null {
-            return self;
-        }
-        self.taken.push(member);
-        let key = tree::join(&self.field.key, name);
-        if let Some(value) = read_object(&member.node, &key, self.field.faults, read) {
-            self.field.state = State::Value(value);
-        }
-        self
-    }
-
-    /// Ends the list of cases: no key, two keys and unknown keys become
-    /// faults that name the choices.
-    pub fn end(self) -> Field<'n, 'f, T> {
-        let Self { mut field, members, choices, mut taken } = self;
-        // Cases come in the order of the program, faults in that of the file.
-        taken.sort_by(|a, b| a.key_place.cmp(&b.key_place));
-        let expected = format!("exactly one of {}", guess::list(&choices, ", "));
-        field.expected = format!("an object with {expected}").into();
-        let (Some(node), false) = (field.node, matches!(field.state, State::Absent)) else { return field };
-        let Some(members) = members else {
-            let _: Option<T> = refuse(node, &field.key, &field.expected, field.faults);
-            return field;
-        };
-        let before = field.faults.len();
-        let unknown = members.iter().filter(|member| !choices.contains(&&*member.key));
-        field.faults.extend(unknown.map(|member| unknown_field(member, &field.key, &choices)));
-        let place = match taken[..] {
-            [] if field.faults.len() > before => None,
-            [] => Some((&node.place, "none".to_owned())),
-            [_] => None,
-            [_, second, ..] => {
-                let keys: Vec<&str> = taken.iter().map(|member| &*member.key).collect();
-                Some((&second.key_place, guess::list(&keys, " and ")))
-            }
-        };
-        if let Some((place, found)) = place {
-            let message = format!("expected {expected}, found {found}");
-            field.faults.push(Fault { place: place.clone(), key: field.key.clone(), message });
-        }
-        if field.faults.len() > before {
-            field.state = State::Wrong;
-        }
-        field
     }
 }
 
