@@ -3,6 +3,7 @@
 #![deny(unsafe_code)]
 
 // Base: values without threads or time.
+pub mod decode;
 pub mod duration;
 pub mod error;
 pub mod event;
