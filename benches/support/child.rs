@@ -1,0 +1,156 @@
+//! Measurements that need a process of their own: memory and whole-process
+//! counters, where what one side leaves behind would count for the other.
+//!
+//! The bench starts itself again with `--child` and reads numbers, one a line.
+
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use super::floors::{self, Fleet, Phases, Wait};
+use super::measure::{Started, Tally, Usage, private_kib, us};
+use super::ours::OURS;
+
+const FLAG: &str = "--child";
+
+/// What a child measures. It goes through a command line and back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Task {
+    /// Private KiB a loop, for `n` idle loops.
+    Memory { side: Memory, n: usize },
+    /// CPU and switches a run, lateness: `n` loops at one second for `seconds`.
+    /// Ours have phases of their own.
+    Periodic { side: Ticking, phases: Phases, n: usize, seconds: u64 },
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Memory {
+    Ours,
+    OwnChannel,
+    SharedChannel,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ticking {
+    Ours,
+    Nanosleep,
+    RecvDeadline,
+}
+
+/// Measures in a new process.
+pub(crate) fn run<const N: usize>(task: Task) -> [f64; N] {
+    let program = std::env::current_exe().expect("a process knows its program");
+    let output = Command::new(program)
+        .args([FLAG.to_owned(), task.to_text()])
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("the bench can start itself");
+    assert!(output.status.success(), "{task:?}: {}", output.status);
+    let text = String::from_utf8(output.stdout).expect("numbers are text");
+    let numbers: Vec<f64> = text.lines().filter_map(|line| line.parse().ok()).collect();
+    numbers.try_into().unwrap_or_else(|numbers| panic!("{task:?} answered {numbers:?}"))
+}
+
+/// Does what the parent asked for, if this process is such a child.
+pub(crate) fn answer(args: &[String]) -> bool {
+    let [flag, task] = args else { return false };
+    if flag != FLAG {
+        return false;
+    }
+    let task = Task::from_text(task).unwrap_or_else(|| panic!("no such task: {task}"));
+    let numbers = match task {
+        Task::Memory { side, n } => vec![memory(side, n)],
+        Task::Periodic { side, phases, n, seconds } => periodic(side, phases, n, seconds).to_vec(),
+    };
+    numbers.iter().for_each(|number| println!("{number}"));
+    true
+}
+
+fn memory(side: Memory, n: usize) -> f64 {
+    let started = Arc::new(Started::expect(n));
+    // The first thread of a process costs more than the others.
+    thread::spawn(|| {}).join().expect("an empty thread does not panic");
+    let before = private_kib();
+    let stop: Box<dyn FnOnce()> = match side {
+        Memory::Ours => OURS.idle.expect("asked only where it is there")(n, &started),
+        Memory::OwnChannel => stopper(Fleet::on_own_channels(n, &started)),
+        Memory::SharedChannel => stopper(Fleet::on_shared_channel(n, &started)),
+    };
+    started.wait();
+    // The last ones are still on their way from the first run into the wait.
+    thread::sleep(Duration::from_millis(200));
+    let after = private_kib();
+    stop();
+    (after - before) / n as f64
+}
+
+fn stopper(fleet: Fleet) -> Box<dyn FnOnce()> {
+    Box::new(move || fleet.stop())
+}
+
+fn periodic(side: Ticking, phases: Phases, n: usize, seconds: u64) -> [f64; 4] {
+    let period = Duration::from_secs(1);
+    let tally = Arc::new(Tally::new());
+    let mut kept = None;
+    match side {
+        Ticking::Ours => {
+            kept = Some(OURS.periodic.expect("asked only where it is there")(n, period, &tally));
+        }
+        Ticking::Nanosleep => floors::periodic(n, period, phases, Wait::Nanosleep, &tally),
+        Ticking::RecvDeadline => floors::periodic(n, period, phases, Wait::RecvDeadline, &tally),
+    }
+    // Starting, and the first due of each, do not count.
+    thread::sleep(2 * period);
+    tally.set_open(true);
+    let before = Usage::now();
+    thread::sleep(Duration::from_secs(seconds));
+    let used = Usage::now().since(before);
+    tally.set_open(false);
+    let runs = tally.runs() as f64;
+    let expected = n as f64 * seconds as f64;
+    assert!(runs > 0.9 * expected, "{runs} runs where {expected} were due");
+    // The loops run until the process ends; both sides alike.
+    std::mem::forget(kept);
+    [
+        us(used.cpu) / runs,
+        used.voluntary_switches as f64 / runs,
+        tally.quantile_us(0.5),
+        tally.quantile_us(0.99),
+    ]
+}
+
+impl Task {
+    fn to_text(self) -> String {
+        match self {
+            Self::Memory { side, n } => format!("memory {side:?} {n}"),
+            Self::Periodic { side, phases, n, seconds } => {
+                format!("periodic {side:?} {phases:?} {n} {seconds}")
+            }
+        }
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        let words: Vec<&str> = text.split(' ').collect();
+        match words[..] {
+            ["memory", side, n] => {
+                let sides = [Memory::Ours, Memory::OwnChannel, Memory::SharedChannel];
+                Some(Self::Memory { side: named(&sides, side)?, n: n.parse().ok()? })
+            }
+            ["periodic", side, phases, n, seconds] => {
+                let sides = [Ticking::Ours, Ticking::Nanosleep, Ticking::RecvDeadline];
+                Some(Self::Periodic {
+                    side: named(&sides, side)?,
+                    phases: named(&[Phases::Spread, Phases::InPhase], phases)?,
+                    n: n.parse().ok()?,
+                    seconds: seconds.parse().ok()?,
+                })
+            }
+            _ => None,
+        }
+    }
+}
+
+fn named<T: Copy + std::fmt::Debug>(all: &[T], name: &str) -> Option<T> {
+    all.iter().copied().find(|one| format!("{one:?}") == name)
+}
