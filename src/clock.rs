@@ -174,13 +174,14 @@ impl From<&ManualClock> for Clock {
 impl Clock {
     /// The machine's monotonic clock, counted from now.
     #[must_use]
-    #[allow(clippy::disallowed_methods)] // This module is where time comes in.
+    #[allow(clippy::disallowed_methods, reason = "this module is where time comes in")]
     pub fn system() -> Self {
         Self(Source::System { origin: Instant::now() })
     }
 
     /// The present moment.
     #[must_use]
+    #[allow(clippy::disallowed_methods, reason = "this module is where time comes in")]
     pub fn now(&self) -> Tick {
         match &self.0 {
             Source::System { origin } => Tick::ZERO + origin.elapsed(),
@@ -190,7 +191,7 @@ impl Clock {
 
     /// The present wall-clock time, for stamps that people read.
     #[must_use]
-    #[allow(clippy::disallowed_methods)] // This module is where time comes in.
+    #[allow(clippy::disallowed_methods, reason = "this module is where time comes in")]
     pub fn wall(&self) -> SystemTime {
         match &self.0 {
             Source::System { .. } => SystemTime::now(),
@@ -256,7 +257,7 @@ impl Clock {
 
 /// A deadline in real time, for joins and for callers that block; real even
 /// when a test owns the clock, because a thread ends in real time.
-#[allow(clippy::disallowed_methods)] // This module is where time comes in.
+#[allow(clippy::disallowed_methods, reason = "this module is where time comes in")]
 pub(crate) fn real_deadline(timeout: Duration) -> Instant {
     // A century stands in for a timeout too long for the clock.
     let century = Duration::from_secs(100 * 365 * 86_400);
@@ -265,7 +266,7 @@ pub(crate) fn real_deadline(timeout: Duration) -> Instant {
 }
 
 /// What is left until a real deadline.
-#[allow(clippy::disallowed_methods)] // This module is where time comes in.
+#[allow(clippy::disallowed_methods, reason = "this module is where time comes in")]
 pub(crate) fn real_remaining(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
 }

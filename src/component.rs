@@ -88,7 +88,8 @@ impl Context {
         self.inbox.is_cancelled() || self.cancel.is_cancelled()
     }
 
-    /// When the call should be over.
+    /// When the call should be over. A little before the moment it is
+    /// reported as stuck: a twentieth of its timeout, at most 50 ms.
     #[must_use]
     pub fn deadline(&self) -> Tick {
         self.deadline

@@ -77,7 +77,7 @@ mod tests {
                 seq,
                 n: seq,
                 at: Stamp::from_micros(0),
-                source: "s".parse().unwrap(),
+                source: "s".parse().expect("a name"),
                 kind: LoopKind::Watcher,
                 what: EventKind::Started,
             });

@@ -35,6 +35,10 @@ mod watchdog;
 // Parts: what users switch on.
 pub mod watch;
 
+// Faces: the outside.
+#[cfg(any(test, feature = "test-util"))]
+pub mod testing;
+
 pub use cancel::CancelToken;
 pub use clock::{Clock, ManualClock, Tick};
 pub use component::{CancelGuard, Component, Context};

@@ -18,12 +18,13 @@ use crate::env::Env;
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::event::{Event, EventKind, Health, LoopKind};
 use crate::name::Name;
+use crate::observe::{Counter, Gauge, Histogram};
 use crate::primitive::{Condvar, Mutex, MutexGuard};
 use crate::stamp::Stamp;
 use crate::status::{LoopStatus, Phase, ThreadStatus};
 use crate::stop::StopReport;
 use crate::subscription::{Hub, Subscription};
-use crate::thread::{Straggler, Task};
+use crate::thread::{Exit, Straggler, Task};
 use crate::watchdog::Guarded;
 
 /// What happened to a loop's call.
@@ -92,6 +93,46 @@ pub(crate) struct Spec {
     pub(crate) handler: Option<Handler>,
     /// Hears of events, too.
     pub(crate) hub: Option<Arc<Hub>>,
+    pub(crate) instruments: Instruments,
+}
+
+/// What a loop measures. Used inline, with no lock held.
+#[derive(Debug, Default)]
+pub(crate) struct Instruments {
+    /// 1 while ready, else 0.
+    pub(crate) ready: Gauge,
+    pub(crate) to_ready: Counter,
+    pub(crate) to_down: Counter,
+    pub(crate) to_unknown: Counter,
+    /// Seconds of each call that returned in time.
+    pub(crate) duration: Histogram,
+    pub(crate) missed: Counter,
+}
+
+/// What a step changed that is measured.
+#[must_use = "measured once the lock is released"]
+struct Change {
+    from: Health,
+    to: Health,
+    missed: u64,
+}
+
+impl Instruments {
+    fn note(&self, change: &Change) {
+        if change.missed > 0 {
+            self.missed.add(change.missed);
+        }
+        if change.from == change.to {
+            return;
+        }
+        self.ready.set(if change.to == Health::Ready { 1.0 } else { 0.0 });
+        match change.to {
+            Health::Ready => self.to_ready.add(1),
+            Health::Down => self.to_down.add(1),
+            Health::Unknown => self.to_unknown.add(1),
+            Health::Degraded => {}
+        }
+    }
 }
 
 /// Until when a stop waits.
@@ -147,6 +188,7 @@ pub(crate) struct Source<M> {
     inbox: Arc<Inbox>,
     hub: Hub,
     outer_hub: Option<Arc<Hub>>,
+    instruments: Instruments,
     mailbox: Option<Arc<Mailbox>>,
     state: Mutex<State<M>>,
     changed: Condvar,
@@ -170,7 +212,7 @@ struct Thread {
 impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
     /// Makes a loop that is not started.
     pub(crate) fn new(env: &Env, spec: Spec, machine: M, work: W) -> Result<Self> {
-        let Spec { name, kind, cancel, handler, hub } = spec;
+        let Spec { name, kind, cancel, handler, hub, instruments } = spec;
         let mailbox = match handler {
             Some(handler) => Some(env.dispatcher().mailbox(handler)?),
             None => None,
@@ -196,6 +238,7 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
             inbox,
             hub: Hub::default(),
             outer_hub: hub,
+            instruments,
             mailbox,
             state: Mutex::new(state),
             changed: Condvar::default(),
@@ -286,9 +329,13 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
                 report.add_error(Error::new(ErrorKind::InvalidState).context(context));
                 return report;
             }
-            if task.join_until(deadlines.calls).is_none() {
-                if let Some(straggler) = self.source.straggler(&task) {
-                    report.add_straggler(straggler);
+            match task.join_until(deadlines.calls) {
+                Some(Exit::Returned) => {}
+                Some(Exit::Panicked(error)) => report.add_error(error),
+                None => {
+                    if let Some(straggler) = self.source.straggler(&task) {
+                        report.add_straggler(straggler);
+                    }
                 }
             }
         }
@@ -374,7 +421,7 @@ impl<M: Machine> Source<M> {
                 continue;
             }
             let Some((generation, deadline)) = self.begin(now, timeout) else { break };
-            cx.set_deadline(deadline);
+            cx.set_deadline(now + timeout.saturating_sub(lead(timeout)));
             guard.enter(generation, deadline);
             let result = call(&mut work, &cx);
             let in_time = guard.leave(generation);
@@ -394,7 +441,8 @@ impl<M: Machine> Source<M> {
 
     fn poke(&self, now: Tick) {
         let mut state = self.state.lock();
-        self.step(&mut state, now, Input::Poked);
+        // A poke only moves the due.
+        let _ = self.step(&mut state, |machine, events| machine.step(now, Input::Poked, events));
     }
 
     /// Marks the beginning of a call under the lock that a stop takes, so
@@ -415,32 +463,44 @@ impl<M: Machine> Source<M> {
     fn finish(&self, now: Tick, result: Result<M::Output>, in_time: bool) {
         let mut state = self.state.lock();
         let Some(call) = state.call.take() else { return };
-        let panicked = matches!(&result, Err(error) if error.kind() == ErrorKind::Panicked);
-        state.panics += u64::from(panicked);
+        let failed_as = |kind| matches!(&result, Err(error) if error.kind() == kind);
+        state.panics += u64::from(failed_as(ErrorKind::Panicked));
         let took = now.since(call.begun);
         let late = !in_time || call.timed_out;
         state.late += u64::from(late);
         if self.is_ending(&state) {
             // An answer to nobody's question any more; a cancel is no failure.
-        } else if late {
-            if !call.timed_out {
-                // The watchdog took the call away, and the loop was faster to
-                // the lock.
-                self.time_out(&mut state, now, took);
-            }
-            self.step(&mut state, now, Input::Late);
-            self.tell(&mut state, EventKind::Late { took });
-        } else {
-            self.step(&mut state, now, Input::Returned { result, took });
             return;
         }
+        let change = if late {
+            let change = if call.timed_out {
+                None
+            } else {
+                // The watchdog took the call away, and the loop was faster to
+                // the lock.
+                Some(self.time_out(&mut state, now, took))
+            };
+            let _ = self.step(&mut state, |machine, events| machine.step(now, Input::Late, events));
+            self.tell(&mut state, EventKind::Late { took });
+            change
+        } else {
+            state.timeouts += u64::from(failed_as(ErrorKind::Timeout));
+            let input = Input::Returned { result, took };
+            Some(self.step(&mut state, |machine, events| machine.step(now, input, events)))
+        };
         drop(state);
+        if !late {
+            self.instruments.duration.observe(took.as_secs_f64());
+        }
+        if let Some(change) = change {
+            self.instruments.note(&change);
+        }
     }
 
-    fn time_out(&self, state: &mut State<M>, now: Tick, stuck_for: Duration) {
+    fn time_out(&self, state: &mut State<M>, now: Tick, stuck_for: Duration) -> Change {
         state.timeouts += 1;
         self.tell(state, EventKind::TimedOut { stuck_for });
-        self.step(state, now, Input::TimedOut { stuck_for });
+        self.step(state, |machine, events| machine.step(now, Input::TimedOut { stuck_for }, events))
     }
 
     /// Whether the loop was told to end.
@@ -448,12 +508,15 @@ impl<M: Machine> Source<M> {
         state.stage != Stage::Running || self.inbox.is_cancelled()
     }
 
-    fn step(&self, state: &mut State<M>, now: Tick, input: Input<M::Output>) {
+    fn step(&self, state: &mut State<M>, step: impl FnOnce(&mut M, &mut Vec<EventKind>)) -> Change {
         let mut events = Vec::new();
-        state.machine.step(now, input, &mut events);
+        let View { health: from, missed, .. } = state.machine.view();
+        step(&mut state.machine, &mut events);
+        let View { health: to, missed: since, .. } = state.machine.view();
         for what in events {
             self.tell(state, what);
         }
+        Change { from, to, missed: since - missed }
     }
 
     /// Numbers an event and gives it to all who hear of it. Under the lock,
@@ -487,8 +550,13 @@ impl<M: Machine> Source<M> {
         let mut state = self.state.lock();
         if state.stage == Stage::Running {
             state.stage = Stage::Stopping;
-            state.machine.stop(self.env.clock().now());
-            self.tell(&mut state, EventKind::Stopped);
+            let now = self.env.clock().now();
+            let change = self.step(&mut state, |machine, events| {
+                machine.stop(now);
+                events.push(EventKind::Stopped);
+            });
+            drop(state);
+            self.instruments.note(&change);
         }
     }
 
@@ -570,13 +638,23 @@ impl<M: Machine> Guarded for Source<M> {
         call.timed_out = true;
         call.deadline = now + timeout;
         let (deadline, stuck_for) = (call.deadline, now.since(call.begun));
-        self.time_out(&mut state, now, stuck_for);
-        if state.machine.counts_timeouts() { deadline } else { Tick::NEVER }
+        let change = self.time_out(&mut state, now, stuck_for);
+        let again = if state.machine.counts_timeouts() { deadline } else { Tick::NEVER };
+        drop(state);
+        self.instruments.note(&change);
+        again
     }
 
     fn starved(&self, now: Tick) -> Tick {
         now + self.state.lock().machine.timeout()
     }
+}
+
+/// By how much the deadline that a call sees lies before the watchdog's, so
+/// that a call which ends at its deadline tells what it waited for instead of
+/// being taken for stuck.
+fn lead(timeout: Duration) -> Duration {
+    (timeout / 20).min(Duration::from_millis(50))
 }
 
 /// Calls user code; a panic is a result, and what a user's error holds is

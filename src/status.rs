@@ -141,7 +141,7 @@ impl Serialize for Health {
     }
 }
 
-#[allow(clippy::ref_option)] // The form serde calls.
+#[allow(clippy::ref_option, reason = "the form serde calls")]
 fn seconds<S: serde::Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(duration.unwrap_or_default().as_secs_f64())
 }

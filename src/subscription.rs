@@ -11,7 +11,7 @@ use crate::event::Event;
 use crate::primitive::{AtomicU64, Mutex, Ordering};
 
 /// How many events a subscription holds unless told otherwise.
-pub const DEFAULT_CAPACITY: usize = 256;
+pub(crate) const DEFAULT_CAPACITY: usize = 256;
 
 /// One event, and how many were lost before it.
 #[derive(Debug, Clone)]
@@ -145,7 +145,7 @@ mod tests {
             seq: n,
             n,
             at: Stamp::from_micros(0),
-            source: "s".parse().unwrap(),
+            source: "s".parse().expect("a name"),
             kind: LoopKind::Watcher,
             what: EventKind::Started,
         })

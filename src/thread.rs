@@ -122,6 +122,7 @@ impl Task {
         };
         // Without signals from its first instruction on.
         let blocked = signals::block();
+        #[allow(clippy::disallowed_methods, reason = "this module is where threads are made")]
         let spawned = thread::Builder::new().name(name.clone()).stack_size(stack_size).spawn(run);
         drop(blocked);
         match spawned {

@@ -46,10 +46,11 @@ const LAYERS: &[(Layer, &[&str])] = &[
             "observe",
             "component",
             "env",
+            "event_log",
             "looper",
             "probe",
-            // A manual clock must know who is parked in a gate.
-            "testing::gate",
+            "stop",
+            "subscription",
         ],
     ),
     (Layer::Part, &["watch", "controller", "monitor", "recovery", "config", "host", "fleet"]),
@@ -228,7 +229,6 @@ fn imports_point_down_the_layers() {
     }
     for (path, text) in [
         ("src/error.rs", "//! See [`crate::host`].\nuse crate::name::Name;"),
-        ("src/clock.rs", "use crate::testing::gate::Gate;"),
         ("src/looper.rs", "use crate::{error::Error, primitive::*, clock};"),
         ("src/fleet/mod.rs", "use crate::controller::Controller;"),
         ("src/http/mod.rs", "use crate::{host::Host, watch};"),

@@ -90,7 +90,11 @@ impl From<bool> for AttrValue {
     }
 }
 
-type Resolve<T> = Arc<dyn Fn(&'static str, &[Attr]) -> T + Send + Sync>;
+/// A slot that makes a thing from a name and what more is to be said of it.
+pub type Resolve<T> = Arc<dyn Fn(&'static str, &[Attr]) -> T + Send + Sync>;
+
+/// A slot that hears of events.
+pub type OnEvent = Arc<dyn Fn(&Event) + Send + Sync>;
 
 /// Where spans, metrics and events go: a bundle of optional slots, inert by
 /// default. Cloning shares the slots.
@@ -122,7 +126,7 @@ type Resolve<T> = Arc<dyn Fn(&'static str, &[Attr]) -> T + Send + Sync>;
 #[derive(Clone, Default)]
 pub struct Observer {
     /// Begins a span.
-    pub span: Option<Arc<dyn Fn(&'static str, &[Attr]) -> Arc<dyn SpanSink> + Send + Sync>>,
+    pub span: Option<Resolve<Arc<dyn SpanSink>>>,
     /// Resolves a counter.
     pub counter: Option<Resolve<Counter>>,
     /// Resolves a gauge.
@@ -130,7 +134,7 @@ pub struct Observer {
     /// Resolves a histogram.
     pub histogram: Option<Resolve<Histogram>>,
     /// Hears of every event.
-    pub on_event: Option<Arc<dyn Fn(&Event) + Send + Sync>>,
+    pub on_event: Option<OnEvent>,
 }
 
 impl Observer {

@@ -12,7 +12,7 @@ use crate::dispatch::Handler;
 use crate::env::Env;
 use crate::error::{BoxError, Error, Result};
 use crate::event::{Event, EventKind, Health, LoopKind};
-use crate::looper::{Loop, Spec, StopDeadlines, Work};
+use crate::looper::{Instruments, Loop, Spec, StopDeadlines, Work};
 use crate::name::Name;
 use crate::observe::{Attr, Observer};
 use crate::probe::Probe;
@@ -105,7 +105,8 @@ impl Watcher {
         let handler = callbacks.into_handler(env.observer());
         let work =
             ProbeWork { probe, observer: env.observer().clone(), attr: Attr::new("watcher", name.as_str()) };
-        let spec = Spec { name, kind: LoopKind::Watcher, cancel, handler, hub };
+        let instruments = instruments(env.observer(), &name);
+        let spec = Spec { name, kind: LoopKind::Watcher, cancel, handler, hub, instruments };
         Ok(Self { inner: Loop::new(env, spec, machine, work)?, drop_grace })
     }
 
@@ -260,6 +261,27 @@ impl Work<()> for ProbeWork {
         }
         result
     }
+}
+
+/// Resolves a watcher's instruments; every series exists from now on, at
+/// zero.
+fn instruments(observer: &Observer, name: &Name) -> Instruments {
+    let label = Attr::new("watcher", name.as_str());
+    let own = std::slice::from_ref(&label);
+    let to = |health: Health| {
+        let labels = [label.clone(), Attr::new("to", health.as_str())];
+        observer.counter("watcher_transitions_total", &labels)
+    };
+    let instruments = Instruments {
+        ready: observer.gauge("watcher_ready", own),
+        to_ready: to(Health::Ready),
+        to_down: to(Health::Down),
+        to_unknown: to(Health::Unknown),
+        duration: observer.histogram("watcher_probe_duration_seconds", own),
+        missed: observer.counter("loop_missed_ticks_total", &[Attr::new("loop", name.as_str())]),
+    };
+    instruments.ready.set(0.0);
+    instruments
 }
 
 impl Callbacks {
