@@ -219,15 +219,16 @@ impl Error {
         Report(self)
     }
 
-    /// Turns what user code returned into an error: one of ours is taken out
-    /// of its box, any other becomes the source of a `Component` error.
-    pub(crate) fn from_user(error: BoxError) -> Self {
-        match error.downcast::<Self>() {
-            Ok(ours) => *ours,
-            Err(other) => {
-                Self::new(ErrorKind::Component).with_class(ErrorClass::of(&*other)).caused_by(other)
-            }
-        }
+    /// Turns what user code returned into an error that holds no object of
+    /// the user's: its whole chain as text (bounded), its kind where it was
+    /// one of ours, its class. Kept errors are dropped under locks and on our
+    /// threads, where no user code may run.
+    pub(crate) fn from_user(error: &(dyn std::error::Error + 'static)) -> Self {
+        let (kind, text) = match error.downcast_ref::<Self>() {
+            Some(ours) => (ours.kind(), ours.report().to_string()),
+            None => (ErrorKind::Component, join_chain(error)),
+        };
+        Self::new(kind).with_class(ErrorClass::of(error)).context(clip(text, MAX_TEXT))
     }
 
     /// Turns what `catch_unwind` caught into an error with the panic's text.
@@ -237,7 +238,7 @@ impl Error {
             .map(|text| (*text).to_owned())
             .or_else(|| payload.downcast_ref::<String>().cloned())
             .unwrap_or_else(|| "a value that is not text".to_owned());
-        Self::new(ErrorKind::Panicked).context(format!("panicked: {text}"))
+        Self::new(ErrorKind::Panicked).context(clip(format!("panicked: {text}"), MAX_TEXT))
     }
 
     fn map(self, change: impl FnOnce(Inner) -> Inner) -> Self {
@@ -287,6 +288,33 @@ impl From<ErrorKind> for Error {
     }
 }
 
+/// The longest text of a user's error that is kept, in bytes.
+const MAX_TEXT: usize = 2048;
+
+/// Cuts a text to at most `max` bytes, at a character, and says so.
+pub(crate) fn clip(mut text: String, max: usize) -> String {
+    if text.len() > max {
+        let mut end = max;
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+fn join_chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut link = error.source();
+    while let Some(error) = link {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        link = error.source();
+    }
+    text
+}
+
 /// Prints an [`Error`] with its whole chain of causes; made by
 /// [`Error::report`].
 #[derive(Debug, Clone, Copy)]
@@ -294,22 +322,11 @@ pub struct Report<'a>(&'a Error);
 
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A user's error without a context of ours speaks for itself.
-        let silent = self.0.0.context.is_none() && self.0.0.source.is_some();
-        if !silent {
-            fmt::Display::fmt(self.0, f)?;
+        match (&self.0.0.context, &self.0.0.source) {
+            // A cause without a context of ours speaks for itself.
+            (None, Some(source)) => f.write_str(&join_chain(&**source)),
+            _ => f.write_str(&join_chain(self.0)),
         }
-        let mut link = std::error::Error::source(self.0);
-        let mut first = silent;
-        while let Some(error) = link {
-            if !first {
-                f.write_str(": ")?;
-            }
-            first = false;
-            fmt::Display::fmt(error, f)?;
-            link = error.source();
-        }
-        Ok(())
     }
 }
 
@@ -346,11 +363,20 @@ mod tests {
 
     #[test]
     fn the_report_prints_the_chain_once() {
-        let error = Error::from_user("connection refused".into());
+        let error = Error::new(ErrorKind::Component).caused_by("connection refused");
         assert_eq!(error.report().to_string(), "connection refused");
         let error = error.context("tcp 127.0.0.1:1");
         assert_eq!(error.report().to_string(), "tcp 127.0.0.1:1: connection refused");
         assert_eq!(Error::new(ErrorKind::Timeout).report().to_string(), "timed out");
+    }
+
+    #[test]
+    fn a_users_error_is_kept_as_bounded_text_with_its_class() {
+        let user: BoxError = Box::new(Error::terminal("é".repeat(2000)));
+        let kept = Error::from_user(&*user);
+        assert_eq!((kept.kind(), kept.class()), (ErrorKind::Component, ErrorClass::Terminal));
+        assert!(kept.to_string().ends_with("é…") && kept.to_string().len() <= MAX_TEXT + '…'.len_utf8());
+        assert!(std::error::Error::source(&kept).is_none());
     }
 
     #[test]

@@ -1,0 +1,216 @@
+//! Growing delays: capped, overflow-proof, with jitter that only shortens.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::duration;
+use crate::error::{Error, Result};
+
+/// Delays that grow by a factor from `initial` to `max`.
+///
+/// The delay before attempt `n + 1` is `min(initial * multiplier^(n - 1),
+/// max)`, then shortened by up to the share `jitter` of it: `d * (1 - j * u)`
+/// with `u` uniform in `[0, 1)`. Jitter never lengthens, so `max` holds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Backoff {
+    pub(crate) initial: Duration,
+    pub(crate) max: Duration,
+    pub(crate) multiplier: f64,
+    pub(crate) jitter: f64,
+}
+
+impl Backoff {
+    /// Refuses what cannot be meant. `prefix` is put before the setting's
+    /// name in the error.
+    pub(crate) fn check(&self, prefix: &str) -> Result<()> {
+        let Self { initial, max, multiplier, jitter } = *self;
+        let fail = |key: &str, text: String| Err(Error::invalid(format!("{prefix}{key}: {text}")));
+        if initial.is_zero() {
+            return fail("initial_delay", "must be more than zero".to_owned());
+        }
+        if max < initial {
+            let (max, initial) = (duration::format(max), duration::format(initial));
+            return fail("max_delay", format!("must be at least initial_delay ({initial}), found {max}"));
+        }
+        if !multiplier.is_finite() || multiplier < 1.0 {
+            return fail("multiplier", format!("must be a number of at least 1, found {multiplier}"));
+        }
+        if !jitter.is_finite() || !(0.0..=1.0).contains(&jitter) {
+            return fail("jitter", format!("must be a share between 0 and 1, found {jitter}"));
+        }
+        Ok(())
+    }
+
+    /// The delay after failure number `n` (from 1), before jitter.
+    pub(crate) fn delay(&self, n: u32) -> Duration {
+        let exponent = i32::try_from(n.saturating_sub(1)).unwrap_or(i32::MAX);
+        // As floats the product only ever grows to infinity, which the cap
+        // takes in; a Duration would overflow.
+        let seconds = self.initial.as_secs_f64() * self.multiplier.powi(exponent);
+        if seconds >= self.max.as_secs_f64() {
+            return self.max;
+        }
+        Duration::try_from_secs_f64(seconds).map_or(self.max, |delay| delay.min(self.max))
+    }
+
+    /// The delay after failure number `n`, with jitter.
+    pub(crate) fn jittered(&self, n: u32, random: &mut Random) -> Duration {
+        let delay = self.delay(n);
+        if self.jitter == 0.0 {
+            return delay;
+        }
+        delay.mul_f64(1.0 - self.jitter * random.unit())
+    }
+
+    /// The delays after each of `attempts` failures but the last.
+    pub(crate) fn explain(&self, attempts: u32) -> Explanation {
+        let delays: Vec<_> = (1..attempts).map(|n| self.delay(n)).collect();
+        let total = delays.iter().fold(Duration::ZERO, |sum, delay| sum.saturating_add(*delay));
+        Explanation { delays, total, jitter: self.jitter }
+    }
+}
+
+/// The exact delays of a backoff, before jitter.
+///
+/// Printing lists up to twelve of them and the total.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// The delays between attempts, in order.
+    pub delays: Vec<Duration>,
+    /// Their sum: how long until the last attempt, calls themselves excluded.
+    pub total: Duration,
+    /// By which share each may be shorter.
+    pub jitter: f64,
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 12;
+        write!(f, "{} attempts, delays", self.delays.len() + 1)?;
+        for delay in self.delays.iter().take(SHOWN) {
+            write!(f, " {}", duration::format(*delay))?;
+        }
+        if self.delays.len() > SHOWN {
+            write!(f, " … ({} more)", self.delays.len() - SHOWN)?;
+        }
+        if self.delays.is_empty() {
+            f.write_str(" none")?;
+        }
+        write!(f, ", in total {}", duration::format(self.total))?;
+        if self.jitter > 0.0 {
+            write!(f, ", each up to {} % shorter", self.jitter * 100.0)?;
+        }
+        Ok(())
+    }
+}
+
+/// A small seeded generator for jitter: SplitMix64 (Steele, Lea and Flood,
+/// "Fast splittable pseudorandom number generators", OOPSLA 2014).
+#[derive(Debug, Clone)]
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// Uniform in `[0, 1)`.
+    pub(crate) fn unit(&mut self) -> f64 {
+        // The 53 bits of a float's significand.
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+/// A hash of a name that is the same in every process: FNV-1a, 64 bits.
+pub(crate) fn hash(text: &str) -> u64 {
+    text.bytes().fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn secs(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    fn origin() -> Backoff {
+        Backoff { initial: secs(2), max: secs(60), multiplier: 2.0, jitter: 0.0 }
+    }
+
+    #[test]
+    fn the_origins_schedule() {
+        let explained = origin().explain(10);
+        assert_eq!(explained.delays, [2, 4, 8, 16, 32, 60, 60, 60, 60].map(secs));
+        assert_eq!(explained.total, secs(302));
+        assert_eq!(
+            explained.to_string(),
+            "10 attempts, delays 2s 4s 8s 16s 32s 1m0s 1m0s 1m0s 1m0s, in total 5m2s"
+        );
+        assert_eq!(origin().explain(1).to_string(), "1 attempts, delays none, in total 0s");
+    }
+
+    #[test]
+    fn wcw_06_big_multipliers_and_counts_stay_at_the_cap() {
+        for multiplier in [2.0, 1e9, 1e300, f64::MAX] {
+            let backoff = Backoff { multiplier, ..origin() };
+            for n in [5, 64, 1_000, u32::MAX] {
+                let delay = backoff.delay(n);
+                assert!(delay <= backoff.max && delay >= backoff.initial, "{multiplier} {n}: {delay:?}");
+            }
+            assert_eq!(backoff.delay(u32::MAX), secs(60));
+        }
+        let flat = Backoff { multiplier: 1.0, ..origin() };
+        assert_eq!(flat.delay(u32::MAX), secs(2));
+        let huge = Backoff { initial: Duration::MAX, max: Duration::MAX, ..origin() };
+        assert_eq!(huge.delay(7), Duration::MAX);
+    }
+
+    #[test]
+    fn jitter_only_shortens_and_is_the_same_for_one_seed() {
+        let backoff = Backoff { jitter: 0.25, ..origin() };
+        let (mut a, mut b) = (Random::new(7), Random::new(7));
+        for n in 1..2_000 {
+            let delay = backoff.jittered(n, &mut a);
+            assert_eq!(delay, backoff.jittered(n, &mut b));
+            assert!(delay <= backoff.delay(n) && delay >= backoff.delay(n).mul_f64(0.75));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        let table = [
+            (Backoff { initial: Duration::ZERO, ..origin() }, "b.initial_delay: must be more than zero"),
+            (
+                Backoff { max: secs(1), ..origin() },
+                "b.max_delay: must be at least initial_delay (2s), found 1s",
+            ),
+            (
+                Backoff { multiplier: 0.5, ..origin() },
+                "b.multiplier: must be a number of at least 1, found 0.5",
+            ),
+            (Backoff { multiplier: f64::NAN, ..origin() }, "b.multiplier"),
+            (Backoff { multiplier: f64::INFINITY, ..origin() }, "b.multiplier"),
+            (Backoff { multiplier: -2.0, ..origin() }, "b.multiplier"),
+            (Backoff { jitter: 1.5, ..origin() }, "b.jitter: must be a share between 0 and 1, found 1.5"),
+            (Backoff { jitter: f64::NAN, ..origin() }, "b.jitter"),
+            (Backoff { jitter: -0.1, ..origin() }, "b.jitter"),
+        ];
+        for (backoff, text) in table {
+            let error = backoff.check("b.").unwrap_err();
+            assert!(error.to_string().starts_with(text), "{error}");
+        }
+        origin().check("").unwrap();
+    }
+}

@@ -1,0 +1,329 @@
+//! Asking work to end: a tree of tokens, from the host down to one call.
+//!
+//! Cancelling a token cancels all below it and rings every doorbell there.
+//! It never runs user code and never blocks. A token holds what hangs on it
+//! weakly: a child, a doorbell or a hook that ends takes itself out, so a
+//! token that lives for years does not grow.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::clock::{Inbox, Signals, real_deadline};
+use crate::primitive::{AtomicBool, Mutex, Ordering};
+
+/// Asks work to end. Cloning shares it; [`child`](Self::child) makes one that
+/// ends with its parent or before it.
+///
+/// # Threads
+///
+/// All methods may be called from any thread, at once.
+///
+/// # Examples
+///
+/// ```
+/// use loopkeeper::CancelToken;
+///
+/// let host = CancelToken::new();
+/// let component = host.child();
+/// component.cancel();
+/// assert!(component.is_cancelled() && !host.is_cancelled());
+///
+/// let other = host.child();
+/// host.cancel();
+/// assert!(other.is_cancelled());
+/// ```
+#[derive(Clone, Default)]
+pub struct CancelToken {
+    node: Arc<Node>,
+}
+
+#[derive(Default)]
+struct Node {
+    cancelled: AtomicBool,
+    links: Mutex<Links>,
+    parent: Mutex<Option<(Arc<Node>, u64)>>,
+    /// Disconnected on cancel; made when somebody asks for a channel.
+    channel: OnceLock<Channel>,
+}
+
+type Never = std::convert::Infallible;
+
+struct Channel {
+    tx: Mutex<Option<Sender<Never>>>,
+    rx: Receiver<Never>,
+}
+
+#[derive(Default)]
+struct Links {
+    next: u64,
+    map: HashMap<u64, Link>,
+}
+
+enum Link {
+    Child(Weak<Node>),
+    Inbox(Weak<Inbox>),
+    /// Code of this crate that neither blocks nor panics.
+    Hook(Box<dyn FnOnce() + Send>),
+}
+
+impl CancelToken {
+    /// Makes a token without a parent.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes a token that is cancelled with this one, or before it.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        let child = Self::new();
+        match self.node.add(Link::Child(Arc::downgrade(&child.node))) {
+            Ok(key) => *child.node.parent.lock() = Some((self.node.clone(), key)),
+            Err(_) => child.cancel(),
+        }
+        child
+    }
+
+    /// Cancels this token and all below it. A second call does nothing.
+    pub fn cancel(&self) {
+        // A list instead of recursion: trees may be deep.
+        let mut nodes = vec![self.node.clone()];
+        while let Some(node) = nodes.pop() {
+            for link in node.cancel() {
+                match link {
+                    Link::Child(child) => nodes.extend(child.upgrade()),
+                    Link::Inbox(inbox) => {
+                        if let Some(inbox) = inbox.upgrade() {
+                            inbox.ring(Signals::CANCEL);
+                        }
+                    }
+                    Link::Hook(hook) => hook(),
+                }
+            }
+        }
+    }
+
+    /// Whether this token or one above it was cancelled.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.node.cancelled.load(Ordering::Acquire)
+    }
+
+    /// Blocks until cancelled.
+    pub fn wait(&self) {
+        // Nothing is ever sent: the channel ends when the token is cancelled.
+        let _ = self.channel().recv();
+    }
+
+    /// Blocks until cancelled or until `timeout` has passed, and says whether
+    /// it was cancelled.
+    #[must_use]
+    pub fn wait_timeout(&self, timeout: Duration) -> bool {
+        let _ = self.channel().recv_deadline(real_deadline(timeout));
+        self.is_cancelled()
+    }
+
+    /// A channel on which nothing is ever sent and which is disconnected when
+    /// the token is cancelled: a branch for a `select!` of your own.
+    #[must_use]
+    pub fn channel(&self) -> &Receiver<Never> {
+        let channel = self.node.channel.get_or_init(|| {
+            let (tx, rx) = bounded(0);
+            Channel { tx: Mutex::new(Some(tx)), rx }
+        });
+        // Whoever sets the flag looks for the channel afterwards; whoever
+        // makes the channel looks at the flag afterwards.
+        if self.is_cancelled() {
+            channel.tx.lock().take();
+        }
+        &channel.rx
+    }
+
+    /// Rings `inbox` with a cancel when the token is cancelled, until the
+    /// guard is dropped.
+    pub(crate) fn ring(&self, inbox: &Arc<Inbox>) -> LinkGuard {
+        let key = self.node.add(Link::Inbox(Arc::downgrade(inbox)));
+        if key.is_err() {
+            inbox.ring(Signals::CANCEL);
+        }
+        LinkGuard { node: self.node.clone(), key: key.ok() }
+    }
+
+    /// Calls `hook` once when the token is cancelled (at once if it is
+    /// already), unless the guard is dropped before. Only for code of this
+    /// crate that neither blocks nor panics: it runs on the thread that
+    /// cancels.
+    pub(crate) fn hook(&self, hook: impl FnOnce() + Send + 'static) -> LinkGuard {
+        let key = match self.node.add(Link::Hook(Box::new(hook))) {
+            Ok(key) => Some(key),
+            Err(link) => {
+                if let Link::Hook(hook) = link {
+                    hook();
+                }
+                None
+            }
+        };
+        LinkGuard { node: self.node.clone(), key }
+    }
+
+    #[cfg(test)]
+    fn links(&self) -> usize {
+        self.node.links.lock().map.len()
+    }
+}
+
+impl fmt::Debug for CancelToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CancelToken").field("is_cancelled", &self.is_cancelled()).finish_non_exhaustive()
+    }
+}
+
+impl Node {
+    /// Hangs something on the token, or gives it back when it is cancelled.
+    fn add(&self, link: Link) -> Result<u64, Link> {
+        let mut links = self.links.lock();
+        // Set under the same lock, so a link is either refused here or found
+        // by the cancel.
+        if self.cancelled.load(Ordering::Acquire) {
+            return Err(link);
+        }
+        let key = links.next;
+        links.next += 1;
+        links.map.insert(key, link);
+        Ok(key)
+    }
+
+    fn remove(&self, key: u64) {
+        let link = self.links.lock().map.remove(&key);
+        drop(link);
+    }
+
+    fn cancel(&self) -> impl Iterator<Item = Link> + use<> {
+        let mut links = self.links.lock();
+        self.cancelled.store(true, Ordering::Release);
+        let map = std::mem::take(&mut links.map);
+        drop(links);
+        if let Some(channel) = self.channel.get() {
+            channel.tx.lock().take();
+        }
+        map.into_values()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // One level at a time: dropping a long chain of last children must
+        // not use a stack frame for each.
+        let mut parent = self.parent.lock().take();
+        while let Some((node, key)) = parent {
+            node.remove(key);
+            parent = Arc::into_inner(node).and_then(|last| last.parent.lock().take());
+        }
+    }
+}
+
+/// Keeps a doorbell or hook on a token until dropped.
+#[must_use = "dropping the guard takes the hook off again"]
+pub(crate) struct LinkGuard {
+    node: Arc<Node>,
+    key: Option<u64>,
+}
+
+impl fmt::Debug for LinkGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LinkGuard").finish_non_exhaustive()
+    }
+}
+
+impl Drop for LinkGuard {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            self.node.remove(key);
+        }
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock, Tick};
+
+    #[test]
+    fn cancel_reaches_everything_below_and_nothing_beside() {
+        let clock = Clock::system();
+        let root = CancelToken::new();
+        let left = root.child();
+        let right = root.child();
+        let leaf = left.child();
+        let (inbox, _seat) = clock.join("leaf");
+        let _ring = leaf.ring(&inbox);
+        let seen = Arc::new(AtomicBool::new(false));
+        let flag = seen.clone();
+        let _hook = leaf.hook(move || flag.store(true, Ordering::Release));
+        left.cancel();
+        assert!(leaf.is_cancelled() && !right.is_cancelled() && !root.is_cancelled());
+        assert!(clock.wait(&inbox, Tick::NEVER).has(Signals::CANCEL));
+        assert!(seen.load(Ordering::Acquire));
+        left.cancel();
+    }
+
+    #[test]
+    fn what_is_hung_on_a_cancelled_token_hears_of_it_at_once() {
+        let token = CancelToken::new();
+        token.cancel();
+        assert!(token.child().is_cancelled());
+        let (inbox, _seat) = Clock::system().join("late");
+        let _ring = token.ring(&inbox);
+        assert!(inbox.is_cancelled());
+        let seen = Arc::new(AtomicBool::new(false));
+        let flag = seen.clone();
+        let _hook = token.hook(move || flag.store(true, Ordering::Release));
+        assert!(seen.load(Ordering::Acquire));
+        assert!(token.wait_timeout(Duration::ZERO));
+        token.wait();
+    }
+
+    #[test]
+    fn a_million_children_leave_nothing_behind() {
+        let token = CancelToken::new();
+        let (inbox, _seat) = Clock::system().join("parent");
+        for _ in 0..1_000_000 {
+            let child = token.child();
+            drop(child.ring(&inbox));
+            drop(child.hook(|| ()));
+            assert!(child.links() == 0);
+        }
+        assert_eq!(token.links(), 0);
+        assert_eq!(Arc::strong_count(&token.node), 1);
+        assert_eq!(Arc::weak_count(&inbox), 0);
+    }
+
+    #[test]
+    fn a_long_chain_is_cancelled_and_dropped_without_recursion() {
+        let root = CancelToken::new();
+        let mut last = root.child();
+        for _ in 0..200_000 {
+            last = last.child();
+        }
+        root.cancel();
+        assert!(last.is_cancelled());
+        drop(last);
+        assert_eq!(root.links(), 0);
+    }
+
+    #[test]
+    fn a_channel_made_before_or_after_the_cancel_ends() {
+        let before = CancelToken::new();
+        let channel = before.channel().clone();
+        assert!(channel.try_recv().is_err_and(|error| error.is_empty()));
+        before.cancel();
+        assert!(channel.try_recv().is_err_and(|error| error.is_disconnected()));
+        let after = CancelToken::new();
+        after.cancel();
+        assert!(after.channel().try_recv().is_err_and(|error| error.is_disconnected()));
+    }
+}

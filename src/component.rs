@@ -1,0 +1,175 @@
+//! What a part of a program is to its host, and what one call is handed.
+
+use std::cell::Cell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cancel::{CancelToken, LinkGuard};
+use crate::clock::{Inbox, Signals, Tick};
+use crate::env::Env;
+use crate::error::{BoxError, Error, ErrorKind, Result};
+use crate::name::Name;
+
+/// A part of a program with a lifetime: what a host starts and stops.
+///
+/// # Contract
+///
+/// `start` is called first, `stop` after it, also when `start` failed, so that
+/// what was half opened is closed; then `start` may be called again. Calls
+/// never overlap. Both should return before the deadline of their context
+/// passes; a call that does not is reported, not killed. `start` returns once
+/// the component works and leaves long work to threads of its own; when
+/// `stop` returns, they have ended. A panic counts as an error.
+pub trait Component: Send {
+    /// Begins the component's work.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps it from working.
+    fn start(&mut self, cx: &Context) -> std::result::Result<(), BoxError>;
+
+    /// Ends the component's work.
+    ///
+    /// # Errors
+    ///
+    /// Whatever did not end.
+    fn stop(&mut self, cx: &Context) -> std::result::Result<(), BoxError>;
+}
+
+/// What one call is handed: who it is for, until when, and whether it was
+/// told to end.
+///
+/// # Threads
+///
+/// Made by a loop for its own calls. What a call starts on other threads may
+/// take [`cancel_token`](Self::cancel_token) along.
+pub struct Context {
+    env: Env,
+    name: Name,
+    cancel: CancelToken,
+    inbox: Arc<Inbox>,
+    deadline: Tick,
+    /// One thread sleeps on the doorbell: a context cannot be shared.
+    _one_thread: PhantomData<Cell<()>>,
+}
+
+impl Context {
+    pub(crate) fn new(env: Env, name: Name, cancel: CancelToken, inbox: Arc<Inbox>) -> Self {
+        Self { env, name, cancel, inbox, deadline: Tick::NEVER, _one_thread: PhantomData }
+    }
+
+    pub(crate) fn set_deadline(&mut self, deadline: Tick) {
+        self.deadline = deadline;
+    }
+
+    /// Who the call is for.
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// What its loop shares with others.
+    #[must_use]
+    pub fn env(&self) -> &Env {
+        &self.env
+    }
+
+    /// Cancelled when the call should end early.
+    #[must_use]
+    pub fn cancel_token(&self) -> &CancelToken {
+        &self.cancel
+    }
+
+    /// Whether the call should end early.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.inbox.is_cancelled() || self.cancel.is_cancelled()
+    }
+
+    /// When the call should be over.
+    #[must_use]
+    pub fn deadline(&self) -> Tick {
+        self.deadline
+    }
+
+    /// How much time the call has left; zero when its deadline has passed.
+    #[must_use]
+    pub fn remaining(&self) -> Duration {
+        self.deadline.since(self.env.clock().now())
+    }
+
+    /// Fails when the call was told to end or its time is over.
+    ///
+    /// # Errors
+    ///
+    /// `Cancelled` or `Timeout`.
+    pub fn check(&self) -> Result<()> {
+        if self.is_cancelled() {
+            return Err(Error::new(ErrorKind::Cancelled));
+        }
+        if self.remaining().is_zero() {
+            return Err(Error::new(ErrorKind::Timeout));
+        }
+        Ok(())
+    }
+
+    /// Sleeps, unless told to end, and not past the deadline.
+    ///
+    /// # Errors
+    ///
+    /// `Cancelled` when told to end; `Timeout` when the deadline came first.
+    pub fn sleep(&self, duration: Duration) -> Result<()> {
+        let clock = self.env.clock();
+        let until = clock.now() + duration;
+        let mut poked = false;
+        let result = loop {
+            if self.is_cancelled() {
+                break Err(Error::new(ErrorKind::Cancelled));
+            }
+            let now = clock.now();
+            if now >= self.deadline {
+                break Err(Error::new(ErrorKind::Timeout));
+            }
+            if now >= until {
+                break Ok(());
+            }
+            poked |= clock.wait(&self.inbox, until.min(self.deadline)).has(Signals::POKE);
+        };
+        if poked {
+            // A trigger during a call means one more run after it.
+            self.inbox.put_back(Signals::POKE);
+        }
+        result
+    }
+
+    /// Has `call` called, once, when the call is told to end: to close a
+    /// socket or kill a child that it waits for. Not called when the guard is
+    /// dropped before.
+    ///
+    /// # Threads
+    ///
+    /// Runs on the dispatcher's thread, soon after the cancel.
+    pub fn on_cancel(&self, call: impl FnOnce() + Send + 'static) -> CancelGuard {
+        let env = self.env.clone();
+        CancelGuard { _link: self.cancel.hook(move || env.dispatcher().submit(Box::new(call))) }
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("name", &self.name)
+            .field("deadline", &self.deadline)
+            .field("is_cancelled", &self.is_cancelled())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Keeps an [`on_cancel`](Context::on_cancel) call in place until dropped.
+#[must_use = "the call is taken back when the guard is dropped"]
+#[derive(Debug)]
+pub struct CancelGuard {
+    _link: LinkGuard,
+}

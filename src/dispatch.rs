@@ -1,0 +1,395 @@
+//! Calls users back about events: in order and one at a time per source, on a
+//! thread of its own, never on a loop's.
+//!
+//! Each source with somebody to call has a [`Mailbox`]. The dispatcher's
+//! thread takes the mailboxes that have mail in turn, one event each. The
+//! handler is taken out of its mailbox for a call and put back when the call
+//! returns, so one that hangs is simply absent: after ten seconds its thread
+//! is retired and a successor goes on with the others.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use crate::clock::{Clock, Inbox, Seat, Signals, Tick, real_deadline};
+use crate::event::Event;
+use crate::primitive::{AtomicU64, Condvar, Mutex, Ordering, thread};
+use crate::thread::{Budget, STACK_SIZE, Task};
+use crate::watchdog::{Guard, Guarded, Watchdog};
+
+/// A callback that runs longer than this loses its thread.
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many events wait for one source's callbacks before the newest
+/// replaces the one before it.
+const CAPACITY: usize = 256;
+/// How long a stop waits for a dispatcher's thread that is in no call.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What a mailbox calls for each event.
+pub(crate) type Handler = Box<dyn FnMut(&Event) + Send>;
+
+/// A call for the dispatcher's thread that is not about an event.
+type Job = Box<dyn FnOnce() + Send>;
+
+/// The queue and the handler of one source.
+pub(crate) struct Mailbox {
+    dispatcher: Weak<Shared>,
+    state: Mutex<Mail>,
+    idle: Condvar,
+}
+
+struct Mail {
+    queue: VecDeque<Arc<Event>>,
+    handler: Option<Handler>,
+    /// The mailbox is in the dispatcher's list, or its handler is running.
+    scheduled: bool,
+    running_on: Option<thread::ThreadId>,
+    closed: bool,
+    coalesced: u64,
+    dropped: u64,
+}
+
+/// What became of a source's callbacks.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct MailCounts {
+    /// Events replaced by a later one, because too many were waiting.
+    pub(crate) coalesced: u64,
+    /// Events that nobody was called about, because of a stop.
+    pub(crate) dropped: u64,
+}
+
+pub(crate) struct Dispatcher {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    clock: Clock,
+    watchdog: Arc<Watchdog>,
+    budget: Arc<Budget>,
+    state: Mutex<State>,
+    panics: AtomicU64,
+    retired: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    due: VecDeque<Due>,
+    worker: Option<Worker>,
+    stopped: bool,
+}
+
+enum Due {
+    Mail(Arc<Mailbox>),
+    Job(Job),
+}
+
+struct Worker {
+    id: u64,
+    inbox: Arc<Inbox>,
+    task: Arc<Task>,
+}
+
+impl Dispatcher {
+    pub(crate) fn new(clock: &Clock, watchdog: Arc<Watchdog>, budget: Arc<Budget>) -> Self {
+        let state = Mutex::new(State::default());
+        let (panics, retired) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { shared: Arc::new(Shared { clock: clock.clone(), watchdog, budget, state, panics, retired }) }
+    }
+
+    /// Makes the mailbox of a source. The thread is made with the first.
+    ///
+    /// # Errors
+    ///
+    /// As [`Task::spawn`].
+    pub(crate) fn mailbox(&self, handler: Handler) -> crate::error::Result<Arc<Mailbox>> {
+        self.shared.ensure_worker()?;
+        let mail = Mail {
+            queue: VecDeque::new(),
+            handler: Some(handler),
+            scheduled: false,
+            running_on: None,
+            closed: false,
+            coalesced: 0,
+            dropped: 0,
+        };
+        Ok(Arc::new(Mailbox {
+            dispatcher: Arc::downgrade(&self.shared),
+            state: Mutex::new(mail),
+            idle: Condvar::default(),
+        }))
+    }
+
+    /// Runs user code that is about a cancel, soon, in a slot.
+    pub(crate) fn submit(&self, job: Job) {
+        if self.shared.ensure_worker().is_ok() {
+            self.shared.push(Due::Job(job));
+        } else {
+            // No thread is to be had: the work it would have cut short ends
+            // at its deadline instead.
+            drop(job);
+        }
+    }
+
+    /// How many panics of callbacks were caught.
+    pub(crate) fn panics(&self) -> u64 {
+        self.shared.panics.load(Ordering::Relaxed)
+    }
+
+    /// How many threads were retired because a callback hung.
+    pub(crate) fn retired(&self) -> u64 {
+        self.shared.retired.load(Ordering::Relaxed)
+    }
+
+    /// Ends the thread after its present call. From a callback it only asks.
+    pub(crate) fn stop(&self) {
+        let mut state = self.shared.state.lock();
+        state.stopped = true;
+        let worker = state.worker.take();
+        let due = std::mem::take(&mut state.due);
+        drop(state);
+        drop(due);
+        if let Some(worker) = worker {
+            worker.inbox.ring(Signals::CANCEL);
+            if !worker.task.is_current() {
+                worker.task.join_until(real_deadline(GRACE));
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Dispatcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dispatcher").finish_non_exhaustive()
+    }
+}
+
+impl Mailbox {
+    /// Has the handler called about an event. Never waits.
+    pub(crate) fn send(self: &Arc<Self>, event: Arc<Event>) {
+        let mut mail = self.state.lock();
+        if mail.closed {
+            return;
+        }
+        let replaced = if mail.queue.len() == CAPACITY {
+            mail.coalesced += 1;
+            mail.queue.pop_back()
+        } else {
+            None
+        };
+        mail.queue.push_back(event);
+        let schedule = mail.handler.is_some() && !mail.scheduled;
+        mail.scheduled |= schedule;
+        drop(mail);
+        drop(replaced);
+        if schedule {
+            if let Some(dispatcher) = self.dispatcher.upgrade() {
+                dispatcher.push(Due::Mail(self.clone()));
+            }
+        }
+    }
+
+    /// Takes no more events, waits until `deadline` for those that wait, and
+    /// drops the rest. From a callback it does not wait.
+    pub(crate) fn close(&self, deadline: Instant) -> MailCounts {
+        let me = thread::current().id();
+        let on_dispatcher = self.dispatcher.upgrade().is_some_and(|shared| shared.is_current());
+        let mut mail = self.state.lock();
+        mail.closed = true;
+        let own_call = on_dispatcher || mail.running_on == Some(me);
+        while !own_call && (mail.scheduled || mail.running_on.is_some()) {
+            let (guard, timed_out) = self.idle.wait_until(mail, deadline);
+            mail = guard;
+            if timed_out {
+                break;
+            }
+        }
+        let rest = std::mem::take(&mut mail.queue);
+        mail.dropped += rest.len() as u64;
+        let counts = MailCounts { coalesced: mail.coalesced, dropped: mail.dropped };
+        drop(mail);
+        drop(rest);
+        counts
+    }
+
+    /// Takes events again, after a restart of its source.
+    pub(crate) fn reopen(&self) {
+        self.state.lock().closed = false;
+    }
+
+    pub(crate) fn counts(&self) -> MailCounts {
+        let mail = self.state.lock();
+        MailCounts { coalesced: mail.coalesced, dropped: mail.dropped }
+    }
+
+    fn take(&self) -> Option<(Handler, Arc<Event>)> {
+        let mut mail = self.state.lock();
+        let taken = match (mail.handler.take(), mail.queue.pop_front()) {
+            (Some(handler), Some(event)) => {
+                mail.running_on = Some(thread::current().id());
+                Some((handler, event))
+            }
+            (handler, event) => {
+                mail.handler = handler;
+                mail.queue.extend(event);
+                mail.scheduled = false;
+                None
+            }
+        };
+        drop(mail);
+        if taken.is_none() {
+            self.idle.notify_all();
+        }
+        taken
+    }
+
+    /// Puts a handler back; says whether more mail waits for it.
+    fn put_back(&self, handler: Handler) -> bool {
+        let mut mail = self.state.lock();
+        mail.handler = Some(handler);
+        mail.running_on = None;
+        mail.scheduled = !mail.queue.is_empty();
+        let more = mail.scheduled;
+        drop(mail);
+        if !more {
+            self.idle.notify_all();
+        }
+        more
+    }
+}
+
+impl fmt::Debug for Mailbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mailbox").finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn push(&self, due: Due) {
+        let mut state = self.state.lock();
+        if state.stopped {
+            drop(state);
+            drop(due);
+            return;
+        }
+        state.due.push_back(due);
+        let inbox = state.worker.as_ref().map(|worker| worker.inbox.clone());
+        drop(state);
+        if let Some(inbox) = inbox {
+            inbox.ring(Signals::POKE);
+        }
+    }
+
+    /// Whether the caller is the dispatcher's thread.
+    fn is_current(&self) -> bool {
+        self.state.lock().worker.as_ref().is_some_and(|worker| worker.task.is_current())
+    }
+
+    fn ensure_worker(self: &Arc<Self>) -> crate::error::Result<()> {
+        let mut state = self.state.lock();
+        if state.worker.is_none() && !state.stopped {
+            let worker = self.spawn(0)?;
+            state.worker = Some(worker);
+        }
+        Ok(())
+    }
+
+    fn spawn(self: &Arc<Self>, id: u64) -> crate::error::Result<Worker> {
+        let (inbox, seat) = self.clock.join("dispatcher");
+        let (shared, bell) = (self.clone(), inbox.clone());
+        let task = Task::spawn(&self.budget, "lk/dispatch".to_owned(), STACK_SIZE, move || {
+            shared.run(id, &bell, seat);
+        })?;
+        Ok(Worker { id, inbox, task: Arc::new(task) })
+    }
+
+    fn run(self: Arc<Self>, id: u64, inbox: &Arc<Inbox>, seat: Seat) {
+        let owner = Arc::new(Retire { shared: Arc::downgrade(&self), id });
+        let guard = self.watchdog.guard(owner);
+        let mut calls = 0;
+        loop {
+            guard.wait_until(Tick::NEVER);
+            if self.clock.wait(inbox, Tick::NEVER).has(Signals::CANCEL) {
+                break;
+            }
+            while let Some(due) = self.next(id) {
+                calls += 1;
+                self.call(&guard, calls, due);
+            }
+            if !self.is_in_office(id) {
+                break;
+            }
+        }
+        drop(guard);
+        drop(seat);
+    }
+
+    /// Whether thread number `id` has no successor.
+    fn is_in_office(&self, id: u64) -> bool {
+        self.state.lock().worker.as_ref().is_some_and(|worker| worker.id == id)
+    }
+
+    fn next(&self, id: u64) -> Option<Due> {
+        let mut state = self.state.lock();
+        let mine = state.worker.as_ref().is_some_and(|worker| worker.id == id);
+        if mine { state.due.pop_front() } else { None }
+    }
+
+    fn call(&self, guard: &Guard, n: u64, due: Due) {
+        let (mailbox, handler, event) = match due {
+            Due::Job(job) => {
+                self.guarded(guard, n, job);
+                return;
+            }
+            Due::Mail(mailbox) => match mailbox.take() {
+                Some((handler, event)) => (mailbox, handler, event),
+                None => return,
+            },
+        };
+        let mut handler = handler;
+        self.guarded(guard, n, || handler(&event));
+        if mailbox.put_back(handler) {
+            self.push(Due::Mail(mailbox));
+        }
+    }
+
+    fn guarded(&self, guard: &Guard, n: u64, call: impl FnOnce()) {
+        guard.enter(n, self.clock.now() + CALL_TIMEOUT);
+        let panicked = catch_unwind(AssertUnwindSafe(call)).is_err();
+        // A late return changes nothing here: the mailbox goes back, and a
+        // thread that has a successor ends.
+        let _ = guard.leave(n);
+        self.panics.fetch_add(u64::from(panicked), Ordering::Relaxed);
+    }
+}
+
+/// Retires the thread whose call hangs, and puts another in its place.
+struct Retire {
+    shared: Weak<Shared>,
+    id: u64,
+}
+
+impl Guarded for Retire {
+    fn overdue(&self, _generation: u64, now: Tick) -> Tick {
+        let Some(shared) = self.shared.upgrade() else { return Tick::NEVER };
+        let mut state = shared.state.lock();
+        let mine = state.worker.as_ref().is_some_and(|worker| worker.id == self.id);
+        if !mine || state.stopped {
+            return Tick::NEVER;
+        }
+        // Where there is no room for a successor now, ask again later.
+        let Ok(successor) = shared.spawn(self.id + 1) else { return now + CALL_TIMEOUT };
+        shared.retired.fetch_add(1, Ordering::Relaxed);
+        let inbox = successor.inbox.clone();
+        let retired = state.worker.replace(successor);
+        drop(state);
+        drop(retired);
+        inbox.ring(Signals::POKE);
+        Tick::NEVER
+    }
+
+    fn starved(&self, _now: Tick) -> Tick {
+        Tick::NEVER
+    }
+}

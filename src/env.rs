@@ -1,0 +1,230 @@
+//! What loops share: clock, watchdog, dispatcher, observer, thread budget and
+//! the event log. No globals: two environments in one process do not notice
+//! each other.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use crate::clock::{Clock, ManualClock};
+use crate::dispatch::Dispatcher;
+use crate::error::Result;
+use crate::event_log::{EventLog, EventPage};
+use crate::observe::Observer;
+use crate::stamp::Stamp;
+use crate::thread::{Budget, STACK_SIZE};
+use crate::watchdog::Watchdog;
+
+/// What loops share. Cloning is cheap and shares it.
+///
+/// The watchdog's thread starts with the environment, the dispatcher's with
+/// the first callback. Both end when the last clone is dropped, so keep one
+/// or let the loops keep theirs.
+#[derive(Clone)]
+pub struct Env(Arc<Inner>);
+
+struct Inner {
+    clock: Clock,
+    watchdog: Arc<Watchdog>,
+    dispatcher: Dispatcher,
+    observer: Observer,
+    budget: Arc<Budget>,
+    events: EventLog,
+    stack_size: usize,
+    spread: bool,
+    seed: u64,
+    #[cfg(feature = "http-client")]
+    agent: OnceLock<ureq::Agent>,
+}
+
+/// Settings of an [`Env`].
+#[derive(Debug, Clone)]
+#[must_use = "settings do nothing until an environment is made from them"]
+pub struct EnvConfig {
+    clock: Clock,
+    observer: Observer,
+    stack_size: usize,
+    spread: bool,
+    seed: Option<u64>,
+}
+
+impl Default for EnvConfig {
+    fn default() -> Self {
+        Self {
+            clock: Clock::system(),
+            observer: Observer::default(),
+            stack_size: STACK_SIZE,
+            spread: true,
+            seed: None,
+        }
+    }
+}
+
+impl EnvConfig {
+    /// The clock. Defaults to the system's.
+    pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
+        self.clock = clock.into();
+        self
+    }
+
+    /// Who hears of events, spans and metrics. Defaults to an inert observer.
+    pub fn observer(mut self, observer: Observer) -> Self {
+        self.observer = observer;
+        self
+    }
+
+    /// The stack of each loop's thread, in bytes. Only pages that are touched
+    /// take memory. Raise it for probes that need more, such as TLS in debug
+    /// builds. Defaults to 256 KiB.
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack_size = bytes;
+        self
+    }
+
+    /// Whether regular runs are spread over their interval by a hash of the
+    /// loop's name, from the second on, so that many loops do not all run at
+    /// one moment. Defaults to true, and to false with a manual clock.
+    pub fn spread(mut self, spread: bool) -> Self {
+        self.spread = spread;
+        self
+    }
+
+    /// The seed of all jitter. Defaults to one from the system's clock, and
+    /// to zero with a manual clock.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+}
+
+impl Env {
+    /// Makes an environment with default settings.
+    ///
+    /// # Errors
+    ///
+    /// `Spawn` or `Budget` when the watchdog's thread cannot be made.
+    pub fn new() -> Result<Self> {
+        Self::with(EnvConfig::default())
+    }
+
+    /// Makes an environment for tests: time is the manual clock's, regular
+    /// runs are not spread, jitter has a fixed seed.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn manual(clock: &ManualClock) -> Result<Self> {
+        Self::with(EnvConfig::default().clock(clock).spread(false).seed(0))
+    }
+
+    /// Makes an environment.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn with(config: EnvConfig) -> Result<Self> {
+        let EnvConfig { clock, observer, stack_size, spread, seed } = config;
+        let budget = Arc::new(Budget::default());
+        let watchdog = Arc::new(Watchdog::start(&clock, &budget)?);
+        let dispatcher = Dispatcher::new(&clock, watchdog.clone(), budget.clone());
+        let seed = seed.unwrap_or_else(|| Stamp::from(clock.wall()).as_micros());
+        Ok(Self(Arc::new(Inner {
+            clock,
+            watchdog,
+            dispatcher,
+            observer,
+            budget,
+            events: EventLog::default(),
+            stack_size,
+            spread,
+            seed,
+            #[cfg(feature = "http-client")]
+            agent: OnceLock::new(),
+        })))
+    }
+
+    /// The clock.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    /// The observer.
+    #[must_use]
+    pub fn observer(&self) -> &Observer {
+        &self.0.observer
+    }
+
+    /// Up to `max` of the events with numbers above `seq`, oldest first. The
+    /// last 4,096 events are kept.
+    #[must_use]
+    pub fn events_after(&self, seq: u64, max: usize) -> EventPage {
+        self.0.events.after(seq, max)
+    }
+
+    /// How many panics of callbacks were caught.
+    #[must_use]
+    pub fn callback_panics(&self) -> u64 {
+        self.0.dispatcher.panics()
+    }
+
+    /// How many dispatcher threads were retired because a callback ran longer
+    /// than ten seconds.
+    #[must_use]
+    pub fn retired_dispatchers(&self) -> u64 {
+        self.0.dispatcher.retired()
+    }
+
+    pub(crate) fn watchdog(&self) -> &Watchdog {
+        &self.0.watchdog
+    }
+
+    pub(crate) fn dispatcher(&self) -> &Dispatcher {
+        &self.0.dispatcher
+    }
+
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.0.budget
+    }
+
+    pub(crate) fn events(&self) -> &EventLog {
+        &self.0.events
+    }
+
+    pub(crate) fn stack_size(&self) -> usize {
+        self.0.stack_size
+    }
+
+    pub(crate) fn spreads(&self) -> bool {
+        self.0.spread
+    }
+
+    pub(crate) fn seed(&self) -> u64 {
+        self.0.seed
+    }
+
+    pub(crate) fn stamp(&self) -> Stamp {
+        Stamp::from(self.0.clock.wall())
+    }
+
+    /// The one HTTP agent of all loops: each would cost 26 KiB alone.
+    #[cfg(feature = "http-client")]
+    pub(crate) fn agent(&self, make: impl FnOnce() -> ureq::Agent) -> &ureq::Agent {
+        self.0.agent.get_or_init(make)
+    }
+}
+
+impl fmt::Debug for Env {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Env")
+            .field("clock", &self.0.clock)
+            .field("observer", &self.0.observer)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.dispatcher.stop();
+        self.watchdog.stop();
+    }
+}

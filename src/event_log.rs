@@ -1,0 +1,98 @@
+//! The last events of an environment, numbered, for readers that come by now
+//! and then.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::event::Event;
+use crate::primitive::Mutex;
+
+/// How many events are kept.
+pub(crate) const CAPACITY: usize = 4096;
+
+/// Events after a number, and what is missing among them.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct EventPage {
+    /// Ask for events after this number next time.
+    pub next: u64,
+    /// How many of the events asked for are no longer kept.
+    pub lost: u64,
+    /// The events, oldest first.
+    pub events: Vec<Arc<Event>>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct EventLog {
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// The number of the newest event.
+    seq: u64,
+    events: VecDeque<Arc<Event>>,
+}
+
+impl EventLog {
+    /// Numbers an event and keeps it, in place of the oldest.
+    pub(crate) fn append(&self, event: impl FnOnce(u64) -> Event) -> Arc<Event> {
+        let mut kept = self.kept.lock();
+        kept.seq += 1;
+        let event = Arc::new(event(kept.seq));
+        if kept.events.len() == CAPACITY {
+            kept.events.pop_front();
+        }
+        kept.events.push_back(event.clone());
+        event
+    }
+
+    /// Up to `max` events with numbers above `seq`.
+    pub(crate) fn after(&self, seq: u64, max: usize) -> EventPage {
+        let kept = self.kept.lock();
+        let oldest = kept.seq - kept.events.len() as u64 + 1;
+        let first = seq.saturating_add(1).max(oldest);
+        let skip = usize::try_from(first - oldest).unwrap_or(usize::MAX);
+        let events: Vec<_> = kept.events.iter().skip(skip).take(max).cloned().collect();
+        let lost = if seq >= kept.seq { 0 } else { first - (seq + 1) };
+        let next = events.last().map_or(seq.min(kept.seq), |event| event.seq);
+        EventPage { next, lost, events }
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use super::*;
+    use crate::event::{EventKind, LoopKind};
+    use crate::stamp::Stamp;
+
+    #[test]
+    fn pages_follow_on_and_say_what_is_lost() {
+        let log = EventLog::default();
+        let page = log.after(0, 10);
+        assert_eq!((page.next, page.lost, page.events.len()), (0, 0, 0));
+        let total = CAPACITY as u64 + 10;
+        for _ in 0..total {
+            log.append(|seq| Event {
+                seq,
+                n: seq,
+                at: Stamp::from_micros(0),
+                source: "s".parse().unwrap(),
+                kind: LoopKind::Watcher,
+                what: EventKind::Started,
+            });
+        }
+        for (after, max, next, lost, len) in [
+            (0, 100, 110, 10, 100),
+            (5, 1, 11, 5, 1),
+            (10, 5000, total, 0, CAPACITY),
+            (total, 10, total, 0, 0),
+            (total + 7, 10, total, 0, 0),
+            (u64::MAX, 10, total, 0, 0),
+            (20, 0, 20, 0, 0),
+        ] {
+            let page = log.after(after, max);
+            assert_eq!((page.next, page.lost, page.events.len()), (next, lost, len), "after {after}");
+        }
+    }
+}

@@ -1,0 +1,606 @@
+//! The one loop skeleton: wait, call, step, tell; cancel is looked at first.
+//!
+//! What a loop decides is in its [`Machine`], which is pure: no threads, no
+//! clock. What it calls is its [`Work`], on the loop's own thread, in a slot
+//! the watchdog guards. The machine, the counters and the number of the last
+//! event live under one short lock in the [`Source`], stepped by the loop or,
+//! for a call that hangs, by the watchdog.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::cancel::{CancelToken, LinkGuard};
+use crate::clock::{Inbox, Signals, Tick, real_deadline};
+use crate::component::Context;
+use crate::dispatch::{Handler, Mailbox};
+use crate::env::Env;
+use crate::error::{BoxError, Error, ErrorKind, Result};
+use crate::event::{Event, EventKind, Health, LoopKind};
+use crate::name::Name;
+use crate::primitive::{Condvar, Mutex, MutexGuard};
+use crate::stamp::Stamp;
+use crate::status::{LoopStatus, Phase, ThreadStatus};
+use crate::stop::StopReport;
+use crate::subscription::{Hub, Subscription};
+use crate::thread::{Straggler, Task};
+use crate::watchdog::Guarded;
+
+/// What happened to a loop's call.
+pub(crate) enum Input<T> {
+    /// It returned in time, or failed, or panicked.
+    Returned { result: Result<T>, took: Duration },
+    /// It passed its deadline, for the first time or again, and is stuck.
+    TimedOut { stuck_for: Duration },
+    /// It came back after its deadline; its answer is dropped.
+    Late,
+    /// Somebody asked for a run now.
+    Poked,
+}
+
+/// The decisions of a loop. Pure: time comes in, events go out.
+pub(crate) trait Machine: Send + 'static {
+    /// What a call yields.
+    type Output: Send + 'static;
+
+    /// Begins, for the first time or after a stop: the first call is due now.
+    fn start(&mut self, now: Tick);
+    /// Takes in what happened and decides when the next call is due.
+    fn step(&mut self, now: Tick, input: Input<Self::Output>, events: &mut Vec<EventKind>);
+    /// The loop was told to end: nothing is known any more.
+    fn stop(&mut self, now: Tick);
+    /// When the next call is due.
+    fn due(&self) -> Tick;
+    /// How long a call may take.
+    fn timeout(&self) -> Duration;
+    /// Whether a further timeout of a call that is already overdue would
+    /// still change anything.
+    fn counts_timeouts(&self) -> bool;
+    /// What it says of itself.
+    fn view(&self) -> View<'_>;
+}
+
+/// What a machine says of itself.
+pub(crate) struct View<'a> {
+    pub(crate) health: Health,
+    pub(crate) phase: Phase,
+    pub(crate) since: Tick,
+    pub(crate) last_check: Option<Tick>,
+    pub(crate) last_success: Option<Tick>,
+    pub(crate) last_error: Option<&'a Error>,
+    pub(crate) consecutive_failures: u32,
+    pub(crate) attempt: u32,
+    pub(crate) failures: u64,
+    pub(crate) latency: Option<Duration>,
+    pub(crate) missed: u64,
+    pub(crate) transitions: u64,
+    pub(crate) critical: bool,
+}
+
+/// What a loop calls. One at a time, on the loop's thread.
+pub(crate) trait Work<T>: Send + 'static {
+    fn call(&mut self, cx: &Context) -> std::result::Result<T, BoxError>;
+}
+
+/// What a loop is made from.
+pub(crate) struct Spec {
+    pub(crate) name: Name,
+    pub(crate) kind: LoopKind,
+    /// Ends the loop when cancelled.
+    pub(crate) cancel: CancelToken,
+    /// Called about events, on the dispatcher's thread.
+    pub(crate) handler: Option<Handler>,
+    /// Hears of events, too.
+    pub(crate) hub: Option<Arc<Hub>>,
+}
+
+/// Until when a stop waits.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StopDeadlines {
+    /// For callbacks, and for everything.
+    all: Instant,
+    /// For calls in progress.
+    calls: Instant,
+}
+
+impl StopDeadlines {
+    /// At most this long is a call waited for whose answer no longer matters.
+    const CALLS: Duration = Duration::from_secs(1);
+
+    pub(crate) fn new(grace: Duration) -> Self {
+        Self { all: real_deadline(grace), calls: real_deadline(grace.min(Self::CALLS)) }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Idle,
+    Running,
+    Stopping,
+}
+
+struct Call {
+    generation: u64,
+    begun: Tick,
+    deadline: Tick,
+    timed_out: bool,
+}
+
+struct State<M> {
+    machine: M,
+    stage: Stage,
+    generation: u64,
+    call: Option<Call>,
+    /// The number of the last event.
+    n: u64,
+    runs: u64,
+    panics: u64,
+    timeouts: u64,
+    late: u64,
+}
+
+/// The shared cell of one loop.
+pub(crate) struct Source<M> {
+    env: Env,
+    name: Name,
+    kind: LoopKind,
+    inbox: Arc<Inbox>,
+    hub: Hub,
+    outer_hub: Option<Arc<Hub>>,
+    mailbox: Option<Arc<Mailbox>>,
+    state: Mutex<State<M>>,
+    changed: Condvar,
+}
+
+/// The handle of one loop: its thread is stopped when this is dropped.
+pub(crate) struct Loop<M: Machine, W> {
+    source: Arc<Source<M>>,
+    cancel: CancelToken,
+    thread: Mutex<Thread>,
+    /// Where the loop's thread leaves what it calls, for a restart.
+    work: Arc<Mutex<Option<W>>>,
+}
+
+struct Thread {
+    task: Option<Arc<Task>>,
+    token: CancelToken,
+    _ring: Option<LinkGuard>,
+}
+
+impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
+    /// Makes a loop that is not started.
+    pub(crate) fn new(env: &Env, spec: Spec, machine: M, work: W) -> Result<Self> {
+        let Spec { name, kind, cancel, handler, hub } = spec;
+        let mailbox = match handler {
+            Some(handler) => Some(env.dispatcher().mailbox(handler)?),
+            None => None,
+        };
+        // Takes its place in a manual clock only while its thread runs.
+        let (inbox, seat) = env.clock().join(name.as_str());
+        drop(seat);
+        let state = State {
+            machine,
+            stage: Stage::Idle,
+            generation: 0,
+            call: None,
+            n: 0,
+            runs: 0,
+            panics: 0,
+            timeouts: 0,
+            late: 0,
+        };
+        let source = Arc::new(Source {
+            env: env.clone(),
+            name,
+            kind,
+            inbox,
+            hub: Hub::default(),
+            outer_hub: hub,
+            mailbox,
+            state: Mutex::new(state),
+            changed: Condvar::default(),
+        });
+        let thread = Mutex::new(Thread { task: None, token: cancel.child(), _ring: None });
+        Ok(Self { source, cancel, thread, work: Arc::new(Mutex::new(Some(work))) })
+    }
+
+    /// Starts the loop's thread, for the first time or after a stop.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidState` while it runs or while an old call is stuck; `Spawn`
+    /// and `Budget` when there is no thread to be had.
+    pub(crate) fn start(&self) -> Result<()> {
+        let mut thread = self.thread.lock();
+        if thread.task.as_ref().is_some_and(|task| !task.has_ended()) {
+            let context = format!("{}: start while its thread runs", self.source.name);
+            return Err(Error::new(ErrorKind::InvalidState).context(context));
+        }
+        let Some(work) = self.work.lock().take() else {
+            let context = format!("{}: start while an earlier call is stuck", self.source.name);
+            return Err(Error::new(ErrorKind::InvalidState).context(context));
+        };
+        let (source, home) = (self.source.clone(), self.work.clone());
+        source.inbox.reset();
+        let token = self.cancel.child();
+        let ring = token.ring(&source.inbox);
+        let cx = Context::new(source.env.clone(), source.name.clone(), token.clone(), source.inbox.clone());
+        let seat = source.env.clock().rejoin(&source.inbox, source.name.as_str());
+        // Held until the loop is marked as running, so that its first event
+        // comes after `Started`, and a refused thread leaves no trace.
+        let mut state = self.source.state.lock();
+        let spawned = {
+            let parts = Arc::new(Mutex::new(Some((work, cx))));
+            let theirs = parts.clone();
+            let body = move || {
+                let parts = theirs.lock().take();
+                if let Some((work, cx)) = parts {
+                    let work = source.run(work, cx);
+                    // Before the thread says that it has ended.
+                    *home.lock() = work;
+                }
+                drop(seat);
+            };
+            let name = format!("{}/{}", self.source.kind.thread_prefix(), self.source.name);
+            let spawned = Task::spawn(self.source.env.budget(), name, self.source.env.stack_size(), body);
+            if spawned.is_err() {
+                *self.work.lock() = parts.lock().take().map(|(work, _)| work);
+            }
+            spawned
+        };
+        let task = spawned?;
+        self.source.open(&mut state);
+        drop(state);
+        *thread = Thread { task: Some(Arc::new(task)), token, _ring: Some(ring) };
+        Ok(())
+    }
+
+    /// Has the next run made now; during a call, right after it.
+    pub(crate) fn trigger(&self) {
+        self.source.inbox.ring(Signals::POKE);
+    }
+
+    /// Asks the loop to end; nothing begins after this.
+    pub(crate) fn cancel(&self) {
+        self.source.close();
+        let token = self.thread.lock().token.clone();
+        self.source.inbox.ring(Signals::CANCEL);
+        token.cancel();
+    }
+
+    /// Asks the loop to end, waits for its thread and its callbacks within
+    /// `grace`, and reports what is left.
+    pub(crate) fn stop(&self, grace: Duration) -> StopReport {
+        let deadlines = StopDeadlines::new(grace);
+        self.cancel();
+        self.join(deadlines)
+    }
+
+    /// The second half of a stop: waits for what was told to end.
+    pub(crate) fn join(&self, deadlines: StopDeadlines) -> StopReport {
+        let mut report = StopReport::default();
+        let task = self.thread.lock().task.clone();
+        if let Some(task) = task {
+            if task.is_current() {
+                let context = format!("{}: stop from its own call only cancels", self.source.name);
+                report.add_error(Error::new(ErrorKind::InvalidState).context(context));
+                return report;
+            }
+            if task.join_until(deadlines.calls).is_none() {
+                if let Some(straggler) = self.source.straggler(&task) {
+                    report.add_straggler(straggler);
+                }
+            }
+        }
+        if let Some(mailbox) = &self.source.mailbox {
+            let before = mailbox.counts().dropped;
+            report.add_dropped_callbacks(mailbox.close(deadlines.all).dropped - before);
+        }
+        self.source.hub.close();
+        report
+    }
+
+    /// Blocks until the loop has ended, or until `deadline`; says whether it
+    /// has.
+    pub(crate) fn wait_until(&self, deadline: Instant) -> bool {
+        let task = self.thread.lock().task.clone();
+        task.is_none_or(|task| task.is_current() || task.join_until(deadline).is_some())
+    }
+
+    /// Blocks until the machine's health is `health`, the loop ends or
+    /// `deadline` passes; says whether it is.
+    pub(crate) fn wait_health(&self, health: Health, deadline: Instant) -> bool {
+        let mut state = self.source.state.lock();
+        loop {
+            if state.machine.view().health == health {
+                return true;
+            }
+            if state.stage == Stage::Stopping {
+                return false;
+            }
+            let (guard, timed_out) = self.source.changed.wait_until(state, deadline);
+            state = guard;
+            if timed_out {
+                return state.machine.view().health == health;
+            }
+        }
+    }
+
+    pub(crate) fn subscribe(&self, capacity: usize) -> Subscription {
+        self.source.hub.subscribe(capacity)
+    }
+
+    pub(crate) fn name(&self) -> &Name {
+        &self.source.name
+    }
+
+    pub(crate) fn env(&self) -> &Env {
+        &self.source.env
+    }
+
+    pub(crate) fn status(&self) -> LoopStatus {
+        let thread = {
+            let thread = self.thread.lock();
+            let running = thread.task.as_ref().filter(|task| !task.has_ended());
+            running.map(|task| ThreadStatus { name: task.name().to_string(), tid: task.tid() })
+        };
+        self.source.status(thread)
+    }
+
+    /// Reads something from the machine under its lock.
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&M) -> T) -> T {
+        read(&self.source.state.lock().machine)
+    }
+}
+
+impl<M: Machine> Source<M> {
+    fn run<W: Work<M::Output>>(self: &Arc<Self>, work: W, mut cx: Context) -> Option<W> {
+        let clock = self.env.clock();
+        let guard = self.env.watchdog().guard(self.clone());
+        let mut work = work;
+        loop {
+            let (due, timeout) = self.next();
+            guard.wait_until(due + timeout);
+            let signals = clock.wait(&self.inbox, due);
+            if signals.has(Signals::CANCEL) {
+                break;
+            }
+            if signals.has(Signals::POKE) {
+                self.poke(clock.now());
+                continue;
+            }
+            let now = clock.now();
+            if now < due {
+                continue;
+            }
+            let Some((generation, deadline)) = self.begin(now, timeout) else { break };
+            cx.set_deadline(deadline);
+            guard.enter(generation, deadline);
+            let result = call(&mut work, &cx);
+            let in_time = guard.leave(generation);
+            self.finish(clock.now(), result, in_time);
+        }
+        self.close();
+        guard.wait_until(Tick::NEVER);
+        drop(guard);
+        Some(work)
+    }
+
+    /// When the next call is due and how long it may take.
+    fn next(&self) -> (Tick, Duration) {
+        let state = self.state.lock();
+        (state.machine.due(), state.machine.timeout())
+    }
+
+    fn poke(&self, now: Tick) {
+        let mut state = self.state.lock();
+        self.step(&mut state, now, Input::Poked);
+    }
+
+    /// Marks the beginning of a call under the lock that a stop takes, so
+    /// that nothing begins after a stop.
+    fn begin(&self, now: Tick, timeout: Duration) -> Option<(u64, Tick)> {
+        let mut state = self.state.lock();
+        if state.stage != Stage::Running || self.inbox.is_cancelled() {
+            return None;
+        }
+        state.generation += 1;
+        state.runs += 1;
+        let deadline = now + timeout;
+        let generation = state.generation;
+        state.call = Some(Call { generation, begun: now, deadline, timed_out: false });
+        Some((generation, deadline))
+    }
+
+    fn finish(&self, now: Tick, result: Result<M::Output>, in_time: bool) {
+        let mut state = self.state.lock();
+        let Some(call) = state.call.take() else { return };
+        let panicked = matches!(&result, Err(error) if error.kind() == ErrorKind::Panicked);
+        state.panics += u64::from(panicked);
+        let took = now.since(call.begun);
+        let late = !in_time || call.timed_out;
+        state.late += u64::from(late);
+        if self.is_ending(&state) {
+            // An answer to nobody's question any more; a cancel is no failure.
+        } else if late {
+            if !call.timed_out {
+                // The watchdog took the call away, and the loop was faster to
+                // the lock.
+                self.time_out(&mut state, now, took);
+            }
+            self.step(&mut state, now, Input::Late);
+            self.tell(&mut state, EventKind::Late { took });
+        } else {
+            self.step(&mut state, now, Input::Returned { result, took });
+            return;
+        }
+        drop(state);
+    }
+
+    fn time_out(&self, state: &mut State<M>, now: Tick, stuck_for: Duration) {
+        state.timeouts += 1;
+        self.tell(state, EventKind::TimedOut { stuck_for });
+        self.step(state, now, Input::TimedOut { stuck_for });
+    }
+
+    /// Whether the loop was told to end.
+    fn is_ending(&self, state: &State<M>) -> bool {
+        state.stage != Stage::Running || self.inbox.is_cancelled()
+    }
+
+    fn step(&self, state: &mut State<M>, now: Tick, input: Input<M::Output>) {
+        let mut events = Vec::new();
+        state.machine.step(now, input, &mut events);
+        for what in events {
+            self.tell(state, what);
+        }
+    }
+
+    /// Numbers an event and gives it to all who hear of it. Under the lock,
+    /// so that all hear in one order; none of it waits.
+    fn tell(&self, state: &mut State<M>, what: EventKind) {
+        state.n += 1;
+        let (n, at) = (state.n, self.env.stamp());
+        let (source, kind) = (self.name.clone(), self.kind);
+        let event = self.env.events().append(|seq| Event { seq, n, at, source, kind, what });
+        self.hub.send(&event);
+        if let Some(hub) = &self.outer_hub {
+            hub.send(&event);
+        }
+        if let Some(mailbox) = &self.mailbox {
+            mailbox.send(event);
+        }
+        self.changed.notify_all();
+    }
+
+    fn open(&self, state: &mut State<M>) {
+        if let Some(mailbox) = &self.mailbox {
+            mailbox.reopen();
+        }
+        state.stage = Stage::Running;
+        state.machine.start(self.env.clock().now());
+        self.tell(state, EventKind::Started);
+    }
+
+    /// Marks the end: nothing begins, and nothing is told, after this.
+    fn close(&self) {
+        let mut state = self.state.lock();
+        if state.stage == Stage::Running {
+            state.stage = Stage::Stopping;
+            state.machine.stop(self.env.clock().now());
+            self.tell(&mut state, EventKind::Stopped);
+        }
+    }
+
+    fn straggler(&self, task: &Task) -> Option<Straggler> {
+        if task.has_ended() {
+            return None;
+        }
+        let state = self.state.lock();
+        let now = self.env.clock().now();
+        let (phase, stuck_for) = match &state.call {
+            Some(call) => ("its call", now.since(call.begun)),
+            None => ("its end", Duration::ZERO),
+        };
+        Some(Straggler {
+            name: self.name.to_string(),
+            thread: task.name().to_string(),
+            tid: task.tid(),
+            phase,
+            stuck_for,
+        })
+    }
+
+    fn status(&self, thread: Option<ThreadStatus>) -> LoopStatus {
+        let clock = self.env.clock();
+        let lost = self.mailbox.as_ref().map(|mailbox| mailbox.counts()).unwrap_or_default();
+        let state = self.state.lock();
+        let (now, wall) = (clock.now(), self.env.stamp());
+        let view = state.machine.view();
+        let stamp = |tick: Tick| wall_at(tick, now, wall);
+        let due = state.machine.due();
+        let running = state.stage == Stage::Running;
+        let overdue = match &state.call {
+            Some(call) if call.timed_out || now > call.deadline => {
+                Some(now.since(call.begun + state.machine.timeout()))
+            }
+            None if running && now > due => Some(now.since(due)),
+            _ => None,
+        };
+        LoopStatus {
+            name: self.name.clone(),
+            kind: self.kind,
+            health: view.health,
+            ready: view.health == Health::Ready,
+            critical: view.critical,
+            phase: view.phase,
+            since: stamp(view.since),
+            last_check: view.last_check.map(stamp),
+            last_success: view.last_success.map(stamp),
+            last_error: view.last_error.map(|error| error.report().to_string()),
+            consecutive_failures: view.consecutive_failures,
+            attempt: view.attempt,
+            next_run: (running && state.call.is_none() && due != Tick::NEVER).then(|| stamp(due)),
+            latency: view.latency,
+            runs: state.runs,
+            failures: view.failures,
+            panics: state.panics,
+            timeouts: state.timeouts,
+            late: state.late,
+            missed: view.missed,
+            transitions: view.transitions,
+            running_for: state.call.as_ref().map(|call| now.since(call.begun)),
+            overdue_for: overdue,
+            thread,
+            lost_callbacks: lost.coalesced + lost.dropped,
+        }
+    }
+}
+
+impl<M: Machine> Guarded for Source<M> {
+    fn overdue(&self, generation: u64, now: Tick) -> Tick {
+        let mut state: MutexGuard<'_, State<M>> = self.state.lock();
+        if self.is_ending(&state) {
+            return Tick::NEVER;
+        }
+        let timeout = state.machine.timeout();
+        let Some(call) = state.call.as_mut().filter(|call| call.generation == generation) else {
+            return Tick::NEVER;
+        };
+        call.timed_out = true;
+        call.deadline = now + timeout;
+        let (deadline, stuck_for) = (call.deadline, now.since(call.begun));
+        self.time_out(&mut state, now, stuck_for);
+        if state.machine.counts_timeouts() { deadline } else { Tick::NEVER }
+    }
+
+    fn starved(&self, now: Tick) -> Tick {
+        now + self.state.lock().machine.timeout()
+    }
+}
+
+/// Calls user code; a panic is a result, and what a user's error holds is
+/// dropped here, on the loop's thread and in its slot.
+fn call<T>(work: &mut impl Work<T>, cx: &Context) -> Result<T> {
+    let result = catch_unwind(AssertUnwindSafe(|| match work.call(cx) {
+        Ok(output) => Ok(output),
+        Err(error) => Err(Error::from_user(&*error)),
+    }));
+    result.unwrap_or_else(|payload| {
+        let error = Error::from_panic(&*payload);
+        // A payload whose drop panics must not end the loop.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
+        Err(error)
+    })
+}
+
+/// The wall-clock moment of a tick, from a pair of both.
+fn wall_at(tick: Tick, now: Tick, wall: Stamp) -> Stamp {
+    let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    let moment = if tick >= now {
+        wall.as_micros().saturating_add(micros(tick.since(now)))
+    } else {
+        wall.as_micros().saturating_sub(micros(now.since(tick)))
+    };
+    Stamp::from_micros(moment)
+}

@@ -1,0 +1,144 @@
+//! The seam between the crate and its locks, atomics, threads and bells.
+//!
+//! Real builds get parking_lot, std and crossbeam; models get shuttle's
+//! versions of the same, so that whole loops run under a scheduler that
+//! chooses the interleaving. Nothing else in the crate names a lock type.
+
+#[cfg(not(shuttle))]
+mod real {
+    use std::time::Instant;
+
+    use crossbeam_channel::{Receiver, Sender, bounded};
+    pub(crate) use parking_lot::{Mutex, MutexGuard};
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+    pub(crate) use std::thread;
+
+    /// A condition variable whose waits consume and return the guard.
+    #[derive(Debug, Default)]
+    pub(crate) struct Condvar(parking_lot::Condvar);
+
+    impl Condvar {
+        pub(crate) fn wait<'a, T>(&self, mut guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+            self.0.wait(&mut guard);
+            guard
+        }
+
+        /// Waits until notified or until `deadline`; says whether it passed.
+        pub(crate) fn wait_until<'a, T>(
+            &self,
+            mut guard: MutexGuard<'a, T>,
+            deadline: Instant,
+        ) -> (MutexGuard<'a, T>, bool) {
+            let timed_out = self.0.wait_until(&mut guard, deadline).timed_out();
+            (guard, timed_out)
+        }
+
+        pub(crate) fn notify_all(&self) {
+            self.0.notify_all();
+        }
+    }
+
+    /// A doorbell with room for one ring.
+    #[derive(Debug)]
+    pub(crate) struct Bell {
+        tx: Sender<()>,
+        rx: Receiver<()>,
+    }
+
+    impl Default for Bell {
+        fn default() -> Self {
+            let (tx, rx) = bounded(1);
+            Self { tx, rx }
+        }
+    }
+
+    impl Bell {
+        pub(crate) fn ring(&self) {
+            // Full means that a ring is waiting already.
+            let _ = self.tx.try_send(());
+        }
+
+        pub(crate) fn wait(&self) {
+            let _ = self.rx.recv();
+        }
+
+        /// Waits for a ring until `deadline`; says whether it rang.
+        pub(crate) fn wait_until(&self, deadline: Instant) -> bool {
+            self.rx.recv_deadline(deadline).is_ok()
+        }
+    }
+}
+
+#[cfg(shuttle)]
+mod model {
+    use std::time::Instant;
+
+    pub(crate) use shuttle::sync::MutexGuard;
+    pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+    pub(crate) use shuttle::thread;
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);
+
+    impl<T> Mutex<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self(shuttle::sync::Mutex::new(value))
+        }
+
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+            self.0.lock().expect("no model panics under a lock")
+        }
+    }
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Condvar(shuttle::sync::Condvar);
+
+    impl Condvar {
+        pub(crate) fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+            self.0.wait(guard).expect("no model panics under a lock")
+        }
+
+        /// Real time does not pass in a model: waits until notified.
+        pub(crate) fn wait_until<'a, T>(
+            &self,
+            guard: MutexGuard<'a, T>,
+            _: Instant,
+        ) -> (MutexGuard<'a, T>, bool) {
+            (self.wait(guard), false)
+        }
+
+        pub(crate) fn notify_all(&self) {
+            self.0.notify_all();
+        }
+    }
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Bell {
+        rung: Mutex<bool>,
+        changed: Condvar,
+    }
+
+    impl Bell {
+        pub(crate) fn ring(&self) {
+            *self.rung.lock() = true;
+            self.changed.notify_all();
+        }
+
+        pub(crate) fn wait(&self) {
+            let mut rung = self.rung.lock();
+            while !*rung {
+                rung = self.changed.wait(rung);
+            }
+            *rung = false;
+        }
+
+        pub(crate) fn wait_until(&self, _: Instant) -> bool {
+            unreachable!("models run on the manual clock")
+        }
+    }
+}
+
+#[cfg(shuttle)]
+pub(crate) use model::*;
+#[cfg(not(shuttle))]
+pub(crate) use real::*;

@@ -1,0 +1,170 @@
+//! What a loop says of itself: one snapshot, taken under one short lock.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::event::{Health, LoopKind};
+use crate::name::Name;
+use crate::stamp::Stamp;
+
+/// One loop at one moment.
+///
+/// As JSON: moments are RFC 3339 UTC, durations are seconds, absent optionals
+/// are left out.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct LoopStatus {
+    /// Its name.
+    pub name: Name,
+    /// What kind of loop it is.
+    pub kind: LoopKind,
+    /// What is known of what it looks after. Unknown before the first
+    /// verdict and after a stop.
+    #[serde(rename = "state")]
+    pub health: Health,
+    /// Whether what it looks after can take work.
+    pub ready: bool,
+    /// Whether the whole is down when this is.
+    pub critical: bool,
+    /// What the loop is doing.
+    pub phase: Phase,
+    /// Since when the health is what it is.
+    pub since: Stamp,
+    /// When the last call ended or timed out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_check: Option<Stamp>,
+    /// When a call last succeeded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_success: Option<Stamp>,
+    /// Why the last call failed; absent after a success.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    /// How many calls in a row have failed.
+    pub consecutive_failures: u32,
+    /// How many calls were made since the start, or since it went down.
+    pub attempt: u32,
+    /// When the next call is due; absent while one runs and after a stop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_run: Option<Stamp>,
+    /// How long the last call took that returned in time.
+    #[serde(serialize_with = "seconds", skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Duration>,
+    /// How many calls were begun.
+    pub runs: u64,
+    /// How many calls failed, each timeout counted.
+    pub failures: u64,
+    /// How many calls panicked.
+    pub panics: u64,
+    /// How many deadlines passed.
+    pub timeouts: u64,
+    /// How many calls came back after their deadline.
+    pub late: u64,
+    /// How many regular runs were left out because their time had passed.
+    pub missed: u64,
+    /// How often the health changed.
+    pub transitions: u64,
+    /// For how long the present call has run.
+    #[serde(serialize_with = "seconds", skip_serializing_if = "Option::is_none")]
+    pub running_for: Option<Duration>,
+    /// For how long the present call is past its deadline, or the next one
+    /// past its due.
+    #[serde(serialize_with = "seconds", skip_serializing_if = "Option::is_none")]
+    pub overdue_for: Option<Duration>,
+    /// The thread's name and the kernel's number for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thread: Option<ThreadStatus>,
+    /// How many callbacks were replaced by a later one or dropped at a stop.
+    pub lost_callbacks: u64,
+}
+
+/// A loop's thread, as the system's tools show it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ThreadStatus {
+    /// Its name; the kernel shows the first 15 bytes.
+    pub name: String,
+    /// The kernel's number for it.
+    pub tid: u32,
+}
+
+/// What a loop is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[non_exhaustive]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Trying for the first time, with growing delays.
+    Starting,
+    /// Looking at regular times.
+    Polling,
+    /// Down after having been ready: trying with growing delays.
+    Recovering,
+    /// Ended, or told to end.
+    Stopped,
+}
+
+impl Phase {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Polling => "polling",
+            Self::Recovering => "recovering",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+impl fmt::Display for LoopStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {} since {}", self.kind, self.name, self.health, self.since)?;
+        if let Some(error) = &self.last_error {
+            write!(f, ", {} failures in a row: {error}", self.consecutive_failures)?;
+        }
+        if let Some(overdue) = self.overdue_for {
+            write!(f, ", overdue for {overdue:.1?}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Serialize for LoopKind {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl Serialize for Health {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+#[allow(clippy::ref_option)] // The form serde calls.
+fn seconds<S: serde::Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.unwrap_or_default().as_secs_f64())
+}
+
+/// Who can say how its loops are: a manager, to the status server.
+pub trait StatusSource: Send + Sync {
+    /// A snapshot of every loop, in an order that does not change by itself.
+    fn statuses(&self) -> Vec<LoopStatus>;
+}
+
+/// All loops together: down while a critical one is down or unknown, degraded
+/// while another one is, else ready.
+#[must_use]
+pub fn aggregate<'a>(loops: impl IntoIterator<Item = &'a LoopStatus>) -> Health {
+    let mut total = Health::Ready;
+    for status in loops {
+        if status.ready {
+            continue;
+        }
+        if status.critical {
+            return Health::Down;
+        }
+        total = Health::Degraded;
+    }
+    total
+}

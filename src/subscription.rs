@@ -1,0 +1,180 @@
+//! Events to whoever wants to hear them: a bounded queue each, that loses the
+//! oldest and says how many.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
+
+use crate::clock::real_deadline;
+use crate::event::Event;
+use crate::primitive::{AtomicU64, Mutex, Ordering};
+
+/// How many events a subscription holds unless told otherwise.
+pub const DEFAULT_CAPACITY: usize = 256;
+
+/// One event, and how many were lost before it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Delivery {
+    /// How many events were dropped between the delivery before and this one,
+    /// because the queue was full.
+    pub lost: u64,
+    /// What happened. Shared by all who hear of it.
+    pub event: Arc<Event>,
+}
+
+struct Numbered {
+    n: u64,
+    event: Arc<Event>,
+}
+
+/// Events as they happen, in order, from the moment of subscribing.
+///
+/// Bounded: when nobody reads, the oldest are dropped and counted; the loop
+/// that sends never waits. After the last event of a stopped source the
+/// subscription ends. Dropping it is noticed.
+///
+/// # Threads
+///
+/// Send it to the thread that is to read. Reading blocks that thread only.
+#[must_use = "events are queued for a subscription from now on"]
+#[derive(Debug)]
+pub struct Subscription {
+    rx: Receiver<Numbered>,
+    /// Says to the sender that somebody still listens.
+    _alive: Arc<()>,
+    seen: AtomicU64,
+}
+
+impl std::fmt::Debug for Numbered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.event.fmt(f)
+    }
+}
+
+impl Subscription {
+    /// Blocks until the next event; `None` when the source has ended.
+    pub fn recv(&self) -> Option<Delivery> {
+        self.rx.recv().ok().map(|numbered| self.deliver(numbered))
+    }
+
+    /// The next event, if one is there.
+    pub fn try_recv(&self) -> Option<Delivery> {
+        self.rx.try_recv().ok().map(|numbered| self.deliver(numbered))
+    }
+
+    /// Blocks until the next event or until `timeout` has passed.
+    pub fn recv_timeout(&self, timeout: Duration) -> Option<Delivery> {
+        self.rx.recv_deadline(real_deadline(timeout)).ok().map(|numbered| self.deliver(numbered))
+    }
+
+    /// Whether the source has ended and every event of it was read.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.rx.is_empty() && matches!(self.rx.try_recv(), Err(TryRecvError::Disconnected))
+    }
+
+    /// Blocks for each next event, until the source has ended.
+    pub fn iter(&self) -> impl Iterator<Item = Delivery> + '_ {
+        std::iter::from_fn(move || self.recv())
+    }
+
+    fn deliver(&self, numbered: Numbered) -> Delivery {
+        let before = self.seen.swap(numbered.n, Ordering::Relaxed);
+        Delivery { lost: numbered.n.saturating_sub(before + 1), event: numbered.event }
+    }
+}
+
+struct Subscriber {
+    tx: Sender<Numbered>,
+    /// The sender drops the oldest from here when the queue is full.
+    rx: Receiver<Numbered>,
+    alive: Weak<()>,
+    sent: u64,
+}
+
+/// All who hear of one source's, or one manager's, events.
+#[derive(Default)]
+pub(crate) struct Hub {
+    subscribers: Mutex<Vec<Subscriber>>,
+}
+
+impl Hub {
+    pub(crate) fn subscribe(&self, capacity: usize) -> Subscription {
+        let (tx, rx) = bounded(capacity.max(1));
+        let alive = Arc::new(());
+        let subscriber = Subscriber { tx, rx: rx.clone(), alive: Arc::downgrade(&alive), sent: 0 };
+        self.subscribers.lock().push(subscriber);
+        Subscription { rx, _alive: alive, seen: AtomicU64::new(0) }
+    }
+
+    /// Gives the event to every subscriber; never waits.
+    pub(crate) fn send(&self, event: &Arc<Event>) {
+        // The numbers are given and sent under one lock, so a subscriber sees
+        // them in order and finds every gap.
+        self.subscribers.lock().retain_mut(|subscriber| {
+            if subscriber.alive.strong_count() == 0 {
+                return false;
+            }
+            subscriber.sent += 1;
+            let mut numbered = Numbered { n: subscriber.sent, event: event.clone() };
+            while let Err(TrySendError::Full(back)) = subscriber.tx.try_send(numbered) {
+                numbered = back;
+                let _ = subscriber.rx.try_recv();
+            }
+            true
+        });
+    }
+
+    /// Ends all subscriptions once their queues are read.
+    pub(crate) fn close(&self) {
+        let subscribers = std::mem::take(&mut *self.subscribers.lock());
+        drop(subscribers);
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use super::*;
+    use crate::event::{EventKind, LoopKind};
+    use crate::stamp::Stamp;
+
+    fn event(n: u64) -> Arc<Event> {
+        Arc::new(Event {
+            seq: n,
+            n,
+            at: Stamp::from_micros(0),
+            source: "s".parse().unwrap(),
+            kind: LoopKind::Watcher,
+            what: EventKind::Started,
+        })
+    }
+
+    #[test]
+    fn a_full_queue_loses_the_oldest_and_says_how_many() {
+        let hub = Hub::default();
+        let subscription = hub.subscribe(2);
+        for n in 1..=5 {
+            hub.send(&event(n));
+        }
+        let first = subscription.recv().unwrap();
+        assert_eq!((first.lost, first.event.n), (3, 4));
+        hub.send(&event(6));
+        let rest: Vec<_> =
+            std::iter::from_fn(|| subscription.try_recv()).map(|d| (d.lost, d.event.n)).collect();
+        assert_eq!(rest, [(0, 5), (0, 6)]);
+        assert!(!subscription.has_ended());
+        hub.close();
+        assert!(subscription.has_ended() && subscription.recv().is_none());
+    }
+
+    #[test]
+    fn a_dropped_subscriber_is_noticed() {
+        let hub = Hub::default();
+        drop(hub.subscribe(1));
+        let _kept = hub.subscribe(1);
+        hub.send(&event(1));
+        assert_eq!(hub.subscribers.lock().len(), 1);
+    }
+}

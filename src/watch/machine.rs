@@ -1,0 +1,279 @@
+//! What a watcher decides, without threads or clocks.
+//!
+//! Three phases. *Starting*: probe at once, then with growing delays, until
+//! the service is up or the attempts are used up. *Polling*: probe at a fixed
+//! rate. *Recovering*: the service was up and went down; probe with growing
+//! delays again, so that its return is seen in seconds, then poll.
+
+use std::time::Duration;
+
+use super::config::BackoffConfig;
+use crate::backoff::{Random, hash};
+use crate::clock::Tick;
+use crate::duration;
+use crate::error::{Error, ErrorKind};
+use crate::event::{EventKind, Health};
+use crate::looper::{Input, Machine, View};
+use crate::name::Name;
+use crate::schedule::Schedule;
+use crate::status::Phase;
+
+/// The settings a machine goes by, checked.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    pub(super) backoff: BackoffConfig,
+    pub(super) failure_threshold: u32,
+    pub(super) success_threshold: u32,
+    pub(super) critical: bool,
+    pub(super) spread: bool,
+    pub(super) seed: u64,
+}
+
+pub(super) struct WatchMachine {
+    name: Name,
+    settings: Settings,
+    random: Random,
+    schedule: Option<Schedule>,
+    phase: Phase,
+    health: Health,
+    due: Tick,
+    since: Tick,
+    attempt: u32,
+    gave_up: bool,
+    failures_in_a_row: u32,
+    successes_in_a_row: u32,
+    last_check: Option<Tick>,
+    last_success: Option<Tick>,
+    last_error: Option<Error>,
+    latency: Option<Duration>,
+    failures: u64,
+    missed: u64,
+    transitions: u64,
+}
+
+impl WatchMachine {
+    pub(super) fn new(name: Name, settings: Settings) -> Self {
+        let random = Random::new(settings.seed ^ hash(name.as_str()));
+        Self {
+            name,
+            settings,
+            random,
+            schedule: None,
+            phase: Phase::Stopped,
+            health: Health::Unknown,
+            due: Tick::NEVER,
+            since: Tick::ZERO,
+            attempt: 0,
+            gave_up: false,
+            failures_in_a_row: 0,
+            successes_in_a_row: 0,
+            last_check: None,
+            last_success: None,
+            last_error: None,
+            latency: None,
+            failures: 0,
+            missed: 0,
+            transitions: 0,
+        }
+    }
+
+    pub(super) fn last_error(&self) -> Option<&Error> {
+        self.last_error.as_ref()
+    }
+
+    fn succeed(&mut self, now: Tick, took: Duration, events: &mut Vec<EventKind>) {
+        self.last_success = Some(now);
+        self.last_error = None;
+        self.latency = Some(took);
+        self.failures_in_a_row = 0;
+        self.successes_in_a_row = self.successes_in_a_row.saturating_add(1);
+        if self.health == Health::Ready {
+            self.poll(now);
+            return;
+        }
+        if self.phase != Phase::Polling {
+            self.attempt = self.attempt.saturating_add(1);
+        }
+        if self.successes_in_a_row < self.settings.success_threshold {
+            // Not yet believed: ask again soon.
+            self.due = now + self.soon(1);
+            return;
+        }
+        let from = self.turn(Health::Ready, now);
+        let attempt = self.attempt.max(1);
+        events.push(EventKind::Ready { from, attempt, latency: took });
+        self.begin_polling(now);
+    }
+
+    fn fail(&mut self, now: Tick, error: Error, events: &mut Vec<EventKind>) {
+        self.failures += 1;
+        self.successes_in_a_row = 0;
+        self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
+        self.last_error = Some(error.clone());
+        let believed = self.failures_in_a_row >= self.settings.failure_threshold;
+        match self.phase {
+            Phase::Starting => {
+                self.attempt = self.attempt.saturating_add(1);
+                let gives_up = self.attempt >= self.settings.backoff.max_retries;
+                if believed || gives_up {
+                    self.go_down(now, &error, events);
+                }
+                if gives_up {
+                    self.gave_up = true;
+                    events.push(EventKind::GaveUp { error, attempts: self.attempt });
+                    self.begin_polling(now);
+                } else {
+                    let delay = self.settings.backoff.delays().jittered(self.attempt, &mut self.random);
+                    self.due = now + delay;
+                }
+            }
+            Phase::Recovering => {
+                self.attempt = self.attempt.saturating_add(1);
+                if self.attempt >= self.settings.backoff.max_retries {
+                    self.begin_polling(now);
+                } else {
+                    self.due = now + self.soon(self.attempt.saturating_add(1));
+                }
+            }
+            Phase::Polling | Phase::Stopped if self.health == Health::Ready && believed => {
+                self.go_down(now, &error, events);
+                self.phase = Phase::Recovering;
+                self.attempt = 0;
+                self.due = now + self.soon(1);
+            }
+            Phase::Polling | Phase::Stopped if self.health == Health::Ready => {
+                // Suspicious: do not wait a whole interval for certainty.
+                self.due = now + self.soon(self.failures_in_a_row);
+            }
+            Phase::Polling | Phase::Stopped => {
+                if believed {
+                    self.go_down(now, &error, events);
+                }
+                self.poll(now);
+            }
+        }
+    }
+
+    fn go_down(&mut self, now: Tick, error: &Error, events: &mut Vec<EventKind>) {
+        if self.health != Health::Down {
+            let from = self.turn(Health::Down, now);
+            let failures = self.failures_in_a_row;
+            events.push(EventKind::Down { from, error: error.clone(), failures });
+        }
+    }
+
+    /// Changes the health and gives back the old one.
+    fn turn(&mut self, health: Health, now: Tick) -> Health {
+        self.transitions += 1;
+        self.since = now;
+        std::mem::replace(&mut self.health, health)
+    }
+
+    /// A delay of the backoff that is never longer than a regular interval.
+    fn soon(&mut self, n: u32) -> Duration {
+        let delay = self.settings.backoff.delays().jittered(n, &mut self.random);
+        delay.min(self.settings.backoff.poll_interval)
+    }
+
+    fn begin_polling(&mut self, now: Tick) {
+        self.phase = Phase::Polling;
+        let interval = self.settings.backoff.poll_interval;
+        let schedule = if self.settings.spread {
+            Schedule::spread(now, interval, self.name.as_str())
+        } else {
+            Schedule::from_now(now, interval)
+        };
+        self.schedule = Some(schedule);
+        self.due = schedule.next(now, now).0;
+    }
+
+    fn poll(&mut self, now: Tick) {
+        if let Some(schedule) = &self.schedule {
+            let (due, missed) = schedule.next(self.due, now);
+            self.due = due;
+            self.missed += missed;
+        }
+    }
+}
+
+impl Machine for WatchMachine {
+    type Output = ();
+
+    fn start(&mut self, now: Tick) {
+        let (transitions, failures, missed) = (self.transitions, self.failures, self.missed);
+        let random = self.random.clone();
+        *self = Self::new(self.name.clone(), self.settings.clone());
+        (self.transitions, self.failures, self.missed) = (transitions, failures, missed);
+        self.random = random;
+        self.phase = Phase::Starting;
+        self.since = now;
+        self.due = now;
+    }
+
+    fn step(&mut self, now: Tick, input: Input<()>, events: &mut Vec<EventKind>) {
+        match input {
+            Input::Returned { result, took } => {
+                self.last_check = Some(now);
+                match result {
+                    Ok(()) => self.succeed(now, took, events),
+                    Err(error) => {
+                        self.latency = Some(took);
+                        self.fail(now, error, events);
+                    }
+                }
+            }
+            Input::TimedOut { stuck_for } => {
+                self.last_check = Some(now);
+                let allowed = duration::format(self.settings.backoff.probe_timeout);
+                let text = if stuck_for < self.settings.backoff.probe_timeout * 2 {
+                    format!("no answer within {allowed}")
+                } else {
+                    let stuck = Duration::from_secs(stuck_for.as_secs());
+                    format!("no answer within {allowed}, stuck for {}", duration::format(stuck))
+                };
+                self.fail(now, Error::new(ErrorKind::Timeout).context(text), events);
+            }
+            // Decided when its deadline passed; the due counts from then.
+            Input::Late => {}
+            Input::Poked => self.due = now,
+        }
+    }
+
+    fn stop(&mut self, now: Tick) {
+        self.phase = Phase::Stopped;
+        self.due = Tick::NEVER;
+        if self.health != Health::Unknown {
+            self.turn(Health::Unknown, now);
+        }
+    }
+
+    fn due(&self) -> Tick {
+        self.due
+    }
+
+    fn timeout(&self) -> Duration {
+        self.settings.backoff.probe_timeout
+    }
+
+    fn counts_timeouts(&self) -> bool {
+        self.health != Health::Down || self.phase == Phase::Starting && !self.gave_up
+    }
+
+    fn view(&self) -> View<'_> {
+        View {
+            health: self.health,
+            phase: self.phase,
+            since: self.since,
+            last_check: self.last_check,
+            last_success: self.last_success,
+            last_error: self.last_error.as_ref(),
+            consecutive_failures: self.failures_in_a_row,
+            attempt: self.attempt,
+            failures: self.failures,
+            latency: self.latency,
+            missed: self.missed,
+            transitions: self.transitions,
+            critical: self.settings.critical,
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Many watched services, one thread each.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::config::WatcherConfig;
+use super::watcher::Watcher;
+use crate::env::Env;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::Health;
+use crate::looper::StopDeadlines;
+use crate::name::Name;
+use crate::primitive::Mutex;
+use crate::status::{LoopStatus, StatusSource, aggregate};
+use crate::stop::StopReport;
+use crate::subscription::{DEFAULT_CAPACITY, Hub, Subscription};
+
+/// Watches many services under unique names.
+///
+/// # Threads
+///
+/// One thread for each service, and two more in all: the watchdog's and, once
+/// a callback is made, the dispatcher's. All methods may be called from any
+/// thread.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use loopkeeper::{Context, Env, ErrorKind, Health, WatchManager, WatcherConfig};
+///
+/// let manager = WatchManager::new(&Env::new()?);
+/// let db = manager.watch(WatcherConfig::new("db", |_: &Context| Ok(())))?;
+/// let again = manager.watch(WatcherConfig::new("db", |_: &Context| Ok(())));
+/// assert_eq!(again.unwrap_err().kind(), ErrorKind::Duplicate);
+/// assert!(db.wait_ready(Duration::from_secs(5)));
+/// assert_eq!(manager.health(), Health::Ready);
+/// assert!(manager.stop(Duration::from_secs(1)).is_clean());
+/// # Ok::<(), loopkeeper::Error>(())
+/// ```
+pub struct WatchManager {
+    env: Env,
+    hub: Arc<Hub>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    watchers: BTreeMap<Name, Arc<Watcher>>,
+    stopped: bool,
+}
+
+impl WatchManager {
+    /// Makes a manager without services.
+    #[must_use]
+    pub fn new(env: &Env) -> Self {
+        Self { env: env.clone(), hub: Arc::new(Hub::default()), state: Mutex::new(State::default()) }
+    }
+
+    /// Begins to watch a service.
+    ///
+    /// # Errors
+    ///
+    /// `Duplicate` when its name is taken, `InvalidState` after a stop,
+    /// `InvalidArgument` when a setting cannot be used, `Spawn` or `Budget`
+    /// when there is no thread to be had.
+    pub fn watch(&self, config: WatcherConfig) -> Result<Arc<Watcher>> {
+        let watcher = Arc::new(Watcher::new_in(&self.env, config, Some(self.hub.clone()))?);
+        self.begin(&watcher, None)?;
+        Ok(watcher)
+    }
+
+    /// Starts a watcher and keeps it, unless its name is another's than
+    /// `instead_of`'s.
+    fn begin(&self, watcher: &Arc<Watcher>, instead_of: Option<&Arc<Watcher>>) -> Result<()> {
+        let name = watcher.name();
+        let mut state = self.state.lock();
+        if state.stopped {
+            let context = format!("{name}: watch after the manager was stopped");
+            return Err(Error::new(ErrorKind::InvalidState).context(context));
+        }
+        let holder = state.watchers.get(name);
+        let is_free = match (holder, instead_of) {
+            (None, _) => true,
+            (Some(holder), Some(old)) => Arc::ptr_eq(holder, old),
+            (Some(_), None) => false,
+        };
+        if !is_free {
+            let context = format!("{name}: is watched already");
+            return Err(Error::new(ErrorKind::Duplicate).context(context));
+        }
+        // Started under the lock: a stop finds it, or it is refused.
+        watcher.start_new()?;
+        let replaced = state.watchers.insert(name.clone(), watcher.clone());
+        drop(state);
+        drop(replaced);
+        Ok(())
+    }
+
+    /// Stops watching the service of this name and watches another in its
+    /// place; one that is not watched yet is simply watched.
+    ///
+    /// The new settings are checked before the old watcher is touched, and
+    /// the old one goes on when the new one has no thread. The report is the
+    /// old watcher's: an old probe that is stuck past `grace` is named there
+    /// and holds up nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`watch`](Self::watch), without `Duplicate`.
+    pub fn replace(&self, config: WatcherConfig, grace: Duration) -> Result<(Arc<Watcher>, StopReport)> {
+        let new = Arc::new(Watcher::new_in(&self.env, config, Some(self.hub.clone()))?);
+        let old = self.get(new.name().as_str());
+        let report = old.as_ref().map(|old| old.stop(grace)).unwrap_or_default();
+        match self.begin(&new, old.as_ref()) {
+            Ok(()) => Ok((new, report)),
+            Err(error) => {
+                if let Some(old) = old.filter(|_| !self.state.lock().stopped) {
+                    // The failure that matters is the new one's.
+                    let _ = old.restart();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Stops watching a service.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` when no service has this name.
+    pub fn unwatch(&self, name: &Name, grace: Duration) -> Result<StopReport> {
+        let watcher = self.state.lock().watchers.remove(name);
+        let Some(watcher) = watcher else {
+            return Err(Error::new(ErrorKind::NotFound).context(format!("{name}: is not watched")));
+        };
+        Ok(watcher.stop(grace))
+    }
+
+    /// The watcher of this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Arc<Watcher>> {
+        self.state.lock().watchers.get(name).cloned()
+    }
+
+    /// A snapshot of each service, by name.
+    #[must_use]
+    pub fn status(&self) -> BTreeMap<Name, LoopStatus> {
+        self.watchers().iter().map(|watcher| (watcher.name().clone(), watcher.status())).collect()
+    }
+
+    /// All services together: down while a critical one is down or unknown,
+    /// degraded while another one is, else ready.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        aggregate(&self.statuses())
+    }
+
+    /// Probes a service now.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` when no service has this name.
+    pub fn trigger(&self, name: &str) -> Result<()> {
+        match self.get(name) {
+            Some(watcher) => {
+                watcher.trigger();
+                Ok(())
+            }
+            None => Err(Error::new(ErrorKind::NotFound).context(format!("{name}: is not watched"))),
+        }
+    }
+
+    /// Hears of every event of every service, from now on and also of those
+    /// watched later, through a queue of 256 that loses the oldest.
+    pub fn subscribe(&self) -> Subscription {
+        self.hub.subscribe(DEFAULT_CAPACITY)
+    }
+
+    /// Stops watching all services, together: each sees its cancel at once,
+    /// and `grace` is for all of them. Nothing can be watched afterwards.
+    ///
+    /// See [`Watcher::stop`] for what holds after this returns.
+    pub fn stop(&self, grace: Duration) -> StopReport {
+        let deadlines = StopDeadlines::new(grace);
+        let watchers: Vec<_> = {
+            let mut state = self.state.lock();
+            state.stopped = true;
+            state.watchers.values().cloned().collect()
+        };
+        for watcher in &watchers {
+            watcher.cancel();
+        }
+        let mut report = StopReport::default();
+        for watcher in &watchers {
+            report.merge(watcher.join(deadlines));
+        }
+        self.hub.close();
+        report
+    }
+
+    fn watchers(&self) -> Vec<Arc<Watcher>> {
+        self.state.lock().watchers.values().cloned().collect()
+    }
+}
+
+impl StatusSource for WatchManager {
+    fn statuses(&self) -> Vec<LoopStatus> {
+        self.watchers().iter().map(|watcher| watcher.status()).collect()
+    }
+}
+
+impl Drop for WatchManager {
+    fn drop(&mut self) {
+        let _ = self.stop(Duration::from_secs(1));
+    }
+}
+
+impl fmt::Debug for WatchManager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WatchManager")
+            .field("watchers", &self.state.lock().watchers.keys())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,296 @@
+//! One watched service.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::config::{Callbacks, WatcherConfig};
+use super::machine::{Settings, WatchMachine};
+use crate::clock::real_deadline;
+use crate::component::{Component, Context};
+use crate::dispatch::Handler;
+use crate::env::Env;
+use crate::error::{BoxError, Error, Result};
+use crate::event::{Event, EventKind, Health, LoopKind};
+use crate::looper::{Loop, Spec, StopDeadlines, Work};
+use crate::name::Name;
+use crate::observe::{Attr, Observer};
+use crate::probe::Probe;
+use crate::status::LoopStatus;
+use crate::stop::StopReport;
+use crate::subscription::{DEFAULT_CAPACITY, Hub, Subscription};
+
+/// Watches one service on a thread of its own.
+///
+/// Probes at once, then with growing delays until the service is up, then at
+/// the poll interval. Until the first verdict the service is unknown. See
+/// [`WatcherConfig`] for the settings and the callbacks.
+///
+/// # Threads
+///
+/// One thread named `w/<name>`, which runs the probe. All methods may be
+/// called from any thread, from callbacks and from the probe itself, where
+/// [`stop`](Self::stop) only cancels. Dropping the last handle stops the
+/// watcher within its drop grace.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use loopkeeper::{Context, Watcher, WatcherConfig};
+///
+/// let watcher = Watcher::start(
+///     WatcherConfig::new("queue", |_: &Context| Err("not yet".into()))
+///         .on_down(|error| eprintln!("queue is down: {error}")),
+/// )?;
+/// if !watcher.wait_ready(Duration::from_millis(20)) {
+///     println!("{}", watcher.status());  // watcher queue: down since …: not yet
+/// }
+/// let report = watcher.stop(Duration::from_secs(1));
+/// assert!(report.is_clean());
+/// # Ok::<(), loopkeeper::Error>(())
+/// ```
+#[must_use = "the watcher stops when it is dropped"]
+pub struct Watcher {
+    inner: Loop<WatchMachine, ProbeWork>,
+    drop_grace: Duration,
+}
+
+impl Watcher {
+    /// Starts watching, in an environment of the watcher's own.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` when a setting cannot be used, `Spawn` or `Budget`
+    /// when there is no thread to be had.
+    pub fn start(config: WatcherConfig) -> Result<Self> {
+        Self::start_in(&Env::new()?, config)
+    }
+
+    /// Starts watching, in a shared environment.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_in(env: &Env, config: WatcherConfig) -> Result<Self> {
+        let watcher = Self::new_in(env, config, None)?;
+        watcher.inner.start()?;
+        Ok(watcher)
+    }
+
+    /// Makes a watcher that is not started.
+    pub(super) fn new_in(env: &Env, config: WatcherConfig, hub: Option<Arc<Hub>>) -> Result<Self> {
+        config.check()?;
+        let name = Name::new(&config.name)?;
+        let WatcherConfig {
+            probe,
+            backoff,
+            failure_threshold,
+            success_threshold,
+            critical,
+            cancel,
+            drop_grace,
+            callbacks,
+            ..
+        } = config;
+        let settings = Settings {
+            backoff,
+            failure_threshold,
+            success_threshold,
+            critical,
+            spread: env.spreads(),
+            seed: env.seed(),
+        };
+        let machine = WatchMachine::new(name.clone(), settings);
+        let handler = callbacks.into_handler(env.observer());
+        let work =
+            ProbeWork { probe, observer: env.observer().clone(), attr: Attr::new("watcher", name.as_str()) };
+        let spec = Spec { name, kind: LoopKind::Watcher, cancel, handler, hub };
+        Ok(Self { inner: Loop::new(env, spec, machine, work)?, drop_grace })
+    }
+
+    /// Starts again after a stop: from unknown, with the start-up's attempts.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidState` while it runs or while an earlier probe is stuck;
+    /// `Spawn` or `Budget` when there is no thread to be had.
+    pub fn restart(&self) -> Result<()> {
+        self.inner.start()
+    }
+
+    /// The service's name.
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        self.inner.name()
+    }
+
+    /// What the watcher shares with others.
+    #[must_use]
+    pub fn env(&self) -> &Env {
+        self.inner.env()
+    }
+
+    /// Whether the service is ready. Unknown is not ready.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.inner.read(|machine| crate::looper::Machine::view(machine).health) == Health::Ready
+    }
+
+    /// Why the last probe failed; `None` after a success or before the first.
+    #[must_use]
+    pub fn last_error(&self) -> Option<Error> {
+        self.inner.read(|machine| machine.last_error().cloned())
+    }
+
+    /// Everything about the service, at one moment.
+    #[must_use]
+    pub fn status(&self) -> LoopStatus {
+        self.inner.status()
+    }
+
+    /// Probes now instead of at the next due. During a probe: once more right
+    /// after it. The regular times stay as they are.
+    pub fn trigger(&self) {
+        self.inner.trigger();
+    }
+
+    /// Hears of every event from now on, through a queue of 256 that loses
+    /// the oldest when nobody reads.
+    pub fn subscribe(&self) -> Subscription {
+        self.inner.subscribe(DEFAULT_CAPACITY)
+    }
+
+    /// Blocks until the service is ready, and says whether it is; false when
+    /// `timeout` has passed or the watcher has ended. Real time.
+    #[must_use]
+    pub fn wait_ready(&self, timeout: Duration) -> bool {
+        self.inner.wait_health(Health::Ready, real_deadline(timeout))
+    }
+
+    /// Blocks until the watcher has ended.
+    pub fn wait(&self) {
+        while !self.wait_timeout(Duration::from_secs(3600)) {}
+    }
+
+    /// Blocks until the watcher has ended or `timeout` has passed, and says
+    /// whether it has ended. Real time.
+    #[must_use]
+    pub fn wait_timeout(&self, timeout: Duration) -> bool {
+        self.inner.wait_until(real_deadline(timeout))
+    }
+
+    /// Stops watching.
+    ///
+    /// The probe in progress sees its cancel at once and is waited for at
+    /// most a second, because its answer no longer matters; callbacks that
+    /// wait are made within what is left of `grace`, the rest dropped and
+    /// counted.
+    ///
+    /// After this returns:
+    ///
+    /// * no probe begins, and no event of this watcher is told;
+    /// * the probe's thread has ended, unless the report names it;
+    /// * no callback of this watcher begins;
+    /// * the status says unknown and stopped; subscriptions have ended;
+    /// * [`restart`](Self::restart) may be called.
+    ///
+    /// Stopping twice does nothing and reports what still holds.
+    ///
+    /// # Threads
+    ///
+    /// Blocks the caller. From a callback it does not wait for that callback;
+    /// from the probe itself it only cancels, and the report has an
+    /// `InvalidState`.
+    pub fn stop(&self, grace: Duration) -> StopReport {
+        self.inner.stop(grace)
+    }
+
+    pub(super) fn start_new(&self) -> Result<()> {
+        self.inner.start()
+    }
+
+    pub(super) fn cancel(&self) {
+        self.inner.cancel();
+    }
+
+    pub(super) fn join(&self, deadlines: StopDeadlines) -> StopReport {
+        self.inner.join(deadlines)
+    }
+}
+
+impl Component for Watcher {
+    fn start(&mut self, _: &Context) -> std::result::Result<(), BoxError> {
+        Ok(self.restart()?)
+    }
+
+    fn stop(&mut self, cx: &Context) -> std::result::Result<(), BoxError> {
+        let report = Self::stop(self, cx.remaining());
+        if report.is_clean() { Ok(()) } else { Err(report.to_string().into()) }
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        let _ = self.inner.stop(self.drop_grace);
+    }
+}
+
+impl fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watcher").field("name", self.name()).finish_non_exhaustive()
+    }
+}
+
+struct ProbeWork {
+    probe: Box<dyn Probe>,
+    observer: Observer,
+    attr: Attr,
+}
+
+impl Work<()> for ProbeWork {
+    fn call(&mut self, cx: &Context) -> std::result::Result<(), BoxError> {
+        if self.observer.span.is_none() {
+            return self.probe.probe(cx);
+        }
+        let span = self.observer.start_span("probe", std::slice::from_ref(&self.attr));
+        let result = self.probe.probe(cx);
+        if let Err(error) = &result {
+            span.set_error(error);
+        }
+        result
+    }
+}
+
+impl Callbacks {
+    fn into_handler(self, observer: &Observer) -> Option<Handler> {
+        let on_event = observer.on_event.clone();
+        let Self { mut on_ready, mut on_down, mut on_gave_up } = self;
+        if on_event.is_none() && on_ready.is_none() && on_down.is_none() && on_gave_up.is_none() {
+            return None;
+        }
+        Some(Box::new(move |event: &Event| {
+            if let Some(on_event) = &on_event {
+                crate::observe::contain(|| on_event(event));
+            }
+            match &event.what {
+                EventKind::Ready { .. } => {
+                    if let Some(call) = &mut on_ready {
+                        call();
+                    }
+                }
+                EventKind::Down { from: Health::Ready, error, .. } => {
+                    if let Some(call) = &mut on_down {
+                        call(error);
+                    }
+                }
+                EventKind::GaveUp { error, .. } => {
+                    if let Some(call) = &mut on_gave_up {
+                        call(error);
+                    }
+                }
+                _ => {}
+            }
+        }))
+    }
+}

@@ -1,0 +1,197 @@
+//! One thread that notices, for all loops, which call has passed its
+//! deadline.
+//!
+//! It sleeps until the earliest deadline it knows and is rung only for an
+//! earlier one (see [`slot`](crate::slot)), so steady periodic work costs
+//! nothing. It never runs user code: it takes the call away and tells the
+//! call's owner, which publishes the timeout while the call is still stuck.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::{Clock, Inbox, Signals, Tick, real_deadline};
+use crate::error::Result;
+use crate::primitive::Mutex;
+use crate::slot::{Alarm, Phase, Slot};
+use crate::thread::{Budget, STACK_SIZE, Task};
+
+/// How long a stop waits for the watchdog's thread, which runs no user code.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Who is told about a slot's deadline. Called on the watchdog's thread,
+/// without a lock of the watchdog's; must not run user code.
+pub(crate) trait Guarded: Send + Sync {
+    /// Call number `generation` has passed its deadline, or the one returned
+    /// last, and has not returned. Returns when to say so again.
+    fn overdue(&self, generation: u64, now: Tick) -> Tick;
+
+    /// The thread should have made its next call by now and has not: the
+    /// machine is overloaded or was asleep. Returns when to look again.
+    fn starved(&self, now: Tick) -> Tick;
+}
+
+struct Entry {
+    slot: Arc<Slot>,
+    owner: Arc<dyn Guarded>,
+}
+
+#[derive(Default)]
+struct Registry {
+    entries: Vec<Option<Entry>>,
+    free: Vec<usize>,
+}
+
+struct Shared {
+    clock: Clock,
+    inbox: Arc<Inbox>,
+    alarm: Alarm,
+    registry: Mutex<Registry>,
+}
+
+/// The watchdog's handle.
+pub(crate) struct Watchdog {
+    shared: Arc<Shared>,
+    task: Mutex<Option<Task>>,
+}
+
+/// A slot that the watchdog looks at, until this is dropped.
+pub(crate) struct Guard {
+    slot: Arc<Slot>,
+    shared: Arc<Shared>,
+    key: usize,
+}
+
+impl Watchdog {
+    pub(crate) fn start(clock: &Clock, budget: &Budget) -> Result<Self> {
+        let (inbox, seat) = clock.join("watchdog");
+        let shared = Arc::new(Shared {
+            clock: clock.clone(),
+            inbox,
+            alarm: Alarm::new(),
+            registry: Mutex::new(Registry::default()),
+        });
+        let theirs = shared.clone();
+        let task = Task::spawn(budget, "lk/watchdog".to_owned(), STACK_SIZE, move || {
+            theirs.run();
+            drop(seat);
+        })?;
+        Ok(Self { shared, task: Mutex::new(Some(task)) })
+    }
+
+    /// Has the watchdog look at a new slot on behalf of `owner`.
+    pub(crate) fn guard(&self, owner: Arc<dyn Guarded>) -> Guard {
+        let slot = Arc::new(Slot::new());
+        let entry = Entry { slot: slot.clone(), owner };
+        let mut registry = self.shared.registry.lock();
+        let key = match registry.free.pop() {
+            Some(key) => {
+                registry.entries[key] = Some(entry);
+                key
+            }
+            None => {
+                registry.entries.push(Some(entry));
+                registry.entries.len() - 1
+            }
+        };
+        drop(registry);
+        Guard { slot, shared: self.shared.clone(), key }
+    }
+
+    /// Ends the thread. From its own thread it only asks.
+    pub(crate) fn stop(&self) {
+        self.shared.inbox.ring(Signals::CANCEL);
+        let task = self.task.lock().take();
+        if let Some(task) = task.filter(|task| !task.is_current()) {
+            // It runs no user code: what does not end here is a stalled
+            // machine, and then the thread ends by itself later.
+            drop(task.join_until(real_deadline(GRACE)));
+        }
+    }
+}
+
+impl Guard {
+    /// Begins call number `generation`, to be over by `deadline`.
+    pub(crate) fn enter(&self, generation: u64, deadline: Tick) {
+        if self.slot.enter(generation, deadline.nanos(), &self.shared.alarm) {
+            self.shared.inbox.ring(Signals::POKE);
+        }
+    }
+
+    /// Ends call number `generation`. True: it was in time.
+    #[must_use]
+    pub(crate) fn leave(&self, generation: u64) -> bool {
+        self.slot.leave(generation)
+    }
+
+    /// Says by when the next call should be over.
+    pub(crate) fn wait_until(&self, deadline: Tick) {
+        if self.slot.wait_until(deadline.nanos(), &self.shared.alarm) {
+            self.shared.inbox.ring(Signals::POKE);
+        }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let mut registry = self.shared.registry.lock();
+        let entry = registry.entries[self.key].take();
+        registry.free.push(self.key);
+        drop(registry);
+        drop(entry);
+    }
+}
+
+impl Shared {
+    fn run(&self) {
+        loop {
+            let mut earliest = self.earliest();
+            loop {
+                self.alarm.set(earliest);
+                let again = self.earliest();
+                if again >= earliest {
+                    break;
+                }
+                earliest = again;
+            }
+            let signals = self.clock.wait(&self.inbox, Tick::from_nanos(earliest));
+            self.alarm.clear();
+            if signals.has(Signals::CANCEL) {
+                return;
+            }
+            self.look();
+        }
+    }
+
+    fn earliest(&self) -> u64 {
+        let registry = self.registry.lock();
+        let deadlines = registry.entries.iter().flatten().map(|entry| entry.slot.deadline());
+        deadlines.min().unwrap_or(u64::MAX)
+    }
+
+    fn look(&self) {
+        let now = self.clock.now();
+        for (slot, owner) in self.due(now) {
+            // State before deadline: a deadline belongs to the state seen
+            // before it or to a later one, which the swap then refuses.
+            let state = slot.state();
+            let deadline = slot.deadline();
+            if deadline > now.nanos() {
+                continue;
+            }
+            let next = match state.phase() {
+                Phase::Running if slot.expire(state) => owner.overdue(state.generation(), now),
+                Phase::Running => continue,
+                Phase::Overdue => owner.overdue(state.generation(), now),
+                Phase::Waiting => owner.starved(now),
+            };
+            slot.postpone(deadline, next.nanos());
+        }
+    }
+
+    fn due(&self, now: Tick) -> Vec<(Arc<Slot>, Arc<dyn Guarded>)> {
+        let registry = self.registry.lock();
+        let entries = registry.entries.iter().flatten();
+        let due = entries.filter(|entry| entry.slot.deadline() <= now.nanos());
+        due.map(|entry| (entry.slot.clone(), entry.owner.clone())).collect()
+    }
+}
