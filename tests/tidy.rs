@@ -43,6 +43,9 @@ const LAYERS: &[(Layer, &[&str])] = &[
             "schedule",
             "dispatch",
             "status",
+            "stop",
+            "subscription",
+            "event_log",
             "observe",
             "component",
             "env",
@@ -307,10 +310,12 @@ fn every_allow_has_its_reason() {
                     // `#[expect(..)]` and `cfg_attr(.., allow(..))`, not `doc(..)`.
                     text[at..].contains('(')
                 });
-                let explained = words(&text, "reason").next().is_some() || file.comment_above(at);
+                let explained = words(&text, "reason").next().is_some()
+                    || file.comment_above(at)
+                    || file.comment_behind(at + text.len());
                 if allows && !explained {
                     breaches
-                        .push(file.breach(at, "say why: `reason = \"..\"`, or a comment on the line above"));
+                        .push(file.breach(at, "say why: `reason = \"..\"`, or a comment above or behind"));
                 }
             }
         }
@@ -322,6 +327,7 @@ fn every_allow_has_its_reason() {
     catches(rule, "src/host/mod.rs", "/// Does g.\n#[allow(dead_code)]\nfn g() {}");
     lets_pass(rule, "src/host/mod.rs", "#[allow(dead_code, reason = \"C reads it\")]\nfn g() {}");
     lets_pass(rule, "src/host/mod.rs", "// C reads it.\n#[allow(dead_code)]\nfn g() {}");
+    lets_pass(rule, "src/host/mod.rs", "#[allow(dead_code)] // C reads it.\nfn g() {}");
     holds(rule);
 }
 
@@ -529,6 +535,11 @@ impl File {
         above.is_some_and(|line| {
             line.starts_with("//") && !line.starts_with("///") && !line.starts_with("//!")
         })
+    }
+
+    /// Whether a comment is what follows `at` on its line.
+    fn comment_behind(&self, at: usize) -> bool {
+        self.text[at..].lines().next().is_some_and(|rest| rest.trim_start().starts_with("//"))
     }
 }
 

@@ -6,9 +6,12 @@
 //! contract.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::measure::{Started, Tally};
+use loopkeeper::watch::BackoffConfig;
+use loopkeeper::{BoxError, Context, Env, WatchManager, WatcherConfig};
+
+use super::measure::{Beat, Started, Tally};
 
 /// Stops what a hook started, and comes back when all threads are gone.
 pub(crate) type Stop = Box<dyn FnOnce()>;
@@ -31,7 +34,7 @@ pub(crate) struct Ours {
     /// `started.one()` and whose next is an hour away.
     pub(crate) idle: Option<fn(n: usize, started: &Arc<Started>) -> Stop>,
     /// Starts `n` loops with default settings that run at `period`; each run
-    /// calls `tally.ran(now - due)` and does nothing else.
+    /// calls `tally.ran(now - due)`, with a `Beat` where the due is not told.
     pub(crate) periodic: Option<PeriodicLoops>,
     /// Makes `calls` guarded calls of an empty boxed closure, on one thread,
     /// with a live watchdog; the time of all.
@@ -53,8 +56,8 @@ pub(crate) struct Ours {
 }
 
 pub(crate) const OURS: Ours = Ours {
-    idle: None,
-    periodic: None,
+    idle: Some(idle),
+    periodic: Some(periodic),
     guarded_calls: None,
     hung_calls: None,
     events: None,
@@ -63,3 +66,44 @@ pub(crate) const OURS: Ours = Ours {
     inert_spans: None,
     snapshots: None,
 };
+
+fn idle(n: usize, started: &Arc<Started>) -> Stop {
+    watchers(n, Duration::from_secs(3600), || {
+        let mut started = Some(Arc::clone(started));
+        move |_: &Context| {
+            if let Some(started) = started.take() {
+                started.one();
+            }
+            Ok(())
+        }
+    })
+}
+
+fn periodic(n: usize, period: Duration, tally: &Arc<Tally>) -> Stop {
+    watchers(n, period, || {
+        let tally = Arc::clone(tally);
+        let mut beat = Beat::new(period);
+        move |_: &Context| {
+            tally.ran(beat.late(Instant::now()));
+            Ok(())
+        }
+    })
+}
+
+/// One manager of `n` watchers that are always ready.
+fn watchers<P>(n: usize, poll_interval: Duration, probe: impl Fn() -> P) -> Stop
+where
+    P: FnMut(&Context) -> Result<(), BoxError> + Send + 'static,
+{
+    let env = Env::new().expect("a watchdog can be started");
+    let manager = WatchManager::new(&env);
+    let backoff = BackoffConfig { poll_interval, ..Default::default() };
+    for i in 0..n {
+        let config = WatcherConfig::new(format!("watcher-{i}"), probe()).backoff(backoff.clone());
+        manager.watch(config).expect("the machine allows as many watchers");
+    }
+    Box::new(move || {
+        let report = manager.stop(Duration::from_secs(10));
+        assert!(report.is_clean(), "{report}");
+    })
+}
