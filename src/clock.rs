@@ -108,9 +108,11 @@ impl Inbox {
         Signals(self.signals.load(Ordering::Acquire)).has(Signals::CANCEL)
     }
 
-    /// Forgets an old cancel, so that the owner may be started again.
+    /// Forgets an old cancel and an old owner, so that another thread may
+    /// wait here.
     pub(crate) fn reset(&self) {
         self.signals.store(0, Ordering::Release);
+        self.bell.hand_over();
     }
 
     /// Puts a signal back that was taken but not acted on, without a ring:
