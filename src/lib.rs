@@ -33,6 +33,7 @@ mod thread;
 mod watchdog;
 
 // Parts: what users switch on.
+pub mod config;
 pub mod watch;
 
 pub use cancel::CancelToken;
