@@ -91,7 +91,10 @@ fn a_folder_that_is_not_there_is_named() {
     let types = Types::new().with("number", number);
     let missing = dir.path().join("missing");
     let faults = load_descriptors(&missing, &types).unwrap_err();
-    let expected = format!("{}: cannot be read: No such file or directory (os error 2)", missing.display());
+    let expected = format!(
+        "{}: cannot be read as the folder of descriptors: No such file or directory (os error 2)",
+        missing.display()
+    );
     assert_eq!(faults.to_string(), expected);
 }
 
@@ -135,7 +138,7 @@ c.json:1:2: unknown field "htpp", did you mean "http"?
 c.json:2:29: deploy: unknown field "dri", did you mean "dir"?
 c.json:3:22: shutdown_timeout: must be more than zero, found the string "0s""#
     );
-    assert_eq!(merged.deploy_dir(), dir.path().join("parts"));
+    assert_eq!(merged.deploy_dir().unwrap(), dir.path().join("parts"));
 
     for (text, expected) in [
         ("{", "c.json:1:1: EOF while parsing an object"),
@@ -151,4 +154,5 @@ c.json:3:22: shutdown_timeout: must be more than zero, found the string "0s""#
         short(dir.path(), &missing.read().unwrap_err().to_string()),
         "missing.json: cannot be read: No such file or directory (os error 2)"
     );
+    assert_eq!(missing.deploy_dir(), None);
 }

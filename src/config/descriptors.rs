@@ -89,7 +89,8 @@ pub struct Descriptor<T> {
 /// }
 /// ```
 pub fn load_descriptors<T>(dir: &Path, types: &Types<T>) -> Result<Vec<Descriptor<T>>, Faults> {
-    let paths = list(dir).map_err(|error| file::unreadable(dir, &error))?;
+    let paths = list(dir)
+        .map_err(|error| file::fault(dir, format!("cannot be read as the folder of descriptors: {error}")))?;
     let mut names = HashMap::new();
     let mut descriptors = Vec::new();
     let mut faults = Vec::new();

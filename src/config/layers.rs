@@ -105,12 +105,16 @@ impl Layers {
         let mut root = Node::new(Place::whole("configuration"), Value::Object(Members::default()));
         let mut base = PathBuf::new();
         let mut file = None;
+        let mut is_whole = true;
         if let Some(path) = &self.file {
             base = path.parent().map(Path::to_owned).unwrap_or_default();
             file = Some(file::name(path));
             match file::read(path) {
                 Ok(node) => root = node,
-                Err(found) => faults.extend(found.into_vec()),
+                Err(found) => {
+                    is_whole = false;
+                    faults.extend(found.into_vec());
+                }
             }
         }
         // A file that holds no object is told by the reading that follows.
@@ -120,7 +124,7 @@ impl Layers {
                 faults.extend(setting.and_then(|setting| lay(&mut root, setting)).err());
             }
         }
-        Merged { root, faults, base, file }
+        Merged { root, faults, base, file, is_whole }
     }
 }
 
@@ -144,6 +148,8 @@ pub struct Merged {
     base: PathBuf,
     /// The name of the file in places.
     file: Option<String>,
+    /// Whether the file could be read, if there is one.
+    is_whole: bool,
 }
 
 impl Merged {
@@ -165,14 +171,16 @@ impl Merged {
         }
     }
 
-    /// The folder of descriptors, also when other settings are wrong.
+    /// The folder of descriptors, also when other settings are wrong; `None`
+    /// when it cannot be known.
     #[must_use]
-    pub fn deploy_dir(&self) -> PathBuf {
+    pub fn deploy_dir(&self) -> Option<PathBuf> {
         let dir = match self.dir_node().map(|node| &node.value) {
             Some(Value::String(dir)) => dir,
-            _ => DEPLOY_DIR,
+            None if self.is_whole => DEPLOY_DIR,
+            _ => return None,
         };
-        self.dir_base().join(dir)
+        Some(self.dir_base().join(dir))
     }
 
     fn dir_node(&self) -> Option<&Node> {
@@ -269,7 +277,7 @@ mod tests {
     #[test]
     fn nothing_at_all_is_the_default() {
         assert_eq!(check(Layers::default()), Ok(Config::default()));
-        assert_eq!(Layers::default().merge().deploy_dir(), Path::new("deploy"));
+        assert_eq!(Layers::default().merge().deploy_dir().unwrap(), Path::new("deploy"));
     }
 
     #[test]
