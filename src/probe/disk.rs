@@ -57,13 +57,7 @@ impl Probe for DiskProbe {
         if self.path.as_os_str().is_empty() {
             return Err(Error::invalid("path: must not be empty"));
         }
-        match self.min_free {
-            Size::Bytes(0) => Err(Error::invalid("min_free: must be more than zero")),
-            Size::Percent(percent) if !(percent > 0.0 && percent <= 100.0) => {
-                Err(Error::invalid("min_free: must be more than 0% and at most 100%"))
-            }
-            _ => Ok(()),
-        }
+        check_size(&self.min_free).map_err(|text| Error::invalid(format!("min_free: {text}")))
     }
 
     fn probe(&mut self, _: &Context) -> Result<(), BoxError> {
@@ -75,6 +69,17 @@ impl Probe for DiskProbe {
             fail(if gone { ErrorKind::Probe } else { ErrorKind::Io }, reason(&error))
         })?;
         shortage(space, self.min_free).map_or(Ok(()), |text| Err(fail(ErrorKind::Probe, text).into()))
+    }
+}
+
+/// Says what is wrong with a size to be kept free.
+pub(super) fn check_size(size: &Size) -> Result<(), &'static str> {
+    match *size {
+        Size::Bytes(0) => Err("must be more than zero"),
+        Size::Percent(percent) if !(percent > 0.0 && percent <= 100.0) => {
+            Err("must be more than 0% and at most 100%")
+        }
+        _ => Ok(()),
     }
 }
 

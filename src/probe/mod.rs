@@ -12,16 +12,22 @@ use crate::component::Context;
 use crate::error::{BoxError, Result};
 
 mod connect;
+mod descriptor;
 mod disk;
 mod exec;
 mod file_age;
+#[cfg(feature = "http-client")]
+mod http;
 mod tcp;
 mod text;
 mod wait;
 
+pub use descriptor::decode;
 pub use disk::{DiskProbe, disk};
 pub use exec::{ExecProbe, exec};
 pub use file_age::{FileAgeProbe, file_age};
+#[cfg(feature = "http-client")]
+pub use http::{HttpProbe, http};
 pub use tcp::{TcpProbe, tcp};
 
 /// Asks one question about a service: can it take work?

@@ -22,6 +22,7 @@ pub(super) fn reason(error: &io::Error) -> String {
 }
 
 /// The beginning of a text, at most `max` bytes.
+#[cfg(feature = "http-client")]
 pub(super) fn head(bytes: &[u8], max: usize) -> String {
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(max)]);
     let mut line = String::new();
@@ -64,8 +65,9 @@ fn escape(c: char, line: &mut String) {
 mod tests {
     use super::*;
 
+    #[cfg(feature = "http-client")]
     #[test]
-    fn foreign_text_becomes_one_bounded_line() {
+    fn the_beginning_of_foreign_text_becomes_one_bounded_line() {
         for (bytes, max, line) in [
             (&b""[..], 10, ""),
             (b" ok \n", 10, "ok"),
@@ -77,6 +79,10 @@ mod tests {
         ] {
             assert_eq!(head(bytes, max), line);
         }
+    }
+
+    #[test]
+    fn the_end_of_foreign_text_becomes_one_bounded_line() {
         for (bytes, max, cut, line) in [
             (&b" a\nb\n"[..], 10, false, "a\\nb"),
             (b"abcdef", 3, false, "…def"),
