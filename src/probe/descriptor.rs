@@ -98,6 +98,7 @@ fn not_empty(text: &String) -> Result<(), &'static str> {
 #[cfg(not(feature = "http-client"))]
 mod http {
     use super::{Found, Object};
+    use crate::tree::Fault;
 
     /// The kind is known, so that people hear what is missing.
     pub(super) fn read(o: &mut Object<'_, '_>) -> Found {
@@ -106,7 +107,8 @@ mod http {
         {
             let _ = o.value(field).optional();
         }
-        o.fault("", "needs the feature `http-client`, which this build does not have");
+        let message = "needs the feature `http-client`, which this build does not have".to_owned();
+        o.faults(Fault { place: o.place().clone(), key: o.key().to_owned(), message }.into());
         None
     }
 }
@@ -333,7 +335,7 @@ mod tests {
     fn http_needs_its_feature() {
         assert_eq!(
             check(r#"{"http": {"url": "http://h/"}}"#).err().as_deref(),
-            Some("1:19: probe.http: needs the feature `http-client`, which this build does not have"),
+            Some("1:20: probe.http: needs the feature `http-client`, which this build does not have"),
         );
     }
 }
