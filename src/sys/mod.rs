@@ -3,7 +3,7 @@
 //! With the C interface this is the only place where `unsafe` may stand. Each
 //! function here is safe to call; what it needs from the caller is in its
 //! types.
-#![allow(unsafe_code)] // The reason this module exists.
+#![allow(unsafe_code, reason = "this module is where it may stand")]
 
 pub(crate) mod disk;
 pub(crate) mod limits;

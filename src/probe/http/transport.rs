@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use ureq::config::Config;
 use ureq::http::Uri;
+use ureq::http::uri::Scheme;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
@@ -133,8 +134,10 @@ impl Resolver for Lookup {
         let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
             return Err(Error::HostNotFound);
         };
-        let host_and_port =
-            DefaultResolver::host_and_port(scheme, authority).ok_or_else(|| Error::HostNotFound)?;
+        if *scheme == Scheme::HTTPS && !cfg!(feature = "tls") {
+            return Err(Error::TlsRequired);
+        }
+        let host_and_port = DefaultResolver::host_and_port(scheme, authority).ok_or(Error::HostNotFound)?;
         let found = resolve(&exchange.wait, &host_and_port).map_err(|failure| exchange.end(failure))?;
         let mut addresses = self.empty();
         for address in found {
