@@ -3,7 +3,18 @@
 //! With the C interface this is the only place where `unsafe` may stand. Each
 //! function here is safe to call; what it needs from the caller is in its
 //! types.
-#![allow(unsafe_code)] // The reason this module exists.
+#![allow(unsafe_code, reason = "this module is where it may stand")]
 
+pub(crate) mod disk;
 pub(crate) mod limits;
+pub(crate) mod net;
+pub(crate) mod process;
 pub(crate) mod signals;
+pub(crate) mod wait;
+
+use std::io;
+
+/// Turns the answer of a call that fails with -1 into a result.
+fn check(answer: libc::c_int) -> io::Result<libc::c_int> {
+    if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(answer) }
+}
