@@ -6,4 +6,6 @@
 #![allow(unsafe_code)] // The reason this module exists.
 
 pub(crate) mod limits;
+#[cfg(feature = "http")]
+pub(crate) mod poll;
 pub(crate) mod signals;
