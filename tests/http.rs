@@ -294,6 +294,12 @@ fn head_has_the_headers_of_get_and_no_body() {
         assert_eq!(head.head, get.head);
     }
     client.get("/livez").is(200, "ok");
+    for request in ["HEAD / HTTP/1.1\r\n\r\n", "HEAD / HTTP/1.1\r\nHost: evil.example\r\n\r\n"] {
+        let mut client = site.client();
+        client.send(request);
+        assert!(client.read_answer(false).unwrap().status >= 400);
+        client.is_closed();
+    }
 }
 
 #[test]
@@ -479,6 +485,18 @@ fn clients_that_never_read_hold_up_nobody() {
     let report = site.server.stop(Duration::from_millis(500));
     assert!(report.stragglers().is_empty(), "{report}");
     assert_eq!(report.errors()[0].to_string(), "http: 3 requests were not answered within 500ms");
+}
+
+#[test]
+fn ended_connections_that_clients_keep_make_room() {
+    let site = Site::new(config().max_connections(2));
+    let mut kept = Vec::new();
+    for _ in 0..10 {
+        let mut client = site.client();
+        client.send("GET /livez HTTP/1.0\r\n\r\n");
+        client.answer().is(200, "ok");
+        kept.push(client);
+    }
 }
 
 #[test]

@@ -24,8 +24,6 @@ const LINGER: Duration = Duration::from_secs(1);
 const MAX_DRAINED: usize = 256 * 1024;
 /// How long a connection may be kept without a request.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
-/// An output buffer larger than this is not kept for the next answer.
-const KEPT_OUTPUT: usize = 16 * 1024;
 
 /// What a connection needs of its socket.
 pub(super) trait Stream: Read + Write {
@@ -59,6 +57,8 @@ pub(super) struct Connection<S> {
     stream: S,
     phase: Phase,
     input: Vec<u8>,
+    /// Whether the input may hold more than when it was last looked at.
+    is_news: bool,
     output: Vec<u8>,
     n_written: usize,
     /// When the present phase ends whatever happens.
@@ -78,6 +78,7 @@ impl<S: Stream> Connection<S> {
             stream,
             phase: Phase::Reading,
             input: Vec::new(),
+            is_news: false,
             output: Vec::new(),
             n_written: 0,
             deadline: now + patience,
@@ -109,8 +110,13 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Whether it has been served and waits, with nothing begun.
-    pub(super) fn is_idle(&self) -> bool {
+    fn is_idle(&self) -> bool {
         self.phase == Phase::Reading && self.input.is_empty() && self.n_served > 0
+    }
+
+    /// Whether it may be closed to make room: nobody waits for an answer.
+    pub(super) fn is_spare(&self) -> bool {
+        !self.refused && (self.is_idle() || matches!(self.phase, Phase::Draining { .. }))
     }
 
     /// Whether all it was owed has been handed to the system.
@@ -153,11 +159,14 @@ impl<S: Stream> Connection<S> {
     /// The next whole request, if there is one and none is in work; what
     /// cannot be answered is refused here. The request is then `ticket`'s.
     pub(super) fn next_request(&mut self, ticket: u64, hosts: &Hosts, now: Instant) -> Option<Request> {
-        if self.phase != Phase::Reading || self.input.is_empty() {
+        if self.phase != Phase::Reading || self.input.is_empty() || !self.is_news {
             return None;
         }
         match parse(&self.input, hosts) {
-            Parsed::Incomplete => None,
+            Parsed::Incomplete => {
+                self.is_news = false;
+                None
+            }
             Parsed::Refused(response) => {
                 self.end_with(&response, now);
                 None
@@ -213,7 +222,10 @@ impl<S: Stream> Connection<S> {
 
     /// Answers for the last time.
     fn end_with(&mut self, response: &Response, now: Instant) {
-        let head_only = matches!(self.phase, Phase::Answering { head_only: true, .. });
+        let head_only = match self.phase {
+            Phase::Answering { head_only, .. } => head_only,
+            _ => self.input.starts_with(b"HEAD "),
+        };
         self.deadline = self.deadline.max(now + LINGER);
         self.answer(response.render(Form { head_only, close: true }), true, now);
     }
@@ -229,6 +241,7 @@ impl<S: Stream> Connection<S> {
                     self.deadline = now + self.patience;
                 }
                 self.input.extend_from_slice(&chunk[..n]);
+                self.is_news = true;
             }
             Err(error) if is_for_later(&error) => {}
             Err(_) => self.phase = Phase::Closed,
@@ -245,8 +258,7 @@ impl<S: Stream> Connection<S> {
                 Err(_) => return self.phase = Phase::Closed,
             }
         }
-        self.output.clear();
-        self.output.shrink_to(KEPT_OUTPUT);
+        self.output = Vec::new();
         self.n_served += 1;
         if self.phase != (Phase::Writing { close: false }) {
             return self.begin_drain(now);

@@ -13,12 +13,12 @@ use super::connection::Connection;
 use super::response::{Form, Response, Status};
 use super::routes::{self, Route};
 use super::worker::{self, Done, Job, N_WORKERS, Shared};
-use crate::StopReport;
 use crate::clock::{real_deadline, real_remaining};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::Ordering;
 use crate::status::StatusSource;
+use crate::stop::StopReport;
 use crate::sys::poll::{Interest, PollSet, is_shortage};
 use crate::thread::{Exit, STACK_SIZE, Straggler, Task};
 
@@ -374,11 +374,11 @@ impl Poller {
         }
     }
 
-    /// Closes the kept connection that has waited longest; says whether there
-    /// was one.
+    /// Closes a connection that has its answer or, where there is none, the
+    /// kept one that has waited longest; says whether there was any.
     fn make_room(&mut self) -> bool {
-        let idle = self.connections.iter().enumerate().filter(|(_, connection)| connection.is_idle());
-        let longest = idle.min_by_key(|(_, connection)| connection.deadline()).map(|(idx, _)| idx);
+        let spare = self.connections.iter().enumerate().filter(|(_, connection)| connection.is_spare());
+        let longest = spare.min_by_key(|(_, connection)| connection.deadline()).map(|(idx, _)| idx);
         longest.map(|idx| self.connections.swap_remove(idx)).is_some()
     }
 
