@@ -36,6 +36,10 @@ mod watchdog;
 pub mod config;
 pub mod watch;
 
+// Faces: what people, programs and machines see.
+#[cfg(feature = "http")]
+pub mod http;
+
 pub use cancel::CancelToken;
 pub use clock::{Clock, ManualClock, Tick};
 pub use component::{CancelGuard, Component, Context};
@@ -43,6 +47,8 @@ pub use env::{Env, EnvConfig};
 pub use error::{BoxError, Error, ErrorClass, ErrorKind, Result};
 pub use event::{Event, EventKind, Health, LoopKind};
 pub use event_log::EventPage;
+#[cfg(feature = "http")]
+pub use http::{StatusServer, StatusServerConfig};
 pub use name::Name;
 pub use observe::Observer;
 pub use probe::Probe;

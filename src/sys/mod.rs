@@ -8,6 +8,8 @@
 pub(crate) mod disk;
 pub(crate) mod limits;
 pub(crate) mod net;
+#[cfg(feature = "http")]
+pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod signals;
 pub(crate) mod wait;
