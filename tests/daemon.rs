@@ -255,6 +255,37 @@ fn a_service_that_comes_and_goes_is_told() {
 }
 
 #[test]
+fn a_server_that_never_answers_is_down_at_its_timeout_and_disturbs_nobody() {
+    let deploy = TempDir::new("silent");
+    // The kernel accepts for it; nobody ever answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    deploy.write(
+        "silent.json",
+        watcher("silent", &format!(r#"{{"http": {{"url": "http://127.0.0.1:{port}/"}}}}"#)),
+    );
+    deploy.write("lively.json", tcp("lively", port));
+    let mut daemon = Daemon::start(&deploy, &[]);
+    daemon.eventually_is("lively", "ready");
+    daemon.eventually_is("silent", "down");
+    assert!(daemon.status("lively")["runs"].as_u64() > Some(5), "{}", daemon.status("lively"));
+    assert_eq!(daemon.events("lively"), ["started", "ready"]);
+    daemon.stop();
+}
+
+#[test]
+fn the_example_appliance_is_right_and_runs() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/appliance/loopkeeper.json");
+    assert_eq!(run_to_end(&["check", "--config", example]).1, "ok: 5 components\n");
+    let mut command = loopkeeper(&["run", "--config", example, "--listen", "127.0.0.1:0"]);
+    let mut daemon = Daemon::spawn(&mut command);
+    for name in ["backup", "backup-age", "disk"] {
+        daemon.eventually_is(name, "ready");
+    }
+    daemon.stop();
+}
+
+#[test]
 fn it_stops_cleanly_when_the_system_or_a_person_says_so() {
     let deploy = TempDir::new("stops");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

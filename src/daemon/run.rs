@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use loopkeeper::config::{Config, Layers};
+use loopkeeper::http::StatusServer;
 use loopkeeper::{Env, EnvConfig, Error, ErrorKind, Observer, Result, StopReport, WatchManager};
 
 use super::load::{Loaded, load};
-use super::serve::Server;
 use super::signals::{Signal, Signals};
 use super::{Exit, complain, lines, logging, serve};
 
@@ -91,7 +91,7 @@ fn tell(report: &StopReport) {
 /// Everything that was started, in the order of its fields.
 struct Running {
     env: Env,
-    server: Option<Server>,
+    server: Option<StatusServer>,
     watchers: Arc<WatchManager>,
 }
 

@@ -4,15 +4,10 @@
 //! meant is a fault at its place, so that a watcher which was read also
 //! starts.
 
-use std::net::{TcpStream, ToSocketAddrs};
-use std::time::Duration;
-
 use super::config::{BackoffConfig, WatcherConfig};
-use crate::component::Context;
-use crate::decode::{self, Object, Required};
+use crate::decode::{self, Object};
 use crate::duration::GoDuration;
-use crate::error::{BoxError, Error, ErrorKind};
-use crate::probe::Probe;
+use crate::probe;
 use crate::tree::{self, Node};
 
 /// Reads the settings of the watcher `name`: the `config` object of its
@@ -36,7 +31,7 @@ use crate::tree::{self, Node};
 /// # Ok::<(), tree::Faults>(())
 /// ```
 pub fn read(name: &str, o: &mut Object<'_, '_>) -> Option<WatcherConfig> {
-    let probe = probe(o);
+    let probe = probe::decode(o, "probe").required();
     let key = tree::join(o.key(), "backoff");
     let backoff = match o.value("backoff").optional() {
         None => BackoffConfig::default(),
@@ -95,32 +90,10 @@ fn read_backoff(node: &Node, o: &mut Object<'_, '_>) -> Option<BackoffConfig> {
     o.done().map(|_| backoff)
 }
 
-fn probe(o: &mut Object<'_, '_>) -> Required<Box<dyn Probe>> {
-    o.one_of("probe")
-        .case("tcp", |o| {
-            let address = o.string("address").required();
-            let address = address.take(o.done()?)?;
-            Some(Box::new(move |cx: &Context| connect(&address, cx)) as Box<dyn Probe>)
-        })
-        .end()
-        .required()
-}
-
-fn connect(address: &str, cx: &Context) -> Result<(), BoxError> {
-    let failed = |error| Error::new(ErrorKind::Io).context(format!("tcp {address}")).caused_by(error);
-    let mut last = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
-    for address in address.to_socket_addrs().map_err(failed)? {
-        let remaining = cx.remaining().max(Duration::from_millis(1));
-        match TcpStream::connect_timeout(&address, remaining) {
-            Ok(_) => return Ok(()),
-            Err(error) => last = error,
-        }
-    }
-    Err(failed(last).into())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     /// Reads a watcher's settings; faults come without the name of the file.
