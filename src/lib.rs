@@ -125,9 +125,12 @@ mod thread;
 mod watchdog;
 
 // Parts: what users switch on.
+pub mod config;
 pub mod watch;
 
-// Faces: the outside.
+// Faces: what people, programs and machines see.
+#[cfg(feature = "http")]
+pub mod http;
 #[cfg(any(test, feature = "test-util"))]
 pub mod testing;
 
@@ -153,6 +156,8 @@ pub use env::{Env, EnvConfig};
 pub use error::{BoxError, Error, ErrorClass, ErrorKind, Result};
 pub use event::{Event, EventKind, Health, LoopKind};
 pub use event_log::EventPage;
+#[cfg(feature = "http")]
+pub use http::{StatusServer, StatusServerConfig};
 pub use name::Name;
 pub use observe::Observer;
 pub use probe::Probe;
