@@ -556,6 +556,25 @@ fn a_source_that_hangs_leaves_livez_answered_and_is_named() {
 }
 
 #[test]
+fn a_late_answer_goes_to_nobody_else() {
+    let _servers = SERVERS.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let env = Env::new().unwrap();
+    let (source, entered, opener) = gated();
+    let server = StatusServer::start(&env, config().request_deadline(secs(1)), source).unwrap();
+    let mut late = Client::new(server.local_addr());
+    late.ask("GET /readyz");
+    entered.recv_timeout(PATIENCE).unwrap();
+    late.answer().is(503, "was not ready after 1s");
+    let mut next = Client::new(server.local_addr());
+    next.ask("GET /status");
+    entered.recv_timeout(PATIENCE).unwrap();
+    opener.send(()).unwrap();
+    opener.send(()).unwrap();
+    next.answer().is(200, "\"loops\":[]");
+    assert!(server.stop(PATIENCE).is_clean());
+}
+
+#[test]
 fn a_source_that_panics_is_a_500_and_the_server_goes_on() {
     struct Bad;
     impl StatusSource for Bad {
@@ -703,7 +722,8 @@ fn a_server_survives_that_files_run_out() {
     files.pop();
     let mut waiting = site.client();
     waiting.ask("GET /livez");
-    kept.send("Host: localhost\r\n\r\n");
+    // With the beginning of a further request it is not closed to make room.
+    kept.send("Host: localhost\r\n\r\nGET /livez HT");
     kept.answer().is(200, "ok");
     let before = cpu_ticks(&mut account);
     thread::sleep(Duration::from_millis(500));
