@@ -75,8 +75,7 @@ impl Layers {
     /// Takes the variables that begin with `LOOPKEEPER_`; see
     /// [`process_environment`].
     pub fn environment(mut self, variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
-        let ours = |name: &OsString| name.as_encoded_bytes().starts_with(PREFIX.as_bytes());
-        self.variables.extend(variables.into_iter().filter(|(name, _)| ours(name)));
+        self.variables.extend(variables.into_iter().filter(|(name, _)| is_ours(name)));
         // The environment has no order; faults and winners should have one.
         self.variables.sort();
         self
@@ -195,6 +194,15 @@ impl Merged {
     }
 }
 
+/// Whether a variable is meant for this program. Kubernetes gives every
+/// container `<NAME>_PORT..` and `<NAME>_SERVICE_..` for each service of its
+/// namespace; for one that is named after the program they are not settings.
+fn is_ours(name: &OsString) -> bool {
+    let Some(key) = name.as_encoded_bytes().strip_prefix(PREFIX.as_bytes()) else { return false };
+    let foreign: [&[u8]; 3] = [b"PORT_", b"SERVICE_PORT", b"SERVICE_HOST"];
+    key != b"PORT" && !foreign.iter().any(|start| key.starts_with(start))
+}
+
 /// Turns a variable into what it sets.
 fn variable(name: &OsString, value: &OsString) -> Result<Setting, Fault> {
     let place = Place::whole(format!("env {}", name.to_string_lossy().escape_debug()));
@@ -289,6 +297,10 @@ mod tests {
             ("LOOPKEEPER_DEPLOY__DIR", "5"),
             ("LOOPKEEPER_SHUTDOWN_TIMEOUT", "1.5"),
             ("LOOPKEEPER", "x"),
+            ("LOOPKEEPER_PORT", "tcp://10.0.0.1:80"),
+            ("LOOPKEEPER_PORT_80_TCP_ADDR", "10.0.0.1"),
+            ("LOOPKEEPER_SERVICE_HOST", "10.0.0.1"),
+            ("LOOPKEEPER_SERVICE_PORT_HTTP", "80"),
             ("LOOPKEEPERS_HTTP__LISTEN", "x"),
             ("HTTP__LISTEN", "x"),
         ]));

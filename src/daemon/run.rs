@@ -88,6 +88,13 @@ fn tell(report: &StopReport) {
     }
 }
 
+/// Events in the log; each probe's span only for those who look for trouble:
+/// a service that stays down would fill the log with what its event has said.
+fn observer() -> Observer {
+    let observer = Observer::log();
+    if log::log_enabled!(log::Level::Debug) { observer } else { Observer { span: None, ..observer } }
+}
+
 /// Everything that was started, in the order of its fields.
 struct Running {
     env: Env,
@@ -100,7 +107,7 @@ impl Running {
     /// again when one cannot be.
     fn start(loaded: Loaded) -> Result<Self> {
         let Loaded { config, descriptors } = loaded;
-        let env = Env::with(EnvConfig::default().observer(Observer::log()))?;
+        let env = Env::with(EnvConfig::default().observer(observer()))?;
         let watchers = Arc::new(WatchManager::new(&env));
         let server = serve::start(&env, &config.http, watchers.clone())?;
         let running = Self { env, server, watchers };

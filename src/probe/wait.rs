@@ -121,7 +121,7 @@ impl fmt::Debug for Wait {
     }
 }
 
-/// A duration as people read it in an error: `0.3ms`, `12ms`, `1.5s`.
+/// A duration as people read it in an error: `0.34ms`, `12ms`, `1.5s`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Took(pub(super) Duration);
 
@@ -129,6 +129,7 @@ impl fmt::Display for Took {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let secs = self.0.as_secs_f64();
         match secs * 1e3 {
+            ms if ms < 0.995 => write!(f, "{ms:.2}ms"),
             ms if ms < 9.95 => write!(f, "{ms:.1}ms"),
             ms if ms < 999.5 => write!(f, "{ms:.0}ms"),
             _ => write!(f, "{secs:.1}s"),
@@ -143,8 +144,9 @@ mod tests {
     #[test]
     fn durations_have_the_digits_that_matter() {
         for (micros, text) in [
-            (0, "0.0ms"),
-            (340, "0.3ms"),
+            (0, "0.00ms"),
+            (340, "0.34ms"),
+            (4_340, "4.3ms"),
             (9_940, "9.9ms"),
             (9_960, "10ms"),
             (12_400, "12ms"),

@@ -257,7 +257,7 @@ impl Work<()> for ProbeWork {
         let span = self.observer.start_span("probe", std::slice::from_ref(&self.attr));
         let result = self.probe.probe(cx);
         if let Err(error) = &result {
-            span.set_error(error);
+            span.set_error(&Error::from_user(&**error).report());
         }
         result
     }
