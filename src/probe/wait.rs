@@ -47,10 +47,7 @@ impl Wait {
         let theirs = waker.clone();
         let cancel = cx.cancel_token().clone();
         let hook = cancel.hook(move || theirs.wake());
-        // A little early, so that the probe tells what it waited for before
-        // the watchdog tells only that it waited.
-        let early = (remaining / 10).min(Duration::from_millis(20));
-        let deadline = AtomicU64::new((Tick::ZERO + (remaining - early)).nanos());
+        let deadline = AtomicU64::new((Tick::ZERO + remaining).nanos());
         Ok(Self { waker, cancel, stopwatch, deadline, _hook: hook })
     }
 
