@@ -5,7 +5,7 @@
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use crate::clock::{Clock, ManualClock};
 use crate::dispatch::Dispatcher;
@@ -36,7 +36,7 @@ struct Inner {
     seed: u64,
     boot: String,
     #[cfg(feature = "http-client")]
-    agent: OnceLock<ureq::Agent>,
+    agent: std::sync::OnceLock<ureq::Agent>,
 }
 
 /// Settings of an [`Env`].
@@ -142,7 +142,7 @@ impl Env {
             seed,
             boot: format!("{:016x}", RandomState::new().build_hasher().finish()),
             #[cfg(feature = "http-client")]
-            agent: OnceLock::new(),
+            agent: std::sync::OnceLock::new(),
         })))
     }
 

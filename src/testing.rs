@@ -6,8 +6,9 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::clock::ManualClock;
+use crate::clock::{ManualClock, real_deadline};
 use crate::component::Context;
 use crate::error::BoxError;
 use crate::event::{Event, EventKind};
@@ -54,7 +55,7 @@ impl Gate {
         state.waiting.push(clock.clone());
         clock.park();
         while !state.open && state.round == round {
-            state = self.shared.changed.wait(state);
+            (state, _) = self.shared.changed.wait_until(state, real_deadline(Duration::MAX));
         }
     }
 
