@@ -72,7 +72,7 @@
 //! * `http-client` (default): HTTP probes, through a blocking ureq agent.
 //! * `tls`: `https` URLs in HTTP probes, through rustls.
 //! * `http`: the status server.
-//! * `signals`: SIGTERM and others as events, when asked.
+//! * `signals`: SIGTERM, SIGINT and SIGHUP for a thread that waits.
 //! * `daemon`: the `loopkeeper` program, with the three above but `tls`.
 //! * `test-util`: the test kit, `testing`.
 //! * `full`: everything but `tls`.
@@ -131,6 +131,8 @@ pub mod watch;
 // Faces: what people, programs and machines see.
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "signals")]
+pub mod signals;
 #[cfg(any(test, feature = "test-util"))]
 pub mod testing;
 

@@ -10,7 +10,6 @@ mod load;
 mod logging;
 mod run;
 mod serve;
-mod signals;
 
 use cli::Command;
 use loopkeeper::tree::Faults;
@@ -28,8 +27,6 @@ enum Exit {
     Straggler = 3,
     /// The configuration is wrong.
     BadConfig = 78,
-    /// Told a second time to stop.
-    Killed = 143,
 }
 
 impl From<Exit> for ExitCode {

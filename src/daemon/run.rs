@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use loopkeeper::config::{Config, Layers};
 use loopkeeper::http::StatusServer;
-use loopkeeper::{Env, EnvConfig, Error, ErrorKind, Observer, Result, StopReport, WatchManager};
+use loopkeeper::signals::{Signal, Signals};
+use loopkeeper::{Env, EnvConfig, Error, Observer, Result, StopReport, WatchManager};
 
 use super::load::{Loaded, load};
-use super::signals::{Signal, Signals};
 use super::{Exit, complain, lines, logging, serve};
 
 /// The command `run`.
@@ -22,7 +22,7 @@ pub(crate) fn run(layers: Layers) -> Exit {
     };
     logging::install(&loaded.config.logging);
     let shutdown_timeout = loaded.config.shutdown_timeout;
-    let started = handle_signals().and_then(|signals| Ok((signals, Running::start(loaded)?)));
+    let started = Signals::install().and_then(|signals| Ok((signals, Running::start(loaded)?)));
     let (mut signals, running) = match started {
         Ok(started) => started,
         Err(error) => {
@@ -32,8 +32,8 @@ pub(crate) fn run(layers: Layers) -> Exit {
     };
     let signal = wait(&mut signals);
     // Before anything that may be stuck, the log included.
-    if let Err(error) = signals.arm() {
-        log::warn!("a second signal will not end the program at once: {error}");
+    if let Err(error) = signals.end_on_next() {
+        log::warn!("{}", error.report());
     }
     log::info!("{signal}: stopping");
     let reports = running.stop(shutdown_timeout);
@@ -53,21 +53,16 @@ fn verdict(reports: &[StopReport]) -> Exit {
     if all_ended { Exit::Clean } else { Exit::Straggler }
 }
 
-fn handle_signals() -> Result<Signals> {
-    Signals::install()
-        .map_err(|error| Error::new(ErrorKind::Io).context("signals cannot be handled").caused_by(error))
-}
-
 /// Waits for a signal to stop; says its name.
 fn wait(signals: &mut Signals) -> &'static str {
     loop {
         match signals.wait() {
             Ok(Signal::Stop(name)) => return name,
-            Ok(Signal::Hangup) => {
+            Ok(_) => {
                 log::warn!("SIGHUP: nothing is reloaded while the program runs; restart it for new settings");
             }
             Err(error) => {
-                log::error!("cannot wait for signals: {error}");
+                log::error!("{}", error.report());
                 return "no signals";
             }
         }

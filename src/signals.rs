@@ -1,4 +1,5 @@
-//! What the system tells the program: to stop, or to look again.
+//! SIGTERM, SIGINT and SIGHUP as values for a thread that waits (feature
+//! `signals`). Nothing is handled until [`Signals::install`] is called.
 
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::net::UnixStream;
@@ -9,7 +10,10 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::{flag, low_level::pipe};
 
-use super::Exit;
+use crate::error::{Error, ErrorKind as Kind, Result};
+
+/// What a process ends with that a second signal to stop has ended.
+pub const KILLED: i32 = 128 + SIGTERM;
 
 /// How long after the first signal to stop another one counts as the same:
 /// terminals and `timeout` tell the process and then its whole group.
@@ -17,19 +21,39 @@ const TWIN: Duration = Duration::from_millis(20);
 
 /// A signal that arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Signal {
-    /// SIGTERM or SIGINT, under its name.
+#[non_exhaustive]
+pub enum Signal {
+    /// SIGTERM or SIGINT, under its name: stop.
     Stop(&'static str),
-    /// SIGHUP.
+    /// SIGHUP: look at the files again.
     Hangup,
 }
 
 /// The signals that are handled from the moment this is made.
 ///
 /// A handler only stores a flag and writes a byte; all else is done by the
-/// thread that waits.
+/// thread that waits. Make one in a process, before the threads it has; the
+/// handlers stay for the life of the process.
+///
+/// # Examples
+///
+/// ```no_run
+/// use loopkeeper::signals::{Signal, Signals};
+///
+/// let mut signals = Signals::install()?;
+/// // start what is to run
+/// loop {
+///     match signals.wait()? {
+///         Signal::Stop(name) => break println!("{name}: stopping"),
+///         _ => println!("nothing to look at again"),
+///     }
+/// }
+/// signals.end_on_next()?;   // whoever asks twice does not want to wait
+/// // stop it
+/// # Ok::<(), loopkeeper::Error>(())
+/// ```
 #[derive(Debug)]
-pub(crate) struct Signals {
+pub struct Signals {
     wake: UnixStream,
     stop: Arc<AtomicUsize>,
     hangup: Arc<AtomicBool>,
@@ -38,13 +62,42 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Handles SIGTERM, SIGINT and SIGHUP.
-    pub(crate) fn install() -> io::Result<Self> {
+    /// Handles SIGTERM, SIGINT and SIGHUP from now on.
+    ///
+    /// # Errors
+    ///
+    /// `Io` when the system has no descriptors for it.
+    pub fn install() -> Result<Self> {
+        Self::handle().map_err(|error| failed("signals cannot be handled", error))
+    }
+
+    /// Waits for the next signal. A signal to stop is told again by each
+    /// further call.
+    ///
+    /// # Errors
+    ///
+    /// `Io` when the wait itself fails.
+    pub fn wait(&mut self) -> Result<Signal> {
+        self.next().map_err(|error| failed("cannot wait for signals", error))
+    }
+
+    /// Lets the next signal to stop end the process at once, with [`KILLED`].
+    /// Takes 20 ms, in which another one counts as the same: terminals and
+    /// `timeout` tell the process and then its whole group.
+    ///
+    /// # Errors
+    ///
+    /// `Io` when the wait itself fails.
+    pub fn end_on_next(&mut self) -> Result<()> {
+        self.arm().map_err(|error| failed("a second signal will not end the program", error))
+    }
+
+    fn handle() -> io::Result<Self> {
         let (wake, ring) = UnixStream::pair()?;
         let signals = Self { wake, stop: Arc::default(), hangup: Arc::default(), armed: Arc::default() };
         // In the order in which they act: end the process, note, wake up.
         for signal in [SIGTERM, SIGINT] {
-            flag::register_conditional_shutdown(signal, Exit::Killed as i32, signals.armed.clone())?;
+            flag::register_conditional_shutdown(signal, KILLED, signals.armed.clone())?;
             flag::register_usize(signal, signals.stop.clone(), signal as usize)?;
         }
         flag::register(SIGHUP, signals.hangup.clone())?;
@@ -54,8 +107,7 @@ impl Signals {
         Ok(signals)
     }
 
-    /// Waits for the next signal.
-    pub(crate) fn wait(&mut self) -> io::Result<Signal> {
+    fn next(&mut self) -> io::Result<Signal> {
         loop {
             if self.hangup.swap(false, Ordering::SeqCst) {
                 return Ok(Signal::Hangup);
@@ -69,9 +121,7 @@ impl Signals {
         }
     }
 
-    /// Lets the next signal to stop end the process, as soon as it cannot be
-    /// the twin of the first.
-    pub(crate) fn arm(&mut self) -> io::Result<()> {
+    fn arm(&mut self) -> io::Result<()> {
         self.wake.set_read_timeout(Some(TWIN))?;
         // A few bytes may wait; none is waited for longer than a twin takes.
         for _ in 0..4 {
@@ -92,4 +142,8 @@ impl Signals {
             Err(error) => Err(error),
         }
     }
+}
+
+fn failed(what: &'static str, error: io::Error) -> Error {
+    Error::new(Kind::Io).context(what).caused_by(error)
 }
