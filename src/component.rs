@@ -148,8 +148,8 @@ impl Context {
     }
 
     /// Has `call` called, once, when the call is told to end: to close a
-    /// socket or kill a child that it waits for. It does not begin once the
-    /// guard is dropped.
+    /// socket or kill a child that it waits for. Taken back when the guard is
+    /// dropped; one that has begun by then goes on.
     ///
     /// # Threads
     ///
