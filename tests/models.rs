@@ -423,7 +423,10 @@ fn a_hang_right_after_a_late_call_is_published() {
         let before = watcher.status();
         assert_eq!(before.runs, 2);
         clock.run_for(secs(10));
-        assert_eq!(watcher.status().timeouts, before.timeouts + 1);
+        // Begun before the jump, it was published by then.
+        let new = u64::from(before.running_for == Some(Duration::ZERO));
+        assert_eq!(watcher.status().timeouts, before.timeouts + new);
+        assert!(watcher.status().timeouts > 0);
         gate.open();
         assert!(watcher.stop(secs(1)).is_clean());
     });
