@@ -8,6 +8,8 @@
 mod real {
     use std::time::Instant;
 
+    use crate::clock::real_remaining;
+
     pub(crate) use parking_lot::{Mutex, MutexGuard};
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
     pub(crate) use std::thread;
@@ -71,7 +73,7 @@ mod real {
                 if self.rung.swap(false, Ordering::Acquire) {
                     return true;
                 }
-                let left = deadline.saturating_duration_since(Instant::now());
+                let left = real_remaining(deadline);
                 if left.is_zero() {
                     return false;
                 }

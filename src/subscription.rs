@@ -159,6 +159,7 @@ mod tests {
     use super::*;
     use crate::event::{EventKind, LoopKind};
     use crate::stamp::Stamp;
+    use crate::thread::{Budget, STACK_SIZE, Task};
 
     fn event(n: u64) -> Arc<Event> {
         Arc::new(Event {
@@ -208,26 +209,24 @@ mod tests {
     }
 
     #[test]
-    #[allow(clippy::disallowed_methods, reason = "a race needs two threads")]
     fn asking_whether_it_has_ended_takes_no_event_away() {
         const EVENTS: u64 = 20_000;
         let hub = Hub::default();
         let subscription = hub.subscribe(usize::try_from(EVENTS).unwrap());
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                for n in 1..=EVENTS {
-                    hub.send(&event(n));
-                }
-                hub.close();
-            });
-            let mut n = 0;
-            while !subscription.has_ended() {
-                if let Some(delivery) = subscription.try_recv() {
-                    n += 1;
-                    assert_eq!((delivery.lost, delivery.event.n), (0, n));
-                }
+        let task = Task::spawn(&Budget::default(), "t/send".to_owned(), STACK_SIZE, move || {
+            for n in 1..=EVENTS {
+                hub.send(&event(n));
             }
-            assert_eq!(n, EVENTS);
+            hub.close();
         });
+        let mut n = 0;
+        while !subscription.has_ended() {
+            if let Some(delivery) = subscription.try_recv() {
+                n += 1;
+                assert_eq!((delivery.lost, delivery.event.n), (0, n));
+            }
+        }
+        assert_eq!(n, EVENTS);
+        assert!(task.unwrap().join_until(real_deadline(Duration::from_secs(5))).is_some());
     }
 }

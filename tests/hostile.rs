@@ -109,6 +109,12 @@ impl<F: FnMut()> Drop for OnDrop<F> {
     }
 }
 
+fn counted(count: Arc<AtomicU32>) -> impl FnMut() + Send + 'static {
+    move || {
+        count.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
 #[test]
 fn a_callback_that_panics_with_a_panicking_payload_leaves_the_others_their_callbacks() {
     scenario(|clock, env| {
@@ -117,7 +123,7 @@ fn a_callback_that_panics_with_a_panicking_payload_leaves_the_others_their_callb
         clock.settle();
         let told = Arc::new(AtomicU32::new(0));
         let count = told.clone();
-        let on_ready = move || drop(count.fetch_add(1, Ordering::SeqCst));
+        let on_ready = counted(count);
         let _b = Watcher::start_in(env, config("b", Script::new([true])).on_ready(on_ready)).unwrap();
         clock.settle();
         assert_eq!((told.load(Ordering::SeqCst), env.callback_panics()), (1, 1));
@@ -161,7 +167,7 @@ fn a_callback_whose_drop_panics_leaves_the_others_their_callbacks() {
         assert!(cell.lock().unwrap().is_none());
         let told = Arc::new(AtomicU32::new(0));
         let count = told.clone();
-        let on_ready = move || drop(count.fetch_add(1, Ordering::SeqCst));
+        let on_ready = counted(count);
         let _b = Watcher::start_in(env, config("b", Script::new([true])).on_ready(on_ready)).unwrap();
         clock.settle();
         assert_eq!(told.load(Ordering::SeqCst), 1);
@@ -187,7 +193,7 @@ fn a_callback_whose_drop_hangs_loses_its_thread_like_one_that_hangs() {
         assert_eq!(gate.waiting(), 1);
         let told = Arc::new(AtomicU32::new(0));
         let count = told.clone();
-        let on_ready = move || drop(count.fetch_add(1, Ordering::SeqCst));
+        let on_ready = counted(count);
         let _b = Watcher::start_in(env, config("b", Script::new([true])).on_ready(on_ready)).unwrap();
         clock.run_for(secs(10));
         assert_eq!((told.load(Ordering::SeqCst), env.retired_dispatchers()), (1, 1));
@@ -304,7 +310,8 @@ fn two_replacements_at_once_leave_one_watcher() {
             thread::sleep(millis(50));
             hold.open();
             for one in both {
-                one.join().unwrap().unwrap();
+                let (_, report) = one.join().unwrap().unwrap();
+                assert!(report.is_clean(), "{report}");
             }
         });
         assert_eq!(old.status().phase, Phase::Stopped);
@@ -344,7 +351,7 @@ fn on_cancel_is_not_called_once_its_guard_is_gone() {
         let count = called.clone();
         let probe = move |cx: &Context| {
             let count = count.clone();
-            let _guard = cx.on_cancel(move || drop(count.fetch_add(1, Ordering::SeqCst)));
+            let _guard = cx.on_cancel(counted(count));
             Ok(cx.sleep(secs(3600))?)
         };
         let second = Watcher::start_in(env, config("second", probe)).unwrap();
@@ -456,7 +463,7 @@ fn a_stuck_probe_outlives_its_watcher_and_takes_the_environment_along() {
         let hold = Hold::default();
         let dropped = Arc::new(AtomicU32::new(0));
         let count = dropped.clone();
-        let (inside, kept) = (hold.clone(), OnDrop(move || drop(count.fetch_add(1, Ordering::SeqCst))));
+        let (inside, kept) = (hold.clone(), OnDrop(counted(count)));
         let probe = move |_: &Context| {
             let _ = &kept;
             inside.pass();

@@ -125,7 +125,7 @@ impl Filling {
     fn all_but(left: usize) -> Option<Self> {
         let max = std::fs::read_to_string("/proc/sys/vm/max_map_count").ok()?.trim().parse::<usize>().ok()?;
         if max > 2_000_000 {
-            eprintln!("vm.max_map_count is {max}: too many to use up");
+            // A limit raised so far is not one that can be used up in a test.
             return None;
         }
         let used = std::fs::read_to_string("/proc/self/maps").unwrap().lines().count();

@@ -156,7 +156,6 @@ fn alone(test: impl FnOnce()) {
 }
 
 fn check(state: State, kind: Kind, stop: impl FnOnce(&WatchManager, &Watcher) -> StopReport) {
-    println!("{state:?}, {kind:?}");
     let env = Env::new().unwrap();
     let manager = WatchManager::new(&env);
     let shared = Arc::new(Shared::default());
