@@ -508,3 +508,56 @@ fn the_last_handle_may_be_dropped_on_any_thread_of_ours() {
         }
     });
 }
+
+#[test]
+fn a_service_may_be_replaced_and_unwatched_from_its_own_calls() {
+    alone(|| {
+        for place in ["probe", "callback"] {
+            let manager = Arc::new(WatchManager::new(&Env::new().unwrap()));
+            let done = Arc::new(AtomicU32::new(0));
+            let weak = Arc::downgrade(&manager);
+            let count = done.clone();
+            let act = move |here: &'static str| {
+                if here != place || count.load(Ordering::SeqCst) > 0 {
+                    return;
+                }
+                let manager = weak.upgrade().unwrap();
+                let (new, _) =
+                    manager.replace(WatcherConfig::new("a", |_: &Context| Ok(())), PATIENCE).unwrap();
+                assert!(new.wait_ready(PATIENCE));
+                let _ = manager.unwatch(new.name(), PATIENCE).unwrap();
+                count.fetch_add(1, Ordering::SeqCst);
+            };
+            let in_callback = act.clone();
+            let probe = move |_: &Context| {
+                act("probe");
+                Ok(())
+            };
+            let config = WatcherConfig::new("a", probe).on_ready(move || in_callback("callback"));
+            manager.watch(config).unwrap();
+            eventually(place, || done.load(Ordering::SeqCst) == 1);
+            assert!(manager.status().is_empty());
+            assert!(manager.stop(PATIENCE).is_clean());
+            eventually("the old one to end", || threads_named("w/") == 0);
+        }
+    });
+}
+
+#[test]
+fn a_subscription_to_a_stopped_manager_has_ended() {
+    scenario(|clock, env| {
+        let manager = WatchManager::new(env);
+        let watcher = manager.watch(config("a", Script::new([true]))).unwrap();
+        clock.settle();
+        assert!(manager.stop(PATIENCE).is_clean());
+        assert!(manager.subscribe().has_ended());
+        // That of one watcher hears of its next run.
+        let events = watcher.subscribe();
+        assert!(!events.has_ended());
+        watcher.restart().unwrap();
+        clock.settle();
+        assert!(watcher.stop(PATIENCE).is_clean());
+        let told: Vec<_> = events.iter().map(|delivery| delivery.event.what.as_str()).collect();
+        assert_eq!(told, ["started", "ready", "stopped"]);
+    });
+}

@@ -50,6 +50,8 @@ pub struct WatchManager {
 struct State {
     watchers: BTreeMap<Name, Arc<Watcher>>,
     stopped: bool,
+    /// A stop is over: subscriptions have ended.
+    ended: bool,
 }
 
 impl WatchManager {
@@ -199,9 +201,15 @@ impl WatchManager {
     }
 
     /// Hears of every event of every service, from now on and also of those
-    /// watched later, through a queue of 256 that loses the oldest.
+    /// watched later, through a queue of 256 that loses the oldest. Ends when
+    /// the manager is stopped.
     pub fn subscribe(&self) -> Subscription {
-        self.hub.subscribe(DEFAULT_CAPACITY)
+        let subscription = self.hub.subscribe(DEFAULT_CAPACITY);
+        // Looked at afterwards: a stop either sees the newcomer, or is seen.
+        if self.state.lock().ended {
+            self.hub.close();
+        }
+        subscription
     }
 
     /// Stops watching all services, together: each sees its cancel at once,
@@ -222,6 +230,7 @@ impl WatchManager {
         for watcher in &watchers {
             report.merge(watcher.join(deadlines));
         }
+        self.state.lock().ended = true;
         self.hub.close();
         report
     }

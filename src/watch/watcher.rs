@@ -158,7 +158,8 @@ impl Watcher {
     }
 
     /// Hears of every event from now on, through a queue of 256 that loses
-    /// the oldest when nobody reads.
+    /// the oldest when nobody reads. Ends with the present run or, after a
+    /// stop, with the next.
     pub fn subscribe(&self) -> Subscription {
         self.inner.subscribe(DEFAULT_CAPACITY)
     }
