@@ -35,6 +35,10 @@ impl Tick {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
+    /// The last moment that a clock can show: one that never comes has not
+    /// come even then.
+    const LAST: Self = Self(u64::MAX - 1);
+
     pub(crate) const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
@@ -390,7 +394,7 @@ impl ManualClock {
     ///
     /// As [`settle`](Self::settle).
     pub fn run_for(&self, duration: Duration) {
-        let target = self.now() + duration;
+        let target = (self.now() + duration).min(Tick::LAST);
         loop {
             let mut state = self.settled();
             let next = state.asleep.keys().next().map_or(Tick::NEVER, |&(deadline, _)| deadline);
@@ -411,7 +415,7 @@ impl ManualClock {
     /// As [`settle`](Self::settle).
     pub fn jump(&self, duration: Duration) {
         let mut state = self.settled();
-        state.now = state.now + duration;
+        state.now = (state.now + duration).min(Tick::LAST);
         Self::wake_due(state);
         self.settle();
     }

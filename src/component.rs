@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use crate::cancel::{CancelToken, LinkGuard};
 use crate::clock::{Inbox, Signals, Tick};
+use crate::dispatch::Job;
 use crate::env::Env;
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::name::Name;
+use crate::primitive::Mutex;
 
 /// A part of a program with a lifetime: what a host starts and stops.
 ///
@@ -181,15 +183,25 @@ impl Context {
     }
 
     /// Has `call` called, once, when the call is told to end: to close a
-    /// socket or kill a child that it waits for. Not called when the guard is
-    /// dropped before.
+    /// socket or kill a child that it waits for. Taken back when the guard is
+    /// dropped; one that has begun by then goes on.
     ///
     /// # Threads
     ///
     /// Runs on the dispatcher's thread, soon after the cancel.
     pub fn on_cancel(&self, call: impl FnOnce() + Send + 'static) -> CancelGuard {
-        let env = self.env.clone();
-        CancelGuard { _link: self.cancel.hook(move || env.dispatcher().submit(Box::new(call))) }
+        let job: Arc<Mutex<Option<Job>>> = Arc::new(Mutex::new(Some(Box::new(call))));
+        let (env, theirs) = (self.env.clone(), job.clone());
+        let run = move || {
+            // Taken back with the guard: what it would close may be another's
+            // by now.
+            let job = theirs.lock().take();
+            if let Some(job) = job {
+                job();
+            }
+        };
+        let link = self.cancel.hook(move || env.dispatcher().submit(Box::new(run)));
+        CancelGuard { _link: link, job }
     }
 }
 
@@ -205,7 +217,20 @@ impl fmt::Debug for Context {
 
 /// Keeps an [`on_cancel`](Context::on_cancel) call in place until dropped.
 #[must_use = "the call is taken back when the guard is dropped"]
-#[derive(Debug)]
 pub struct CancelGuard {
     _link: LinkGuard,
+    job: Arc<Mutex<Option<Job>>>,
+}
+
+impl Drop for CancelGuard {
+    fn drop(&mut self) {
+        let job = self.job.lock().take();
+        drop(job);
+    }
+}
+
+impl fmt::Debug for CancelGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CancelGuard").finish_non_exhaustive()
+    }
 }

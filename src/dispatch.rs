@@ -9,14 +9,14 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crate::clock::{Clock, Inbox, Seat, Signals, Tick, real_deadline};
 use crate::event::Event;
 use crate::primitive::{AtomicU64, Condvar, Mutex, Ordering, thread};
-use crate::thread::{Budget, STACK_SIZE, Task};
+use crate::sys::limits;
+use crate::thread::{Budget, STACK_SIZE, Task, caught};
 use crate::watchdog::{Guard, Guarded, Watchdog};
 
 /// A callback that runs longer than this loses its thread.
@@ -26,12 +26,16 @@ pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 const CAPACITY: usize = 256;
 /// How long a stop waits for a dispatcher's thread that is in no call.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long it waits for one that is.
+const CALL_GRACE: Duration = Duration::from_secs(1);
+/// The name of a dispatcher's thread.
+const THREAD: &str = "lk/dispatch";
 
 /// What a mailbox calls for each event.
 pub(crate) type Handler = Box<dyn FnMut(&Event) + Send>;
 
 /// A call for the dispatcher's thread that is not about an event.
-type Job = Box<dyn FnOnce() + Send>;
+pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
 /// The queue and the handler of one source.
 pub(crate) struct Mailbox {
@@ -45,7 +49,7 @@ struct Mail {
     handler: Option<Handler>,
     /// The mailbox is in the dispatcher's list, or its handler is running.
     scheduled: bool,
-    running_on: Option<thread::ThreadId>,
+    running: Option<Running>,
     closed: bool,
     coalesced: u64,
     dropped: u64,
@@ -58,6 +62,24 @@ pub(crate) struct MailCounts {
     pub(crate) coalesced: u64,
     /// Events that nobody was called about, because of a stop.
     pub(crate) dropped: u64,
+}
+
+/// A callback in progress: on which thread, and since when.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Running {
+    id: thread::ThreadId,
+    pub(crate) thread: &'static str,
+    pub(crate) tid: u32,
+    pub(crate) since: Tick,
+}
+
+/// How the end of a source's callbacks went.
+#[derive(Debug)]
+pub(crate) struct Closed {
+    /// Events that nobody was called about.
+    pub(crate) dropped: u64,
+    /// A callback that has not returned, unless the caller is in it.
+    pub(crate) running: Option<Running>,
 }
 
 pub(crate) struct Dispatcher {
@@ -77,6 +99,8 @@ struct Shared {
 struct State {
     due: VecDeque<Due>,
     worker: Option<Worker>,
+    /// The worker is in a call.
+    calling: bool,
     stopped: bool,
 }
 
@@ -109,7 +133,7 @@ impl Dispatcher {
             queue: VecDeque::new(),
             handler: Some(handler),
             scheduled: false,
-            running_on: None,
+            running: None,
             closed: false,
             coalesced: 0,
             dropped: 0,
@@ -142,18 +166,23 @@ impl Dispatcher {
         self.shared.retired.load(Ordering::Relaxed)
     }
 
-    /// Ends the thread after its present call. From a callback it only asks.
+    /// Ends the thread after its present call, which is waited for a moment.
+    /// From a callback it only asks.
     pub(crate) fn stop(&self) {
         let mut state = self.shared.state.lock();
         state.stopped = true;
         let worker = state.worker.take();
-        let due = std::mem::take(&mut state.due);
+        let rest = std::mem::take(&mut state.due);
+        let grace = if state.calling { CALL_GRACE } else { GRACE };
         drop(state);
-        drop(due);
+        for due in rest {
+            // A panic here must not keep the other threads from being ended.
+            let _ = caught(|| drop(due));
+        }
         if let Some(worker) = worker {
             worker.inbox.ring(Signals::CANCEL);
             if !worker.task.is_current() {
-                worker.task.join_until(real_deadline(GRACE));
+                worker.task.join_until(real_deadline(grace));
             }
         }
     }
@@ -192,13 +221,13 @@ impl Mailbox {
 
     /// Takes no more events, waits until `deadline` for those that wait, and
     /// drops the rest. From a callback it does not wait.
-    pub(crate) fn close(&self, deadline: Instant) -> MailCounts {
+    pub(crate) fn close(&self, deadline: Instant) -> Closed {
         let me = thread::current().id();
         let on_dispatcher = self.dispatcher.upgrade().is_some_and(|shared| shared.is_current());
         let mut mail = self.state.lock();
         mail.closed = true;
-        let own_call = on_dispatcher || mail.running_on == Some(me);
-        while !own_call && (mail.scheduled || mail.running_on.is_some()) {
+        let own_call = on_dispatcher || mail.running.is_some_and(|running| running.id == me);
+        while !own_call && (mail.scheduled || mail.running.is_some()) {
             let (guard, timed_out) = self.idle.wait_until(mail, deadline);
             mail = guard;
             if timed_out {
@@ -206,11 +235,12 @@ impl Mailbox {
             }
         }
         let rest = std::mem::take(&mut mail.queue);
-        mail.dropped += rest.len() as u64;
-        let counts = MailCounts { coalesced: mail.coalesced, dropped: mail.dropped };
+        let dropped = rest.len() as u64;
+        mail.dropped += dropped;
+        let running = mail.running.filter(|running| running.id != me);
         drop(mail);
         drop(rest);
-        counts
+        Closed { dropped, running }
     }
 
     /// Takes events again, after a restart of its source.
@@ -223,16 +253,19 @@ impl Mailbox {
         MailCounts { coalesced: mail.coalesced, dropped: mail.dropped }
     }
 
-    fn take(&self) -> Option<(Handler, Arc<Event>)> {
+    fn take(&self, now: Tick) -> Option<(Handler, Arc<Event>)> {
         let mut mail = self.state.lock();
         let taken = match (mail.handler.take(), mail.queue.pop_front()) {
             (Some(handler), Some(event)) => {
-                mail.running_on = Some(thread::current().id());
+                let (id, tid) = (thread::current().id(), limits::thread_id());
+                mail.running = Some(Running { id, thread: THREAD, tid, since: now });
                 Some((handler, event))
             }
             (handler, event) => {
                 mail.handler = handler;
-                mail.queue.extend(event);
+                if let Some(event) = event {
+                    mail.queue.push_front(event);
+                }
                 mail.scheduled = false;
                 None
             }
@@ -248,7 +281,7 @@ impl Mailbox {
     fn put_back(&self, handler: Handler) -> bool {
         let mut mail = self.state.lock();
         mail.handler = Some(handler);
-        mail.running_on = None;
+        mail.running = None;
         mail.scheduled = !mail.queue.is_empty();
         let more = mail.scheduled;
         drop(mail);
@@ -298,7 +331,7 @@ impl Shared {
     fn spawn(self: &Arc<Self>, id: u64) -> crate::error::Result<Worker> {
         let (inbox, seat) = self.clock.join("dispatcher");
         let (shared, bell) = (self.clone(), inbox.clone());
-        let task = Task::spawn(&self.budget, "lk/dispatch".to_owned(), STACK_SIZE, move || {
+        let task = Task::spawn(&self.budget, THREAD.to_owned(), STACK_SIZE, move || {
             shared.run(id, &bell, seat);
         })?;
         Ok(Worker { id, inbox, task: Arc::new(task) })
@@ -333,33 +366,35 @@ impl Shared {
     fn next(&self, id: u64) -> Option<Due> {
         let mut state = self.state.lock();
         let mine = state.worker.as_ref().is_some_and(|worker| worker.id == id);
-        if mine { state.due.pop_front() } else { None }
+        if !mine {
+            return None;
+        }
+        let due = state.due.pop_front();
+        state.calling = due.is_some();
+        due
     }
 
     fn call(&self, guard: &Guard, n: u64, due: Due) {
-        let (mailbox, handler, event) = match due {
-            Due::Job(job) => {
-                self.guarded(guard, n, job);
-                return;
-            }
-            Due::Mail(mailbox) => match mailbox.take() {
-                Some((handler, event)) => (mailbox, handler, event),
-                None => return,
-            },
-        };
-        let mut handler = handler;
-        self.guarded(guard, n, || handler(&event));
-        if mailbox.put_back(handler) {
-            self.push(Due::Mail(mailbox));
-        }
-    }
-
-    fn guarded(&self, guard: &Guard, n: u64, call: impl FnOnce()) {
+        // All of it in the slot: a mailbox or a job whose owner is gone is
+        // dropped here, and with it what the user gave us.
         guard.enter(n, self.clock.now() + CALL_TIMEOUT);
-        let panicked = catch_unwind(AssertUnwindSafe(call)).is_err();
-        // A late return changes nothing here: the mailbox goes back, and a
+        self.contain(|| match due {
+            Due::Job(job) => job(),
+            Due::Mail(mailbox) => {
+                let Some((mut handler, event)) = mailbox.take(self.clock.now()) else { return };
+                self.contain(|| handler(&event));
+                if mailbox.put_back(handler) {
+                    self.push(Due::Mail(mailbox));
+                }
+            }
+        });
+        // A late return changes nothing here: the mailbox went back, and a
         // thread that has a successor ends.
         let _ = guard.leave(n);
+    }
+
+    fn contain(&self, call: impl FnOnce()) {
+        let panicked = caught(call).is_err();
         self.panics.fetch_add(u64::from(panicked), Ordering::Relaxed);
     }
 }
@@ -383,6 +418,7 @@ impl Guarded for Retire {
         shared.retired.fetch_add(1, Ordering::Relaxed);
         let inbox = successor.inbox.clone();
         let retired = state.worker.replace(successor);
+        state.calling = false;
         drop(state);
         drop(retired);
         inbox.ring(Signals::POKE);

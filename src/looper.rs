@@ -6,14 +6,13 @@
 //! event live under one short lock in the [`Source`], stepped by the loop or,
 //! for a call that hangs, by the watchdog.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::cancel::{CancelToken, LinkGuard};
 use crate::clock::{Inbox, Signals, Tick, real_deadline};
 use crate::component::Context;
-use crate::dispatch::{Handler, Mailbox};
+use crate::dispatch::{Closed, Handler, Mailbox, Running};
 use crate::env::Env;
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::event::{Event, EventKind, Health, LoopKind};
@@ -24,7 +23,7 @@ use crate::stamp::Stamp;
 use crate::status::{LoopStatus, Phase, ThreadStatus};
 use crate::stop::StopReport;
 use crate::subscription::{Hub, Subscription};
-use crate::thread::{Exit, Straggler, Task};
+use crate::thread::{Exit, Straggler, Task, caught};
 use crate::watchdog::Guarded;
 
 /// What happened to a loop's call.
@@ -207,6 +206,10 @@ struct Thread {
     task: Option<Arc<Task>>,
     token: CancelToken,
     _ring: Option<LinkGuard>,
+    /// How many stops are on their way.
+    stops: u32,
+    /// A stop has waited for this thread, as long as it was allowed to.
+    waited: bool,
 }
 
 impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
@@ -243,7 +246,8 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
             state: Mutex::new(state),
             changed: Condvar::default(),
         });
-        let thread = Mutex::new(Thread { task: None, token: cancel.child(), _ring: None });
+        let thread =
+            Mutex::new(Thread { task: None, token: cancel.child(), _ring: None, stops: 0, waited: false });
         Ok(Self { source, cancel, thread, work: Arc::new(Mutex::new(Some(work))) })
     }
 
@@ -251,10 +255,14 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
     ///
     /// # Errors
     ///
-    /// `InvalidState` while it runs or while an old call is stuck; `Spawn`
-    /// and `Budget` when there is no thread to be had.
+    /// `InvalidState` while it runs or is being stopped, or while an old call
+    /// is stuck; `Spawn` and `Budget` when there is no thread to be had.
     pub(crate) fn start(&self) -> Result<()> {
         let mut thread = self.thread.lock();
+        if thread.stops > 0 {
+            let context = format!("{}: start while it is being stopped", self.source.name);
+            return Err(Error::new(ErrorKind::InvalidState).context(context));
+        }
         if thread.task.as_ref().is_some_and(|task| !task.has_ended()) {
             let context = format!("{}: start while its thread runs", self.source.name);
             return Err(Error::new(ErrorKind::InvalidState).context(context));
@@ -294,7 +302,8 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
         let task = spawned?;
         self.source.open(&mut state);
         drop(state);
-        *thread = Thread { task: Some(Arc::new(task)), token, _ring: Some(ring) };
+        let task = Some(Arc::new(task));
+        *thread = Thread { task, token, _ring: Some(ring), stops: 0, waited: false };
         Ok(())
     }
 
@@ -303,12 +312,19 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
         self.source.inbox.ring(Signals::POKE);
     }
 
-    /// Asks the loop to end; nothing begins after this.
+    /// Asks the loop to end; nothing begins after this. The first half of a
+    /// stop: a [`join`](Self::join) must follow.
     pub(crate) fn cancel(&self) {
-        self.source.close();
-        let token = self.thread.lock().token.clone();
+        let mut thread = self.thread.lock();
+        // Under the lock that a start takes, so that no start comes between
+        // and no run is stopped by half.
+        thread.stops += 1;
+        let change = self.source.end();
         self.source.inbox.ring(Signals::CANCEL);
+        let token = thread.token.clone();
+        drop(thread);
         token.cancel();
+        self.source.note(change);
     }
 
     /// Asks the loop to end, waits for its thread and its callbacks within
@@ -323,12 +339,21 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
     pub(crate) fn join(&self, deadlines: StopDeadlines) -> StopReport {
         let mut report = StopReport::default();
         let task = self.thread.lock().task.clone();
+        let own_call = task.as_ref().is_some_and(|task| task.is_current());
+        if own_call {
+            let context = format!("{}: stop from its own call only cancels", self.source.name);
+            report.add_error(Error::new(ErrorKind::InvalidState).context(context));
+        } else {
+            self.wait_for(task, deadlines, &mut report);
+        }
+        let mut thread = self.thread.lock();
+        thread.stops -= 1;
+        thread.waited |= !own_call;
+        report
+    }
+
+    fn wait_for(&self, task: Option<Arc<Task>>, deadlines: StopDeadlines, report: &mut StopReport) {
         if let Some(task) = task {
-            if task.is_current() {
-                let context = format!("{}: stop from its own call only cancels", self.source.name);
-                report.add_error(Error::new(ErrorKind::InvalidState).context(context));
-                return report;
-            }
             match task.join_until(deadlines.calls) {
                 Some(Exit::Returned) => {}
                 Some(Exit::Panicked(error)) => report.add_error(error),
@@ -340,11 +365,24 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
             }
         }
         if let Some(mailbox) = &self.source.mailbox {
-            let before = mailbox.counts().dropped;
-            report.add_dropped_callbacks(mailbox.close(deadlines.all).dropped - before);
+            let Closed { dropped, running } = mailbox.close(deadlines.all);
+            report.add_dropped_callbacks(dropped);
+            if let Some(Running { thread, tid, since, .. }) = running {
+                report.add_straggler(Straggler {
+                    name: self.source.name.to_string(),
+                    thread: thread.to_owned(),
+                    tid,
+                    phase: "its callback",
+                    stuck_for: self.source.env.clock().now().since(since),
+                });
+            }
         }
-        self.source.hub.close();
-        report
+    }
+
+    /// Whether a stop has waited for the loop's end already: what has not
+    /// ended then is not worth another wait.
+    pub(crate) fn was_waited_for(&self) -> bool {
+        self.thread.lock().waited
     }
 
     /// Blocks until the loop has ended, or until `deadline`; says whether it
@@ -427,7 +465,7 @@ impl<M: Machine> Source<M> {
             let in_time = guard.leave(generation);
             self.finish(clock.now(), result, in_time);
         }
-        self.close();
+        self.note(self.end());
         guard.wait_until(Tick::NEVER);
         drop(guard);
         Some(work)
@@ -492,9 +530,7 @@ impl<M: Machine> Source<M> {
         if !late {
             self.instruments.duration.observe(took.as_secs_f64());
         }
-        if let Some(change) = change {
-            self.instruments.note(&change);
-        }
+        self.note(change);
     }
 
     fn time_out(&self, state: &mut State<M>, now: Tick, stuck_for: Duration) -> Change {
@@ -546,16 +582,25 @@ impl<M: Machine> Source<M> {
     }
 
     /// Marks the end: nothing begins, and nothing is told, after this.
-    fn close(&self) {
+    fn end(&self) -> Option<Change> {
         let mut state = self.state.lock();
-        if state.stage == Stage::Running {
-            state.stage = Stage::Stopping;
-            let now = self.env.clock().now();
-            let change = self.step(&mut state, |machine, events| {
-                machine.stop(now);
-                events.push(EventKind::Stopped);
-            });
-            drop(state);
+        if state.stage != Stage::Running {
+            return None;
+        }
+        state.stage = Stage::Stopping;
+        let now = self.env.clock().now();
+        let change = self.step(&mut state, |machine, events| {
+            machine.stop(now);
+            events.push(EventKind::Stopped);
+        });
+        // Once for each run: who subscribes from now on hears of the next.
+        self.hub.close();
+        Some(change)
+    }
+
+    /// Measures what a step changed. With no lock held.
+    fn note(&self, change: Option<Change>) {
+        if let Some(change) = change {
             self.instruments.note(&change);
         }
     }
@@ -629,6 +674,9 @@ impl<M: Machine> Guarded for Source<M> {
     fn overdue(&self, generation: u64, now: Tick) -> Tick {
         let mut state: MutexGuard<'_, State<M>> = self.state.lock();
         if self.is_ending(&state) {
+            drop(state);
+            // A token was cancelled, and the loop cannot say so itself.
+            self.note(self.end());
             return Tick::NEVER;
         }
         let timeout = state.machine.timeout();
@@ -660,16 +708,11 @@ fn lead(timeout: Duration) -> Duration {
 /// Calls user code; a panic is a result, and what a user's error holds is
 /// dropped here, on the loop's thread and in its slot.
 fn call<T>(work: &mut impl Work<T>, cx: &Context) -> Result<T> {
-    let result = catch_unwind(AssertUnwindSafe(|| match work.call(cx) {
+    caught(|| match work.call(cx) {
         Ok(output) => Ok(output),
         Err(error) => Err(Error::from_user(&*error)),
-    }));
-    result.unwrap_or_else(|payload| {
-        let error = Error::from_panic(&*payload);
-        // A payload whose drop panics must not end the loop.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
-        Err(error)
     })
+    .and_then(|result| result)
 }
 
 /// The wall-clock moment of a tick, from a pair of both.

@@ -17,6 +17,11 @@ mod real {
     pub(crate) struct Condvar(parking_lot::Condvar);
 
     impl Condvar {
+        pub(crate) fn wait<'a, T>(&self, mut guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+            self.0.wait(&mut guard);
+            guard
+        }
+
         /// Waits until notified or until `deadline`; says whether it passed.
         pub(crate) fn wait_until<'a, T>(
             &self,

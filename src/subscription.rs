@@ -4,11 +4,11 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use crate::clock::real_deadline;
 use crate::event::Event;
-use crate::primitive::{AtomicU64, Mutex, Ordering};
+use crate::primitive::{AtomicBool, AtomicU64, Mutex, Ordering};
 
 /// How many events a subscription holds unless told otherwise.
 pub(crate) const DEFAULT_CAPACITY: usize = 256;
@@ -42,8 +42,9 @@ struct Numbered {
 #[derive(Debug)]
 pub struct Subscription {
     rx: Receiver<Numbered>,
-    /// Says to the sender that somebody still listens.
-    _alive: Arc<()>,
+    /// Says to the sender that somebody still listens, and to the listener
+    /// that nothing more comes.
+    ended: Arc<AtomicBool>,
     seen: AtomicU64,
 }
 
@@ -72,7 +73,8 @@ impl Subscription {
     /// Whether the source has ended and every event of it was read.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        self.rx.is_empty() && matches!(self.rx.try_recv(), Err(TryRecvError::Disconnected))
+        // Acquire: what was sent before the end is in the queue by now.
+        self.ended.load(Ordering::Acquire) && self.rx.is_empty()
     }
 
     /// Blocks for each next event, until the source has ended.
@@ -90,8 +92,22 @@ struct Subscriber {
     tx: Sender<Numbered>,
     /// The sender drops the oldest from here when the queue is full.
     rx: Receiver<Numbered>,
-    alive: Weak<()>,
+    ended: Weak<AtomicBool>,
     sent: u64,
+}
+
+impl Subscriber {
+    fn is_heard(&self) -> bool {
+        self.ended.strong_count() > 0
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        if let Some(ended) = self.ended.upgrade() {
+            ended.store(true, Ordering::Release);
+        }
+    }
 }
 
 /// All who hear of one source's, or one manager's, events.
@@ -103,10 +119,14 @@ pub(crate) struct Hub {
 impl Hub {
     pub(crate) fn subscribe(&self, capacity: usize) -> Subscription {
         let (tx, rx) = bounded(capacity.max(1));
-        let alive = Arc::new(());
-        let subscriber = Subscriber { tx, rx: rx.clone(), alive: Arc::downgrade(&alive), sent: 0 };
-        self.subscribers.lock().push(subscriber);
-        Subscription { rx, _alive: alive, seen: AtomicU64::new(0) }
+        let ended = Arc::new(AtomicBool::new(false));
+        let subscriber = Subscriber { tx, rx: rx.clone(), ended: Arc::downgrade(&ended), sent: 0 };
+        let mut subscribers = self.subscribers.lock();
+        // A quiet source notices here who is gone, not with its next event.
+        subscribers.retain(Subscriber::is_heard);
+        subscribers.push(subscriber);
+        drop(subscribers);
+        Subscription { rx, ended, seen: AtomicU64::new(0) }
     }
 
     /// Gives the event to every subscriber; never waits.
@@ -114,7 +134,7 @@ impl Hub {
         // The numbers are given and sent under one lock, so a subscriber sees
         // them in order and finds every gap.
         self.subscribers.lock().retain_mut(|subscriber| {
-            if subscriber.alive.strong_count() == 0 {
+            if !subscriber.is_heard() {
                 return false;
             }
             subscriber.sent += 1;
@@ -139,6 +159,7 @@ mod tests {
     use super::*;
     use crate::event::{EventKind, LoopKind};
     use crate::stamp::Stamp;
+    use crate::thread::{Budget, STACK_SIZE, Task};
 
     fn event(n: u64) -> Arc<Event> {
         Arc::new(Event {
@@ -176,5 +197,36 @@ mod tests {
         let _kept = hub.subscribe(1);
         hub.send(&event(1));
         assert_eq!(hub.subscribers.lock().len(), 1);
+    }
+
+    #[test]
+    fn subscribers_that_come_and_go_leave_nothing_behind_a_quiet_source() {
+        let hub = Hub::default();
+        for _ in 0..1000 {
+            drop(hub.subscribe(1));
+        }
+        assert_eq!(hub.subscribers.lock().len(), 1);
+    }
+
+    #[test]
+    fn asking_whether_it_has_ended_takes_no_event_away() {
+        const EVENTS: u64 = 20_000;
+        let hub = Hub::default();
+        let subscription = hub.subscribe(usize::try_from(EVENTS).unwrap());
+        let task = Task::spawn(&Budget::default(), "t/send".to_owned(), STACK_SIZE, move || {
+            for n in 1..=EVENTS {
+                hub.send(&event(n));
+            }
+            hub.close();
+        });
+        let mut n = 0;
+        while !subscription.has_ended() {
+            if let Some(delivery) = subscription.try_recv() {
+                n += 1;
+                assert_eq!((delivery.lost, delivery.event.n), (0, n));
+            }
+        }
+        assert_eq!(n, EVENTS);
+        assert!(task.unwrap().join_until(real_deadline(Duration::from_secs(5))).is_some());
     }
 }

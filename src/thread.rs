@@ -6,9 +6,11 @@
 //! the budget counts before it spawns.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::clock::{real_deadline, real_remaining};
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::{AtomicU32, Condvar, Mutex, Ordering, thread};
 use crate::sys::{limits, signals};
@@ -18,8 +20,22 @@ pub(crate) const STACK_SIZE: usize = 256 * 1024;
 
 /// A thread's mappings: its stack, the signal stack, a guard page for each.
 const MAPPINGS_PER_THREAD: u64 = 4;
+/// How long a count of what is in use is gone by.
+const FRESH: Duration = Duration::from_millis(100);
 /// Mappings kept back for the program itself.
 const RESERVE: u64 = 512;
+
+/// Runs code of a user's: a panic is an error. What the panic carried is
+/// dropped here; what panics even then is forgotten.
+pub(crate) fn caught<T>(call: impl FnOnce() -> T) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|payload| {
+        let error = Error::from_panic(&*payload);
+        if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            std::mem::forget(again);
+        }
+        error
+    })
+}
 
 /// How a thread ended.
 #[derive(Debug, Clone)]
@@ -34,18 +50,27 @@ pub(crate) enum Exit {
 /// all loops of an environment.
 #[derive(Debug, Default)]
 pub(crate) struct Budget {
-    /// How many threads may be made before the mappings are counted again.
-    credit: Mutex<u64>,
+    credit: Mutex<Credit>,
+}
+
+/// How many threads may be made before the room is counted again, and until
+/// when the count is worth anything: others in the process take room, too.
+#[derive(Debug, Default)]
+struct Credit {
+    threads: u64,
+    until: Option<Instant>,
 }
 
 impl Budget {
     /// Takes room for one thread.
     fn take(&self) -> Result<()> {
         let mut credit = self.credit.lock();
-        if *credit == 0 {
-            *credit = Self::headroom()?;
+        let is_fresh = credit.until.is_some_and(|until| !real_remaining(until).is_zero());
+        if credit.threads == 0 || !is_fresh {
+            let threads = Self::headroom()?;
+            *credit = Credit { threads, until: Some(real_deadline(FRESH)) };
         }
-        *credit -= 1;
+        credit.threads -= 1;
         Ok(())
     }
 
@@ -113,10 +138,7 @@ impl Task {
         let theirs = shared.clone();
         let run = move || {
             theirs.tid.store(limits::thread_id(), Ordering::Relaxed);
-            let exit = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)) {
-                Ok(()) => Exit::Returned,
-                Err(payload) => Exit::Panicked(Error::from_panic(&*payload)),
-            };
+            let exit = caught(body).map_or_else(Exit::Panicked, |()| Exit::Returned);
             *theirs.exit.lock() = Some(exit);
             theirs.ended.notify_all();
         };
@@ -244,8 +266,13 @@ mod tests {
     fn the_budget_counts_now_and_then() {
         let budget = Budget::default();
         budget.take().unwrap();
-        let credit = *budget.credit.lock();
+        let credit = budget.credit.lock().threads;
         budget.take().unwrap();
-        assert_eq!(*budget.credit.lock(), credit - 1);
+        let left = budget.credit.lock().threads;
+        assert_eq!(left, credit - 1);
+        // An old count is not gone by.
+        *budget.credit.lock() = Credit { threads: u64::MAX, until: Some(real_deadline(Duration::ZERO)) };
+        budget.take().unwrap();
+        assert!(budget.credit.lock().threads <= credit + 64);
     }
 }

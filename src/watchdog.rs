@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Inbox, Signals, Tick, real_deadline};
 use crate::error::Result;
-use crate::primitive::Mutex;
+use crate::primitive::{Condvar, Mutex};
 use crate::slot::{Alarm, Phase, Slot};
 use crate::thread::{Budget, STACK_SIZE, Task};
 
@@ -39,6 +39,8 @@ struct Entry {
 struct Registry {
     entries: Vec<Option<Entry>>,
     free: Vec<usize>,
+    /// The entry whose owner is being told.
+    serving: Option<usize>,
 }
 
 struct Shared {
@@ -46,6 +48,7 @@ struct Shared {
     inbox: Arc<Inbox>,
     alarm: Alarm,
     registry: Mutex<Registry>,
+    served: Condvar,
 }
 
 /// The watchdog's handle.
@@ -69,6 +72,7 @@ impl Watchdog {
             inbox,
             alarm: Alarm::new(),
             registry: Mutex::new(Registry::default()),
+            served: Condvar::default(),
         });
         let theirs = shared.clone();
         let task = Task::spawn(budget, "lk/watchdog".to_owned(), STACK_SIZE, move || {
@@ -140,6 +144,11 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         let mut registry = self.shared.registry.lock();
+        // The watchdog must not be left with the last hold on an owner: what
+        // users gave it would be dropped on the one thread that guards all.
+        while registry.serving == Some(self.key) {
+            registry = self.shared.served.wait(registry);
+        }
         let entry = registry.entries[self.key].take();
         registry.free.push(self.key);
         drop(registry);
@@ -176,28 +185,47 @@ impl Shared {
 
     fn look(&self) {
         let now = self.clock.now();
-        for (slot, owner) in self.due(now) {
-            // State before deadline: a deadline belongs to the state seen
-            // before it or to a later one, which the swap then refuses.
-            let state = slot.state();
-            let deadline = slot.deadline();
-            if deadline > now.nanos() {
-                continue;
-            }
-            let next = match state.phase() {
-                Phase::Running if slot.expire(state) => owner.overdue(state.generation(), now),
-                Phase::Running => continue,
-                Phase::Overdue => owner.overdue(state.generation(), now),
-                Phase::Waiting => owner.starved(now),
-            };
-            slot.postpone(deadline, next.nanos());
+        for key in self.due(now) {
+            let Some((slot, owner)) = self.serve(key) else { continue };
+            Self::tell(&slot, &*owner, now);
+            // Never the last: its guard waits until this is over.
+            drop(owner);
+            self.registry.lock().serving = None;
+            self.served.notify_all();
         }
     }
 
-    fn due(&self, now: Tick) -> Vec<(Arc<Slot>, Arc<dyn Guarded>)> {
+    fn tell(slot: &Slot, owner: &dyn Guarded, now: Tick) {
+        // State before deadline: a deadline belongs to the state seen
+        // before it or to a later one, which the swap then refuses.
+        let state = slot.state();
+        let deadline = slot.deadline();
+        if deadline > now.nanos() {
+            return;
+        }
+        let next = match state.phase() {
+            Phase::Running if slot.expire(state) => owner.overdue(state.generation(), now),
+            Phase::Running => return,
+            Phase::Overdue => owner.overdue(state.generation(), now),
+            Phase::Waiting => owner.starved(now),
+        };
+        slot.postpone(deadline, next.nanos());
+    }
+
+    fn due(&self, now: Tick) -> Vec<usize> {
         let registry = self.registry.lock();
-        let entries = registry.entries.iter().flatten();
-        let due = entries.filter(|entry| entry.slot.deadline() <= now.nanos());
-        due.map(|entry| (entry.slot.clone(), entry.owner.clone())).collect()
+        let is_due = |entry: &Entry| entry.slot.deadline() <= now.nanos();
+        let entries = registry.entries.iter().enumerate();
+        let due = entries.filter(|(_, entry)| entry.as_ref().is_some_and(is_due));
+        due.map(|(key, _)| key).collect()
+    }
+
+    /// The slot and the owner of an entry, unless it is gone by now.
+    fn serve(&self, key: usize) -> Option<(Arc<Slot>, Arc<dyn Guarded>)> {
+        let mut registry = self.registry.lock();
+        let entry = registry.entries[key].as_ref()?;
+        let served = (entry.slot.clone(), entry.owner.clone());
+        registry.serving = Some(key);
+        Some(served)
     }
 }

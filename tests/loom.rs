@@ -73,3 +73,16 @@ fn a_call_is_either_in_time_or_taken_away() {
         assert_eq!(slot.state().phase(), Phase::Waiting);
     });
 }
+
+/// Mutants: the look before the store in `Slot::wait_until`, or no fence.
+#[test]
+fn an_earlier_due_is_seen_or_rung() {
+    loom::model(|| {
+        let (slot, alarm) = (Arc::new(Slot::new()), Arc::new(Alarm::new()));
+        let (theirs, their_alarm) = (slot.clone(), alarm.clone());
+        let rings = thread::spawn(move || theirs.wait_until(10, &their_alarm));
+        let sees = watchdog(&slot, &alarm);
+        let rings = rings.join().unwrap();
+        assert!(sees || rings, "the watchdog sleeps through a due");
+    });
+}

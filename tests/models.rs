@@ -12,9 +12,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use loopkeeper::status::Phase;
 use loopkeeper::testing::Gate;
 use loopkeeper::watch::BackoffConfig;
-use loopkeeper::{CancelToken, Context, Env, Health, ManualClock, Watcher, WatcherConfig};
+use loopkeeper::{CancelToken, Context, Env, ErrorKind, Health, ManualClock, Watcher, WatcherConfig};
 
 const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -33,6 +34,18 @@ fn model(test: impl Fn() + Send + Sync + Clone + 'static) {
 
 fn exact() -> BackoffConfig {
     BackoffConfig { jitter: 0.0, ..BackoffConfig::default() }
+}
+
+/// The words of all events so far, whoever subscribed.
+fn log(env: &Env) -> Vec<&'static str> {
+    env.events_after(0, 100).events.iter().map(|event| event.what.as_str()).collect()
+}
+
+fn counted(count: &Arc<AtomicU32>) -> impl FnMut() + Send + use<> {
+    let count = count.clone();
+    move || {
+        count.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 /// Mutant: `Alarm::misses` always false (the loop never rings). The hang is
@@ -102,9 +115,8 @@ fn nothing_begins_after_a_stop_and_nothing_is_told() {
     });
 }
 
-/// Mutant: the mailbox pushes itself without looking at `scheduled`, so two
-/// entries of one mailbox are in the dispatcher's list; or `put_back` forgets
-/// the rest of the queue.
+/// Mutants: `put_back` forgets the rest of the queue; `Dispatcher::push` rings
+/// before it pushes, so the thread looks too early and sleeps.
 #[test]
 fn callbacks_are_made_in_order_and_none_is_forgotten() {
     model(|| {
@@ -166,6 +178,256 @@ fn settle_waits_for_what_was_just_triggered() {
         watcher.trigger();
         clock.settle();
         assert_eq!(watcher.status().runs, 2);
+        assert!(watcher.stop(secs(1)).is_clean());
+    });
+}
+
+/// Mutant: `Retire::overdue` does not ring the successor, so what waited
+/// behind the hung callback waits for ever.
+#[test]
+fn a_hung_callback_is_retired_while_the_others_are_called() {
+    model(|| {
+        let clock = ManualClock::default();
+        let env = Env::manual(&clock).unwrap();
+        let gate = Gate::default();
+        let (inside, their_clock) = (gate.clone(), clock.clone());
+        let told = Arc::new(AtomicU32::new(0));
+        let ok = |_: &Context| Ok(());
+        let hangs = WatcherConfig::new("a", ok).backoff(exact()).on_ready(move || inside.pass(&their_clock));
+        let a = Watcher::start_in(&env, hangs).unwrap();
+        clock.settle();
+        let config = WatcherConfig::new("b", ok).backoff(exact()).on_ready(counted(&told));
+        let b = Watcher::start_in(&env, config).unwrap();
+        clock.run_for(secs(10));
+        assert_eq!((told.load(Ordering::SeqCst), env.retired_dispatchers()), (1, 1));
+        gate.open();
+        assert!(a.stop(secs(1)).is_clean() && b.stop(secs(1)).is_clean());
+    });
+}
+
+/// Mutant: `Source::overdue` without its look at the stage: a timeout is told
+/// of a loop that has said that it stopped.
+#[test]
+fn a_timeout_at_the_moment_of_a_stop_is_not_told_after_it() {
+    model(|| {
+        let clock = ManualClock::default();
+        let env = Env::manual(&clock).unwrap();
+        let gate = Gate::default();
+        let config = WatcherConfig::new("a", gate.probe(&clock)).backoff(exact());
+        let watcher = Arc::new(Watcher::start_in(&env, config).unwrap());
+        clock.settle();
+        let theirs = watcher.clone();
+        let stops = shuttle::thread::spawn(move || theirs.stop(secs(1)).is_clean());
+        clock.jump(secs(10));
+        gate.open();
+        assert!(stops.join().unwrap());
+        let told = log(&env);
+        assert_eq!(told.last(), Some(&"stopped"), "{told:?}");
+        let status = watcher.status();
+        assert_eq!((status.health, status.phase), (Health::Unknown, Phase::Stopped));
+    });
+}
+
+/// Mutant: `Source::end` without its look at the stage: the end is told twice.
+#[test]
+fn of_two_stops_at_once_one_tells() {
+    model(|| {
+        let clock = ManualClock::default();
+        let env = Env::manual(&clock).unwrap();
+        let told = Arc::new(AtomicU32::new(0));
+        let config = WatcherConfig::new("a", |_: &Context| Ok(())).backoff(exact()).on_ready(counted(&told));
+        let watcher = Arc::new(Watcher::start_in(&env, config).unwrap());
+        let theirs = watcher.clone();
+        let stops = shuttle::thread::spawn(move || theirs.stop(secs(1)).is_clean());
+        assert!(watcher.stop(secs(1)).is_clean());
+        assert!(stops.join().unwrap());
+        assert_eq!(log(&env).iter().filter(|word| **word == "stopped").count(), 1);
+    });
+}
+
+/// Mutant: `Hub::subscribe` takes the list, adds to it and puts it back in two
+/// steps, so that a subscriber is lost; or a dropped `Subscriber` does not say
+/// that it has ended.
+#[test]
+fn subscribers_come_and_go_while_events_are_sent() {
+    model(|| {
+        let clock = ManualClock::default();
+        let env = Env::manual(&clock).unwrap();
+        let mut up = false;
+        let flapping = move |_: &Context| {
+            up = !up;
+            if up { Ok(()) } else { Err("down".into()) }
+        };
+        let config = WatcherConfig::new("a", flapping).backoff(exact());
+        let watcher = Arc::new(Watcher::start_in(&env, config).unwrap());
+        let kept = watcher.subscribe();
+        let theirs = watcher.clone();
+        let goes = shuttle::thread::spawn(move || {
+            for _ in 0..2 {
+                let events = theirs.subscribe();
+                theirs.trigger();
+                drop(events.try_recv());
+            }
+            theirs.subscribe()
+        });
+        watcher.trigger();
+        let late = goes.join().unwrap();
+        assert!(watcher.stop(secs(1)).is_clean());
+        for events in [kept, late] {
+            let mut last = None;
+            while let Some(delivery) = events.try_recv() {
+                assert_eq!(delivery.lost, 0);
+                assert!(last.is_none_or(|n| delivery.event.n == n + 1));
+                last = Some(delivery.event.n);
+            }
+            assert_eq!(last, Some(env.events_after(0, 100).next), "up to the end");
+            assert!(events.has_ended());
+        }
+    });
+}
+
+/// Mutant: `Loop::start` without its look at `stops`: the end of an old stop
+/// closes the callbacks of the new run, or takes its thread for a straggler.
+#[test]
+fn a_restart_during_a_stop_is_refused_or_whole() {
+    model(|| {
+        let clock = ManualClock::default();
+        let env = Env::manual(&clock).unwrap();
+        let told = Arc::new(AtomicU32::new(0));
+        let config = WatcherConfig::new("a", |_: &Context| Ok(())).backoff(exact()).on_ready(counted(&told));
+        let watcher = Arc::new(Watcher::start_in(&env, config).unwrap());
+        clock.settle();
+        let theirs = watcher.clone();
+        let stops = shuttle::thread::spawn(move || theirs.stop(secs(1)).is_clean());
+        let restarted = watcher.wait_timeout(secs(1)) && {
+            let result = watcher.restart();
+            let refused = result.as_ref().is_err_and(|error| error.kind() == ErrorKind::InvalidState);
+            assert!(result.is_ok() || refused);
+            result.is_ok()
+        };
+        assert!(stops.join().unwrap());
+        clock.settle();
+        if restarted {
+            assert_eq!((told.load(Ordering::SeqCst), watcher.is_ready()), (2, true));
+        } else {
+            watcher.restart().unwrap();
+            clock.settle();
+            assert_eq!((told.load(Ordering::SeqCst), watcher.is_ready()), (2, true));
+        }
+        assert!(watcher.stop(secs(1)).is_clean());
+        assert_eq!(log(&env), ["started", "ready", "stopped", "started", "ready", "stopped"]);
+    });
+}
+
+/// Mutant: dropping the guard leaves the call in the token: it is then called
+/// at a cancel long after.
+#[test]
+fn on_cancel_is_called_at_most_once_and_not_after_its_guard() {
+    model(|| {
+        let clock = ManualClock::default();
+        let env = Env::manual(&clock).unwrap();
+        let called = Arc::new(AtomicU32::new(0));
+        let gone = Arc::new(AtomicU32::new(0));
+        let (count, over) = (called.clone(), gone.clone());
+        let probe = move |cx: &Context| {
+            let guard = cx.on_cancel(counted(&count));
+            drop(guard);
+            over.store(1, Ordering::SeqCst);
+            Ok(())
+        };
+        let watcher = Watcher::start_in(&env, WatcherConfig::new("a", probe).backoff(exact())).unwrap();
+        shuttle::thread::yield_now();
+        let was_over = gone.load(Ordering::SeqCst);
+        assert!(watcher.stop(secs(1)).is_clean());
+        clock.settle();
+        let called = called.load(Ordering::SeqCst);
+        assert!(called <= 1 - was_over, "{called} calls");
+    });
+}
+
+/// Mutants: `Dispatcher::stop` or `Task::join_until` of the own thread without
+/// its look at who calls: the callback waits for itself.
+#[test]
+fn a_callback_may_drop_the_last_of_everything() {
+    model(|| {
+        let clock = ManualClock::default();
+        let cell: Arc<shuttle::sync::Mutex<Option<Watcher>>> = Arc::default();
+        let dropped = Arc::new(AtomicU32::new(0));
+        let (inside, count) = (cell.clone(), dropped.clone());
+        let on_ready = move || {
+            if let Some(watcher) = inside.lock().unwrap().take() {
+                drop(watcher);
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+        };
+        let config = WatcherConfig::new("a", |_: &Context| Ok(())).backoff(exact()).on_ready(on_ready);
+        let watcher = Watcher::start_in(&Env::manual(&clock).unwrap(), config).unwrap();
+        *cell.lock().unwrap() = Some(watcher);
+        clock.settle();
+        let left = cell.lock().unwrap().take();
+        assert!(left.is_some() || dropped.load(Ordering::SeqCst) == 1);
+    });
+}
+
+struct Kept;
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let thread = shuttle::thread::current();
+        assert_ne!(thread.name(), Some("lk/watchdog"), "user code on the watchdog's thread");
+    }
+}
+
+/// Mutant: `Guard::drop` does not wait for the watchdog to be done with its
+/// entry, which may then be the last to hold the loop and all it was given.
+#[test]
+fn nothing_of_a_users_is_dropped_on_the_watchdogs_thread() {
+    model(|| {
+        let clock = ManualClock::default();
+        let env = Env::manual(&clock).unwrap();
+        let gate = Gate::default();
+        let kept = Kept;
+        let config = WatcherConfig::new("a", gate.probe(&clock)).backoff(exact()).on_ready(move || {
+            let _ = &kept;
+        });
+        let watcher = Watcher::start_in(&env, config).unwrap();
+        clock.settle();
+        let drops = shuttle::thread::spawn(move || {
+            gate.open();
+            drop(watcher);
+        });
+        clock.jump(secs(10));
+        drops.join().unwrap();
+        assert_eq!(env.callback_panics(), 0);
+    });
+}
+
+/// Mutant: `Slot::postpone` with a plain store: what the watchdog says of a
+/// call that is over overwrites the deadline of the next, which then hangs
+/// unnoticed.
+#[test]
+fn a_hang_right_after_a_late_call_is_published() {
+    model(|| {
+        let clock = ManualClock::default();
+        let env = Env::manual(&clock).unwrap();
+        let gate = Gate::default();
+        let config = WatcherConfig::new("a", gate.probe(&clock)).backoff(exact());
+        let watcher = Watcher::start_in(&env, config).unwrap();
+        clock.settle();
+        watcher.trigger();
+        let theirs = gate.clone();
+        let lets_go = shuttle::thread::spawn(move || theirs.release_waiting());
+        clock.jump(secs(10));
+        lets_go.join().unwrap();
+        clock.settle();
+        let before = watcher.status();
+        assert_eq!(before.runs, 2);
+        clock.run_for(secs(10));
+        // Begun before the jump, it was published by then.
+        let new = u64::from(before.running_for == Some(Duration::ZERO));
+        assert_eq!(watcher.status().timeouts, before.timeouts + new);
+        assert!(watcher.status().timeouts > 0);
+        gate.open();
         assert!(watcher.stop(secs(1)).is_clean());
     });
 }

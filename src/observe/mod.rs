@@ -11,11 +11,11 @@ mod log_adapter;
 mod span;
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::event::Event;
+use crate::thread::caught;
 
 pub use span::{Span, SpanSink};
 
@@ -205,7 +205,7 @@ pub fn caught_panics() -> u64 {
 
 /// Runs code of an observer; a panic is counted and goes no further.
 pub(crate) fn contain<T>(call: impl FnOnce() -> T) -> Option<T> {
-    let result = catch_unwind(AssertUnwindSafe(call));
+    let result = caught(call);
     if result.is_err() {
         PANICS.fetch_add(1, Ordering::Relaxed);
     }

@@ -184,8 +184,8 @@ impl WatcherConfig {
         self
     }
 
-    /// How long dropping the watcher waits for its thread and its callbacks.
-    /// Defaults to 1 s.
+    /// How long dropping the watcher waits for its thread and its callbacks,
+    /// unless a stop has waited for them already. Defaults to 1 s.
     pub fn drop_grace(mut self, grace: Duration) -> Self {
         self.drop_grace = grace;
         self

@@ -50,6 +50,8 @@ pub struct WatchManager {
 struct State {
     watchers: BTreeMap<Name, Arc<Watcher>>,
     stopped: bool,
+    /// A stop is over: subscriptions have ended.
+    ended: bool,
 }
 
 impl WatchManager {
@@ -67,6 +69,10 @@ impl WatchManager {
     /// `InvalidArgument` when a setting cannot be used, `Spawn` or `Budget`
     /// when there is no thread to be had.
     pub fn watch(&self, config: WatcherConfig) -> Result<Arc<Watcher>> {
+        if self.get(&config.name).is_some() {
+            // Before anything of it exists: its metrics would be the other's.
+            return Err(Self::duplicate(&config.name));
+        }
         let watcher = Arc::new(Watcher::new_in(&self.env, config, Some(self.hub.clone()))?);
         self.begin(&watcher, None)?;
         Ok(watcher)
@@ -88,8 +94,7 @@ impl WatchManager {
             (Some(_), None) => false,
         };
         if !is_free {
-            let context = format!("{name}: is watched already");
-            return Err(Error::new(ErrorKind::Duplicate).context(context));
+            return Err(Self::duplicate(name.as_str()));
         }
         // Started under the lock: a stop finds it, or it is refused.
         watcher.start_new()?;
@@ -97,6 +102,10 @@ impl WatchManager {
         drop(state);
         drop(replaced);
         Ok(())
+    }
+
+    fn duplicate(name: &str) -> Error {
+        Error::new(ErrorKind::Duplicate).context(format!("{name}: is watched already"))
     }
 
     /// Stops watching the service of this name and watches another in its
@@ -112,17 +121,35 @@ impl WatchManager {
     /// As [`watch`](Self::watch), without `Duplicate`.
     pub fn replace(&self, config: WatcherConfig, grace: Duration) -> Result<(Arc<Watcher>, StopReport)> {
         let new = Arc::new(Watcher::new_in(&self.env, config, Some(self.hub.clone()))?);
-        let old = self.get(new.name().as_str());
-        let report = old.as_ref().map(|old| old.stop(grace)).unwrap_or_default();
-        match self.begin(&new, old.as_ref()) {
-            Ok(()) => Ok((new, report)),
-            Err(error) => {
-                if let Some(old) = old.filter(|_| !self.state.lock().stopped) {
-                    // The failure that matters is the new one's.
-                    let _ = old.restart();
-                }
-                Err(error)
+        let deadlines = StopDeadlines::new(grace);
+        let mut report = StopReport::default();
+        loop {
+            let old = self.get(new.name().as_str());
+            if let Some(old) = &old {
+                old.cancel();
+                report.merge(old.join(deadlines));
             }
+            match self.begin(&new, old.as_ref()) {
+                Ok(()) => return Ok((new, report)),
+                // Another was put in its place meanwhile: that one, then.
+                Err(error) if error.kind() == ErrorKind::Duplicate => {}
+                Err(error) => {
+                    if let Some(old) = old {
+                        self.resume(&old);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Has a watcher go on that was stopped for another, if it is still ours.
+    fn resume(&self, old: &Arc<Watcher>) {
+        let state = self.state.lock();
+        let is_ours = state.watchers.get(old.name()).is_some_and(|holder| Arc::ptr_eq(holder, old));
+        if is_ours && !state.stopped {
+            // The failure that matters is the new one's.
+            let _ = old.restart();
         }
     }
 
@@ -174,9 +201,15 @@ impl WatchManager {
     }
 
     /// Hears of every event of every service, from now on and also of those
-    /// watched later, through a queue of 256 that loses the oldest.
+    /// watched later, through a queue of 256 that loses the oldest. Ends when
+    /// the manager is stopped.
     pub fn subscribe(&self) -> Subscription {
-        self.hub.subscribe(DEFAULT_CAPACITY)
+        let subscription = self.hub.subscribe(DEFAULT_CAPACITY);
+        // Looked at afterwards: a stop either sees the newcomer, or is seen.
+        if self.state.lock().ended {
+            self.hub.close();
+        }
+        subscription
     }
 
     /// Stops watching all services, together: each sees its cancel at once,
@@ -197,6 +230,7 @@ impl WatchManager {
         for watcher in &watchers {
             report.merge(watcher.join(deadlines));
         }
+        self.state.lock().ended = true;
         self.hub.close();
         report
     }

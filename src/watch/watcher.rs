@@ -114,7 +114,8 @@ impl Watcher {
     ///
     /// # Errors
     ///
-    /// `InvalidState` while it runs or while an earlier probe is stuck;
+    /// `InvalidState` while it runs or is being stopped, or while an earlier
+    /// probe is stuck;
     /// `Spawn` or `Budget` when there is no thread to be had.
     pub fn restart(&self) -> Result<()> {
         self.inner.start()
@@ -157,7 +158,8 @@ impl Watcher {
     }
 
     /// Hears of every event from now on, through a queue of 256 that loses
-    /// the oldest when nobody reads.
+    /// the oldest when nobody reads. Ends with the present run or, after a
+    /// stop, with the next.
     pub fn subscribe(&self) -> Subscription {
         self.inner.subscribe(DEFAULT_CAPACITY)
     }
@@ -192,7 +194,8 @@ impl Watcher {
     ///
     /// * no probe begins, and no event of this watcher is told;
     /// * the probe's thread has ended, unless the report names it;
-    /// * no callback of this watcher begins;
+    /// * no callback of this watcher begins, and none runs unless the report
+    ///   names it;
     /// * the status says unknown and stopped; subscriptions have ended;
     /// * [`restart`](Self::restart) may be called.
     ///
@@ -233,7 +236,8 @@ impl Component for Watcher {
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        let _ = self.inner.stop(self.drop_grace);
+        let grace = if self.inner.was_waited_for() { Duration::ZERO } else { self.drop_grace };
+        let _ = self.inner.stop(grace);
     }
 }
 

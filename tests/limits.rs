@@ -1,0 +1,180 @@
+//! The machine's limits on threads and mappings, met for real: each in a
+//! child process, this test binary run again with a word in its environment.
+#![cfg(target_os = "linux")]
+#![allow(unsafe_code, reason = "limits, users and mappings are set through the system's calls")]
+#![allow(clippy::unwrap_used, reason = "a failed set-up is a failed test")]
+#![allow(clippy::disallowed_methods, reason = "the word for the child comes through its environment")]
+
+mod support;
+
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use loopkeeper::{Context, Env, Error, ErrorKind, WatchManager, Watcher, WatcherConfig};
+use support::{PATIENCE, eventually, threads_named};
+
+const CHILD: &str = "LOOPKEEPER_TEST_CHILD";
+
+/// Runs `body` in a child of its own: a limit holds for a whole process.
+fn in_child(test: &str, body: impl FnOnce()) {
+    if std::env::var_os(CHILD).is_some() {
+        body();
+        return;
+    }
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let (out, err) = (String::from_utf8_lossy(&child.stdout), String::from_utf8_lossy(&child.stderr));
+    assert!(child.status.success(), "{}\n{out}\n{err}", child.status);
+    assert!(out.contains("1 passed"), "{out}");
+}
+
+fn config(n: usize) -> WatcherConfig {
+    WatcherConfig::new(format!("s{n}"), |_: &Context| Ok(())).on_ready(|| ()).on_down(|_| ())
+}
+
+/// Watches more and more until it is refused.
+fn watch_until_refused(manager: &WatchManager, most: usize) -> (Vec<Arc<Watcher>>, Error) {
+    let mut watchers = Vec::new();
+    for n in 0..most {
+        match manager.watch(config(n)) {
+            Ok(watcher) => watchers.push(watcher),
+            Err(error) => return (watchers, error),
+        }
+    }
+    panic!("{most} watchers, and no limit was met");
+}
+
+/// What must still hold beside a limit: all are ready, a refusal changed
+/// nothing, a stop is clean and gives the room back.
+fn still_works(manager: &WatchManager, watchers: &[Arc<Watcher>]) {
+    for watcher in watchers {
+        assert!(watcher.wait_ready(PATIENCE), "{}", watcher.status());
+        let runs = watcher.status().runs;
+        watcher.trigger();
+        eventually("one more run", || watcher.status().runs > runs);
+    }
+    assert_eq!(manager.status().len(), watchers.len(), "a refused watcher is not kept");
+    let last = watchers.last().unwrap();
+    assert!(last.stop(PATIENCE).is_clean());
+    last.restart().unwrap();
+    assert!(last.wait_ready(PATIENCE));
+    let report = manager.stop(PATIENCE);
+    assert!(report.is_clean(), "{report}");
+    eventually("all loops to end", || threads_named("w/") == 0);
+}
+
+#[test]
+fn a_user_without_room_for_threads_is_told_which_limit() {
+    in_child("a_user_without_room_for_threads_is_told_which_limit", || {
+        const LIMIT: u64 = 24;
+        // SAFETY: no arguments, no failure.
+        let is_root = unsafe { libc::geteuid() } == 0;
+        if is_root {
+            // Root is exempt from the limit. A user that nobody else is: the
+            // limit counts all threads of a user.
+            let user = 1_000_000 + std::process::id();
+            // SAFETY: plain numbers; the result is checked.
+            assert_eq!(unsafe { libc::setuid(user) }, 0);
+        }
+        let limit = libc::rlimit { rlim_cur: LIMIT, rlim_max: LIMIT };
+        // SAFETY: `limit` is valid for reads.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NPROC, &limit) }, 0);
+        let env = match Env::new() {
+            Ok(env) => env,
+            // A user with more threads than that already.
+            Err(error) if !is_root => {
+                assert_eq!(error.kind(), ErrorKind::Spawn);
+                assert!(error.to_string().contains("RLIMIT_NPROC 24"), "{error}");
+                return;
+            }
+            Err(error) => panic!("{}", error.report()),
+        };
+        let manager = WatchManager::new(&env);
+        let (watchers, error) = watch_until_refused(&manager, 100);
+        assert!((1..24).contains(&watchers.len()), "{} watchers", watchers.len());
+        assert_eq!(error.kind(), ErrorKind::Spawn);
+        let text = error.report().to_string();
+        let name = format!("thread w/s{}", watchers.len());
+        assert!(text.contains("RLIMIT_NPROC 24") && text.contains(&name), "{text}");
+        for n in 0..20 {
+            let again = manager.watch(config(100 + n)).unwrap_err();
+            assert_eq!(again.kind(), ErrorKind::Spawn);
+        }
+        // One that has no room for its watchdog either.
+        assert_eq!(Env::new().unwrap_err().kind(), ErrorKind::Spawn);
+        still_works(&manager, &watchers);
+        let manager = WatchManager::new(&env);
+        manager.watch(config(0)).unwrap();
+        assert!(manager.stop(PATIENCE).is_clean());
+    });
+}
+
+/// Mappings that fill the process up to its limit but for `left`.
+struct Filling {
+    start: *mut libc::c_void,
+    bytes: usize,
+}
+
+impl Filling {
+    const PAGE: usize = 4096;
+
+    fn all_but(left: usize) -> Option<Self> {
+        let max = std::fs::read_to_string("/proc/sys/vm/max_map_count").ok()?.trim().parse::<usize>().ok()?;
+        if max > 2_000_000 {
+            // A limit raised so far is not one that can be used up in a test.
+            return None;
+        }
+        let used = std::fs::read_to_string("/proc/self/maps").unwrap().lines().count();
+        let pages = max.checked_sub(used + left)?;
+        let bytes = pages * Self::PAGE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        // SAFETY: an anonymous mapping at an address of the kernel's choice.
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes, libc::PROT_NONE, flags, -1, 0) };
+        assert_ne!(start, libc::MAP_FAILED);
+        // Every other page differs, so that no two of them merge.
+        for page in (0..pages).step_by(2) {
+            let address = start.wrapping_byte_add(page * Self::PAGE);
+            // SAFETY: a page inside the mapping made above.
+            assert_eq!(unsafe { libc::mprotect(address, Self::PAGE, libc::PROT_READ) }, 0);
+        }
+        Some(Self { start, bytes })
+    }
+}
+
+impl Drop for Filling {
+    fn drop(&mut self) {
+        // SAFETY: the mapping made above, which nothing refers to.
+        unsafe { libc::munmap(self.start, self.bytes) };
+    }
+}
+
+#[test]
+fn a_process_without_room_for_mappings_is_refused_before_it_aborts() {
+    in_child("a_process_without_room_for_mappings_is_refused_before_it_aborts", || {
+        let env = Env::new().unwrap();
+        let manager = WatchManager::new(&env);
+        let first = manager.watch(config(1000)).unwrap();
+        let Some(filling) = Filling::all_but(700) else { return };
+        // Until the count made for the first is too old to go by.
+        std::thread::sleep(Duration::from_millis(200));
+        let (mut watchers, error) = watch_until_refused(&manager, 200);
+        assert_eq!(error.kind(), ErrorKind::Budget);
+        assert!(error.to_string().contains("vm.max_map_count"), "{error}");
+        for n in 0..20 {
+            let again = manager.watch(config(300 + n)).unwrap_err();
+            assert_eq!(again.kind(), ErrorKind::Budget);
+        }
+        let other = Env::new().unwrap_err();
+        assert_eq!(other.kind(), ErrorKind::Budget);
+        watchers.insert(0, first);
+        still_works(&manager, &watchers);
+        drop(filling);
+        let manager = WatchManager::new(&env);
+        manager.watch(config(0)).unwrap();
+        assert!(manager.stop(PATIENCE).is_clean());
+    });
+}
