@@ -25,7 +25,7 @@ use crate::status::{LoopStatus, Phase, ThreadStatus};
 use crate::stop::StopReport;
 use crate::subscription::{Hub, Subscription};
 use crate::thread::{Exit, Straggler, Task};
-use crate::watchdog::Guarded;
+use crate::watchdog::{Guard, Guarded};
 
 /// What happened to a loop's call.
 pub(crate) enum Input<T> {
@@ -329,7 +329,13 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
                 report.add_error(Error::new(ErrorKind::InvalidState).context(context));
                 return report;
             }
-            match task.join_until(deadlines.calls) {
+            let mut exit = task.join_until(deadlines.calls);
+            if exit.is_none() && self.source.state.lock().call.is_none() {
+                // In no call, and none begins: it only has to be scheduled,
+                // one of thousands perhaps.
+                exit = task.join_until(deadlines.all);
+            }
+            match exit {
                 Some(Exit::Returned) => {}
                 Some(Exit::Panicked(error)) => report.add_error(error),
                 None => {
@@ -421,10 +427,9 @@ impl<M: Machine> Source<M> {
                 continue;
             }
             let Some((generation, deadline)) = self.begin(now, timeout) else { break };
-            cx.set_deadline(now + timeout.saturating_sub(lead(timeout)));
-            guard.enter(generation, deadline);
-            let result = call(&mut work, &cx);
-            let in_time = guard.leave(generation);
+            let lead = deadline_lead(timeout);
+            cx.set_deadline(now + timeout.saturating_sub(lead));
+            let (result, in_time) = guarded_call(&guard, generation, deadline, &mut work, &cx);
             self.finish(clock.now(), result, in_time);
         }
         self.close();
@@ -650,10 +655,23 @@ impl<M: Machine> Guarded for Source<M> {
     }
 }
 
+/// Makes one call in its slot. True: it was in time.
+pub(crate) fn guarded_call<T>(
+    guard: &Guard,
+    generation: u64,
+    deadline: Tick,
+    work: &mut impl Work<T>,
+    cx: &Context,
+) -> (Result<T>, bool) {
+    guard.enter(generation, deadline);
+    let result = call(work, cx);
+    (result, guard.leave(generation))
+}
+
 /// By how much the deadline that a call sees lies before the watchdog's, so
 /// that a call which ends at its deadline tells what it waited for instead of
 /// being taken for stuck.
-fn lead(timeout: Duration) -> Duration {
+pub(crate) fn deadline_lead(timeout: Duration) -> Duration {
     (timeout / 20).min(Duration::from_millis(50))
 }
 

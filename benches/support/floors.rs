@@ -101,8 +101,8 @@ fn waiter(bell: Receiver<()>, started: Arc<Started>) -> impl FnOnce() + Send + '
 pub(crate) enum Wait {
     /// `clock_nanosleep` to an absolute time.
     Nanosleep,
-    /// crossbeam's `recv_deadline` on a channel of its own.
-    RecvDeadline,
+    /// `park_timeout`, as std offers it and as the library's loops wait.
+    Park,
 }
 
 /// When loops of one period fall due.
@@ -135,11 +135,10 @@ pub(crate) fn periodic(n: usize, period: Duration, phases: Phases, wait: Wait, t
                     due += nanos(period);
                 }
             }
-            Wait::RecvDeadline => {
-                let (_sender, bell) = bounded::<()>(1);
+            Wait::Park => {
                 let mut due = first + phase;
                 loop {
-                    assert!(bell.recv_deadline(due).is_err(), "nobody rings this bell");
+                    park_until(due);
                     tally.ran(Instant::now().saturating_duration_since(due));
                     due += period;
                 }
@@ -178,20 +177,22 @@ fn sleep_until_ns(due: u64) {
     while sleep() == libc::EINTR {}
 }
 
+fn park_until(due: Instant) {
+    loop {
+        let left = due.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        thread::park_timeout(left);
+    }
+}
+
 /// How late a thread wakes that only sleeps to a deadline, sample by sample.
-pub(crate) fn sleeper_lateness(samples: usize, nap: Duration, wait: Wait) -> Vec<Duration> {
-    let (_sender, bell) = bounded::<()>(1);
-    let once = || match wait {
-        Wait::Nanosleep => {
-            let due = monotonic_ns() + nanos(nap);
-            sleep_until_ns(due);
-            Duration::from_nanos(monotonic_ns().saturating_sub(due))
-        }
-        Wait::RecvDeadline => {
-            let due = Instant::now() + nap;
-            assert!(bell.recv_deadline(due).is_err(), "nobody rings this bell");
-            Instant::now().saturating_duration_since(due)
-        }
+pub(crate) fn sleeper_lateness(samples: usize, nap: Duration) -> Vec<Duration> {
+    let once = || {
+        let due = monotonic_ns() + nanos(nap);
+        sleep_until_ns(due);
+        Duration::from_nanos(monotonic_ns().saturating_sub(due))
     };
     (0..samples).map(|_| once()).collect()
 }
