@@ -11,6 +11,7 @@ use crate::error::{BoxError, Result};
 use crate::looper::{Work, deadline_lead, guarded_call};
 use crate::name::Name;
 use crate::probe::Probe;
+use crate::slot::Slot;
 use crate::watchdog::Guarded;
 
 /// Makes `calls` calls of a probe, one after another on this thread, each
@@ -24,7 +25,7 @@ pub fn guarded_calls(env: &Env, calls: u32, probe: Box<dyn Probe>) -> Result<u32
     let name = Name::new("guarded-calls")?;
     let clock = env.clock();
     let (inbox, _seat) = clock.join(name.as_str());
-    let guard = env.watchdog().guard(Arc::new(Nobody));
+    let guard = env.watchdog().guard(Arc::new(Nobody(Slot::new())));
     let mut cx = Context::new(env.clone(), name, CancelToken::new(), inbox);
     let mut work = Probing(probe);
     let mut in_time = 0;
@@ -48,9 +49,13 @@ impl Work<()> for Probing {
 }
 
 /// Nothing here is ever late.
-struct Nobody;
+struct Nobody(Slot);
 
 impl Guarded for Nobody {
+    fn slot(&self) -> &Slot {
+        &self.0
+    }
+
     fn overdue(&self, _: u64, _: Tick) -> Tick {
         Tick::NEVER
     }

@@ -20,6 +20,7 @@ use crate::event::{Event, EventKind, Health, LoopKind};
 use crate::name::Name;
 use crate::observe::{Counter, Gauge, Histogram};
 use crate::primitive::{Condvar, Mutex, MutexGuard};
+use crate::slot::Slot;
 use crate::stamp::Stamp;
 use crate::status::{LoopStatus, Phase, ThreadStatus};
 use crate::stop::StopReport;
@@ -156,6 +157,8 @@ impl StopDeadlines {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Idle,
+    /// Its thread is there, or is being made, and has not said so.
+    Opening,
     Running,
     Stopping,
 }
@@ -182,6 +185,7 @@ struct State<M> {
 
 /// The shared cell of one loop.
 pub(crate) struct Source<M> {
+    slot: Slot,
     env: Env,
     name: Name,
     kind: LoopKind,
@@ -204,8 +208,8 @@ pub(crate) struct Loop<M: Machine, W> {
 }
 
 struct Thread {
-    task: Option<Arc<Task>>,
-    token: CancelToken,
+    task: Option<Task>,
+    token: Option<CancelToken>,
     _ring: Option<LinkGuard>,
 }
 
@@ -232,6 +236,7 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
             late: 0,
         };
         let source = Arc::new(Source {
+            slot: Slot::new(),
             env: env.clone(),
             name,
             kind,
@@ -243,7 +248,7 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
             state: Mutex::new(state),
             changed: Condvar::default(),
         });
-        let thread = Mutex::new(Thread { task: None, token: cancel.child(), _ring: None });
+        let thread = Mutex::new(Thread { task: None, token: None, _ring: None });
         Ok(Self { source, cancel, thread, work: Arc::new(Mutex::new(Some(work))) })
     }
 
@@ -259,42 +264,33 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
             let context = format!("{}: start while its thread runs", self.source.name);
             return Err(Error::new(ErrorKind::InvalidState).context(context));
         }
-        let Some(work) = self.work.lock().take() else {
+        if self.work.lock().is_none() {
             let context = format!("{}: start while an earlier call is stuck", self.source.name);
             return Err(Error::new(ErrorKind::InvalidState).context(context));
-        };
+        }
         let (source, home) = (self.source.clone(), self.work.clone());
         source.inbox.reset();
         let token = self.cancel.child();
         let ring = token.ring(&source.inbox);
         let cx = Context::new(source.env.clone(), source.name.clone(), token.clone(), source.inbox.clone());
         let seat = source.env.clock().rejoin(&source.inbox, source.name.as_str());
-        // Held until the loop is marked as running, so that its first event
-        // comes after `Started`, and a refused thread leaves no trace.
-        let mut state = self.source.state.lock();
-        let spawned = {
-            let parts = Arc::new(Mutex::new(Some((work, cx))));
-            let theirs = parts.clone();
-            let body = move || {
-                let parts = theirs.lock().take();
-                if let Some((work, cx)) = parts {
-                    let work = source.run(work, cx);
-                    // Before the thread says that it has ended.
-                    *home.lock() = work;
-                }
-                drop(seat);
-            };
-            let name = format!("{}/{}", self.source.kind.thread_prefix(), self.source.name);
-            let spawned = Task::spawn(self.source.env.budget(), name, self.source.env.stack_size(), body);
-            if spawned.is_err() {
-                *self.work.lock() = parts.lock().take().map(|(work, _)| work);
+        let before = self.source.open();
+        let body = move || {
+            let work = home.lock().take();
+            if let Some(work) = work {
+                let work = source.run(work, cx);
+                // Before the thread says that it has ended.
+                *home.lock() = work;
             }
-            spawned
+            drop(seat);
         };
+        let name = format!("{}/{}", self.source.kind.thread_prefix(), self.source.name);
+        let spawned = Task::spawn(self.source.env.budget(), name, self.source.env.stack_size(), body);
+        if spawned.is_err() {
+            self.source.unopen(before);
+        }
         let task = spawned?;
-        self.source.open(&mut state);
-        drop(state);
-        *thread = Thread { task: Some(Arc::new(task)), token, _ring: Some(ring) };
+        *thread = Thread { task: Some(task), token: Some(token), _ring: Some(ring) };
         Ok(())
     }
 
@@ -308,7 +304,9 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
         self.source.close();
         let token = self.thread.lock().token.clone();
         self.source.inbox.ring(Signals::CANCEL);
-        token.cancel();
+        if let Some(token) = token {
+            token.cancel();
+        }
     }
 
     /// Asks the loop to end, waits for its thread and its callbacks within
@@ -411,6 +409,7 @@ impl<M: Machine> Source<M> {
         let clock = self.env.clock();
         let guard = self.env.watchdog().guard(self.clone());
         let mut work = work;
+        self.say_started();
         loop {
             let (due, timeout) = self.next();
             guard.wait_until(due + timeout);
@@ -541,24 +540,47 @@ impl<M: Machine> Source<M> {
         self.changed.notify_all();
     }
 
-    fn open(&self, state: &mut State<M>) {
+    /// Begins, before there is a thread; gives back the stage before.
+    fn open(&self) -> Stage {
         if let Some(mailbox) = &self.mailbox {
             mailbox.reopen();
         }
-        state.stage = Stage::Running;
+        let mut state = self.state.lock();
         state.machine.start(self.env.clock().now());
-        self.tell(state, EventKind::Started);
+        std::mem::replace(&mut state.stage, Stage::Opening)
+    }
+
+    /// Takes `open` back: there is no thread, and nobody was told of one.
+    fn unopen(&self, before: Stage) {
+        let mut state = self.state.lock();
+        if state.stage == Stage::Opening {
+            state.machine.stop(self.env.clock().now());
+            state.stage = before;
+        }
+    }
+
+    /// Tells of the start, by the loop's own thread: it waits for nobody, and
+    /// the first event comes before all others.
+    fn say_started(&self) {
+        let mut state = self.state.lock();
+        if state.stage == Stage::Opening {
+            state.stage = Stage::Running;
+            self.tell(&mut state, EventKind::Started);
+        }
     }
 
     /// Marks the end: nothing begins, and nothing is told, after this.
     fn close(&self) {
         let mut state = self.state.lock();
-        if state.stage == Stage::Running {
+        let told = state.stage == Stage::Running;
+        if told || state.stage == Stage::Opening {
             state.stage = Stage::Stopping;
             let now = self.env.clock().now();
             let change = self.step(&mut state, |machine, events| {
                 machine.stop(now);
-                events.push(EventKind::Stopped);
+                if told {
+                    events.push(EventKind::Stopped);
+                }
             });
             drop(state);
             self.instruments.note(&change);
@@ -592,7 +614,7 @@ impl<M: Machine> Source<M> {
         let view = state.machine.view();
         let stamp = |tick: Tick| wall_at(tick, now, wall);
         let due = state.machine.due();
-        let running = state.stage == Stage::Running;
+        let running = matches!(state.stage, Stage::Opening | Stage::Running);
         let overdue = match &state.call {
             Some(call) if call.timed_out || now > call.deadline => {
                 Some(now.since(call.begun + state.machine.timeout()))
@@ -631,6 +653,10 @@ impl<M: Machine> Source<M> {
 }
 
 impl<M: Machine> Guarded for Source<M> {
+    fn slot(&self) -> &Slot {
+        &self.slot
+    }
+
     fn overdue(&self, generation: u64, now: Tick) -> Tick {
         let mut state: MutexGuard<'_, State<M>> = self.state.lock();
         if self.is_ending(&state) {
