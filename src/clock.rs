@@ -242,7 +242,9 @@ impl Clock {
                     return signals;
                 }
                 let rang = match origin.checked_add(Duration::from_nanos(deadline.nanos())) {
-                    Some(moment) if deadline != Tick::NEVER => inbox.bell.wait_until(moment),
+                    Some(moment) if deadline != Tick::NEVER => {
+                        inbox.bell.wait_while(|| real_remaining(moment))
+                    }
                     _ => {
                         inbox.bell.wait();
                         true

@@ -51,13 +51,48 @@ pub struct Context {
     cancel: CancelToken,
     inbox: Arc<Inbox>,
     deadline: Tick,
+    /// Ends a sleep on cancel, where no loop sees to that.
+    _ring: Option<LinkGuard>,
     /// One thread sleeps on the doorbell: a context cannot be shared.
     _one_thread: PhantomData<Cell<()>>,
 }
 
 impl Context {
     pub(crate) fn new(env: Env, name: Name, cancel: CancelToken, inbox: Arc<Inbox>) -> Self {
-        Self { env, name, cancel, inbox, deadline: Tick::NEVER, _one_thread: PhantomData }
+        Self { env, name, cancel, inbox, deadline: Tick::NEVER, _ring: None, _one_thread: PhantomData }
+    }
+
+    /// Makes a context without a loop, to call a probe by hand: once, now,
+    /// on this thread. Its deadline is `timeout` from now on the clock of
+    /// `env`; a clone of its [`cancel_token`](Self::cancel_token), taken to
+    /// another thread, ends the call early.
+    ///
+    /// Nobody guards such a call: one that ignores its deadline just blocks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use loopkeeper::{Context, Env, Name, Probe};
+    ///
+    /// let env = Env::new()?;
+    /// let cx = Context::detached(&env, Name::new("queue")?, Duration::from_secs(10));
+    /// let mut probe = |cx: &Context| {
+    ///     assert!(cx.remaining() > Duration::ZERO);
+    ///     Err("17 jobs wait".into())
+    /// };
+    /// assert_eq!(probe.probe(&cx).unwrap_err().to_string(), "17 jobs wait");
+    /// # Ok::<(), loopkeeper::Error>(())
+    /// ```
+    #[must_use]
+    pub fn detached(env: &Env, name: Name, timeout: Duration) -> Self {
+        // The seat is given up at once: this thread is its caller's, and a
+        // manual clock must not wait for it to come to rest.
+        let (inbox, _) = env.clock().join(name.as_str());
+        let cancel = CancelToken::new();
+        let ring = cancel.ring(&inbox);
+        let deadline = env.clock().now() + timeout;
+        Self { env: env.clone(), name, cancel, inbox, deadline, _ring: Some(ring), _one_thread: PhantomData }
     }
 
     pub(crate) fn set_deadline(&mut self, deadline: Tick) {

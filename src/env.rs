@@ -2,7 +2,9 @@
 //! the event log. No globals: two environments in one process do not notice
 //! each other.
 
+use std::collections::hash_map::RandomState;
 use std::fmt;
+use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, OnceLock};
 
 use crate::clock::{Clock, ManualClock};
@@ -32,6 +34,7 @@ struct Inner {
     stack_size: usize,
     spread: bool,
     seed: u64,
+    boot: String,
     #[cfg(feature = "http-client")]
     agent: OnceLock<ureq::Agent>,
 }
@@ -137,6 +140,7 @@ impl Env {
             stack_size,
             spread,
             seed,
+            boot: format!("{:016x}", RandomState::new().build_hasher().finish()),
             #[cfg(feature = "http-client")]
             agent: OnceLock::new(),
         })))
@@ -159,6 +163,13 @@ impl Env {
     #[must_use]
     pub fn events_after(&self, seq: u64, max: usize) -> EventPage {
         self.0.events.after(seq, max)
+    }
+
+    /// A word that no other environment has, of this or of any process. Event
+    /// numbers can be compared under one word only.
+    #[must_use]
+    pub fn boot(&self) -> &str {
+        &self.0.boot
     }
 
     /// How many panics of callbacks were caught.

@@ -1,4 +1,96 @@
-//! Keeps the background loops of a blocking program alive, honest and stoppable.
+//! Keeps the background loops of a blocking program alive, honest and
+//! stoppable: plain OS threads, enforced timeouts, no async runtime.
+//!
+//! Many programs cannot or will not have an async runtime and still depend on
+//! other services. A [`Watcher`] gives each of them a thread that probes it:
+//! at once, then with growing delays until it is up, then regularly; and tells
+//! the program in order what changed. A [`WatchManager`] holds many.
+//!
+//! ```
+//! use std::time::Duration;
+//! use loopkeeper::{Context, Env, WatchManager, WatcherConfig};
+//!
+//! let env = Env::new()?;
+//! let services = WatchManager::new(&env);
+//! let queue = services.watch(
+//!     WatcherConfig::new("queue", |_: &Context| Ok(()))
+//!         .on_ready(|| println!("queue is ready"))
+//!         .on_down(|error| println!("queue is down: {error}")),
+//! )?;
+//! assert!(queue.wait_ready(Duration::from_secs(5)));
+//! println!("{}", queue.status());
+//!
+//! let report = services.stop(Duration::from_secs(1));
+//! assert!(report.is_clean(), "{report}");
+//! # Ok::<(), loopkeeper::Error>(())
+//! ```
+//!
+//! # A mental model
+//!
+//! * A *loop* is one named OS thread that waits for its next due, calls user
+//!   code once, and tells what came of it. A watcher is a loop.
+//! * The *machine* of a loop decides: when to call next, what the state is,
+//!   which events to tell. It is pure code without threads or clocks.
+//! * The *watchdog* is one thread for all loops of an [`Env`]. When a call
+//!   passes its deadline it steps the loop's machine in the loop's place, so
+//!   the timeout is told while the call is still stuck.
+//! * The *dispatcher* is one thread for all callbacks of an [`Env`].
+//! * An [`Event`] is numbered twice: per source, and per environment. Hear of
+//!   them by callback, by [`Subscription`], by [`Observer`], or later from
+//!   [`Env::events_after`].
+//!
+//! # Which thread calls what
+//!
+//! | code of yours | runs on |
+//! | --- | --- |
+//! | [`Probe::probe`] | its watcher's thread, `w/<name>` |
+//! | `on_ready`, `on_down`, `on_gave_up`, [`Context::on_cancel`] | the dispatcher's thread, `lk/dispatch` |
+//! | [`Observer::on_event`](observe::Observer) | the dispatcher's thread |
+//! | counters, gauges, histograms | where it happened: a loop's thread or `lk/watchdog` |
+//!
+//! Threads of the library block all signals but those of their own faults.
+//! None of your code runs under a lock of the library, so any call into it is
+//! allowed from anywhere; what would wait for itself is refused with
+//! [`ErrorKind::InvalidState`] or does not wait.
+//!
+//! # Time
+//!
+//! Deadlines come from a steady clock; wall-clock time appears only in
+//! stamps. Regular runs keep a fixed rate, spread over their interval by a
+//! hash of the loop's name from the second run on; runs that were missed are
+//! skipped and counted. With a [`ManualClock`] a test owns time.
+//!
+//! # Log levels
+//!
+//! Nothing is logged unless an environment is made with [`Observer::log`]:
+//! events at info, or warn when something is down, gave up or timed out, with
+//! the target `loopkeeper::<kind>::<name>`; spans and metrics at debug. Texts
+//! of errors are in events; what is in yours is up to you.
+//!
+//! # Features
+//!
+//! * `http-client` (default): HTTP probes, through a blocking ureq agent.
+//! * `tls`: `https` URLs in HTTP probes, through rustls.
+//! * `http`: the status server.
+//! * `signals`: SIGTERM and others as events, when asked.
+//! * `daemon`: the `loopkeeper` program, with the three above but `tls`.
+//! * `test-util`: the test kit, `testing`.
+//! * `full`: everything but `tls`.
+//!
+//! No feature changes what another part does; none installs a signal handler
+//! or opens a port by itself.
+//!
+//! # What is not here
+//!
+//! Threads cannot be killed, so a call of yours that never returns keeps its
+//! thread; it is named with its age in every status and stop report.
+//! Supervision of panics needs `panic = "unwind"`; with `abort` a panic ends
+//! the process as it would without this library.
+//!
+//! # Versions
+//!
+//! Rust 1.85 is the oldest that builds it, and is raised only with a line in
+//! the [changelog](_documentation::changelog).
 
 #![deny(unsafe_code)]
 
@@ -35,11 +127,29 @@ mod thread;
 mod watchdog;
 
 // Parts: what users switch on.
+pub mod config;
 pub mod watch;
 
-// Faces: the outside.
+// Faces: what people, programs and machines see.
+#[cfg(feature = "http")]
+pub mod http;
 #[cfg(any(test, feature = "test-util"))]
 pub mod testing;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
+#[cfg(doc)]
+pub mod _documentation {
+    //! Longer documents.
+
+    #[doc = include_str!("docs/changelog.md")]
+    pub mod changelog {}
+
+    #[doc = include_str!("docs/decisions.md")]
+    pub mod decisions {}
+}
 
 pub use cancel::CancelToken;
 pub use clock::{Clock, ManualClock, Tick};
@@ -48,6 +158,8 @@ pub use env::{Env, EnvConfig};
 pub use error::{BoxError, Error, ErrorClass, ErrorKind, Result};
 pub use event::{Event, EventKind, Health, LoopKind};
 pub use event_log::EventPage;
+#[cfg(feature = "http")]
+pub use http::{StatusServer, StatusServerConfig};
 pub use name::Name;
 pub use observe::Observer;
 pub use probe::Probe;

@@ -1,2 +1,9 @@
 //! The daemon: watches what a folder of JSON descriptors names.
-fn main() {}
+
+use std::process::ExitCode;
+
+mod daemon;
+
+fn main() -> ExitCode {
+    daemon::main()
+}

@@ -6,7 +6,7 @@
 
 #[cfg(not(shuttle))]
 mod real {
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     pub(crate) use parking_lot::{Mutex, MutexGuard};
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
@@ -63,15 +63,15 @@ mod real {
             }
         }
 
-        /// Waits for a ring until `deadline`; says whether it rang.
-        #[allow(clippy::disallowed_methods, reason = "the wait that the clock is built on")]
-        pub(crate) fn wait_until(&self, deadline: Instant) -> bool {
+        /// Waits for a ring while time is `left`; says whether it rang.
+        #[allow(clippy::disallowed_methods, reason = "a ring wakes it: this is what the clock waits on")]
+        pub(crate) fn wait_while(&self, left: impl Fn() -> Duration) -> bool {
             self.register();
             loop {
                 if self.rung.swap(false, Ordering::Acquire) {
                     return true;
                 }
-                let left = deadline.saturating_duration_since(Instant::now());
+                let left = left();
                 if left.is_zero() {
                     return false;
                 }
@@ -95,7 +95,7 @@ mod real {
 
 #[cfg(shuttle)]
 mod model {
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     pub(crate) use shuttle::sync::MutexGuard;
     pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
@@ -156,7 +156,7 @@ mod model {
             *rung = false;
         }
 
-        pub(crate) fn wait_until(&self, _: Instant) -> bool {
+        pub(crate) fn wait_while(&self, _: impl Fn() -> Duration) -> bool {
             unreachable!("models run on the manual clock")
         }
 

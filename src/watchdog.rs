@@ -94,6 +94,12 @@ impl Watchdog {
         Guard { owner, shared: self.shared.clone(), key }
     }
 
+    /// Whether the thread runs.
+    #[cfg(feature = "http")]
+    pub(crate) fn is_alive(&self) -> bool {
+        self.task.lock().as_ref().is_some_and(|task| !task.has_ended())
+    }
+
     /// Ends the thread. From its own thread it only asks.
     pub(crate) fn stop(&self) {
         self.shared.inbox.ring(Signals::CANCEL);

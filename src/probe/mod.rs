@@ -2,10 +2,33 @@
 //!
 //! A probe blocks its loop's thread and should be over by the deadline of its
 //! context; one that is not is reported as timed out while it is still stuck.
-//! The shipped probes end at the deadline and on cancel by themselves.
+//! The shipped probes end by themselves: at the deadline, or a little before
+//! it so that they still tell what they waited for, and at once on cancel.
+//! They wait for sockets and processes in real time also where a test owns
+//! the clock. Their errors say what was tried, what came back and how long it
+//! took; none holds a password or what a command line says.
 
 use crate::component::Context;
-use crate::error::BoxError;
+use crate::error::{BoxError, Result};
+
+mod connect;
+mod descriptor;
+mod disk;
+mod exec;
+mod file_age;
+#[cfg(feature = "http-client")]
+mod http;
+mod tcp;
+mod text;
+mod wait;
+
+pub use descriptor::decode;
+pub use disk::{DiskProbe, disk};
+pub use exec::{ExecProbe, exec};
+pub use file_age::{FileAgeProbe, file_age};
+#[cfg(feature = "http-client")]
+pub use http::{HttpProbe, http};
+pub use tcp::{TcpProbe, tcp};
 
 /// Asks one question about a service: can it take work?
 ///
@@ -36,6 +59,17 @@ pub trait Probe: Send {
     ///
     /// Why the service cannot take work.
     fn probe(&mut self, cx: &Context) -> Result<(), BoxError>;
+
+    /// Says whether the probe's own settings can be used at all: something
+    /// that asking would not change. Whoever is handed a probe may ask before
+    /// the first call. Defaults to yes.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` that names the setting.
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 impl<F> Probe for F
@@ -50,5 +84,9 @@ where
 impl Probe for Box<dyn Probe> {
     fn probe(&mut self, cx: &Context) -> Result<(), BoxError> {
         (**self).probe(cx)
+    }
+
+    fn check(&self) -> Result<()> {
+        (**self).check()
     }
 }

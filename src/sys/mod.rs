@@ -5,5 +5,18 @@
 //! types.
 #![allow(unsafe_code, reason = "the one module for calls into the system")]
 
+pub(crate) mod disk;
 pub(crate) mod limits;
+pub(crate) mod net;
+#[cfg(feature = "http")]
+pub(crate) mod poll;
+pub(crate) mod process;
 pub(crate) mod signals;
+pub(crate) mod wait;
+
+use std::io;
+
+/// Turns the answer of a call that fails with -1 into a result.
+fn check(answer: libc::c_int) -> io::Result<libc::c_int> {
+    if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(answer) }
+}

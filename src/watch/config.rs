@@ -211,6 +211,7 @@ impl WatcherConfig {
     }
 
     pub(super) fn check(&self) -> Result<()> {
+        self.probe.check()?;
         self.backoff.check()?;
         let thresholds =
             [("failure_threshold", self.failure_threshold), ("success_threshold", self.success_threshold)];

@@ -277,3 +277,179 @@ impl Machine for WatchMachine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings() -> Settings {
+        Settings {
+            backoff: BackoffConfig { jitter: 0.0, max_retries: 4, ..BackoffConfig::default() },
+            failure_threshold: 1,
+            success_threshold: 1,
+            critical: true,
+            spread: false,
+            seed: 0,
+        }
+    }
+
+    /// Steps a machine through `script` and compares what it says after each
+    /// line. A line is `at input: phase health due events..`, with seconds
+    /// for moments; the inputs are ok, no, hang (a deadline passed), late and
+    /// poke.
+    fn check(settings: Settings, script: &str) {
+        let at = |seconds: &str| Tick::ZERO + Duration::from_secs(seconds.parse().expect("seconds"));
+        let mut machine = WatchMachine::new("m".parse().expect("a name"), settings);
+        machine.start(Tick::ZERO);
+        for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let (input, expected) = line.split_once(": ").expect("input: expected");
+            let (moment, input) = input.split_once(' ').expect("moment input");
+            let now = at(moment);
+            let mut events = Vec::new();
+            let took = Duration::ZERO;
+            let input = match input {
+                "ok" => Input::Returned { result: Ok(()), took },
+                "no" => Input::Returned { result: Err(Error::new(ErrorKind::Probe)), took },
+                "hang" => Input::TimedOut { stuck_for: Duration::from_secs(10) },
+                "late" => Input::Late,
+                "poke" => Input::Poked,
+                other => panic!("{other}?"),
+            };
+            machine.step(now, input, &mut events);
+            let due = machine.due().since(Tick::ZERO).as_secs();
+            let mut found = format!("{} {} {due}", machine.phase.as_str(), machine.health);
+            for event in &events {
+                found.push(' ');
+                found.push_str(event.as_str());
+            }
+            assert_eq!(found, expected, "after `{line}`");
+        }
+    }
+
+    #[test]
+    fn starting_backs_off_then_polls() {
+        check(
+            settings(),
+            "0 no: starting down 2 down
+             2 no: starting down 6
+             6 no: starting down 14
+             14 ok: polling ready 74 ready
+             74 ok: polling ready 134",
+        );
+    }
+
+    #[test]
+    fn giving_up_is_said_once_and_polling_goes_on() {
+        check(
+            settings(),
+            "0 no: starting down 2 down
+             2 no: starting down 6
+             6 no: starting down 14
+             14 no: polling down 74 gave_up
+             74 no: polling down 134
+             134 ok: polling ready 194 ready
+             194 no: recovering down 196 down
+             196 no: recovering down 200
+             200 no: recovering down 208
+             208 no: recovering down 224
+             224 no: polling down 284",
+        );
+    }
+
+    #[test]
+    fn a_drop_is_followed_by_the_backoff() {
+        check(
+            settings(),
+            "0 ok: polling ready 60 ready
+             60 no: recovering down 62 down
+             62 ok: polling ready 122 ready",
+        );
+    }
+
+    #[test]
+    fn thresholds_hold_a_verdict_back() {
+        let settings = Settings { failure_threshold: 3, success_threshold: 2, ..settings() };
+        check(
+            settings,
+            "0 ok: starting unknown 2
+             2 ok: polling ready 62 ready
+             62 no: polling ready 64
+             64 no: polling ready 68
+             68 ok: polling ready 122
+             122 no: polling ready 124
+             124 no: polling ready 128
+             128 no: recovering down 130 down
+             130 ok: recovering down 132
+             132 no: recovering down 140
+             140 ok: recovering down 142
+             142 ok: polling ready 202 ready",
+        );
+    }
+
+    #[test]
+    fn giving_up_is_a_verdict_whatever_the_threshold() {
+        let settings = Settings { failure_threshold: 99, ..settings() };
+        check(
+            settings,
+            "0 no: starting unknown 2
+             2 no: starting unknown 6
+             6 no: starting unknown 14
+             14 no: polling down 74 down gave_up",
+        );
+    }
+
+    #[test]
+    fn a_hang_counts_from_its_deadlines_and_its_return_changes_nothing() {
+        check(
+            settings(),
+            "10 hang: starting down 12 down
+             20 hang: starting down 24
+             30 hang: starting down 38
+             40 hang: polling down 100 gave_up
+             500 late: polling down 100
+             500 ok: polling ready 560 ready",
+        );
+    }
+
+    #[test]
+    fn a_poke_is_due_now_and_leaves_the_grid_alone() {
+        check(
+            settings(),
+            "0 ok: polling ready 60 ready
+             30 poke: polling ready 30
+             30 ok: polling ready 60
+             60 ok: polling ready 120
+             400 ok: polling ready 420",
+        );
+    }
+
+    #[test]
+    fn further_timeouts_matter_until_down_and_gave_up_are_told() {
+        let mut machine = WatchMachine::new("m".parse().expect("a name"), settings());
+        machine.start(Tick::ZERO);
+        let mut counted = 0;
+        while machine.counts_timeouts() {
+            counted += 1;
+            let input = Input::TimedOut { stuck_for: Duration::from_secs(10 * counted) };
+            machine.step(Tick::ZERO + Duration::from_secs(10 * counted), input, &mut Vec::new());
+        }
+        assert_eq!((counted, machine.gave_up, machine.health), (4, true, Health::Down));
+    }
+
+    #[test]
+    fn a_stop_leaves_nothing_known_and_a_start_begins_afresh() {
+        let mut machine = WatchMachine::new("m".parse().expect("a name"), settings());
+        machine.start(Tick::ZERO);
+        let input = Input::Returned { result: Ok(()), took: Duration::ZERO };
+        machine.step(Tick::ZERO, input, &mut Vec::new());
+        machine.stop(Tick::ZERO);
+        assert_eq!(
+            (machine.health, machine.phase, machine.due()),
+            (Health::Unknown, Phase::Stopped, Tick::NEVER)
+        );
+        let later = Tick::ZERO + Duration::from_secs(5);
+        machine.start(later);
+        assert_eq!((machine.phase, machine.due(), machine.attempt), (Phase::Starting, later, 0));
+        assert_eq!(machine.transitions, 2, "counters go on");
+    }
+}

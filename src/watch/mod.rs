@@ -5,6 +5,7 @@
 //! [`WatchManager`] holds many. What they decide is pure code, in `machine`.
 
 mod config;
+pub mod descriptor;
 mod machine;
 mod manager;
 mod watcher;

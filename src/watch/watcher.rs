@@ -255,7 +255,7 @@ impl Work<()> for ProbeWork {
         let span = observer.start_span("probe", &[Attr::new("watcher", cx.name().as_str())]);
         let result = self.probe.probe(cx);
         if let Err(error) = &result {
-            span.set_error(error);
+            span.set_error(&Error::from_user(&**error).report());
         }
         result
     }

@@ -1,0 +1,245 @@
+//! Reads the command line.
+
+use std::ffi::OsString;
+use std::fmt;
+
+use lexopt::{Arg, Parser};
+use loopkeeper::config::{Layers, LogFormat, level_named, parse_listen};
+
+use super::help::Topic;
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Watch, until told to stop.
+    Run(Layers),
+    /// Tell what is wrong with the files.
+    Check(Layers),
+    /// Explain.
+    Help(Topic),
+    /// Say which version this is.
+    Version,
+}
+
+/// Why the command line cannot be understood.
+#[derive(Debug)]
+pub(crate) struct Usage {
+    message: String,
+    topic: Topic,
+}
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "loopkeeper: {}\nsee: loopkeeper {}", self.message, self.topic.words())
+    }
+}
+
+/// Reads the arguments, without the program's name.
+pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Usage> {
+    let mut parser = Parser::from_args(args);
+    let usage = |message| Usage { message, topic: Topic::Program };
+    let expected = "expected run, check or help";
+    match parser.next().map_err(|error| usage(error.to_string()))? {
+        None => Err(usage(format!("no command, {expected}"))),
+        Some(Arg::Long("help") | Arg::Short('h')) => Ok(Command::Help(Topic::Program)),
+        Some(Arg::Long("version") | Arg::Short('V')) => Ok(Command::Version),
+        Some(Arg::Value(command)) => match command.to_str() {
+            Some("run") => options(parser, Topic::Run),
+            Some("check") => options(parser, Topic::Check),
+            Some("help") => help(parser),
+            _ => Err(usage(format!("unknown command {command:?}, {expected}"))),
+        },
+        Some(option) => Err(usage(format!("unknown option {}, {expected}", Shown(&option)))),
+    }
+}
+
+fn help(mut parser: Parser) -> Result<Command, Usage> {
+    let usage = |message| Usage { message, topic: Topic::Program };
+    let topic = match parser.next().map_err(|error| usage(error.to_string()))? {
+        None => Topic::Program,
+        Some(Arg::Value(word)) if word == "run" => Topic::Run,
+        Some(Arg::Value(word)) if word == "check" => Topic::Check,
+        Some(Arg::Value(word)) if word == "help" => Topic::Program,
+        Some(other) => return Err(usage(format!("no help about {}, expected run or check", Shown(&other)))),
+    };
+    Ok(Command::Help(topic))
+}
+
+/// Reads the options of `run` or `check`.
+fn options(mut parser: Parser, topic: Topic) -> Result<Command, Usage> {
+    let usage = |message| Usage { message, topic };
+    let mut layers = Layers::default();
+    let mut given = Given::default();
+    loop {
+        let option = match parser.next().map_err(|error| usage(error.to_string()))? {
+            None => break,
+            Some(Arg::Long("help") | Arg::Short('h')) => return Ok(Command::Help(topic)),
+            Some(Arg::Long(name)) if topic.options().contains(&name) => name.to_owned(),
+            Some(Arg::Value(word)) => {
+                return Err(usage(format!("unexpected argument {word:?}, expected options only")));
+            }
+            Some(other) => {
+                let known: Vec<String> = topic.options().iter().map(|name| format!("--{name}")).collect();
+                return Err(usage(format!(
+                    "unknown option {}, expected {}",
+                    Shown(&other),
+                    known.join(", ")
+                )));
+            }
+        };
+        let value = parser.value().map_err(|_| usage(format!("--{option} is missing its value")))?;
+        if option == "config" {
+            given.once(&option, "").map_err(usage)?;
+            layers = layers.file(value);
+            continue;
+        }
+        let value = value
+            .into_string()
+            .map_err(|value| usage(format!("--{option}: expected UTF-8 text, found {value:?}")))?;
+        if option == "set" {
+            let Some((key, value)) = value.split_once('=') else {
+                return Err(usage(format!("--set: expected KEY=VALUE, found {value:?}")));
+            };
+            layers = layers.set(key, value);
+            continue;
+        }
+        check_value(&option, &value).map_err(|error| usage(format!("--{option}: {error}")))?;
+        given.once(&option, &value).map_err(usage)?;
+    }
+    // The options with a name of their own win over --set, wherever they stand.
+    for (option, value) in given.0 {
+        let key = match &*option {
+            "deploy" => "deploy.dir",
+            "listen" => "http.listen",
+            "log-level" => "logging.level",
+            "log-format" => "logging.format",
+            _ => continue,
+        };
+        layers = layers.set_text(&format!("--{option}"), key, value);
+    }
+    Ok(if topic == Topic::Run { Command::Run(layers) } else { Command::Check(layers) })
+}
+
+impl Topic {
+    /// The options that a command has, without their dashes.
+    fn options(self) -> &'static [&'static str] {
+        match self {
+            Self::Program => &[],
+            Self::Run => &["config", "deploy", "listen", "set", "log-level", "log-format"],
+            Self::Check => &["config", "deploy", "set"],
+        }
+    }
+}
+
+/// The options that were given, each once.
+#[derive(Debug, Default)]
+struct Given(Vec<(String, String)>);
+
+impl Given {
+    fn once(&mut self, option: &str, value: &str) -> Result<(), String> {
+        if self.0.iter().any(|(given, _)| given == option) {
+            return Err(format!("--{option} is given twice"));
+        }
+        self.0.push((option.to_owned(), value.to_owned()));
+        Ok(())
+    }
+}
+
+/// Refuses here what would be a wrong setting: this is about the command line.
+fn check_value(option: &str, value: &str) -> Result<(), String> {
+    let found = |expected: &str| format!("expected {expected}, found {value:?}");
+    match option {
+        "listen" => parse_listen(value).map(|_| ()),
+        "log-level" if level_named(value).is_none() => Err(found("debug, info, warn or error")),
+        "log-format" if LogFormat::named(value).is_none() => Err(found("text or json")),
+        "deploy" if value.is_empty() => Err(found("a folder")),
+        _ => Ok(()),
+    }
+}
+
+/// Shows an argument as it was written.
+struct Shown<'a>(&'a Arg<'a>);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Arg::Short(letter) => write!(f, "{:?}", format!("-{letter}")),
+            Arg::Long(name) => write!(f, "{:?}", format!("--{name}")),
+            Arg::Value(word) => write!(f, "{word:?}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(line: &str) -> Result<Command, String> {
+        let args = line.split_whitespace().map(OsString::from);
+        parse(args).map_err(|usage| usage.message)
+    }
+
+    #[test]
+    fn commands_are_read() {
+        for (line, expected) in [
+            ("--help", Topic::Program),
+            ("-h", Topic::Program),
+            ("help", Topic::Program),
+            ("help help", Topic::Program),
+            ("help run", Topic::Run),
+            ("run --help", Topic::Run),
+            ("run --set a=1 -h", Topic::Run),
+            ("check --help", Topic::Check),
+        ] {
+            assert!(matches!(check(line), Ok(Command::Help(topic)) if topic == expected), "{line}");
+        }
+        assert!(matches!(check("--version"), Ok(Command::Version)));
+        assert!(matches!(check("-V"), Ok(Command::Version)));
+    }
+
+    #[test]
+    fn options_become_layers_and_those_with_a_name_win() {
+        let line = "run --listen none --deploy=a --log-level Warning --log-format json --set http.listen=[::1]:1 \
+                    --set deploy.dir=b --set shutdown_timeout=1s";
+        let Ok(Command::Run(layers)) = check(line) else { panic!("not run") };
+        let config = layers.merge().read().unwrap();
+        assert_eq!(config.http.listen, None);
+        assert_eq!(config.deploy.dir, std::path::Path::new("a"));
+        assert_eq!(config.logging.level, log::Level::Warn);
+        assert_eq!(config.logging.format, LogFormat::Json);
+        assert_eq!(config.shutdown_timeout.as_secs(), 1);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_told_with_what_was_expected() {
+        for (line, expected) in [
+            ("", "no command, expected run, check or help"),
+            ("start", "unknown command \"start\", expected run, check or help"),
+            ("--config x", "unknown option \"--config\", expected run, check or help"),
+            ("help me", "no help about \"me\", expected run or check"),
+            (
+                "run --lisen x",
+                "unknown option \"--lisen\", expected --config, --deploy, --listen, --set, --log-level, --log-format",
+            ),
+            ("check --listen none", "unknown option \"--listen\", expected --config, --deploy, --set"),
+            (
+                "run -x",
+                "unknown option \"-x\", expected --config, --deploy, --listen, --set, --log-level, --log-format",
+            ),
+            ("run now", "unexpected argument \"now\", expected options only"),
+            ("run --config", "--config is missing its value"),
+            ("run --config a --config b", "--config is given twice"),
+            ("run --listen none --listen none", "--listen is given twice"),
+            ("run --set http.listen", "--set: expected KEY=VALUE, found \"http.listen\""),
+            (
+                "run --listen 8470",
+                "--listen: expected an address such as \"127.0.0.1:8470\" or \"none\", found \"8470\"",
+            ),
+            ("run --log-level loud", "--log-level: expected debug, info, warn or error, found \"loud\""),
+            ("run --log-format xml", "--log-format: expected text or json, found \"xml\""),
+            ("run --deploy=", "--deploy: expected a folder, found \"\""),
+        ] {
+            assert_eq!(check(line).unwrap_err(), expected, "{line}");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Writes the log to standard error: one event, one line.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use log::{Level, LevelFilter, Record};
+use loopkeeper::config::{LogFormat, LoggingConfig};
+use loopkeeper::{Clock, Stamp};
+use serde::Serialize;
+
+/// Lets everything that is logged from now on be written.
+pub(crate) fn install(config: &LoggingConfig) {
+    let LoggingConfig { level, format, source, .. } = *config;
+    let clock = Clock::system();
+    let ours = level.to_level_filter();
+    let mut builder = env_logger::Builder::new();
+    // Libraries below us are heard when something is wrong.
+    builder.filter_level(ours.min(LevelFilter::Warn)).filter_module("loopkeeper", ours);
+    builder.format(move |out, record| {
+        let line = Line::new(Stamp::from(clock.wall()), record, source);
+        let line = match format {
+            LogFormat::Json => line.json(),
+            _ => line.text(),
+        };
+        writeln!(out, "{line}")
+    });
+    // A second call would find the first one's logger in place.
+    let _ = builder.try_init();
+}
+
+/// One event, with its fields in the order in which they are written.
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    time: Stamp,
+    level: &'static str,
+    target: &'a str,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
+}
+
+impl<'a> Line<'a> {
+    fn new(time: Stamp, record: &'a Record<'_>, source: bool) -> Self {
+        let source = source.then(|| {
+            let file = record.file().unwrap_or("?");
+            record.line().map_or_else(|| file.to_owned(), |line| format!("{file}:{line}"))
+        });
+        let level = match record.level() {
+            Level::Error => "error",
+            Level::Warn => "warn",
+            Level::Info => "info",
+            Level::Debug => "debug",
+            Level::Trace => "trace",
+        };
+        Self { time, level, target: record.target(), message: record.args().to_string(), source }
+    }
+
+    fn text(&self) -> String {
+        let mut line = format!("{} {:<5} ", self.time, self.level.to_ascii_uppercase());
+        escape(self.target, &mut line);
+        line.push_str(": ");
+        escape(&self.message, &mut line);
+        if let Some(source) = &self.source {
+            line.push_str(" (");
+            escape(source, &mut line);
+            line.push(')');
+        }
+        line
+    }
+
+    fn json(&self) -> String {
+        let json = serde_json::to_string(self).unwrap_or_default();
+        // What JSON lets stand and some readers take for the end of a line
+        // can only be inside of its strings.
+        json.chars().fold(String::with_capacity(json.len()), |mut line, c| {
+            if breaks_a_line(c) {
+                _ = write!(line, "\\u{:04x}", u32::from(c));
+            } else {
+                line.push(c);
+            }
+            line
+        })
+    }
+}
+
+/// Writes a text so that it stays on its line and changes nothing about the
+/// terminal that shows it.
+pub(super) fn escape(text: &str, line: &mut String) {
+    for c in text.chars() {
+        if breaks_a_line(c) {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
+        }
+    }
+}
+
+fn breaks_a_line(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The event as text and as JSON.
+    fn check(message: &str, source: bool) -> (String, String) {
+        let stamp = Stamp::from_micros(1_795_556_522_123_456);
+        let mut record = Record::builder();
+        record.level(Level::Info).target("loopkeeper::watcher::mqtt").file(Some("src/a.rs")).line(Some(7));
+        let say = |record: &Record<'_>| {
+            let line = Line::new(stamp, record, source);
+            (line.text(), line.json())
+        };
+        say(&record.args(format_args!("{message}")).build())
+    }
+
+    #[test]
+    fn text_is_for_people() {
+        let text = check("watcher mqtt: down", false).0;
+        assert_eq!(text, "2026-11-24T21:42:02.123Z INFO  loopkeeper::watcher::mqtt: watcher mqtt: down");
+        let text = check("up", true).0;
+        assert_eq!(text, "2026-11-24T21:42:02.123Z INFO  loopkeeper::watcher::mqtt: up (src/a.rs:7)");
+    }
+
+    #[test]
+    fn json_is_for_machines() {
+        assert_eq!(
+            check("a \"b\"", true).1,
+            r#"{"time":"2026-11-24T21:42:02.123Z","level":"info","target":"loopkeeper::watcher::mqtt","message":"a \"b\"","source":"src/a.rs:7"}"#
+        );
+        assert!(!check("a", false).1.contains("source"));
+    }
+
+    #[test]
+    fn an_event_stays_on_its_line() {
+        let text = check("a\nb\r\u{1b}[31mc\u{85}\u{2028}d\0é", false).0;
+        assert!(text.ends_with(": a\\nb\\r\\u{1b}[31mc\\u{85}\\u{2028}d\\u{0}é"), "{text}");
+        let json = check("a\nb\u{1b}\u{85}\u{2028}", false).1;
+        assert!(json.ends_with(r#""a\nb\u001b\u0085\u2028"}"#), "{json}");
+    }
+}

@@ -1,0 +1,94 @@
+//! The `loopkeeper` program: its commands, and how each of them ends.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+mod cli;
+mod help;
+mod load;
+mod logging;
+mod run;
+mod serve;
+mod signals;
+
+use cli::Command;
+use loopkeeper::tree::Faults;
+
+/// How the program ends; the numbers are part of its outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exit {
+    /// All went well.
+    Clean = 0,
+    /// It could not start; the check found something wrong.
+    Failed = 1,
+    /// The command line cannot be understood.
+    Usage = 2,
+    /// A component did not stop in time.
+    Straggler = 3,
+    /// The configuration is wrong.
+    BadConfig = 78,
+    /// Told a second time to stop.
+    Killed = 143,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Does what the command line says.
+pub(crate) fn main() -> ExitCode {
+    let exit = match cli::parse(std::env::args_os().skip(1)) {
+        Ok(Command::Run(layers)) => run::run(layers),
+        Ok(Command::Check(layers)) => check(load::load(layers)),
+        Ok(Command::Help(topic)) => say(topic.text()),
+        Ok(Command::Version) => say(concat!("loopkeeper ", env!("CARGO_PKG_VERSION"))),
+        Err(usage) => {
+            complain(usage);
+            Exit::Usage
+        }
+    };
+    exit.into()
+}
+
+/// Says what is wrong with the files, or that nothing is.
+fn check(loaded: Result<load::Loaded, Faults>) -> Exit {
+    match loaded {
+        Ok(loaded) => {
+            let n = loaded.descriptors.len();
+            match loaded.descriptors.iter().filter(|descriptor| !descriptor.enabled).count() {
+                0 => say(format_args!("ok: {n} components")),
+                disabled => say(format_args!("ok: {n} components, {disabled} of them disabled")),
+            }
+        }
+        Err(faults) => {
+            let _ = say(lines(&faults));
+            Exit::Failed
+        }
+    }
+}
+
+/// Writes each fault on a line of its own, whatever its file may be called.
+fn lines(faults: &Faults) -> String {
+    let mut text = String::new();
+    for fault in faults {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        logging::escape(&fault.to_string(), &mut text);
+    }
+    text
+}
+
+/// Prints for who asked. One who no longer listens is no failure.
+fn say(text: impl fmt::Display) -> Exit {
+    let _ = writeln!(io::stdout(), "{text}");
+    Exit::Clean
+}
+
+/// Prints what went wrong before there is a log.
+fn complain(text: impl fmt::Display) {
+    let _ = writeln!(io::stderr(), "{text}");
+}

@@ -1,0 +1,131 @@
+//! What a status server is made from.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::hosts::Hosts;
+use crate::error::{Error, Result};
+
+/// The most connections that may be asked for.
+const MAX_CONNECTIONS: usize = 4096;
+
+/// Settings of a [`StatusServer`](super::StatusServer), checked when it
+/// starts.
+#[derive(Debug, Clone)]
+#[must_use = "settings do nothing until a server is started with them"]
+pub struct StatusServerConfig {
+    listen: String,
+    max_connections: usize,
+    request_deadline: Duration,
+    allowed_hosts: Vec<String>,
+    drop_grace: Duration,
+}
+
+impl Default for StatusServerConfig {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:8470".to_owned(),
+            max_connections: 64,
+            request_deadline: Duration::from_secs(10),
+            allowed_hosts: Vec::new(),
+            drop_grace: Duration::from_secs(1),
+        }
+    }
+}
+
+impl StatusServerConfig {
+    /// The address and port to listen on, such as `"[::1]:8470"`; port 0
+    /// takes any free one. Names are not looked up. Anybody who can connect
+    /// can read everything, so leave it on a loopback address unless the
+    /// network is trusted. Defaults to `"127.0.0.1:8470"`.
+    pub fn listen(mut self, address: impl Into<String>) -> Self {
+        self.listen = address.into();
+        self
+    }
+
+    /// How many connections are served at once, 1 to 4096. At the limit a
+    /// kept connection that waits for nothing makes room; where there is
+    /// none, a new connection is answered 503 and closed. Defaults to 64.
+    pub fn max_connections(mut self, n: usize) -> Self {
+        self.max_connections = n;
+        self
+    }
+
+    /// How long a request may take from the first byte of its head to the
+    /// last of its answer, however slowly the client sends or reads; after
+    /// that the connection ends. Defaults to 10 s.
+    pub fn request_deadline(mut self, deadline: Duration) -> Self {
+        self.request_deadline = deadline;
+        self
+    }
+
+    /// Names and addresses, without scheme and port, that a request's `Host`
+    /// may have beside loopback ones and the address listened on; needed
+    /// where the server is reached by another name. Defaults to none.
+    pub fn allowed_hosts<T: Into<String>>(mut self, hosts: impl IntoIterator<Item = T>) -> Self {
+        self.allowed_hosts = hosts.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The grace of the stop that dropping the server is. Defaults to 1 s.
+    pub fn drop_grace(mut self, grace: Duration) -> Self {
+        self.drop_grace = grace;
+        self
+    }
+
+    pub(super) fn check(self) -> Result<Checked> {
+        let Self { listen, max_connections, request_deadline, allowed_hosts, drop_grace } = self;
+        let Ok(listen) = listen.parse::<SocketAddr>() else {
+            return Err(Error::invalid(format!(
+                "listen: expected an address and port such as \"127.0.0.1:8470\", found {listen:?}"
+            )));
+        };
+        if !(1..=MAX_CONNECTIONS).contains(&max_connections) {
+            return Err(Error::invalid(format!(
+                "max_connections: expected 1 to {MAX_CONNECTIONS}, found {max_connections}"
+            )));
+        }
+        if request_deadline.is_zero() {
+            return Err(Error::invalid("request_deadline: must be more than zero"));
+        }
+        // A deadline beyond a day is none; this keeps sums of moments in range.
+        let request_deadline = request_deadline.min(Duration::from_secs(86_400));
+        let hosts = Hosts::new(listen, &allowed_hosts)?;
+        Ok(Checked { listen, max_connections, request_deadline, hosts, drop_grace })
+    }
+}
+
+/// Settings that can be used.
+#[derive(Debug)]
+pub(super) struct Checked {
+    pub(super) listen: SocketAddr,
+    pub(super) max_connections: usize,
+    pub(super) request_deadline: Duration,
+    pub(super) hosts: Hosts,
+    pub(super) drop_grace: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn settings_are_checked_by_name() {
+        let config = StatusServerConfig::default;
+        for (config, expected) in [
+            (config().listen("8470"), "listen: expected an address and port such as"),
+            (config().listen("localhost:8470"), "found \"localhost:8470\""),
+            (config().max_connections(0), "max_connections: expected 1 to 4096, found 0"),
+            (config().max_connections(4097), "found 4097"),
+            (config().request_deadline(Duration::ZERO), "request_deadline: must be more than zero"),
+            (config().allowed_hosts(["http://x"]), "allowed_hosts: expected a name or an address"),
+        ] {
+            let error = config.check().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+        let longest = config().request_deadline(Duration::MAX).allowed_hosts(["box.lan"]);
+        assert!(longest.check().is_ok());
+    }
+}

@@ -1,0 +1,428 @@
+//! Which path is what, and what it answers, as functions of a snapshot.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+use super::response::{Response, Status};
+use crate::error::clip;
+use crate::event::{Event, EventKind, Health};
+use crate::event_log::{CAPACITY, EventPage};
+use crate::stamp::Stamp;
+use crate::status::{LoopStatus, aggregate};
+
+/// How many events one answer has at most, unless asked otherwise.
+const DEFAULT_EVENTS: usize = 256;
+
+const PATHS: &str = "\
+/livez             whether this process can do its work: 200 or 503
+/readyz            whether everything critical is ready: 200 or 503; ?verbose names each
+/status            every loop, as JSON
+/events            what happened, as JSON; ?after=SEQ&max=N
+";
+
+/// A path and its query, understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Route {
+    Page,
+    Live { verbose: bool },
+    Ready { verbose: bool },
+    Status,
+    Events { after: u64, max: usize },
+}
+
+impl Route {
+    /// Understands a path and its query, or answers what is wrong with them.
+    pub(super) fn new(path: &str, query: Option<&str>) -> Result<Self, Response> {
+        let mut params = Params::new(path, query)?;
+        let route = match path {
+            "/" => Self::Page,
+            "/livez" => Self::Live { verbose: params.flag("verbose")? },
+            "/readyz" => Self::Ready { verbose: params.flag("verbose")? },
+            "/status" => Self::Status,
+            "/events" => Self::Events {
+                after: params.number("after", 0, 0..=u64::MAX)?,
+                max: params.number("max", DEFAULT_EVENTS as u64, 1..=CAPACITY as u64)? as usize,
+            },
+            _ => {
+                let text = format!("nothing is at {}; there is\n\n{PATHS}", show(path));
+                return Err(Response::text(Status::NotFound, &text));
+            }
+        };
+        params.done()?;
+        Ok(route)
+    }
+}
+
+/// A query, taken apart parameter by parameter.
+struct Params<'a> {
+    path: &'a str,
+    rest: Vec<(&'a str, Option<&'a str>)>,
+}
+
+impl<'a> Params<'a> {
+    fn new(path: &'a str, query: Option<&'a str>) -> Result<Self, Response> {
+        let parts = query.unwrap_or_default().split('&').filter(|part| !part.is_empty());
+        let rest: Vec<_> = parts
+            .map(|part| match part.split_once('=') {
+                Some((key, value)) => (key, Some(value)),
+                None => (part, None),
+            })
+            .collect();
+        for (i, (key, _)) in rest.iter().enumerate() {
+            if rest[..i].iter().any(|(earlier, _)| earlier == key) {
+                return Err(bad(&format!("{}: stands more than once", show(key))));
+            }
+        }
+        Ok(Self { path, rest })
+    }
+
+    fn take(&mut self, key: &str) -> Option<Option<&'a str>> {
+        let idx = self.rest.iter().position(|(name, _)| *name == key)?;
+        Some(self.rest.swap_remove(idx).1)
+    }
+
+    fn flag(&mut self, key: &str) -> Result<bool, Response> {
+        match self.take(key) {
+            None | Some(Some("false" | "0")) => Ok(false),
+            Some(None | Some("" | "true" | "1")) => Ok(true),
+            Some(Some(value)) => Err(bad(&format!("{key}: expected true or false, found {}", show(value)))),
+        }
+    }
+
+    fn number(
+        &mut self,
+        key: &str,
+        default: u64,
+        range: std::ops::RangeInclusive<u64>,
+    ) -> Result<u64, Response> {
+        let Some(value) = self.take(key) else { return Ok(default) };
+        let value = value.unwrap_or_default();
+        // The standard parser takes a plus sign, which a query means as a space.
+        let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+        let number = if digits { value.parse().ok() } else { None };
+        number.filter(|number| range.contains(number)).ok_or_else(|| {
+            bad(&format!(
+                "{key}: expected a number from {} to {}, found {}",
+                range.start(),
+                range.end(),
+                show(value)
+            ))
+        })
+    }
+
+    fn done(self) -> Result<(), Response> {
+        match self.rest.first() {
+            None => Ok(()),
+            Some((key, _)) => Err(bad(&format!("{}: not a parameter of {}", show(key), self.path))),
+        }
+    }
+}
+
+/// Foreign text, bounded and without control characters.
+fn show(text: &str) -> String {
+    format!("{:?}", clip(text.to_owned(), 100))
+}
+
+fn bad(text: &str) -> Response {
+    Response::text(Status::BadRequest, text)
+}
+
+/// All loops at one moment.
+#[derive(Debug)]
+pub(super) struct Snapshot<'a> {
+    pub(super) boot: &'a str,
+    pub(super) at: Stamp,
+    pub(super) loops: Vec<LoopStatus>,
+}
+
+/// Whether the process can do its work: our own threads run. What a loop
+/// looks after, and a call that hangs, do not count: no restart mends them.
+pub(super) fn live(checks: &[(&str, bool)], verbose: bool) -> Response {
+    let is_live = checks.iter().all(|(_, ok)| *ok);
+    let status = if is_live { Status::Ok } else { Status::Unavailable };
+    let mut text = String::from(if is_live { "ok\n" } else { "dead\n" });
+    for (name, ok) in checks.iter().filter(|(_, ok)| verbose || !ok) {
+        let _ = writeln!(text, "{}{name} {}", mark(*ok), if *ok { "ok" } else { "dead" });
+    }
+    Response::text(status, &text)
+}
+
+/// Whether everything critical is ready. Names, never reasons: this is asked
+/// by load balancers and strangers.
+pub(super) fn ready(snapshot: &Snapshot<'_>, verbose: bool) -> Response {
+    let health = aggregate(&snapshot.loops);
+    let status = if health == Health::Down { Status::Unavailable } else { Status::Ok };
+    let mut text = format!("{health}\n");
+    for status in snapshot.loops.iter().filter(|_| verbose) {
+        let optional = if status.critical { "" } else { " (not critical)" };
+        let _ = writeln!(text, "{}{} {}{optional}", mark(status.ready), status.name, status.health);
+    }
+    Response::text(status, &text)
+}
+
+fn mark(ok: bool) -> &'static str {
+    if ok { "[+]" } else { "[-]" }
+}
+
+/// Every loop, as JSON.
+pub(super) fn status(snapshot: &Snapshot<'_>) -> Response {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        boot: &'a str,
+        at: Stamp,
+        health: Health,
+        loops: &'a [LoopStatus],
+    }
+    let Snapshot { boot, at, loops } = snapshot;
+    Response::json(&Body { boot, at: *at, health: aggregate(loops), loops })
+}
+
+/// A page of the event log, as JSON.
+pub(super) fn events(boot: &str, page: &EventPage) -> Response {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        boot: &'a str,
+        next: u64,
+        lost: u64,
+        #[serde(serialize_with = "all")]
+        events: &'a [Arc<Event>],
+    }
+    fn all<S: Serializer>(events: &&[Arc<Event>], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(events.iter().map(|event| EventJson(event)))
+    }
+    Response::json(&Body { boot, next: page.next, lost: page.lost, events: &page.events })
+}
+
+/// One line for each loop, and where to look further.
+pub(super) fn page(snapshot: &Snapshot<'_>) -> Response {
+    let mut text = format!("{} at {}\n\n", aggregate(&snapshot.loops), snapshot.at);
+    for status in &snapshot.loops {
+        let LoopStatus { name, health, since, last_error, .. } = status;
+        let _ = write!(text, "{name:<18} {health:<8} since {since}");
+        if let Some(error) = last_error {
+            let line = error.replace(char::is_control, " ");
+            let _ = write!(text, "  {line}");
+        }
+        text.push('\n');
+    }
+    if snapshot.loops.is_empty() {
+        text.push_str("no loops\n");
+    }
+    text.push('\n');
+    text.push_str(PATHS);
+    Response::text(Status::Ok, &text)
+}
+
+struct EventJson<'a>(&'a Event);
+
+impl Serialize for EventJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Event { seq, n, at, source, kind, what } = self.0;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("seq", seq)?;
+        map.serialize_entry("n", n)?;
+        map.serialize_entry("at", at)?;
+        map.serialize_entry("source", source)?;
+        map.serialize_entry("kind", kind)?;
+        map.serialize_entry("event", what.as_str())?;
+        let seconds = Duration::as_secs_f64;
+        match what {
+            EventKind::Started | EventKind::Stopped => {}
+            EventKind::Ready { from, attempt, latency } => {
+                map.serialize_entry("from", from)?;
+                map.serialize_entry("attempt", attempt)?;
+                map.serialize_entry("latency", &seconds(latency))?;
+            }
+            EventKind::Down { from, error, failures } => {
+                map.serialize_entry("from", from)?;
+                map.serialize_entry("error", &error.report().to_string())?;
+                map.serialize_entry("failures", failures)?;
+            }
+            EventKind::GaveUp { error, attempts } => {
+                map.serialize_entry("error", &error.report().to_string())?;
+                map.serialize_entry("attempts", attempts)?;
+            }
+            EventKind::TimedOut { stuck_for } => map.serialize_entry("stuck_for", &seconds(stuck_for))?,
+            EventKind::Late { took } => map.serialize_entry("took", &seconds(took))?,
+        }
+        map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Error, ErrorKind};
+    use crate::event::LoopKind;
+    use crate::status::Phase;
+
+    fn text(response: &Response) -> String {
+        String::from_utf8(response.body().to_vec()).unwrap()
+    }
+
+    fn of(name: &str, health: Health, critical: bool) -> LoopStatus {
+        LoopStatus {
+            name: name.parse().unwrap(),
+            kind: LoopKind::Watcher,
+            health,
+            ready: health == Health::Ready,
+            critical,
+            phase: Phase::Polling,
+            since: Stamp::from_micros(0),
+            last_check: None,
+            last_success: None,
+            last_error: (health == Health::Down).then(|| "no\r\nanswer".to_owned()),
+            consecutive_failures: 0,
+            attempt: 1,
+            next_run: None,
+            latency: None,
+            runs: 1,
+            failures: 0,
+            panics: 0,
+            timeouts: 0,
+            late: 0,
+            missed: 0,
+            transitions: 0,
+            running_for: None,
+            overdue_for: None,
+            thread: None,
+            lost_callbacks: 0,
+        }
+    }
+
+    fn snapshot(loops: &[LoopStatus]) -> Snapshot<'_> {
+        Snapshot { boot: "b", at: Stamp::from_micros(0), loops: loops.to_vec() }
+    }
+
+    #[test]
+    fn paths_and_queries_are_understood() {
+        let events = |after, max| Route::Events { after, max };
+        for (path, query, route) in [
+            ("/", None, Route::Page),
+            ("/livez", None, Route::Live { verbose: false }),
+            ("/readyz", Some(""), Route::Ready { verbose: false }),
+            ("/readyz", Some("verbose"), Route::Ready { verbose: true }),
+            ("/readyz", Some("verbose=true&"), Route::Ready { verbose: true }),
+            ("/readyz", Some("verbose=0"), Route::Ready { verbose: false }),
+            ("/status", None, Route::Status),
+            ("/events", None, events(0, 256)),
+            ("/events", Some("max=4096&after=18446744073709551615"), events(u64::MAX, 4096)),
+        ] {
+            assert_eq!(Route::new(path, query).unwrap(), route, "{path} {query:?}");
+        }
+    }
+
+    #[test]
+    fn wrong_paths_and_queries_are_answered_with_what_is_wrong() {
+        for (path, query, code, expected) in [
+            ("/nowhere", None, 404, "nothing is at \"/nowhere\"; there is\n\n/livez"),
+            ("/livez/", None, 404, "\"/livez/\""),
+            ("/a\u{7}", None, 404, "\"/a\\u{7}\""),
+            ("/status", Some("x=1"), 400, "\"x\": not a parameter of /status"),
+            ("/events", Some("after=abc"), 400, "after: expected a number from 0 to"),
+            ("/events", Some("after=abc"), 400, "found \"abc\""),
+            ("/events", Some("after"), 400, "found \"\""),
+            ("/events", Some("after=+1"), 400, "found \"+1\""),
+            ("/events", Some("after=18446744073709551616"), 400, "found \"18446744073709551616\""),
+            ("/events", Some("max=0"), 400, "max: expected a number from 1 to 4096, found \"0\""),
+            ("/events", Some("max=4097"), 400, "found \"4097\""),
+            ("/events", Some("max=1&max=2"), 400, "\"max\": stands more than once"),
+            ("/readyz", Some("verbose=yes"), 400, "verbose: expected true or false, found \"yes\""),
+        ] {
+            let response = Route::new(path, query).unwrap_err();
+            assert_eq!(response.status().code(), code, "{path} {query:?}");
+            assert!(text(&response).contains(expected), "{}", text(&response));
+        }
+    }
+
+    #[test]
+    fn readiness_is_the_critical_loops() {
+        let up = of("a", Health::Ready, true);
+        let down = of("b", Health::Down, true);
+        let unknown = of("c", Health::Unknown, true);
+        let minor = of("d", Health::Down, false);
+        for (loops, code, word) in [
+            (vec![], 200, "ready\n"),
+            (vec![up.clone()], 200, "ready\n"),
+            (vec![up.clone(), minor.clone()], 200, "degraded\n"),
+            (vec![up.clone(), down.clone()], 503, "down\n"),
+            (vec![unknown], 503, "down\n"),
+        ] {
+            let response = ready(&snapshot(&loops), false);
+            assert_eq!((response.status().code(), &*text(&response)), (code, word));
+        }
+        let verbose = text(&ready(&snapshot(&[up, down, minor]), true));
+        assert_eq!(verbose, "down\n[+]a ready\n[-]b down\n[-]d down (not critical)\n");
+    }
+
+    #[test]
+    fn a_dead_thread_of_ours_is_named() {
+        let response = live(&[("watchdog", true), ("workers", true)], false);
+        assert_eq!((response.status().code(), &*text(&response)), (200, "ok\n"));
+        let response = live(&[("watchdog", false), ("workers", true)], false);
+        assert_eq!((response.status().code(), &*text(&response)), (503, "dead\n[-]watchdog dead\n"));
+        let verbose = text(&live(&[("watchdog", true)], true));
+        assert_eq!(verbose, "ok\n[+]watchdog ok\n");
+    }
+
+    #[test]
+    fn the_page_has_one_line_for_each_loop() {
+        let page = text(&page(&snapshot(&[of("a", Health::Ready, true), of("b", Health::Down, false)])));
+        let expected = "degraded at 1970-01-01T00:00:00.000Z\n\n\
+            a                  ready    since 1970-01-01T00:00:00.000Z\n\
+            b                  down     since 1970-01-01T00:00:00.000Z  no  answer\n\n/livez";
+        assert!(page.starts_with(expected), "{page}");
+    }
+
+    #[test]
+    fn status_is_json() {
+        let body = text(&status(&snapshot(&[of("a", Health::Ready, true)])));
+        let start = "{\"boot\":\"b\",\"at\":\"1970-01-01T00:00:00.000Z\",\"health\":\"ready\",\
+                     \"loops\":[{\"name\":\"a\",\"kind\":\"watcher\",\"state\":\"ready\",\"ready\":true,";
+        assert!(body.starts_with(start), "{body}");
+    }
+
+    #[test]
+    fn events_carry_the_fields_of_their_kind() {
+        let error = || Error::new(ErrorKind::Probe).context("tcp").caused_by("refused");
+        let half = Duration::from_millis(500);
+        let all = [
+            (EventKind::Started, "\"event\":\"started\""),
+            (
+                EventKind::Ready { from: Health::Unknown, attempt: 3, latency: half },
+                "\"event\":\"ready\",\"from\":\"unknown\",\"attempt\":3,\"latency\":0.5",
+            ),
+            (
+                EventKind::Down { from: Health::Ready, error: error(), failures: 2 },
+                "\"event\":\"down\",\"from\":\"ready\",\"error\":\"tcp: refused\",\"failures\":2",
+            ),
+            (
+                EventKind::GaveUp { error: error(), attempts: 10 },
+                "\"event\":\"gave_up\",\"error\":\"tcp: refused\",\"attempts\":10",
+            ),
+            (EventKind::TimedOut { stuck_for: half }, "\"event\":\"timed_out\",\"stuck_for\":0.5"),
+            (EventKind::Late { took: half }, "\"event\":\"late\",\"took\":0.5"),
+            (EventKind::Stopped, "\"event\":\"stopped\""),
+        ];
+        for (what, expected) in all {
+            let event = Event {
+                seq: 7,
+                n: 2,
+                at: Stamp::from_micros(0),
+                source: "db".parse().unwrap(),
+                kind: LoopKind::Watcher,
+                what,
+            };
+            let page = EventPage { next: 7, lost: 1, events: vec![Arc::new(event)] };
+            let expected = format!(
+                "{{\"boot\":\"b\",\"next\":7,\"lost\":1,\"events\":[{{\"seq\":7,\"n\":2,\
+                 \"at\":\"1970-01-01T00:00:00.000Z\",\"source\":\"db\",\"kind\":\"watcher\",{expected}}}]}}"
+            );
+            assert_eq!(text(&events("b", &page)), expected);
+        }
+    }
+}

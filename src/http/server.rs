@@ -1,0 +1,412 @@
+//! The server's handle, and the thread that owns its sockets.
+
+use std::fmt;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Sender, bounded};
+
+use super::config::{Checked, StatusServerConfig};
+use super::connection::Connection;
+use super::response::{Form, Response, Status};
+use super::routes::{self, Route};
+use super::worker::{self, Done, Job, N_WORKERS, Shared};
+use crate::clock::{real_deadline, real_remaining};
+use crate::env::Env;
+use crate::error::{Error, ErrorKind, Result};
+use crate::primitive::Ordering;
+use crate::status::StatusSource;
+use crate::stop::StopReport;
+use crate::sys::poll::{Interest, PollSet, is_shortage};
+use crate::thread::{Exit, STACK_SIZE, Straggler, Task};
+
+/// How long accepting pauses after the system had no room for a connection.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How many connections over the limit are told so; more are closed at once.
+const MAX_REFUSED: usize = 16;
+/// How many connections are accepted before the others get their turn.
+const MAX_ACCEPTS: usize = 64;
+/// How long a stop waits past its grace for threads that run no user code.
+const OWN: Duration = Duration::from_secs(1);
+
+/// Serves the status of loops over HTTP; see the [module](super) for what.
+///
+/// # Threads
+///
+/// Three threads, named `http/poll`, `http/work-1` and `http/work-2`, however
+/// many connections there are. All methods may be called from any thread.
+/// Dropping the server stops it within its drop grace.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Duration;
+/// use loopkeeper::{Context, Env, ErrorKind, StatusServer, StatusServerConfig, WatchManager, WatcherConfig};
+///
+/// let env = Env::new()?;
+/// let manager = Arc::new(WatchManager::new(&env));
+/// manager.watch(WatcherConfig::new("db", |_: &Context| Ok(())))?;
+///
+/// let config = StatusServerConfig::default().listen("127.0.0.1:0");
+/// let server = StatusServer::start(&env, config, manager.clone())?;
+/// let address = server.local_addr();           // curl http://127.0.0.1:…/readyz?verbose
+///
+/// let taken = StatusServerConfig::default().listen(address.to_string());
+/// let error = StatusServer::start(&env, taken, manager).unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Io);     // listen on 127.0.0.1:…: address in use
+///
+/// assert!(server.stop(Duration::from_secs(1)).is_clean());
+/// # Ok::<(), loopkeeper::Error>(())
+/// ```
+#[must_use = "the server stops when it is dropped"]
+pub struct StatusServer {
+    local_addr: SocketAddr,
+    drop_grace: Duration,
+    shared: Arc<Shared>,
+    // Joined in this order: the workers end when the poller has.
+    poller: Task,
+    workers: Arc<[Task]>,
+    /// Kept so that the last of each is dropped here and not on a thread of
+    /// the server.
+    env: Env,
+    _source: Arc<dyn StatusSource>,
+}
+
+impl StatusServer {
+    /// Begins to listen and to answer from `source`.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` when a setting cannot be used; `Io` when the address
+    /// cannot be listened on, such as a port that is taken: the text names
+    /// the address; `Spawn` or `Budget` when there is no thread to be had.
+    pub fn start(env: &Env, config: StatusServerConfig, source: Arc<dyn StatusSource>) -> Result<Self> {
+        let config = config.check()?;
+        let drop_grace = config.drop_grace;
+        let refused = |error| {
+            let context = format!("listen on {}", config.listen);
+            Error::new(ErrorKind::Io).context(context).caused_by(error)
+        };
+        let listener = TcpListener::bind(config.listen).map_err(refused)?;
+        listener.set_nonblocking(true).map_err(refused)?;
+        let local_addr = listener.local_addr().map_err(refused)?;
+        let shared = Arc::new(Shared::new().map_err(refused)?);
+
+        // As many as there are connections; more only while workers hang.
+        let (jobs, queue) = bounded(config.max_connections);
+        let workers: Result<Vec<Task>> = (0..N_WORKERS)
+            .map(|idx| {
+                let name = format!("http/work-{}", idx + 1);
+                let theirs = (queue.clone(), shared.clone(), env.clone(), source.clone());
+                Task::spawn(env.budget(), name, env.stack_size(), move || {
+                    let (queue, shared, env, source) = theirs;
+                    worker::run(idx, &queue, &shared, &env, &source);
+                })
+            })
+            .collect();
+        let workers: Arc<[Task]> = workers?.into();
+        let poller = Poller {
+            listener: Some(listener),
+            shared: shared.clone(),
+            jobs,
+            workers: workers.clone(),
+            env: env.clone(),
+            config,
+            connections: Vec::new(),
+            next_ticket: 1,
+            paused_until: None,
+        };
+        let poller = Task::spawn(env.budget(), "http/poll".to_owned(), STACK_SIZE, move || poller.run())?;
+        Ok(Self { local_addr, drop_grace, shared, poller, workers, env: env.clone(), _source: source })
+    }
+
+    /// The address that is listened on, with the port that was taken.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Stops serving.
+    ///
+    /// New connections are refused at once. What was received whole by now is
+    /// answered within `grace`; connections that wait for a request, or have
+    /// sent a part of one, are closed.
+    ///
+    /// After this returns:
+    ///
+    /// * nothing listens, and every connection is closed;
+    /// * the server's threads have ended, unless the report names them: a
+    ///   worker whose status source hangs.
+    ///
+    /// Requests that had no answer by then are in the report as a `Timeout`.
+    /// Stopping twice does nothing and reports what still holds. A stopped
+    /// server does not start again; start another.
+    ///
+    /// # Threads
+    ///
+    /// Blocks the caller. From the status source's own call it only asks, and
+    /// the report has an `InvalidState`.
+    pub fn stop(&self, grace: Duration) -> StopReport {
+        let deadline = real_deadline(grace);
+        {
+            let mut stop = self.shared.stop.lock();
+            *stop = Some(stop.map_or(deadline, |earlier| earlier.min(deadline)));
+        }
+        self.shared.stopping.notify_all();
+        self.shared.wake.ring();
+
+        let mut report = StopReport::default();
+        if self.workers.iter().any(Task::is_current) {
+            let context = "http: stop from the status source's own call only asks";
+            report.add_error(Error::new(ErrorKind::InvalidState).context(context));
+            return report;
+        }
+        match self.poller.join_until(deadline + OWN) {
+            Some(Exit::Returned) => {}
+            Some(Exit::Panicked(error)) => {
+                report.add_error(error.context("http: the server's thread panicked"))
+            }
+            None => report.add_straggler(self.straggler(&self.poller, "poll", OWN)),
+        }
+        for (worker, busy) in self.workers.iter().zip(&self.shared.busy) {
+            let busy_since = *busy.lock();
+            let until = if busy_since.is_some() { deadline } else { deadline.max(real_deadline(OWN)) };
+            if worker.join_until(until).is_none() {
+                let begun = busy.lock().or(busy_since);
+                let stuck_for = begun.map(|begun| self.env.clock().now().since(begun)).unwrap_or_default();
+                report.add_straggler(self.straggler(worker, "status source", stuck_for));
+            }
+        }
+        let n_cut = self.shared.n_cut.swap(0, Ordering::Relaxed);
+        if n_cut > 0 {
+            let context = format!("http: {n_cut} requests were not answered within {grace:?}");
+            report.add_error(Error::new(ErrorKind::Timeout).context(context));
+        }
+        report
+    }
+
+    fn straggler(&self, task: &Task, phase: &'static str, stuck_for: Duration) -> Straggler {
+        Straggler {
+            name: format!("http {}", self.local_addr),
+            thread: task.name().to_string(),
+            tid: task.tid(),
+            phase,
+            stuck_for,
+        }
+    }
+}
+
+impl Drop for StatusServer {
+    fn drop(&mut self) {
+        let _ = self.stop(self.drop_grace);
+    }
+}
+
+impl fmt::Debug for StatusServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StatusServer").field("local_addr", &self.local_addr).finish_non_exhaustive()
+    }
+}
+
+/// The thread that owns the sockets. It never blocks but in its wait.
+struct Poller {
+    /// Absent once it stops.
+    listener: Option<TcpListener>,
+    shared: Arc<Shared>,
+    jobs: Sender<Job>,
+    workers: Arc<[Task]>,
+    env: Env,
+    config: Checked,
+    connections: Vec<Connection<TcpStream>>,
+    next_ticket: u64,
+    /// Until when nothing is accepted, because the system has no room.
+    paused_until: Option<Instant>,
+}
+
+impl Poller {
+    fn run(mut self) {
+        let mut set = PollSet::default();
+        loop {
+            self.wait(&mut set);
+            let now = now();
+            self.finish(now);
+            for connection in &mut self.connections {
+                connection.expire(now);
+            }
+            for idx in 0..self.connections.len() {
+                self.serve(idx, now);
+            }
+            self.connections.retain(|connection| !connection.is_closed());
+            let stop = *self.shared.stop.lock();
+            if stop.is_some_and(|until| self.wind_up(until, now)) {
+                return;
+            }
+        }
+    }
+
+    /// Waits for sockets, workers, a stop or the earliest deadline, and does
+    /// what sockets are ready for.
+    fn wait(&mut self, set: &mut PollSet) {
+        set.clear();
+        let read = Interest { read: true, write: false };
+        let wake = set.add(self.shared.wake.fd(), read);
+        let paused = self.paused_until.is_some();
+        let listener = self.listener.as_ref().filter(|_| !paused);
+        let listener = listener.map(|listener| set.add(listener.as_fd(), read));
+        let first = wake + 1 + usize::from(listener.is_some());
+        for connection in &self.connections {
+            set.add(connection.stream().as_fd(), connection.interest());
+        }
+        let deadlines = self.connections.iter().map(Connection::deadline);
+        let stop = *self.shared.stop.lock();
+        let earliest = deadlines.chain(self.paused_until).chain(stop).min();
+        if set.wait(earliest.map(real_remaining)).is_err() {
+            // No memory, or the process may have fewer files than it has.
+            self.make_room();
+            let stop = self.shared.stop.lock();
+            if stop.is_none() {
+                drop(self.shared.stopping.wait_until(stop, real_deadline(PAUSE)));
+            }
+            return;
+        }
+        let now = now();
+        if set.is_ready(wake) {
+            self.shared.wake.hush();
+        }
+        for (i, connection) in self.connections.iter_mut().enumerate() {
+            if set.is_ready(first + i) {
+                connection.on_ready(now);
+            }
+        }
+        if self.paused_until.is_some_and(|until| now >= until) {
+            self.paused_until = None;
+        }
+        if listener.is_some_and(|idx| set.is_ready(idx)) {
+            // Ended connections make room first.
+            self.connections.retain(|connection| !connection.is_closed());
+            self.accept(now);
+        }
+    }
+
+    /// Passes on the answers that workers have made. One whose client is gone,
+    /// or was told that it came too late, is thrown away.
+    fn finish(&mut self, now: Instant) {
+        let done = std::mem::take(&mut *self.shared.done.lock());
+        for Done { ticket, form, bytes } in done {
+            let waiting = self.connections.iter_mut().find(|connection| connection.ticket() == Some(ticket));
+            if let Some(connection) = waiting {
+                connection.answer(bytes, form.close, now);
+            }
+        }
+    }
+
+    /// Answers what a connection has asked, or has a worker do it.
+    fn serve(&mut self, idx: usize, now: Instant) {
+        let stopping = self.listener.is_none();
+        let connection = &mut self.connections[idx];
+        while let Some(request) = connection.next_request(self.next_ticket, &self.config.hosts, now) {
+            let ticket = self.next_ticket;
+            self.next_ticket += 1;
+            let close = !request.keep_alive || stopping && !connection.has_input();
+            let form = Form { head_only: request.head_only, close };
+            let response = match Route::new(&request.path, request.query.as_deref()) {
+                Err(response) => response,
+                Ok(Route::Live { verbose }) => {
+                    let workers = self.workers.iter().all(|worker| !worker.has_ended());
+                    let checks = [
+                        ("server", true),
+                        ("workers", workers),
+                        ("watchdog", self.env.watchdog().is_alive()),
+                    ];
+                    routes::live(&checks, verbose)
+                }
+                Ok(route) => {
+                    let job = Job { ticket, route, form, deadline: connection.deadline() };
+                    if self.jobs.try_send(job).is_ok() {
+                        return;
+                    }
+                    busy("too many requests wait for a status that hangs")
+                }
+            };
+            connection.answer(response.render(form), close, now);
+        }
+    }
+
+    fn accept(&mut self, now: Instant) {
+        for _ in 0..MAX_ACCEPTS {
+            let Some(listener) = &self.listener else { return };
+            match listener.accept() {
+                Ok((stream, _)) => self.admit(stream, now),
+                Err(error) => match error.kind() {
+                    std::io::ErrorKind::WouldBlock => return,
+                    std::io::ErrorKind::Interrupted | std::io::ErrorKind::ConnectionAborted => {}
+                    // The connection stays in the queue, so that the listener
+                    // stays ready: without a pause this would spin.
+                    _ => {
+                        if is_shortage(&error) {
+                            self.make_room();
+                        }
+                        self.paused_until = Some(now + PAUSE);
+                        return;
+                    }
+                },
+            }
+        }
+    }
+
+    fn admit(&mut self, stream: TcpStream, now: Instant) {
+        if stream.set_nonblocking(true).is_err() {
+            return;
+        }
+        // An answer is one write: there is nothing to gather. A socket that
+        // refuses this is slower, not wrong.
+        let _ = stream.set_nodelay(true);
+        let n_refused = self.connections.iter().filter(|connection| connection.is_refused()).count();
+        let n_served = self.connections.len() - n_refused;
+        if n_served < self.config.max_connections || self.make_room() {
+            self.connections.push(Connection::new(stream, self.config.request_deadline, now));
+        } else if n_refused < MAX_REFUSED {
+            let response = busy("too many connections");
+            self.connections.push(Connection::refused(stream, &response, now));
+        }
+    }
+
+    /// Closes a connection that has its answer or, where there is none, the
+    /// kept one that has waited longest; says whether there was any.
+    fn make_room(&mut self) -> bool {
+        let spare = self.connections.iter().enumerate().filter(|(_, connection)| connection.is_spare());
+        let longest = spare.min_by_key(|(_, connection)| connection.deadline()).map(|(idx, _)| idx);
+        longest.map(|idx| self.connections.swap_remove(idx)).is_some()
+    }
+
+    /// A turn of stopping; says whether it is the last.
+    fn wind_up(&mut self, until: Instant, now: Instant) -> bool {
+        if self.listener.is_some() {
+            self.accept(now);
+            self.listener = None;
+            self.paused_until = None;
+            for idx in 0..self.connections.len() {
+                self.connections[idx].read_last(now);
+                self.serve(idx, now);
+            }
+        }
+        self.connections.retain(|connection| !connection.is_done());
+        if now >= until {
+            self.shared.n_cut.store(self.connections.len() as u64, Ordering::Relaxed);
+            self.connections.clear();
+        }
+        self.connections.is_empty()
+    }
+}
+
+/// The present moment in real time: sockets know no other.
+fn now() -> Instant {
+    real_deadline(Duration::ZERO)
+}
+
+fn busy(text: &str) -> Response {
+    Response::text(Status::Unavailable, text).header("Retry-After", "1")
+}

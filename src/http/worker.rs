@@ -1,0 +1,138 @@
+//! The threads that make answers, and what they share with the one that owns
+//! the sockets.
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crossbeam_channel::Receiver;
+
+use super::response::{Form, Response, Status};
+use super::routes::{self, Route, Snapshot};
+use crate::clock::{Tick, real_remaining};
+use crate::env::Env;
+use crate::primitive::{AtomicU64, Condvar, Mutex};
+use crate::status::StatusSource;
+
+/// How many threads make answers.
+pub(super) const N_WORKERS: usize = 2;
+
+/// A request in work.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) ticket: u64,
+    pub(super) route: Route,
+    pub(super) form: Form,
+    /// After this nobody waits for the answer.
+    pub(super) deadline: Instant,
+}
+
+/// An answer that was made.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub(super) ticket: u64,
+    pub(super) form: Form,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// What the handle, the socket thread and the workers share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) wake: Wake,
+    /// Set by a stop: until when what was begun may be finished.
+    pub(super) stop: Mutex<Option<Instant>>,
+    pub(super) stopping: Condvar,
+    pub(super) done: Mutex<Vec<Done>>,
+    /// Since when each worker has been in the source's code.
+    pub(super) busy: [Mutex<Option<Tick>>; N_WORKERS],
+    /// How many requests a stop left without their answer.
+    pub(super) n_cut: AtomicU64,
+}
+
+impl Shared {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self {
+            wake: Wake::new()?,
+            stop: Mutex::new(None),
+            stopping: Condvar::default(),
+            done: Mutex::new(Vec::new()),
+            busy: Default::default(),
+            n_cut: AtomicU64::new(0),
+        })
+    }
+}
+
+/// Ends the wait of the thread that owns the sockets.
+#[derive(Debug)]
+pub(super) struct Wake {
+    // Both ends live as long as either: a write to a pair whose other end is
+    // closed could raise SIGPIPE.
+    tx: UnixStream,
+    rx: UnixStream,
+}
+
+impl Wake {
+    fn new() -> io::Result<Self> {
+        let (tx, rx) = UnixStream::pair()?;
+        tx.set_nonblocking(true)?;
+        rx.set_nonblocking(true)?;
+        Ok(Self { tx, rx })
+    }
+
+    pub(super) fn ring(&self) {
+        // Full means that a ring is waiting already.
+        let _ = (&self.tx).write(&[1]);
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.rx.as_fd()
+    }
+
+    /// Takes the rings that are waiting.
+    pub(super) fn hush(&self) {
+        let mut rings = [0; 256];
+        while matches!((&self.rx).read(&mut rings), Ok(n) if n == rings.len()) {}
+    }
+}
+
+/// The body of worker number `idx`: ends when no more jobs can come.
+pub(super) fn run(
+    idx: usize,
+    jobs: &Receiver<Job>,
+    shared: &Shared,
+    env: &Env,
+    source: &Arc<dyn StatusSource>,
+) {
+    for Job { ticket, route, form, deadline } in jobs {
+        // Left behind by others that hung.
+        if real_remaining(deadline).is_zero() {
+            continue;
+        }
+        *shared.busy[idx].lock() = Some(env.clock().now());
+        let answer = catch_unwind(AssertUnwindSafe(|| answer(env, &**source, route)));
+        *shared.busy[idx].lock() = None;
+        let response = answer.unwrap_or_else(|payload| {
+            // A payload may panic when it is dropped.
+            std::mem::forget(payload);
+            Response::text(Status::InternalError, "the status source panicked")
+        });
+        let bytes = response.render(form);
+        shared.done.lock().push(Done { ticket, form, bytes });
+        shared.wake.ring();
+    }
+}
+
+fn answer(env: &Env, source: &dyn StatusSource, route: Route) -> Response {
+    let snapshot = || Snapshot { boot: env.boot(), at: env.stamp(), loops: source.statuses() };
+    match route {
+        Route::Page => routes::page(&snapshot()),
+        Route::Ready { verbose } => routes::ready(&snapshot(), verbose),
+        Route::Status => routes::status(&snapshot()),
+        Route::Events { after, max } => routes::events(env.boot(), &env.events_after(after, max)),
+        // Answered by the socket thread, which alone knows that it runs.
+        Route::Live { verbose } => routes::live(&[], verbose),
+    }
+}

@@ -1,0 +1,341 @@
+//! Probes from configuration: `{"probe": {"tcp": {"address": "db:5432"}}}`.
+
+use std::time::Duration;
+
+use super::{Probe, disk, exec, file_age, tcp};
+use crate::decode::{Field, Object, Size};
+
+/// Reads the probe in `field` of an object: an object with exactly one key,
+/// the kind of the probe, that holds the probe's settings.
+///
+/// | kind | settings |
+/// | --- | --- |
+/// | `http` | `url`; `method` (`"GET"`), `headers` (none), `expect_status` (a number, a range `"200-299"`, or a list of these; `"200-299"`), `expect_body` (any), `follow_redirects` (0), `max_body` (`"64KiB"`) |
+/// | `tcp` | `address`, as `HOST:PORT` |
+/// | `exec` | `command`, a list: the program and its arguments |
+/// | `file_age` | `path`, `max_age` |
+/// | `disk` | `path`, `min_free` |
+///
+/// What has no default, in parentheses, is required.
+///
+/// # Errors
+///
+/// What cannot be used becomes a fault of the object, at its place.
+///
+/// # Examples
+///
+/// ```
+/// use loopkeeper::{Probe, decode, probe, tree};
+///
+/// fn read(text: &str) -> Result<Box<dyn Probe>, tree::Faults> {
+///     let node = tree::parse("db.json", text)?;
+///     decode::object(&node, "", |o| {
+///         let probe = probe::decode(o, "probe").required();
+///         probe.take(o.done()?)
+///     })
+/// }
+///
+/// assert!(read(r#"{"probe": {"tcp": {"address": "db:5432"}}}"#).is_ok());
+/// assert_eq!(
+///     read(r#"{"probe": {"tcp": {"address": "db"}}}"#).err().map(|faults| faults.to_string()).as_deref(),
+///     Some(
+///         "db.json:1:31: probe.tcp.address: expected HOST:PORT such as \"127.0.0.1:1883\" \
+///          or \"[::1]:1883\", found \"db\"",
+///     ),
+/// );
+/// ```
+pub fn decode<'n, 'o>(object: &'o mut Object<'n, '_>, field: &'static str) -> Field<'n, 'o, Box<dyn Probe>> {
+    object
+        .one_of(field)
+        .case("http", http::read)
+        .case("tcp", read_tcp)
+        .case("exec", read_exec)
+        .case("file_age", read_file_age)
+        .case("disk", read_disk)
+        .end()
+}
+
+type Found = Option<Box<dyn Probe>>;
+
+fn read_tcp(o: &mut Object<'_, '_>) -> Found {
+    let address = o.string("address").check(|address| tcp::check_address(address)).required();
+    let done = o.done()?;
+    Some(Box::new(tcp(address.take(done)?)))
+}
+
+fn read_exec(o: &mut Object<'_, '_>) -> Found {
+    let named = |command: &Vec<String>| match command.first() {
+        Some(program) if !program.is_empty() => Ok(()),
+        _ => Err("must name a program"),
+    };
+    let command = o.strings("command").check(named).required();
+    let done = o.done()?;
+    Some(Box::new(exec(command.take(done)?)))
+}
+
+fn read_file_age(o: &mut Object<'_, '_>) -> Found {
+    let path = o.string("path").check(not_empty).required();
+    let max_age = o.duration("max_age").required();
+    let done = o.done()?;
+    let (path, max_age): (String, Duration) = (path.take(done)?, max_age.take(done)?);
+    Some(Box::new(file_age(path, max_age)))
+}
+
+fn read_disk(o: &mut Object<'_, '_>) -> Found {
+    let path = o.string("path").check(not_empty).required();
+    let min_free = o.size("min_free").check(disk::check_size).required();
+    let done = o.done()?;
+    let (path, min_free): (String, Size) = (path.take(done)?, min_free.take(done)?);
+    Some(Box::new(disk(path, min_free)))
+}
+
+// `&String` is what `Field::check` hands over.
+#[allow(clippy::ptr_arg)]
+fn not_empty(text: &String) -> Result<(), &'static str> {
+    if text.is_empty() { Err("must not be empty") } else { Ok(()) }
+}
+
+#[cfg(not(feature = "http-client"))]
+mod http {
+    use super::{Found, Object};
+    use crate::tree::Fault;
+
+    /// The kind is known, so that people hear what is missing.
+    pub(super) fn read(o: &mut Object<'_, '_>) -> Found {
+        for field in
+            ["url", "method", "headers", "expect_status", "expect_body", "follow_redirects", "max_body"]
+        {
+            let _ = o.value(field).optional();
+        }
+        let message = "needs the feature `http-client`, which this build does not have".to_owned();
+        o.faults(Fault { place: o.place().clone(), key: o.key().to_owned(), message }.into());
+        None
+    }
+}
+
+#[cfg(feature = "http-client")]
+mod http {
+    use std::collections::BTreeMap;
+    use std::ops::RangeInclusive;
+
+    use super::super::http::{check_header, check_method, check_url, status_range};
+    use super::{Found, Object, Size};
+    use crate::duration::Shown;
+    use crate::probe::http;
+    use crate::tree::{Fault, Node, Value, join, join_idx};
+
+    pub(super) fn read(o: &mut Object<'_, '_>) -> Found {
+        let url = o.string("url").check(|url| check_url(url)).required();
+        let method = o.string("method").check(|method| check_method(method)).or("GET".to_owned());
+        let headers = o.string_map("headers").check(check_headers).or_default();
+        let statuses = read_statuses(o);
+        let expected = o.string("expect_body").optional();
+        let redirects = o.u32("follow_redirects").at_most(20).or(0);
+        let max_body = o.size("max_body").convert(bytes).or(64 * 1024);
+        if expected.as_ref().is_some_and(|text| text.len() as u64 > max_body) {
+            o.fault("expect_body", "is longer than max_body, so it cannot be found");
+        }
+        let done = o.done()?;
+        let mut probe = http(url.take(done)?).method(method).follow_redirects(redirects).max_body(max_body);
+        for (name, value) in headers {
+            probe = probe.header(name, value);
+        }
+        for range in statuses {
+            probe = probe.expect_status(range);
+        }
+        if let Some(text) = expected {
+            probe = probe.expect_body(text);
+        }
+        Some(Box::new(probe))
+    }
+
+    fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), String> {
+        headers.iter().try_for_each(|(name, value)| check_header(name, value))
+    }
+
+    fn bytes(size: Size) -> Result<u64, &'static str> {
+        match size {
+            Size::Bytes(bytes) => Ok(bytes),
+            Size::Percent(_) => Err("expected bytes such as \"64KiB\", found a percentage"),
+        }
+    }
+
+    /// Each element has a place of its own.
+    fn read_statuses(o: &mut Object<'_, '_>) -> Vec<RangeInclusive<u16>> {
+        const NAME: &str = "expect_status";
+        let Some(node) = o.value(NAME).optional() else { return Vec::new() };
+        let key = join(o.key(), NAME);
+        let nodes: Vec<(String, &Node)> = match &node.value {
+            Value::Array(nodes) if !nodes.is_empty() => {
+                nodes.iter().enumerate().map(|(idx, node)| (join_idx(&key, idx), node)).collect()
+            }
+            _ => vec![(key, node)],
+        };
+        let mut ranges = Vec::new();
+        for (key, node) in nodes {
+            match read_range(node) {
+                Ok(range) => ranges.push(range),
+                Err(message) => o.faults(Fault { place: node.place.clone(), key, message }.into()),
+            }
+        }
+        ranges
+    }
+
+    fn read_range(node: &Node) -> Result<RangeInclusive<u16>, String> {
+        const EXPECTED: &str =
+            "expected a status such as 204, a range such as \"200-299\", or a list of these";
+        let range = match &node.value {
+            Value::Number(text) => text.parse().ok().map(|status: u16| status..=status),
+            Value::String(text) => match text.split_once('-') {
+                Some((start, end)) => digits(start).zip(digits(end)).map(|(start, end)| start..=end),
+                None => digits(text).map(|status| status..=status),
+            },
+            _ => None,
+        };
+        let Some(range) = range else {
+            return Err(match &node.value {
+                Value::Number(text) => format!("{EXPECTED}, found the number {text}"),
+                Value::String(text) => format!("{EXPECTED}, found the string {}", Shown(text)),
+                _ => EXPECTED.to_owned(),
+            });
+        };
+        status_range(&range).map(|()| range)
+    }
+
+    /// A number without a sign, which `parse` would take.
+    fn digits(text: &str) -> Option<u16> {
+        text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{decode, tree};
+
+    /// Reads the probe; faults come without the name of the file.
+    fn check(probe: &str) -> Result<Box<dyn Probe>, String> {
+        let node = tree::parse("f", &format!("{{\"probe\": {probe}}}")).unwrap();
+        decode::object(&node, "", |o| {
+            let probe = super::decode(o, "probe").required();
+            probe.take(o.done()?)
+        })
+        .map_err(|faults| {
+            faults.iter().map(|fault| fault.to_string()[2..].to_owned()).collect::<Vec<_>>().join("\n")
+        })
+    }
+
+    #[test]
+    fn every_kind_is_read() {
+        for probe in [
+            r#"{"tcp": {"address": "[::1]:1883"}}"#,
+            r#"{"exec": {"command": ["true", ""]}}"#,
+            r#"{"file_age": {"path": "/x", "max_age": 60}}"#,
+            r#"{"disk": {"path": "/", "min_free": "10%"}}"#,
+            r#"{"disk": {"path": "/", "min_free": "1GiB"}}"#,
+        ] {
+            assert!(check(probe).unwrap().check().is_ok(), "{probe}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_told_at_its_place() {
+        for (probe, faults) in [
+            (r#"{"tpc": {}}"#, "1:12: probe: unknown field \"tpc\", did you mean \"tcp\"?"),
+            (
+                "{}",
+                "1:11: probe: expected exactly one of \"http\", \"tcp\", \"exec\", \"file_age\", \"disk\", found none",
+            ),
+            (r#"{"tcp": {}}"#, "1:19: probe.tcp.address: is missing, expected a string"),
+            (
+                r#"{"tcp": {"address": "x:0"}}"#,
+                "1:31: probe.tcp.address: expected a port from 1 to 65535, found \"x:0\"",
+            ),
+            (r#"{"exec": {"command": []}}"#, "1:32: probe.exec.command: must name a program"),
+            (r#"{"exec": {"command": [""]}}"#, "1:32: probe.exec.command: must name a program"),
+            (
+                r#"{"exec": {"command": "true"}}"#,
+                "1:32: probe.exec.command: expected a list of strings, found the string \"true\"",
+            ),
+            (
+                r#"{"file_age": {"path": "", "max_age": 0, "mx": 1}}"#,
+                "1:33: probe.file_age.path: must not be empty\n\
+                 1:48: probe.file_age.max_age: must be more than zero, found the number 0\n\
+                 1:51: probe.file_age: unknown field \"mx\", expected \"path\" or \"max_age\"",
+            ),
+            (
+                r#"{"disk": {"path": "", "min_free": 0}}"#,
+                "1:29: probe.disk.path: must not be empty\n1:45: probe.disk.min_free: must be more than zero",
+            ),
+        ] {
+            assert_eq!(check(probe).err().as_deref(), Some(faults), "{probe}");
+        }
+    }
+
+    #[cfg(feature = "http-client")]
+    #[test]
+    fn http_settings_are_read_strictly() {
+        for probe in [
+            r#"{"http": {"url": "http://h/"}}"#,
+            r#"{"http": {"url": "http://h/", "expect_status": 204}}"#,
+            r#"{"http": {"url": "http://h/", "expect_status": "200-299"}}"#,
+            r#"{"http": {"url": "http://h/", "expect_status": [200, "204", "300-399"]}}"#,
+            r#"{"http": {"url": "http://h/", "method": "HEAD", "headers": {"x": "y"}, "expect_body": "ok",
+                "follow_redirects": 3, "max_body": "1KiB"}}"#,
+        ] {
+            assert!(check(probe).unwrap().check().is_ok(), "{probe}");
+        }
+        let statuses = "expected a status such as 204, a range such as \"200-299\", or a list of these";
+        for (settings, faults) in [
+            (r#""url": "h""#, "1:28: probe.http.url: must begin with http:// or https://".to_owned()),
+            (r#""url": "http://u:geheim@h:x""#, "1:28: probe.http.url: expected a port from 1 to 65535".to_owned()),
+            (
+                r#""url": "http://h", "expect_status": "ok""#,
+                format!("1:57: probe.http.expect_status: {statuses}, found the string \"ok\""),
+            ),
+            (
+                r#""url": "http://h", "expect_status": [200, "+1", 2.5]"#,
+                format!(
+                    "1:63: probe.http.expect_status[1]: {statuses}, found the string \"+1\"\n\
+                     1:69: probe.http.expect_status[2]: {statuses}, found the number 2.5"
+                ),
+            ),
+            (
+                r#""url": "http://h", "expect_status": []"#,
+                format!("1:57: probe.http.expect_status: {statuses}"),
+            ),
+            (
+                r#""url": "http://h", "expect_status": "299-200""#,
+                "1:57: probe.http.expect_status: expected statuses from 100 to 999, lower first, found 299-200"
+                    .to_owned(),
+            ),
+            (
+                r#""url": "http://h", "headers": {"a b": "c"}"#,
+                "1:51: probe.http.headers: \"a b\" is not the name of a header".to_owned(),
+            ),
+            (
+                r#""url": "http://h", "max_body": "10%""#,
+                "1:52: probe.http.max_body: expected bytes such as \"64KiB\", found a percentage".to_owned(),
+            ),
+            (
+                r#""url": "http://h", "expect_body": "abc", "max_body": 2"#,
+                "1:55: probe.http.expect_body: is longer than max_body, so it cannot be found".to_owned(),
+            ),
+            (
+                r#""url": "http://h", "follow_redirects": 21"#,
+                "1:60: probe.http.follow_redirects: must be at most 20, found 21".to_owned(),
+            ),
+        ] {
+            assert_eq!(check(&format!("{{\"http\": {{{settings}}}}}")).err(), Some(faults), "{settings}");
+        }
+    }
+
+    #[cfg(not(feature = "http-client"))]
+    #[test]
+    fn http_needs_its_feature() {
+        assert_eq!(
+            check(r#"{"http": {"url": "http://h/"}}"#).err().as_deref(),
+            Some("1:20: probe.http: needs the feature `http-client`, which this build does not have"),
+        );
+    }
+}

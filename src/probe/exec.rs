@@ -1,0 +1,345 @@
+//! Asks by running a program.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use super::Probe;
+use super::text::{reason, tail};
+use super::wait::{Stop, Wait};
+use crate::component::Context;
+use crate::error::{BoxError, Error, ErrorKind, Result};
+use crate::sys::process::{Group, pipe};
+use crate::sys::wait::{Interest, PollFd};
+
+/// How much of the output an error shows, in bytes. A kept error has 2 KiB
+/// for everything.
+const SHOWN: usize = 1024;
+/// How much of the output is kept by default, in bytes.
+const KEPT: usize = 4096;
+/// How often a child is looked at where the system cannot tell of its end.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// Runs a program, by its name or path and its arguments, and asks whether it
+/// exits with 0.
+///
+/// See [`ExecProbe`].
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use loopkeeper::{Context, Env, Name, Probe, probe};
+///
+/// let env = Env::new()?;
+/// let cx = Context::detached(&env, Name::new("raid")?, Duration::from_secs(5));
+/// assert!(probe::exec(["true"]).probe(&cx).is_ok());
+///
+/// let error = probe::exec(["sh", "-c", "echo degraded >&2; exit 3"]).probe(&cx).unwrap_err();
+/// let text = error.to_string(); // exec sh: exit code 3 after 2ms: degraded
+/// assert!(text.starts_with("exec sh: exit code 3 after ") && text.ends_with(": degraded"));
+/// # Ok::<(), loopkeeper::Error>(())
+/// ```
+pub fn exec<I>(argv: I) -> ExecProbe
+where
+    I: IntoIterator,
+    I::Item: Into<OsString>,
+{
+    let argv = argv.into_iter().map(Into::into).collect();
+    ExecProbe { argv, env: Vec::new(), current_dir: None, keep_output: KEPT }
+}
+
+/// Runs a program and looks at its exit code; made by [`exec`].
+///
+/// No shell is between. The program runs in a process group of its own, with
+/// nothing on its standard input and no signal blocked. Both outputs go into
+/// one pipe that is always read, so a talkative program never blocks; the end
+/// of what it said is part of the error. The arguments are not: they may hold
+/// secrets.
+///
+/// The whole group is killed when the program has ended, at the deadline, on
+/// cancel and when the call is abandoned in any way; what the program leaves
+/// in the background ends with it, unless it moved to a session of its own.
+/// The program is always waited for: no zombie is left. One that the kernel
+/// cannot kill, because it hangs in a device, holds the call, and the watcher
+/// says so.
+///
+/// # Errors
+///
+/// `Probe` when it exits with another code or is killed by a signal,
+/// `Timeout` when it still runs at the deadline, `Io` when it cannot be run,
+/// `Cancelled`; `InvalidArgument` when there is no program.
+#[derive(Clone)]
+#[must_use = "a probe does nothing until it is asked"]
+pub struct ExecProbe {
+    argv: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
+    current_dir: Option<PathBuf>,
+    keep_output: usize,
+}
+
+impl ExecProbe {
+    /// Sets a variable of the program's environment. Call it again for more.
+    /// Defaults to the environment of this process.
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// The folder the program runs in. Defaults to that of this process.
+    pub fn current_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.current_dir = Some(path.into());
+        self
+    }
+
+    /// How much of the end of the output is kept, in bytes. The error shows
+    /// at most 1 KiB of it. Defaults to 4 KiB.
+    pub fn keep_output(mut self, bytes: usize) -> Self {
+        self.keep_output = bytes;
+        self
+    }
+
+    fn run(&self, program: &str, wait: &Wait) -> std::result::Result<(), Error> {
+        let fail = |kind, text: String| Error::new(kind).context(format!("exec {program}: {text}"));
+        let (group, output) = self.spawn().map_err(|text| fail(ErrorKind::Io, text))?;
+        let end = group.end();
+        let mut run = Run { group, end, output: Some(output), tail: Tail::new(self.keep_output) };
+        let ended = run.until_ended(wait);
+        // Kills what is left, in every case.
+        let status = run.group.reap();
+        run.drain();
+        let said = run.tail.shown();
+        let took = wait.took();
+        let status = match ended {
+            Ok(()) => status
+                .map_err(|error| fail(ErrorKind::Io, format!("its exit code is lost: {}", reason(&error))))?,
+            Err(Stop::Cancelled) => {
+                return Err(fail(ErrorKind::Cancelled, format!("cancelled after {took}")));
+            }
+            Err(Stop::TimedOut) => {
+                return Err(fail(ErrorKind::Timeout, format!("still ran after {took}, killed{said}")));
+            }
+            Err(Stop::Refused(error)) => {
+                return Err(fail(ErrorKind::Io, format!("cannot be waited for: {}", reason(&error))));
+            }
+        };
+        if status.success() {
+            return Ok(());
+        }
+        Err(fail(ErrorKind::Probe, format!("{} after {took}{said}", Ended(status))))
+    }
+
+    fn spawn(&self) -> std::result::Result<(Group, OwnedFd), String> {
+        let (program, arguments) = self.argv.split_first().ok_or("there is no program")?;
+        let outputs = || {
+            let (read, write) = pipe()?;
+            let both = write.try_clone()?;
+            Ok((read, Stdio::from(write), Stdio::from(both)))
+        };
+        let (output, out, err) =
+            outputs().map_err(|error: io::Error| format!("no pipe to be had: {}", reason(&error)))?;
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::null()).stdout(out).stderr(err);
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        if let Some(path) = &self.current_dir {
+            command.current_dir(path);
+        }
+        // `command` holds this process's writing ends, and goes away here.
+        match Group::spawn(&mut command) {
+            Ok(group) => Ok((group, output)),
+            Err(error) => Err(match (&self.current_dir, error.kind()) {
+                (Some(path), _) if !path.is_dir() => {
+                    format!("cannot run in {}, which is no folder", path.display())
+                }
+                (_, io::ErrorKind::NotFound) => "no such program".to_owned(),
+                (_, io::ErrorKind::PermissionDenied) => "may not be executed".to_owned(),
+                _ => format!("cannot be run: {}", reason(&error)),
+            }),
+        }
+    }
+}
+
+impl Probe for ExecProbe {
+    fn check(&self) -> Result<()> {
+        if self.argv.first().is_none_or(|program| program.is_empty()) {
+            return Err(Error::invalid("command: must name a program"));
+        }
+        Ok(())
+    }
+
+    fn probe(&mut self, cx: &Context) -> std::result::Result<(), BoxError> {
+        self.check()?;
+        let program = self.argv[0].to_string_lossy();
+        let wait = Wait::begin(cx)?;
+        Ok(self.run(&program, &wait)?)
+    }
+}
+
+impl fmt::Debug for ExecProbe {
+    /// Without arguments and environment, which may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExecProbe").field("program", &self.argv.first()).finish_non_exhaustive()
+    }
+}
+
+/// A program that runs, until it is reaped. Dropping it kills it.
+struct Run {
+    group: Group,
+    /// Tells of the end of the program, where the system can.
+    end: Option<OwnedFd>,
+    output: Option<OwnedFd>,
+    tail: Tail,
+}
+
+impl Run {
+    /// Reads output until the program has ended. Does not wait for the end of
+    /// the output, which a process in the background may keep open.
+    fn until_ended(&mut self, wait: &Wait) -> std::result::Result<(), Stop> {
+        loop {
+            let fds = [&self.output, &self.end].map(|fd| match fd {
+                Some(fd) => PollFd::new(fd.as_fd(), Interest::Read),
+                None => PollFd::NONE,
+            });
+            let limit = if self.end.is_some() { Duration::MAX } else { LOOK_AGAIN };
+            let [said, ended] = wait.any(fds, limit)?;
+            if said {
+                self.read();
+            }
+            if ended || (self.end.is_none() && self.group.has_ended().map_err(Stop::Refused)?) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads what there is now, but lets the caller look at its deadline
+    /// between: a program may write faster than it is read.
+    fn read(&mut self) -> bool {
+        let Some(output) = self.output.take() else { return false };
+        let mut file = File::from(output);
+        let mut buffer = [0; 16 * 1024];
+        match file.read(&mut buffer) {
+            // All writers are gone.
+            Ok(0) => return false,
+            Ok(n) => self.tail.push(&buffer[..n]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.output = Some(file.into());
+                return false;
+            }
+            Err(_) => return false,
+        }
+        self.output = Some(file.into());
+        true
+    }
+
+    /// Reads what is still in the pipe. The group is dead, but who left it
+    /// may go on writing: a pipe's worth is enough.
+    fn drain(&mut self) {
+        for _ in 0..64 {
+            if !self.read() {
+                break;
+            }
+        }
+    }
+}
+
+/// The end of an output.
+struct Tail {
+    bytes: Vec<u8>,
+    max: usize,
+    cut: bool,
+}
+
+impl Tail {
+    fn new(max: usize) -> Self {
+        Self { bytes: Vec::new(), max, cut: false }
+    }
+
+    fn push(&mut self, more: &[u8]) {
+        let keep = &more[more.len().saturating_sub(self.max)..];
+        let over = (self.bytes.len() + keep.len()).saturating_sub(self.max);
+        self.cut |= over > 0 || keep.len() < more.len();
+        self.bytes.drain(..over);
+        self.bytes.extend_from_slice(keep);
+    }
+
+    /// What stands at the end of an error; nothing when nothing was said.
+    fn shown(&self) -> String {
+        match tail(&self.bytes, SHOWN, self.cut) {
+            text if text.is_empty() => text,
+            text => format!(": {text}"),
+        }
+    }
+}
+
+/// How a program ended.
+struct Ended(ExitStatus);
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0.code(), self.0.signal()) {
+            (Some(code), _) => write!(f, "exit code {code}"),
+            (None, Some(signal)) => write!(f, "killed by signal {signal}{}", signal_name(signal)),
+            (None, None) => write!(f, "{}", self.0),
+        }
+    }
+}
+
+/// The name of a signal whose number is the same on every unix.
+fn signal_name(signal: i32) -> &'static str {
+    match signal {
+        1 => " (SIGHUP)",
+        2 => " (SIGINT)",
+        3 => " (SIGQUIT)",
+        4 => " (SIGILL)",
+        6 => " (SIGABRT)",
+        8 => " (SIGFPE)",
+        9 => " (SIGKILL)",
+        11 => " (SIGSEGV)",
+        13 => " (SIGPIPE)",
+        14 => " (SIGALRM)",
+        15 => " (SIGTERM)",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::Env;
+    use crate::name::Name;
+
+    #[test]
+    fn the_tail_is_the_last_of_all_that_was_said() {
+        let mut tail = Tail::new(4);
+        for (more, bytes, cut) in
+            [("ab", "ab", false), ("cd", "abcd", false), ("e", "bcde", true), ("0123456789", "6789", true)]
+        {
+            tail.push(more.as_bytes());
+            assert_eq!((&tail.bytes[..], tail.cut), (bytes.as_bytes(), cut));
+        }
+        let mut none = Tail::new(0);
+        none.push(b"abc");
+        assert!(none.bytes.is_empty() && none.cut);
+    }
+
+    #[test]
+    fn without_word_of_its_end_a_child_is_looked_at() {
+        let env = Env::new().unwrap();
+        let cx = Context::detached(&env, Name::new("x").unwrap(), Duration::from_secs(30));
+        let wait = Wait::begin(&cx).unwrap();
+        let probe = exec(["sh", "-c", "echo a; exec >&- 2>&-; sleep 0.05; exit 7"]);
+        let (group, output) = probe.spawn().unwrap();
+        let mut run = Run { group, end: None, output: Some(output), tail: Tail::new(9) };
+        run.until_ended(&wait).unwrap();
+        assert_eq!(run.group.reap().unwrap().code(), Some(7));
+        run.drain();
+        assert_eq!(run.tail.bytes, b"a\n");
+    }
+}

@@ -1,0 +1,108 @@
+//! Foreign text in errors: what the system, a server or a program said, as
+//! one bounded line without control characters.
+
+use std::io;
+
+/// What went wrong, in the words of the kind where it has some: without the
+/// number, lower case.
+pub(super) fn reason(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(_) if error.kind() == io::ErrorKind::NotFound => "no such file or folder".to_owned(),
+        // Kinds without a name of their own print as such.
+        Some(_) => {
+            let kind = error.kind().to_string();
+            if kind.starts_with("uncategorized") || kind.starts_with("other") {
+                error.to_string()
+            } else {
+                kind
+            }
+        }
+        None => error.to_string(),
+    }
+}
+
+/// The beginning of a text, at most `max` bytes.
+#[cfg(feature = "http-client")]
+pub(super) fn head(bytes: &[u8], max: usize) -> String {
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(max)]);
+    let mut line = String::new();
+    let mut cut = bytes.len() > max;
+    for c in text.trim().chars() {
+        let before = line.len();
+        escape(c, &mut line);
+        if line.len() > max {
+            line.truncate(before);
+            cut = true;
+            break;
+        }
+    }
+    if cut {
+        line.push('…');
+    }
+    line
+}
+
+/// The end of a text, at most `max` bytes; `cut` says that it had more.
+pub(super) fn tail(bytes: &[u8], max: usize, cut: bool) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let mut line = String::new();
+    for c in text.trim().chars() {
+        escape(c, &mut line);
+    }
+    let over = line.len().saturating_sub(max);
+    let start = (over..=line.len()).find(|at| line.is_char_boundary(*at)).unwrap_or(line.len());
+    if cut || start > 0 { format!("…{}", &line[start..]) } else { line }
+}
+
+fn escape(c: char, line: &mut String) {
+    match c {
+        '"' | '\'' | '\\' => line.push(c),
+        c => line.extend(c.escape_debug()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(feature = "http-client")]
+    #[test]
+    fn the_beginning_of_foreign_text_becomes_one_bounded_line() {
+        for (bytes, max, line) in [
+            (&b""[..], 10, ""),
+            (b" ok \n", 10, "ok"),
+            (b"say \"hi\"\\\n\x1b[31mred", 40, "say \"hi\"\\\\n\\u{1b}[31mred"),
+            (b"\xff\xfeab", 20, "\u{fffd}\u{fffd}ab"),
+            (b"abcdef", 3, "abc…"),
+            (b"\x01\x02\x03", 11, "\\u{1}\\u{2}…"),
+            ("aé".as_bytes(), 2, "a…"),
+        ] {
+            assert_eq!(head(bytes, max), line);
+        }
+    }
+
+    #[test]
+    fn the_end_of_foreign_text_becomes_one_bounded_line() {
+        for (bytes, max, cut, line) in [
+            (&b" a\nb\n"[..], 10, false, "a\\nb"),
+            (b"abcdef", 3, false, "…def"),
+            (b"abc", 3, true, "…abc"),
+            ("éé".as_bytes(), 3, false, "…é"),
+        ] {
+            assert_eq!(tail(bytes, max, cut), line);
+        }
+    }
+
+    #[test]
+    fn the_systems_reasons_read_like_words() {
+        let refused = io::Error::from_raw_os_error(libc_refused());
+        assert_eq!(reason(&refused), "connection refused");
+        assert_eq!(reason(&io::Error::other("odd")), "odd");
+    }
+
+    fn libc_refused() -> i32 {
+        // Nobody listens on port 1 of this machine.
+        let error = std::net::TcpStream::connect("127.0.0.1:1").unwrap_err();
+        error.raw_os_error().unwrap()
+    }
+}

@@ -1,0 +1,157 @@
+//! How a shipped probe waits: until a descriptor is ready, the deadline of
+//! its call comes, or the call is told to end.
+
+use std::fmt;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cancel::{CancelToken, LinkGuard};
+use crate::clock::{Clock, Tick};
+use crate::component::Context;
+use crate::error::{BoxError, Error, ErrorKind};
+use crate::primitive::{AtomicU64, Ordering};
+use crate::sys::wait::{Interest, PollFd, Waker, poll};
+
+/// One call of a probe: until when it waits, and what ends it before.
+///
+/// Sockets and processes know real time only, so a call on a manual clock has
+/// as much real time as its context has time of that clock.
+pub(super) struct Wait {
+    waker: Arc<Waker>,
+    cancel: CancelToken,
+    /// Real time, counted from the beginning of the call.
+    stopwatch: Clock,
+    deadline: AtomicU64,
+    _hook: LinkGuard,
+}
+
+/// Why a wait ended before what was waited for.
+#[derive(Debug)]
+pub(super) enum Stop {
+    Cancelled,
+    TimedOut,
+    /// The operating system refused to wait, or could not tell.
+    Refused(std::io::Error),
+}
+
+impl Wait {
+    /// Begins a call.
+    pub(super) fn begin(cx: &Context) -> Result<Self, BoxError> {
+        let stopwatch = Clock::system();
+        let remaining = cx.remaining();
+        let waker = Waker::new().map_err(|error| {
+            Error::new(ErrorKind::Io).context("cannot make a descriptor to wait on").caused_by(error)
+        })?;
+        let waker = Arc::new(waker);
+        let theirs = waker.clone();
+        let cancel = cx.cancel_token().clone();
+        let hook = cancel.hook(move || theirs.wake());
+        let deadline = AtomicU64::new((Tick::ZERO + remaining).nanos());
+        Ok(Self { waker, cancel, stopwatch, deadline, _hook: hook })
+    }
+
+    /// How long the call has taken so far.
+    pub(super) fn took(&self) -> Took {
+        Took(self.now().since(Tick::ZERO))
+    }
+
+    /// How much time is left.
+    pub(super) fn remaining(&self) -> Duration {
+        self.deadline().since(self.now())
+    }
+
+    /// Moves the deadline to `left` from now, if that is earlier.
+    #[cfg(feature = "http-client")]
+    pub(super) fn hurry(&self, left: Duration) {
+        // One thread waits; the atomic only lets it share the wait.
+        self.deadline.fetch_min((self.now() + left).nanos(), Ordering::Relaxed);
+    }
+
+    /// Fails when the call was told to end or its time is over.
+    pub(super) fn check(&self) -> Result<(), Stop> {
+        if self.cancel.is_cancelled() {
+            return Err(Stop::Cancelled);
+        }
+        if self.remaining().is_zero() { Err(Stop::TimedOut) } else { Ok(()) }
+    }
+
+    /// Waits until the descriptor is ready, for at most `limit`.
+    pub(super) fn ready(&self, fd: BorrowedFd<'_>, interest: Interest, limit: Duration) -> Result<(), Stop> {
+        let until = (self.now() + limit).min(self.deadline());
+        loop {
+            let [ready, _] = self.either([PollFd::new(fd, interest), PollFd::NONE], until)?;
+            if ready {
+                return Ok(());
+            }
+            if self.now() >= until {
+                return Err(Stop::TimedOut);
+            }
+        }
+    }
+
+    /// Waits until one of two descriptors is ready or `limit` has passed, and
+    /// tells which is. May return early with none.
+    pub(super) fn any(&self, fds: [PollFd<'_>; 2], limit: Duration) -> Result<[bool; 2], Stop> {
+        self.either(fds, (self.now() + limit).min(self.deadline()))
+    }
+
+    fn either(&self, [first, second]: [PollFd<'_>; 2], until: Tick) -> Result<[bool; 2], Stop> {
+        self.check()?;
+        let mut fds = [PollFd::new(self.waker.fd(), Interest::Read), first, second];
+        poll(&mut fds, until.since(self.now())).map_err(Stop::Refused)?;
+        if fds[0].is_ready() { Err(Stop::Cancelled) } else { Ok([fds[1].is_ready(), fds[2].is_ready()]) }
+    }
+
+    fn now(&self) -> Tick {
+        self.stopwatch.now()
+    }
+
+    fn deadline(&self) -> Tick {
+        Tick::from_nanos(self.deadline.load(Ordering::Relaxed))
+    }
+}
+
+impl fmt::Debug for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wait").field("deadline", &self.deadline()).finish_non_exhaustive()
+    }
+}
+
+/// A duration as people read it in an error: `0.34ms`, `12ms`, `1.5s`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Took(pub(super) Duration);
+
+impl fmt::Display for Took {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let secs = self.0.as_secs_f64();
+        match secs * 1e3 {
+            ms if ms < 0.995 => write!(f, "{ms:.2}ms"),
+            ms if ms < 9.95 => write!(f, "{ms:.1}ms"),
+            ms if ms < 999.5 => write!(f, "{ms:.0}ms"),
+            _ => write!(f, "{secs:.1}s"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_the_digits_that_matter() {
+        for (micros, text) in [
+            (0, "0.00ms"),
+            (340, "0.34ms"),
+            (4_340, "4.3ms"),
+            (9_940, "9.9ms"),
+            (9_960, "10ms"),
+            (12_400, "12ms"),
+            (999_400, "999ms"),
+            (999_600, "1.0s"),
+            (61_230_000, "61.2s"),
+        ] {
+            assert_eq!(Took(Duration::from_micros(micros)).to_string(), text);
+        }
+    }
+}

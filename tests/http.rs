@@ -1,0 +1,752 @@
+//! The status server over real sockets.
+
+#![cfg(feature = "http")]
+#![allow(clippy::unwrap_used, reason = "test code: a failed set-up is a failed test")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "clients live on the real clock; one test runs itself as a child, told by a variable"
+)]
+
+mod support;
+
+use std::fs::File;
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::thread;
+use std::time::Duration;
+
+use loopkeeper::status::StatusSource;
+use loopkeeper::{
+    Context, Env, LoopStatus, ManualClock, StatusServer, StatusServerConfig, WatchManager, WatcherConfig,
+};
+use serde_json::Value;
+use support::{PATIENCE, eventually, threads_named};
+
+/// Held for reading by tests that run a server, for writing by one that
+/// counts its threads.
+static SERVERS: RwLock<()> = RwLock::new(());
+
+/// Waits until this is the only test that runs a server.
+fn alone() -> RwLockWriteGuard<'static, ()> {
+    let alone = SERVERS.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+    eventually("the threads of other tests are gone", || threads_named("http/") == 0);
+    alone
+}
+
+fn config() -> StatusServerConfig {
+    StatusServerConfig::default().listen("127.0.0.1:0")
+}
+
+fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+struct Site {
+    server: StatusServer,
+    manager: Arc<WatchManager>,
+    env: Env,
+    _servers: Option<RwLockReadGuard<'static, ()>>,
+}
+
+impl Site {
+    fn new(config: StatusServerConfig) -> Self {
+        let servers = SERVERS.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        Self { _servers: Some(servers), ..Self::alone(config) }
+    }
+
+    fn alone(config: StatusServerConfig) -> Self {
+        let env = Env::new().unwrap();
+        let manager = Arc::new(WatchManager::new(&env));
+        let server = StatusServer::start(&env, config, manager.clone()).unwrap();
+        Self { server, manager, env, _servers: None }
+    }
+
+    /// With so much to say that an answer fills a socket soon.
+    fn watch_much(&self) {
+        let mut watchers = Vec::new();
+        for i in 0..50 {
+            let long = "x".repeat(2000);
+            let probe = move |_: &Context| Err(long.clone().into());
+            watchers.push(self.manager.watch(WatcherConfig::new(format!("w{i}"), probe)).unwrap());
+        }
+        for watcher in watchers {
+            eventually("the probe has failed", || watcher.status().last_error.is_some());
+        }
+    }
+
+    /// With a loop that is ready and one that is down.
+    fn watch(&self, up: &str, down: &str, critical: bool) {
+        let up = self.manager.watch(WatcherConfig::new(up, |_: &Context| Ok(()))).unwrap();
+        let config = WatcherConfig::new(down, |_: &Context| Err("connection refused".into()));
+        let config = if critical { config } else { config.optional() };
+        let down = self.manager.watch(config).unwrap();
+        assert!(up.wait_ready(PATIENCE));
+        eventually("the probe has failed", || down.status().runs > 0 && down.status().last_error.is_some());
+    }
+
+    fn client(&self) -> Client {
+        Client::new(self.server.local_addr())
+    }
+
+    fn get(&self, target: &str) -> Answer {
+        self.client().get(target)
+    }
+}
+
+struct Client {
+    stream: TcpStream,
+    rest: Vec<u8>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");
+        serde_json::from_str(&self.body).unwrap()
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    #[track_caller]
+    fn is(&self, status: u16, body: &str) {
+        assert_eq!(self.status, status, "{self:?}");
+        assert!(self.body.contains(body), "{self:?}");
+    }
+}
+
+impl Client {
+    fn new(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream, rest: Vec::new() }
+    }
+
+    fn send(&mut self, text: &str) {
+        self.stream.write_all(text.as_bytes()).unwrap();
+    }
+
+    fn ask(&mut self, request_line: &str) {
+        self.send(&format!("{request_line} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+    }
+
+    fn get(&mut self, target: &str) -> Answer {
+        self.ask(&format!("GET {target}"));
+        self.answer()
+    }
+
+    fn answer(&mut self) -> Answer {
+        self.read_answer(true).expect("an answer, not the end of the connection")
+    }
+
+    fn read_answer(&mut self, with_body: bool) -> Option<Answer> {
+        let end = loop {
+            if let Some(end) = self.rest.windows(4).position(|window| window == b"\r\n\r\n") {
+                break end + 4;
+            }
+            if !self.more() {
+                return None;
+            }
+        };
+        let head = String::from_utf8(self.rest.drain(..end).collect()).unwrap();
+        let status = head[9..12].parse().unwrap();
+        let mut answer = Answer { status, head, body: String::new() };
+        if with_body {
+            let len = answer.header("content-length").unwrap().parse().unwrap();
+            while self.rest.len() < len {
+                assert!(self.more(), "the body ends early: {answer:?}");
+            }
+            answer.body = String::from_utf8(self.rest.drain(..len).collect()).unwrap();
+        }
+        Some(answer)
+    }
+
+    /// Reads more; false at the end of the connection.
+    fn more(&mut self) -> bool {
+        let mut chunk = [0; 65_536];
+        match self.stream.read(&mut chunk) {
+            Ok(0) => false,
+            Ok(n) => {
+                self.rest.extend_from_slice(&chunk[..n]);
+                true
+            }
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    #[track_caller]
+    fn is_closed(&mut self) {
+        assert!(!self.more(), "{:?}", String::from_utf8_lossy(&self.rest));
+    }
+}
+
+/// A source whose calls wait until the test lets them go on.
+struct Gated {
+    entered: Mutex<Sender<()>>,
+    open: Mutex<Receiver<()>>,
+}
+
+impl StatusSource for Gated {
+    fn statuses(&self) -> Vec<LoopStatus> {
+        self.entered.lock().unwrap().send(()).unwrap();
+        let _ = self.open.lock().unwrap().recv();
+        Vec::new()
+    }
+}
+
+fn gated() -> (Arc<Gated>, Receiver<()>, Sender<()>) {
+    let (entered, has_entered) = channel();
+    let (opener, open) = channel();
+    (Arc::new(Gated { entered: Mutex::new(entered), open: Mutex::new(open) }), has_entered, opener)
+}
+
+#[test]
+fn every_path_answers() {
+    let site = Site::new(config());
+    site.get("/readyz").is(200, "ready\n");
+    site.get("/").is(200, "no loops\n");
+    site.watch("db", "cache", true);
+
+    let live = site.get("/livez");
+    assert_eq!((live.status, live.body.as_str()), (200, "ok\n"));
+    site.get("/livez?verbose").is(200, "ok\n[+]server ok\n[+]workers ok\n[+]watchdog ok\n");
+
+    let ready = site.get("/readyz");
+    assert_eq!((ready.status, ready.body.as_str()), (503, "down\n"));
+    let verbose = site.get("/readyz?verbose");
+    assert_eq!(verbose.body, "down\n[-]cache down\n[+]db ready\n");
+    assert_eq!(verbose.header("x-content-type-options"), Some("nosniff"));
+    assert_eq!(verbose.header("cache-control"), Some("no-store"));
+
+    let status = site.get("/status").json();
+    assert_eq!(status["boot"], site.env.boot());
+    assert_eq!(status["health"], "down");
+    assert!(status["at"].as_str().unwrap().ends_with('Z'));
+    let cache = &status["loops"][0];
+    assert_eq!((&cache["name"], &cache["kind"]), (&"cache".into(), &"watcher".into()));
+    assert_eq!((&cache["state"], &cache["ready"]), (&"down".into(), &false.into()));
+    assert_eq!(cache["last_error"], "connection refused");
+
+    let page = site.get("/");
+    page.is(200, "down at 2");
+    page.is(200, "connection refused\n");
+    page.is(200, "/events ");
+    site.get("/healthzz").is(404, "nothing is at \"/healthzz\"; there is\n\n/livez");
+}
+
+#[test]
+fn a_loop_that_is_not_critical_only_degrades() {
+    let site = Site::new(config());
+    site.watch("db", "cache", false);
+    site.get("/readyz?verbose").is(200, "degraded\n[-]cache down (not critical)\n[+]db ready\n");
+    assert_eq!(site.get("/status").json()["health"], "degraded");
+}
+
+#[test]
+fn events_come_in_pages_with_the_fields_of_their_kind() {
+    let site = Site::new(config());
+    site.watch("db", "cache", true);
+    let all = site.get("/events").json();
+    assert_eq!((&all["boot"], &all["lost"]), (&site.env.boot().into(), &0.into()));
+    let events = all["events"].as_array().unwrap();
+    let words: Vec<_> =
+        events.iter().map(|event| format!("{} {}", event["source"], event["event"])).collect();
+    for word in ["\"db\" \"started\"", "\"db\" \"ready\"", "\"cache\" \"down\""] {
+        assert!(words.iter().any(|found| found == word), "{words:?}");
+    }
+    let down = events.iter().find(|event| event["event"] == "down").unwrap();
+    assert_eq!((&down["error"], &down["failures"]), (&"connection refused".into(), &1.into()));
+    let ready = events.iter().find(|event| event["event"] == "ready").unwrap();
+    assert_eq!((&ready["from"], &ready["attempt"]), (&"unknown".into(), &1.into()));
+    assert!(ready["latency"].as_f64().is_some());
+
+    let first = site.get("/events?after=0&max=1").json();
+    assert_eq!((first["next"].as_u64(), first["events"][0]["seq"].as_u64()), (Some(1), Some(1)));
+    let next = site.get("/events?after=1").json();
+    assert_eq!(next["events"][0]["seq"], 2);
+    assert_eq!(site.get(&format!("/events?after={}", all["next"])).json()["events"], Value::Array(vec![]));
+    site.get("/events?after=x")
+        .is(400, "after: expected a number from 0 to 18446744073709551615, found \"x\"");
+}
+
+#[test]
+fn head_has_the_headers_of_get_and_no_body() {
+    let site = Site::new(config());
+    site.watch("db", "cache", true);
+    let mut client = site.client();
+    for target in ["/livez", "/readyz?verbose", "/nowhere", "/events?max=0"] {
+        let get = client.get(target);
+        client.ask(&format!("HEAD {target}"));
+        let head = client.read_answer(false).unwrap();
+        assert_eq!(head.head, get.head);
+    }
+    client.get("/livez").is(200, "ok");
+    for request in ["HEAD / HTTP/1.1\r\n\r\n", "HEAD / HTTP/1.1\r\nHost: evil.example\r\n\r\n"] {
+        let mut client = site.client();
+        client.send(request);
+        assert!(client.read_answer(false).unwrap().status >= 400);
+        client.is_closed();
+    }
+}
+
+#[test]
+fn two_hundred_requests_on_one_connection() {
+    let site = Site::new(config());
+    site.watch("db", "cache", true);
+    let mut client = site.client();
+    for i in 0..200 {
+        let target = ["/livez", "/status", "/readyz", "/events?max=1"][i % 4];
+        let answer = client.get(target);
+        assert_eq!(answer.status, if target == "/readyz" { 503 } else { 200 });
+        assert_eq!(answer.header("connection"), None);
+    }
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    let site = Site::new(config());
+    let mut client = site.client();
+    let targets = ["/status", "/livez", "/nowhere", "/readyz", "/events", "/livez?verbose"];
+    let all = targets.map(|target| format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+    client.send(&all.concat());
+    for expected in ["\"loops\"", "ok\n", "nothing is at", "ready\n", "\"events\"", "[+]server"] {
+        let answer = client.answer();
+        assert!(answer.body.contains(expected), "{expected}: {answer:?}");
+    }
+}
+
+#[test]
+fn a_connection_closes_when_the_client_says_so() {
+    let site = Site::new(config());
+    for head in [
+        "GET /livez HTTP/1.0\r\n\r\n",
+        "GET /livez HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+        "GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        "GET /status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+    ] {
+        let mut client = site.client();
+        client.send(head);
+        let answer = client.answer();
+        assert_eq!((answer.status, answer.header("connection")), (200, Some("close")), "{head}");
+        client.is_closed();
+    }
+    // Half closed: it sends no more, and still wants its answer.
+    let mut client = site.client();
+    client.ask("GET /status");
+    client.stream.shutdown(std::net::Shutdown::Write).unwrap();
+    client.answer().is(200, "\"loops\"");
+    client.is_closed();
+}
+
+#[test]
+fn a_head_may_come_byte_by_byte_and_holds_up_nobody() {
+    let site = Site::new(config());
+    let mut slow = site.client();
+    for byte in "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n".chars() {
+        slow.send(&byte.to_string());
+        if byte == '/' {
+            site.get("/status").is(200, "loops");
+        }
+    }
+    slow.answer().is(200, "ok");
+}
+
+#[test]
+fn what_cannot_be_answered_is_refused_and_closed() {
+    let site = Site::new(config());
+    let long = format!("GET / HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "x".repeat(100_000));
+    let body = format!("Content-Length: 50000\r\n\r\n{}", "x".repeat(50_000));
+    for (request, status, text) in [
+        ("nonsense\r\n\r\n".to_owned(), 400, "not HTTP"),
+        ("GET / HTTP/1.1\r\n\r\n".to_owned(), 400, "Host"),
+        ("GET / HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n".to_owned(), 400, "more than once"),
+        ("GET / HTTP/1.1\r\nHost: localhost\r\nA: b\r\n c\r\n\r\n".to_owned(), 400, "invalid header"),
+        ("GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n".to_owned(), 421, "\"evil.example\" is not"),
+        ("GET / HTTP/3.0\r\n\r\n".to_owned(), 505, "HTTP/1.1"),
+        ("DELETE /status HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), 405, "DELETE"),
+        (format!("POST / HTTP/1.1\r\nHost: localhost\r\n{body}"), 405, "POST"),
+        (format!("GET / HTTP/1.1\r\nHost: localhost\r\n{body}"), 413, "body"),
+        (
+            "GET / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_owned(),
+            400,
+            "body",
+        ),
+        (long, 431, "8192"),
+    ] {
+        let mut client = site.client();
+        client.send(&request);
+        let answer = client.answer();
+        answer.is(status, text);
+        assert_eq!(answer.header("connection"), Some("close"));
+        assert_eq!(answer.header("allow"), (status == 405).then_some("GET, HEAD"));
+        client.is_closed();
+    }
+}
+
+#[test]
+fn the_hosts_of_the_list_are_answered() {
+    let site = Site::new(config().allowed_hosts(["box.lan"]));
+    let mut client = site.client();
+    for host in ["box.lan", "BOX.lan:1", "127.0.0.1", "[::1]:8470", &site.server.local_addr().to_string()] {
+        client.send(&format!("GET /livez HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        client.answer().is(200, "ok");
+    }
+    client.send("GET http://box.lan/livez HTTP/1.1\r\nHost: box.lan\r\n\r\n");
+    client.answer().is(200, "ok");
+    client.send("GET /livez HTTP/1.1\r\nHost: x.box.lan\r\n\r\n");
+    client.answer().is(421, "allowed_hosts");
+}
+
+#[test]
+fn a_request_that_is_not_complete_in_time_is_a_408() {
+    let site = Site::new(config().request_deadline(Duration::from_millis(100)));
+    let mut silent = site.client();
+    let mut slow = site.client();
+    slow.send("GET /livez HT");
+    let answer = slow.answer();
+    answer.is(408, "not complete after 100ms");
+    assert_eq!(answer.header("connection"), Some("close"));
+    slow.is_closed();
+    silent.is_closed();
+}
+
+#[test]
+fn a_full_server_says_so_and_goes_on_with_those_it_has() {
+    let site = Site::new(config().max_connections(2));
+    let mut first = site.client();
+    first.send("GET /livez HTTP/1.1\r\n");
+    let mut second = site.client();
+    second.send("GET /livez HTTP/1.1\r\n");
+    for _ in 0..10 {
+        let mut third = site.client();
+        third.ask("GET /livez");
+        let answer = third.answer();
+        answer.is(503, "too many connections\n");
+        assert_eq!((answer.header("retry-after"), answer.header("connection")), (Some("1"), Some("close")));
+        third.is_closed();
+    }
+    first.send("Host: localhost\r\n\r\n");
+    first.answer().is(200, "ok");
+    second.send("Host: localhost\r\n\r\n");
+    second.answer().is(200, "ok");
+}
+
+#[test]
+fn a_kept_connection_that_waits_makes_room() {
+    let site = Site::new(config().max_connections(2));
+    let mut first = site.client();
+    first.get("/livez").is(200, "ok");
+    let mut second = site.client();
+    second.get("/livez").is(200, "ok");
+    let mut third = site.client();
+    third.get("/livez").is(200, "ok");
+    first.is_closed();
+    second.get("/livez").is(200, "ok");
+    third.get("/livez").is(200, "ok");
+}
+
+/// Sends requests and reads no answer, until the server no longer reads
+/// either.
+fn stubborn(site: &Site) -> Client {
+    let mut client = site.client();
+    client.stream.set_write_timeout(Some(Duration::from_millis(50))).unwrap();
+    let many = "GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(100);
+    loop {
+        if let Err(error) = client.stream.write_all(many.as_bytes()) {
+            assert_eq!(error.kind(), ErrorKind::WouldBlock);
+            return client;
+        }
+    }
+}
+
+#[test]
+fn clients_that_never_read_hold_up_nobody() {
+    let site = Site::new(config().request_deadline(secs(600)));
+    site.watch_much();
+    let _stubborn = [stubborn(&site), stubborn(&site), stubborn(&site)];
+    for _ in 0..20 {
+        site.get("/livez").is(200, "ok");
+        site.get("/status").is(200, "loops");
+    }
+    // Nor a stop, which does not wait for them longer than its grace.
+    let report = site.server.stop(Duration::from_millis(500));
+    assert!(report.stragglers().is_empty(), "{report}");
+    assert_eq!(report.errors()[0].to_string(), "http: 3 requests were not answered within 500ms");
+}
+
+#[test]
+fn ended_connections_that_clients_keep_make_room() {
+    let site = Site::new(config().max_connections(2));
+    let mut kept = Vec::new();
+    for _ in 0..10 {
+        let mut client = site.client();
+        client.send("GET /livez HTTP/1.0\r\n\r\n");
+        client.answer().is(200, "ok");
+        kept.push(client);
+    }
+}
+
+#[test]
+fn a_client_that_does_not_read_is_dropped_at_the_deadline() {
+    let site = Site::new(config().request_deadline(Duration::from_millis(200)));
+    site.watch_much();
+    let mut client = stubborn(&site);
+    eventually("the connection is dropped", || {
+        let sent = client.stream.write_all(b"x");
+        matches!(sent, Err(error) if error.kind() != ErrorKind::WouldBlock)
+    });
+}
+
+#[test]
+fn connections_that_break_leave_nothing_behind() {
+    let site = Site::new(config().max_connections(4));
+    for _ in 0..50 {
+        let mut client = site.client();
+        client.ask("GET /status");
+        // Closed with its answer unread: the kernel resets the connection.
+        assert!(client.stream.peek(&mut [0]).unwrap() > 0);
+        drop(client);
+        let mut client = site.client();
+        client.send("GET /st");
+        drop(client);
+    }
+    site.get("/livez").is(200, "ok");
+}
+
+#[test]
+fn a_source_that_hangs_leaves_livez_answered_and_is_named() {
+    let _servers = SERVERS.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let env = Env::new().unwrap();
+    let (source, entered, opener) = gated();
+    let config = config().request_deadline(Duration::from_millis(300));
+    let server = StatusServer::start(&env, config, source).unwrap();
+    let mut hung: Vec<_> = (0..2).map(|_| Client::new(server.local_addr())).collect();
+    hung[0].ask("GET /status");
+    hung[1].ask("HEAD /readyz");
+    entered.recv_timeout(PATIENCE).unwrap();
+    for _ in 0..10 {
+        Client::new(server.local_addr()).get("/livez").is(200, "ok");
+    }
+    hung[0].answer().is(503, "was not ready after 300ms");
+    hung[0].is_closed();
+    assert_eq!(hung[1].read_answer(false).unwrap().status, 503);
+
+    let report = server.stop(Duration::from_millis(50));
+    let stragglers = report.stragglers();
+    assert!(!stragglers.is_empty(), "{report}");
+    for straggler in stragglers {
+        assert!(straggler.thread.starts_with("http/work-"), "{report}");
+        assert_eq!(straggler.phase, "status source");
+    }
+    drop(opener);
+    assert!(server.stop(PATIENCE).is_clean());
+}
+
+#[test]
+fn a_late_answer_goes_to_nobody_else() {
+    let _servers = SERVERS.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let env = Env::new().unwrap();
+    let (source, entered, opener) = gated();
+    let server = StatusServer::start(&env, config().request_deadline(secs(1)), source).unwrap();
+    let mut late = Client::new(server.local_addr());
+    late.ask("GET /readyz");
+    entered.recv_timeout(PATIENCE).unwrap();
+    late.answer().is(503, "was not ready after 1s");
+    let mut next = Client::new(server.local_addr());
+    next.ask("GET /status");
+    entered.recv_timeout(PATIENCE).unwrap();
+    opener.send(()).unwrap();
+    opener.send(()).unwrap();
+    next.answer().is(200, "\"loops\":[]");
+    assert!(server.stop(PATIENCE).is_clean());
+}
+
+#[test]
+fn a_source_that_panics_is_a_500_and_the_server_goes_on() {
+    struct Bad;
+    impl StatusSource for Bad {
+        fn statuses(&self) -> Vec<LoopStatus> {
+            panic!("no status")
+        }
+    }
+    let _servers = SERVERS.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let env = Env::new().unwrap();
+    let server = StatusServer::start(&env, config(), Arc::new(Bad)).unwrap();
+    let mut client = Client::new(server.local_addr());
+    for _ in 0..5 {
+        client.get("/readyz").is(500, "panicked");
+        client.get("/livez").is(200, "ok");
+        client.get("/events").is(200, "\"next\":0");
+    }
+    assert!(server.stop(PATIENCE).is_clean());
+}
+
+#[test]
+fn a_stop_answers_what_was_complete_and_closes_the_rest_at_once() {
+    let _alone = alone();
+    let env = Env::new().unwrap();
+    let (source, entered, opener) = gated();
+    let server = StatusServer::start(&env, config(), source).unwrap();
+    let address = server.local_addr();
+    eventually("the threads have their names", || threads_named("http/") == 3);
+    let mut idle = Client::new(address);
+    idle.get("/livez").is(200, "ok");
+    let mut fresh = Client::new(address);
+    let mut partial = Client::new(address);
+    partial.send("GET /livez HT");
+    let mut begun = Client::new(address);
+    begun.ask("GET /status");
+    entered.recv_timeout(PATIENCE).unwrap();
+    begun.ask("GET /livez");
+
+    thread::scope(|scope| {
+        let stop = scope.spawn(|| server.stop(PATIENCE));
+        idle.is_closed();
+        fresh.is_closed();
+        partial.is_closed();
+        assert_eq!(TcpStream::connect(address).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        assert!(!stop.is_finished());
+        opener.send(()).unwrap();
+        begun.answer().is(200, "\"loops\":[]");
+        // Its second request may have come in after the stop began.
+        if let Some(answer) = begun.read_answer(true) {
+            answer.is(200, "ok");
+            begun.is_closed();
+        }
+        let report = stop.join().unwrap();
+        assert!(report.is_clean(), "{report}");
+    });
+    eventually("the threads are gone", || threads_named("http/") == 0);
+    assert!(server.stop(Duration::ZERO).is_clean());
+    drop(server);
+}
+
+#[test]
+fn a_stop_says_which_requests_were_cut() {
+    let _servers = SERVERS.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let env = Env::new().unwrap();
+    let (source, entered, opener) = gated();
+    let server = StatusServer::start(&env, config(), source).unwrap();
+    let mut client = Client::new(server.local_addr());
+    client.ask("GET /status");
+    entered.recv_timeout(PATIENCE).unwrap();
+    let report = server.stop(Duration::ZERO);
+    assert_eq!(report.stragglers().len(), 1);
+    assert_eq!(report.errors()[0].to_string(), "http: 1 requests were not answered within 0ns");
+    client.is_closed();
+    drop(opener);
+}
+
+#[test]
+fn dropping_a_server_with_clients_leaves_no_thread() {
+    let _alone = alone();
+    for _ in 0..5 {
+        let site = Site::alone(config());
+        let mut clients: Vec<_> = (0..20).map(|_| site.client()).collect();
+        for client in &mut clients[..10] {
+            client.get("/status").is(200, "loops");
+        }
+        drop(site);
+        for client in &mut clients {
+            client.is_closed();
+        }
+        eventually("the threads are gone", || threads_named("http/") == 0);
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_an_error_that_names_it_and_is_free_after_a_stop() {
+    let site = Site::new(config());
+    let address = site.server.local_addr();
+    site.get("/livez").is(200, "ok");
+    let start = || StatusServer::start(&site.env, config().listen(address.to_string()), site.manager.clone());
+    let error = start().unwrap_err();
+    assert_eq!(error.kind(), loopkeeper::ErrorKind::Io);
+    assert_eq!(error.to_string(), format!("listen on {address}"));
+    assert!(error.report().to_string().to_lowercase().contains("in use"), "{}", error.report());
+    assert!(site.server.stop(PATIENCE).is_clean());
+    let again = start().unwrap();
+    Client::new(again.local_addr()).get("/livez").is(200, "ok");
+}
+
+#[test]
+fn a_server_is_no_participant_of_a_manual_clock() {
+    let _servers = SERVERS.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let clock = ManualClock::default();
+    let env = Env::manual(&clock).unwrap();
+    let manager = Arc::new(WatchManager::new(&env));
+    let server = StatusServer::start(&env, config(), manager.clone()).unwrap();
+    manager.watch(WatcherConfig::new("db", |_: &Context| Ok(()))).unwrap();
+    clock.settle();
+    let mut client = Client::new(server.local_addr());
+    client.get("/readyz").is(200, "ready");
+    clock.run_for(secs(90));
+    assert_eq!(client.get("/status").json()["at"], "1970-01-01T00:01:30.000Z");
+    clock.settle();
+    assert!(server.stop(PATIENCE).is_clean());
+}
+
+#[test]
+fn a_server_survives_that_files_run_out() {
+    const CHILD: &str = "LOOPKEEPER_TEST_FEW_FILES";
+    if std::env::var_os(CHILD).is_none() {
+        // In a process of its own: the limit is for all of its threads.
+        let run = "ulimit -n 48 && exec \"$0\" --exact a_server_survives_that_files_run_out";
+        let mut child = Command::new("sh");
+        child.args(["-c", run]).arg(std::env::current_exe().unwrap()).env(CHILD, "1");
+        let output = child.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("1 passed"), "{text}");
+        return;
+    }
+    let site = Site::new(config());
+    let mut kept = site.client();
+    kept.get("/livez").is(200, "ok");
+    kept.send("GET /livez HTTP/1.1\r\n");
+    let mut account = account_of("http/poll");
+    let mut files: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
+    // One for the client's end, none for the server's.
+    files.pop();
+    let mut waiting = site.client();
+    waiting.ask("GET /livez");
+    // With the beginning of a further request it is not closed to make room.
+    kept.send("Host: localhost\r\n\r\nGET /livez HT");
+    kept.answer().is(200, "ok");
+    let before = cpu_ticks(&mut account);
+    thread::sleep(Duration::from_millis(500));
+    let spent = cpu_ticks(&mut account) - before;
+    assert!(spent < 10, "a pause, not a spin: {spent} ticks of a hundredth");
+    drop(files);
+    waiting.answer().is(200, "ok");
+}
+
+/// The kernel's account of a thread.
+fn account_of(thread: &str) -> File {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().filter_map(Result::ok);
+    let mut accounts = tasks.map(|task| task.path().join("stat"));
+    let account = accounts.find(|path| std::fs::read_to_string(path).unwrap().contains(thread));
+    File::open(account.unwrap()).unwrap()
+}
+
+/// A thread's processor time, in hundredths of a second.
+fn cpu_ticks(account: &mut File) -> u64 {
+    let mut text = String::new();
+    account.seek(SeekFrom::Start(0)).unwrap();
+    account.read_to_string(&mut text).unwrap();
+    // The fields after the name, which stands in brackets.
+    let fields: Vec<_> = text.rsplit(") ").next().unwrap().split(' ').collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}

@@ -1,0 +1,628 @@
+//! The shipped probes against real sockets, real programs and real files.
+
+#![allow(clippy::disallowed_methods, reason = "servers are threads, and slow ones sleep")]
+#![allow(clippy::unwrap_used, reason = "test code: a failed set-up is a failed test")]
+
+mod support;
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use loopkeeper::decode::Size;
+use loopkeeper::{Context, Env, Error, ErrorKind, ManualClock, Name, Probe, Watcher, WatcherConfig, probe};
+use support::{PATIENCE, TempDir, eventually, free_port};
+
+/// For a probe that must end before its deadline.
+const AMPLE: Duration = Duration::from_secs(60);
+/// For a probe that must not.
+const SHORT: Duration = Duration::from_millis(200);
+
+fn context(timeout: Duration) -> Context {
+    context_of(&Env::new().unwrap(), timeout)
+}
+
+fn context_of(env: &Env, timeout: Duration) -> Context {
+    Context::detached(env, Name::new("probe").unwrap(), timeout)
+}
+
+/// What a probe says, as kind and text.
+fn ask(probe: &mut dyn Probe, cx: &Context) -> Result<(), (ErrorKind, String)> {
+    probe.probe(cx).map_err(|error| {
+        let error = error.downcast::<Error>().unwrap();
+        (error.kind(), error.report().to_string())
+    })
+}
+
+/// Expects an error of a kind with these pieces of text, in order.
+#[track_caller]
+fn fails(probe: &mut dyn Probe, timeout: Duration, kind: ErrorKind, pieces: &[&str]) -> String {
+    let (found, text) = ask(probe, &context(timeout)).unwrap_err();
+    assert_eq!(found, kind, "{text}");
+    let mut rest = &text[..];
+    for piece in pieces {
+        let at = rest.find(piece).unwrap_or_else(|| panic!("no {piece:?} in its place in {text:?}"));
+        rest = &rest[at + piece.len()..];
+    }
+    text
+}
+
+#[track_caller]
+fn works(mut probe: impl Probe) {
+    assert_eq!(ask(&mut probe, &context(AMPLE)), Ok(()));
+}
+
+/// Expects that a probe which has nothing to wait for but its deadline ends
+/// there, and at once when it is cancelled before.
+#[track_caller]
+fn ends(mut probe: impl Probe, pieces: &[&str]) {
+    let start = Instant::now();
+    let text = fails(&mut probe, SHORT, ErrorKind::Timeout, pieces);
+    assert!(start.elapsed() >= SHORT / 2 && start.elapsed() < PATIENCE, "{text}");
+    let cx = context(AMPLE);
+    let token = cx.cancel_token().clone();
+    let cancel = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(50));
+        token.cancel();
+    });
+    let start = Instant::now();
+    let (kind, text) = ask(&mut probe, &cx).unwrap_err();
+    assert_eq!(kind, ErrorKind::Cancelled, "{text}");
+    assert!(text.contains(": cancelled after "), "{text}");
+    assert!(start.elapsed() < PATIENCE);
+    cancel.join().unwrap();
+    // A call that is cancelled before it begins does not begin.
+    let (kind, _) = ask(&mut probe, &cx).unwrap_err();
+    assert_eq!(kind, ErrorKind::Cancelled);
+}
+
+/// A listener that is there but takes no connection any more.
+fn full_listener() -> (SocketAddr, TcpListener, Vec<TcpStream>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    // SAFETY: listen takes no pointers, and the socket is open. Again, with
+    // the shortest queue.
+    #[allow(unsafe_code, reason = "std cannot set the length of the queue")]
+    let answer = unsafe { libc::listen(listener.as_raw_fd(), 0) };
+    assert_eq!(answer, 0);
+    let address = listener.local_addr().unwrap();
+    let mut taken = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+        taken.push(stream);
+    }
+    (address, listener, taken)
+}
+
+// TCP.
+
+#[test]
+fn tcp_tells_who_accepts() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    works(probe::tcp(address.to_string()));
+    works(probe::tcp(format!("localhost:{}", address.port())));
+    drop(listener);
+    let text = format!("tcp {address}: connection refused after ");
+    fails(&mut probe::tcp(address.to_string()), AMPLE, ErrorKind::Probe, &[&text, "ms"]);
+    let port = free_port();
+    fails(
+        &mut probe::tcp(format!("localhost:{port}")),
+        AMPLE,
+        ErrorKind::Probe,
+        &[&format!("tcp localhost:{port}: "), "connection refused", " after "],
+    );
+    fails(
+        &mut probe::tcp("no-such-host.invalid:80"),
+        AMPLE,
+        ErrorKind::Probe,
+        &["tcp no-such-host.invalid:80: failed to lookup address information"],
+    );
+    fails(&mut probe::tcp("x"), AMPLE, ErrorKind::InvalidArgument, &["address: expected HOST:PORT"]);
+}
+
+#[test]
+fn tcp_to_ipv6_works_where_there_is_ipv6() {
+    let Ok(listener) = TcpListener::bind("[::1]:0") else {
+        println!("skipped: this machine has no IPv6");
+        return;
+    };
+    works(probe::tcp(listener.local_addr().unwrap().to_string()));
+}
+
+#[test]
+fn tcp_ends_while_nobody_answers() {
+    let (address, _listener, _taken) = full_listener();
+    ends(probe::tcp(address.to_string()), &[&format!("tcp {address}: no answer after ")]);
+}
+
+// Programs.
+
+#[test]
+fn exec_tells_how_a_program_ended() {
+    works(probe::exec(["true"]));
+    works(probe::exec(["sh", "-c", "test \"$A\" = b && test \"$(pwd)\" = /"]).env("A", "b").current_dir("/"));
+    let sh = |script: &str| probe::exec(["sh", "-c", script]);
+    for (mut probe, kind, pieces) in [
+        (probe::exec(["/usr/bin/false"]), ErrorKind::Probe, &["exec /usr/bin/false: exit code 1 after "][..]),
+        (
+            sh("echo out; echo err >&2; exit 3"),
+            ErrorKind::Probe,
+            &["exec sh: exit code 3 after ", ": out\\nerr"],
+        ),
+        (sh("kill -9 $$"), ErrorKind::Probe, &["exec sh: killed by signal 9 (SIGKILL) after "]),
+        (sh("kill -TERM $$"), ErrorKind::Probe, &["exec sh: killed by signal 15 (SIGTERM) after "]),
+        (probe::exec(["/no/such"]), ErrorKind::Io, &["exec /no/such: no such program"]),
+        (probe::exec(["/etc/passwd"]), ErrorKind::Io, &["exec /etc/passwd: may not be executed"]),
+        (
+            probe::exec(["true"]).current_dir("/no/such"),
+            ErrorKind::Io,
+            &["exec true: cannot run in /no/such, which is no folder"],
+        ),
+        (probe::exec(["a\0b"]), ErrorKind::Io, &["cannot be run: nul byte found"]),
+        (probe::exec([""]), ErrorKind::InvalidArgument, &["command: must name a program"]),
+        (probe::exec(Vec::<String>::new()), ErrorKind::InvalidArgument, &["command: must name a program"]),
+    ] {
+        fails(&mut probe, AMPLE, kind, pieces);
+    }
+}
+
+#[test]
+fn exec_reads_all_output_and_keeps_its_end() {
+    works(probe::exec(["sh", "-c", "head -c 10000000 /dev/zero"]));
+    let text = fails(
+        &mut probe::exec(["sh", "-c", "head -c 10000000 /dev/zero | tr '\\0' x; echo; echo the end; exit 1"]),
+        AMPLE,
+        ErrorKind::Probe,
+        &["exit code 1 after ", ": …", "xxx\\nthe end"],
+    );
+    assert!(text.len() < 1200, "{}", text.len());
+    fails(
+        &mut probe::exec(["printf", "\\377\\376a\\033[31m\\n%d", "x"]),
+        AMPLE,
+        ErrorKind::Probe,
+        &["\u{fffd}\u{fffd}a\\u{1b}[31m"],
+    );
+}
+
+#[test]
+fn exec_ends_and_leaves_nothing_of_the_group() {
+    // Numbers that no other process has on its command line.
+    let id = std::process::id();
+    let script = format!("sleep 1{id}.25 & sleep 1{id}.25");
+    ends(probe::exec(["sh", "-c", &script]), &["exec sh: still ran after ", ", killed"]);
+    // The kernel ends what was killed in its own time.
+    eventually("the group is gone", || running(&format!("1{id}.25")) == 0);
+    // Output without end does not outrun the deadline.
+    ends(probe::exec(["yes", &format!("1{id}.25")]), &["exec yes: still ran after ", ", killed: …"]);
+    eventually("the group is gone", || running(&format!("1{id}.25")) == 0);
+    // The end of the program is the end, whoever holds its output.
+    let start = Instant::now();
+    works(probe::exec(["sh", "-c", &format!("sleep 1{id}.5 & exit 0")]));
+    // Nor does it wait for who left the group, and ends by itself.
+    fails(
+        &mut probe::exec(["sh", "-c", &format!("echo x; setsid sleep 2.{id} & sleep 0.2; exit 4")]),
+        AMPLE,
+        ErrorKind::Probe,
+        &["exit code 4 after ", ": x"],
+    );
+    assert!(start.elapsed() < PATIENCE);
+    eventually("what was left in the background is gone", || running(&format!("1{id}.5")) == 0);
+}
+
+/// How many processes have this on their command lines, and are not zombies.
+fn running(argument: &str) -> usize {
+    let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    let lines = processes.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
+    lines.filter(|line| line.split(|byte| *byte == 0).any(|word| word == argument.as_bytes())).count()
+}
+
+#[test]
+fn a_program_run_by_a_loop_can_be_asked_to_end() {
+    let blocked = Watcher::start(WatcherConfig::new("own", |_: &Context| {
+        let status = std::fs::read_to_string("/proc/thread-self/status")?;
+        let mask = status.lines().find(|line| line.starts_with("SigBlk"));
+        Err(mask.unwrap_or_default().into())
+    }))
+    .unwrap();
+    eventually("the first verdict", || blocked.last_error().is_some());
+    let own = blocked.last_error().unwrap().to_string();
+    assert!(own.starts_with("SigBlk:") && !own.ends_with("0000000000000000"), "{own}");
+    // Without a shell, which has its own mind about signals; the second file
+    // makes it fail, so that its output is told.
+    let mask = probe::exec(["grep", "SigBlk", "/proc/self/status", "/no/such"]);
+    let watcher = Watcher::start(WatcherConfig::new("mask", mask)).unwrap();
+    eventually("the first verdict", || watcher.last_error().is_some());
+    let text = watcher.last_error().unwrap().to_string();
+    assert!(text.contains("SigBlk:\\t0000000000000000"), "{text}");
+    assert!(watcher.stop(PATIENCE).is_clean());
+}
+
+// Files and disks.
+
+#[test]
+fn file_age_compares_with_the_wall_clock() {
+    let folder = TempDir::new("file-age");
+    let file = folder.write("stamp", "x");
+    let hour = Duration::from_secs(3600);
+    works(probe::file_age(&file, hour));
+    works(probe::file_age(folder.path(), hour));
+    let set = |back: Duration, forth: Duration| {
+        let time = std::time::SystemTime::now() - back + forth;
+        std::fs::File::options().write(true).open(&file).unwrap().set_modified(time).unwrap();
+    };
+    set(Duration::ZERO, 5 * hour);
+    works(probe::file_age(&file, hour));
+    set(2 * hour, Duration::ZERO);
+    fails(
+        &mut probe::file_age(&file, hour),
+        AMPLE,
+        ErrorKind::Probe,
+        &["file_age ", "stamp: last written 2h0m", " ago, allowed is 1h0m0s"],
+    );
+    fails(
+        &mut probe::file_age(folder.path().join("none"), hour),
+        AMPLE,
+        ErrorKind::Probe,
+        &["none: no such file or folder"],
+    );
+    let under_a_file = probe::file_age(file.join("x"), hour);
+    fails(&mut { under_a_file }, AMPLE, ErrorKind::Io, &["stamp/x: not a directory"]);
+    fails(&mut probe::file_age("", hour), AMPLE, ErrorKind::InvalidArgument, &["path: must not be empty"]);
+    fails(
+        &mut probe::file_age("/", Duration::ZERO),
+        AMPLE,
+        ErrorKind::InvalidArgument,
+        &["max_age: must be"],
+    );
+}
+
+#[test]
+fn disk_tells_free_and_needed() {
+    works(probe::disk("/", Size::Bytes(1)));
+    works(probe::disk("/tmp", Size::Percent(0.000_001)));
+    fails(
+        &mut probe::disk("/", Size::Percent(100.0)),
+        AMPLE,
+        ErrorKind::Probe,
+        &["disk /: ", "iB (", "%) of ", "iB free, needed ", "iB (100.0%)"],
+    );
+    fails(&mut probe::disk("/no/such", Size::Bytes(1)), AMPLE, ErrorKind::Probe, &["no such file or folder"]);
+}
+
+// Clocks.
+
+#[test]
+fn on_a_manual_clock_a_probe_waits_as_long_in_real_time() {
+    let (address, _listener, _taken) = full_listener();
+    let env = Env::manual(&ManualClock::default()).unwrap();
+    let cx = context_of(&env, SHORT);
+    let start = Instant::now();
+    let (kind, _) = ask(&mut probe::tcp(address.to_string()), &cx).unwrap_err();
+    assert_eq!(kind, ErrorKind::Timeout);
+    assert!(start.elapsed() >= SHORT / 2 && start.elapsed() < PATIENCE);
+    assert_eq!(cx.remaining(), SHORT);
+}
+
+#[cfg(feature = "http-client")]
+mod http {
+    use std::io::{Read, Write};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// Accepts connections and has each served on a thread of its own.
+    fn serve(each: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let each = Arc::new(each);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (stream, each) = (stream.unwrap(), each.clone());
+                thread::spawn(move || each(stream));
+            }
+        });
+        address
+    }
+
+    /// Reads a request's head.
+    fn request(stream: &mut TcpStream) -> String {
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|n| n == 1) {
+            head.push(byte[0]);
+        }
+        String::from_utf8_lossy(&head).into_owned()
+    }
+
+    /// A server that answers every request with these bytes, and closes.
+    fn answering(answer: impl Into<Vec<u8>>) -> String {
+        let answer = answer.into();
+        url(serve(move |mut stream| {
+            request(&mut stream);
+            // A client that has seen enough is gone.
+            let _ = stream.write_all(&answer);
+        }))
+    }
+
+    fn url(address: SocketAddr) -> String {
+        format!("http://{address}/")
+    }
+
+    fn ok(body: &str) -> String {
+        format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+    }
+
+    const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nall\r\n6\r\n is we\r\n2\r\nll\r\n0\r\n\r\n";
+
+    #[test]
+    fn status_and_body_decide() {
+        works(probe::http(answering(ok("all is well"))).expect_body("is well"));
+        works(probe::http(answering(CHUNKED)).expect_body("all is well"));
+        works(probe::http(answering("HTTP/1.0 200 OK\r\n\r\nall is well")).expect_body("well"));
+        works(probe::http(answering("HTTP/1.1 204 No Content\r\n\r\n")));
+        works(probe::http(answering("HTTP/1.1 404 Not Found\r\n\r\n")).expect_status(404..=404));
+        works(probe::http(answering("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n")).method("HEAD"));
+        let busy = answering("HTTP/1.1 503 Busy\r\ncontent-length: 11\r\n\r\n\"no\" \x1b[1m\n");
+        fails(
+            &mut probe::http(&busy),
+            AMPLE,
+            ErrorKind::Probe,
+            &[
+                &format!("GET {busy}: status 503, expected 200-299, after "),
+                "ms; body: \"\"no\" \\u{1b}[1m\"",
+            ],
+        );
+        fails(
+            &mut probe::http(&busy).method("POST").expect_status(200..=200).expect_status(300..=399),
+            AMPLE,
+            ErrorKind::Probe,
+            &[&format!("POST {busy}: status 503, expected 200 or 300-399, after ")],
+        );
+        let wrong = answering(ok("all is lost"));
+        fails(
+            &mut probe::http(&wrong).expect_body("well"),
+            AMPLE,
+            ErrorKind::Probe,
+            &[&format!("GET {wrong}: body does not contain \"well\", after "), "; body: \"all is lost\""],
+        );
+        let port = free_port();
+        fails(
+            &mut probe::http(format!("http://127.0.0.1:{port}/x?token=geheim")),
+            AMPLE,
+            ErrorKind::Probe,
+            &[&format!("GET http://127.0.0.1:{port}/x?…: connection refused after ")],
+        );
+        fails(&mut probe::http("x"), AMPLE, ErrorKind::InvalidArgument, &["url: must begin with http://"]);
+    }
+
+    #[test]
+    fn the_request_is_what_was_asked_for() {
+        let seen = Arc::new(std::sync::Mutex::new(String::new()));
+        let theirs = seen.clone();
+        let address = serve(move |mut stream| {
+            *theirs.lock().unwrap() = request(&mut stream);
+            let _ = stream.write_all(b"HTTP/1.1 500 No\r\n\r\n");
+        });
+        let url = format!("http://user:geheim@{address}/a?b=c");
+        let mut probe = probe::http(url).method("PUT").header("X-Token", "t").header("host", "example.org");
+        let text =
+            fails(&mut probe, AMPLE, ErrorKind::Probe, &["PUT http://***@127.0.0.1", "/a?…: status 500"]);
+        assert!(!text.contains("geheim"));
+        let seen = seen.lock().unwrap().to_lowercase();
+        assert!(seen.starts_with("put /a?b=c http/1.1\r\n"), "{seen}");
+        for line in [
+            "x-token: t",
+            "host: example.org",
+            "connection: close",
+            "content-length: 0",
+            "authorization: basic dxnlcjpnzwhlaw0=",
+            concat!("user-agent: loopkeeper/", env!("CARGO_PKG_VERSION")),
+        ] {
+            assert!(seen.contains(&format!("{line}\r\n")), "no {line} in {seen}");
+        }
+    }
+
+    #[test]
+    fn redirects_are_followed_only_when_told_to() {
+        let address = serve(|mut stream| {
+            let head = request(&mut stream);
+            let answer = match head.split(' ').nth(1).unwrap_or_default() {
+                "/there" => ok("here"),
+                "/loop" => "HTTP/1.1 302 Found\r\nlocation: /loop\r\ncontent-length: 0\r\n\r\n".to_owned(),
+                "/tls" => "HTTP/1.1 302 Found\r\nlocation: https://127.0.0.1:1/\r\n\r\n".to_owned(),
+                _ => "HTTP/1.1 302 Found\r\nlocation: /there\r\ncontent-length: 0\r\n\r\n".to_owned(),
+            };
+            let _ = stream.write_all(answer.as_bytes());
+        });
+        let at = |path: &str| format!("http://{address}{path}");
+        fails(
+            &mut probe::http(at("/")),
+            AMPLE,
+            ErrorKind::Probe,
+            &["status 302 to /there, expected 200-299, after "],
+        );
+        works(probe::http(at("/")).follow_redirects(1).expect_body("here"));
+        fails(
+            &mut probe::http(at("/loop")).follow_redirects(3),
+            AMPLE,
+            ErrorKind::Probe,
+            &["redirected more than 3 times after "],
+        );
+        let https = fails(&mut probe::http(at("/tls")).follow_redirects(1), AMPLE, ErrorKind::Probe, &[]);
+        assert!(cfg!(feature = "tls") || https.contains("needs the feature `tls`"), "{https}");
+    }
+
+    #[test]
+    fn a_body_is_read_to_its_bound_only() {
+        let sent = Arc::new(AtomicUsize::new(0));
+        let ours = sent.clone();
+        let address = serve(move |mut stream| {
+            request(&mut stream);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n");
+            while let Ok(n) = stream.write(&[b'x'; 4096]) {
+                ours.fetch_add(n, Ordering::Relaxed);
+            }
+        });
+        works(probe::http(url(address)));
+        works(probe::http(url(address)).max_body(0));
+        fails(
+            &mut probe::http(url(address)).expect_body("y"),
+            AMPLE,
+            ErrorKind::Probe,
+            &["body does not contain \"y\" in its first 65536 bytes, after ", "; body: \"xxx", "…\""],
+        );
+        // The rest is what the sockets between hold.
+        assert!(sent.load(Ordering::Relaxed) < 500_000_000);
+    }
+
+    #[test]
+    fn answers_that_break_off_are_failures() {
+        let cut = "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nshort";
+        let closed = "connection closed before the answer was over after ";
+        fails(&mut probe::http(answering(cut)), AMPLE, ErrorKind::Probe, &[closed]);
+        fails(&mut probe::http(answering("HTTP/1.1 200")), AMPLE, ErrorKind::Probe, &[closed]);
+        fails(&mut probe::http(answering("")), AMPLE, ErrorKind::Probe, &[closed]);
+        let chunk = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n9\r\nabc";
+        fails(&mut probe::http(answering(chunk)), AMPLE, ErrorKind::Probe, &[closed]);
+        let bad_chunk = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nabc\r\n";
+        fails(&mut probe::http(answering(bad_chunk)), AMPLE, ErrorKind::Probe, &["the answer is not HTTP: "]);
+        fails(
+            &mut probe::http(answering("SSH-2.0-x\r\n")),
+            AMPLE,
+            ErrorKind::Probe,
+            &["the answer is not HTTP: "],
+        );
+        let long = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(30_000));
+        fails(&mut probe::http(answering(long)), AMPLE, ErrorKind::Probe, &["headers are too long"]);
+        // Closed with the request unread: a reset.
+        let reset = url(serve(|stream| {
+            let mut byte = [0];
+            let _ = (&stream).read(&mut byte);
+        }));
+        let text =
+            fails(&mut probe::http(&reset), AMPLE, ErrorKind::Probe, &[&format!("GET {reset}: connection ")]);
+        assert!(text.contains("reset") || text.contains("closed"), "{text}");
+    }
+
+    #[test]
+    fn a_request_ends_whatever_the_server_does() {
+        let (address, _listener, _taken) = full_listener();
+        ends(probe::http(url(address)), &[&format!("GET http://{address}/: no answer after ")]);
+        let silent = serve(|mut stream| {
+            request(&mut stream);
+            thread::sleep(AMPLE);
+        });
+        ends(probe::http(url(silent)), &[&format!("GET http://{silent}/: no answer from {silent} after ")]);
+        let dribble = |prefix: &'static str| {
+            serve(move |mut stream| {
+                request(&mut stream);
+                let _ = stream.write_all(prefix.as_bytes());
+                while stream.write_all(b"x").is_ok() {
+                    thread::sleep(Duration::from_millis(10));
+                }
+            })
+        };
+        for prefix in [
+            "HTTP/1.1 200 OK\r\nx-head: ",
+            "HTTP/1.1 200 OK\r\ncontent-length: 60000\r\n\r\n",
+            "HTTP/1.1 200 OK\r\n\r\n",
+        ] {
+            let address = dribble(prefix);
+            let text = format!("GET http://{address}/: answer from {address} not over, ");
+            ends(probe::http(url(address)), &[&text, " bytes so far, after "]);
+        }
+        // The verdict does not wait for a refused answer's body.
+        let stuck = serve(|mut stream| {
+            request(&mut stream);
+            let _ = stream.write_all(b"HTTP/1.1 503 Busy\r\n\r\nthe first word");
+            thread::sleep(AMPLE);
+        });
+        let start = Instant::now();
+        fails(
+            &mut probe::http(url(stuck)),
+            AMPLE,
+            ErrorKind::Probe,
+            &["status 503, expected 200-299, after ", "; body: \"the first word\""],
+        );
+        assert!(start.elapsed() < PATIENCE);
+    }
+
+    #[test]
+    fn a_server_that_died_is_noticed_by_the_next_call() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            drop(listener);
+            request(&mut stream);
+            stream.write_all(ok("alive").as_bytes()).unwrap();
+            // Stays connected, as a server that was killed behind a proxy.
+            stream
+        });
+        let cx = context(AMPLE);
+        let mut probe = probe::http(url(address));
+        assert_eq!(ask(&mut probe, &cx), Ok(()));
+        let _stream = server.join().unwrap();
+        let (_, text) = ask(&mut probe, &cx).unwrap_err();
+        assert!(text.contains("connection refused"), "{text}");
+    }
+
+    #[test]
+    fn a_loop_has_stack_enough_for_a_request() {
+        let watcher =
+            Watcher::start(WatcherConfig::new("web", probe::http(answering(CHUNKED)).expect_body("well")))
+                .unwrap();
+        assert!(watcher.wait_ready(PATIENCE), "{}", watcher.status());
+        let silent = serve(|_stream| thread::sleep(AMPLE));
+        let stuck = Watcher::start(WatcherConfig::new("stuck", probe::http(url(silent)))).unwrap();
+        thread::sleep(Duration::from_millis(50));
+        for watcher in [watcher, stuck] {
+            let report = watcher.stop(PATIENCE);
+            assert!(report.is_clean(), "{report}");
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn https_is_spoken_and_ends_like_http() {
+        let silent = serve(|_stream| thread::sleep(AMPLE));
+        let https = |address: SocketAddr| format!("https://{address}/");
+        ends(
+            probe::http(https(silent)),
+            &[&format!("GET https://{silent}/: no answer from {silent} after ")],
+        );
+        let plain = serve(|mut stream| {
+            let _ = stream.write_all(ok("x").as_bytes());
+        });
+        fails(&mut probe::http(https(plain)), AMPLE, ErrorKind::Probe, &["https://"]);
+        // A certificate that nobody vouches for.
+        let folder = TempDir::new("tls");
+        let (key, cert) = (folder.path().join("key.pem"), folder.path().join("cert.pem"));
+        let made = std::process::Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
+            .args(["-addext", "subjectAltName=DNS:localhost", "-keyout"])
+            .arg(&key)
+            .arg("-out")
+            .arg(&cert)
+            .output();
+        if !made.is_ok_and(|made| made.status.success()) {
+            println!("skipped: no openssl");
+            return;
+        }
+        let port = free_port();
+        let mut server = std::process::Command::new("openssl")
+            .args(["s_server", "-www", "-quiet", "-accept", &port.to_string(), "-key"])
+            .arg(&key)
+            .arg("-cert")
+            .arg(&cert)
+            .spawn()
+            .unwrap();
+        eventually("openssl listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        let text =
+            fails(&mut probe::http(format!("https://localhost:{port}/")), AMPLE, ErrorKind::Probe, &[]);
+        server.kill().unwrap();
+        server.wait().unwrap();
+        assert!(text.contains("invalid peer certificate"), "{text}");
+    }
+}
