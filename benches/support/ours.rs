@@ -54,8 +54,7 @@ pub(crate) struct Ours {
     /// Starts `n` loops with default settings and a closure to run; the next
     /// run is an hour away.
     pub(crate) idle: Option<IdleLoops>,
-    /// The same with a shipped HTTP probe, which has a first answer from a
-    /// server on loopback. Not there: the probe is not.
+    /// The same with an HTTP probe and a server on loopback.
     pub(crate) idle_http: Option<IdleLoops>,
     /// The same with a callback each.
     pub(crate) idle_with_callbacks: Option<IdleLoops>,
@@ -86,7 +85,7 @@ pub(crate) struct Ours {
 
 pub(crate) const OURS: Ours = Ours {
     idle: Some(idle),
-    idle_http: None,
+    idle_http: IDLE_HTTP,
     idle_with_callbacks: Some(idle_with_callbacks),
     capacity: Some(capacity),
     periodic: Some(periodic),
@@ -117,6 +116,43 @@ fn first_run_of(started: &Arc<Started>) -> impl Probe + use<> {
         }
         Ok(())
     }
+}
+
+#[cfg(not(feature = "http-client"))]
+const IDLE_HTTP: Option<IdleLoops> = None;
+#[cfg(feature = "http-client")]
+const IDLE_HTTP: Option<IdleLoops> = Some(idle_http);
+
+/// An HTTP probe that says when it has had its first answer.
+#[cfg(feature = "http-client")]
+struct Asking<P>(loopkeeper::probe::HttpProbe, P);
+
+#[cfg(feature = "http-client")]
+impl<P: Probe> Probe for Asking<P> {
+    fn probe(&mut self, cx: &Context) -> Result<(), BoxError> {
+        self.0.probe(cx).expect("the server answers");
+        self.1.probe(cx)
+    }
+}
+
+#[cfg(feature = "http-client")]
+fn idle_http(n: usize, started: &Arc<Started>) -> Stop {
+    use std::io::{Read, Write};
+
+    let server = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let url = format!("http://{}/", server.local_addr().expect("it is bound"));
+    // Not joined: it ends with the measuring child.
+    let serve = move || {
+        let mut head = [0; 1024];
+        for mut connection in server.incoming().flatten() {
+            // A request without a body, in one piece.
+            let _ = connection.read(&mut head);
+            let _ = connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok");
+        }
+    };
+    drop(std::thread::spawn(serve));
+    let probe = || Asking(loopkeeper::probe::http(url.clone()), first_run_of(started));
+    watchers(n, HOUR, |name| WatcherConfig::new(name, probe()))
 }
 
 fn capacity() -> Option<usize> {
