@@ -219,7 +219,8 @@ pub(crate) fn inline_calls(calls: u32) -> Duration {
     begin.elapsed()
 }
 
-/// `hops` values through a channel of one place to another thread, back to back.
+/// `hops` values through a channel of one place to another thread, back to back:
+/// the next is sent while the one before is on its way.
 pub(crate) fn channel_hops(hops: u32) -> Duration {
     let (sender, receiver) = bounded::<u32>(1);
     let partner = spawn(0, move || receiver.iter().fold(0_u32, u32::wrapping_add));
