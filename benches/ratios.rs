@@ -92,9 +92,9 @@ mod rows {
         // the process: that floor is not run but worked out.
         let allowed = std::fs::read_to_string("/proc/sys/vm/max_map_count");
         let allowed: f64 = allowed.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(f64::NAN);
-        let ours = OURS.capacity.map(|_| -> Side<'_, 1> {
-            Box::new(|| child::try_run(Task::Capacity).unwrap_or([f64::NAN]))
-        });
+        let ours = OURS
+            .capacity
+            .map(|_| -> Side<'_, 1> { Box::new(|| child::try_run(Task::Capacity).unwrap_or([f64::NAN])) });
         let capacity = row("loops until the budget refuses", "loops", AtLeast(16_000.0));
         suite.compare([capacity], ONCE, ours, Box::new(move || [(allowed / 4.0).floor()]));
     }
@@ -116,22 +116,25 @@ mod rows {
                 fleet
             })
         }
-        let ours = OURS.idle.map(|idle| -> Side<'_, 3> {
+        let ours = OURS.idle.map(|idle| -> Side<'_, 4> {
             Box::new(move || {
                 let (stop, [start, _]): (Stop, _) = started(|all| idle(N, all));
                 let ((), [stop, cpu]) = timed(stop);
-                [start, stop, cpu]
+                [start, start, stop, cpu]
             })
         });
         let floor = || {
             let (fleet, [start, _]) = started(|all| Fleet::parked(N, all));
             fleet.stop();
+            let (fleet, [empty, _]) = started(|all| Fleet::empty(N, all));
+            fleet.stop();
             let (fleet, _) = started(|all| Fleet::on_shared_channel(N, all));
             let ((), [stop, cpu]) = timed(|| fleet.stop());
-            [start, stop, cpu]
+            [start, empty, stop, cpu]
         };
         let rows = [
-            row("start of 1,000", "us/loop", Ratio(1.10)),
+            row("start of 1,000, threads that stay", "us/loop", Ratio(1.10)),
+            row("start of 1,000, empty threads", "us/loop", Ratio(1.10)),
             row("stop of 1,000", "us/loop", Ratio(1.15)),
             row("stop of 1,000, CPU", "us/loop", Shown),
         ];
@@ -175,9 +178,8 @@ mod rows {
 
     pub(crate) fn periodic(suite: &mut Suite) {
         let seconds = suite.pick(4, 2);
-        let run = |side, phases| -> [f64; 4] {
-            child::run(Task::Periodic { side, phases, n: 1_000, seconds })
-        };
+        let run =
+            |side, phases| -> [f64; 4] { child::run(Task::Periodic { side, phases, n: 1_000, seconds }) };
         let rows = [
             row("1,000 at 1 s, CPU", "us/run", Ratio(1.10)),
             row("1,000 at 1 s, switches", "a run", Ours(1.05)),

@@ -157,8 +157,6 @@ impl StopDeadlines {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Idle,
-    /// Its thread is there, or is being made, and has not said so.
-    Opening,
     Running,
     Stopping,
 }
@@ -274,7 +272,9 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
         let ring = token.ring(&source.inbox);
         let cx = Context::new(source.env.clone(), source.name.clone(), token.clone(), source.inbox.clone());
         let seat = source.env.clock().rejoin(&source.inbox, source.name.as_str());
-        let before = self.source.open();
+        // Held until the loop is marked as running, so that its first event
+        // comes after `Started`, and a refused thread leaves no trace.
+        let mut state = self.source.state.lock();
         let body = move || {
             let work = home.lock().take();
             if let Some(work) = work {
@@ -286,10 +286,9 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
         };
         let name = format!("{}/{}", self.source.kind.thread_prefix(), self.source.name);
         let spawned = Task::spawn(self.source.env.budget(), name, self.source.env.stack_size(), body);
-        if spawned.is_err() {
-            self.source.unopen(before);
-        }
-        let task = spawned?;
+        let task = spawned.map_err(|error| error.context(format!("{}: start", self.source.name)))?;
+        self.source.open(&mut state);
+        drop(state);
         *thread = Thread { task: Some(task), token: Some(token), _ring: Some(ring) };
         Ok(())
     }
@@ -409,7 +408,6 @@ impl<M: Machine> Source<M> {
         let clock = self.env.clock();
         let guard = self.env.watchdog().guard(self.clone());
         let mut work = work;
-        self.say_started();
         loop {
             let (due, timeout) = self.next();
             guard.wait_until(due + timeout);
@@ -540,47 +538,24 @@ impl<M: Machine> Source<M> {
         self.changed.notify_all();
     }
 
-    /// Begins, before there is a thread; gives back the stage before.
-    fn open(&self) -> Stage {
+    fn open(&self, state: &mut State<M>) {
         if let Some(mailbox) = &self.mailbox {
             mailbox.reopen();
         }
-        let mut state = self.state.lock();
+        state.stage = Stage::Running;
         state.machine.start(self.env.clock().now());
-        std::mem::replace(&mut state.stage, Stage::Opening)
-    }
-
-    /// Takes `open` back: there is no thread, and nobody was told of one.
-    fn unopen(&self, before: Stage) {
-        let mut state = self.state.lock();
-        if state.stage == Stage::Opening {
-            state.machine.stop(self.env.clock().now());
-            state.stage = before;
-        }
-    }
-
-    /// Tells of the start, by the loop's own thread: it waits for nobody, and
-    /// the first event comes before all others.
-    fn say_started(&self) {
-        let mut state = self.state.lock();
-        if state.stage == Stage::Opening {
-            state.stage = Stage::Running;
-            self.tell(&mut state, EventKind::Started);
-        }
+        self.tell(state, EventKind::Started);
     }
 
     /// Marks the end: nothing begins, and nothing is told, after this.
     fn close(&self) {
         let mut state = self.state.lock();
-        let told = state.stage == Stage::Running;
-        if told || state.stage == Stage::Opening {
+        if state.stage == Stage::Running {
             state.stage = Stage::Stopping;
             let now = self.env.clock().now();
             let change = self.step(&mut state, |machine, events| {
                 machine.stop(now);
-                if told {
-                    events.push(EventKind::Stopped);
-                }
+                events.push(EventKind::Stopped);
             });
             drop(state);
             self.instruments.note(&change);
@@ -614,7 +589,7 @@ impl<M: Machine> Source<M> {
         let view = state.machine.view();
         let stamp = |tick: Tick| wall_at(tick, now, wall);
         let due = state.machine.due();
-        let running = matches!(state.stage, Stage::Opening | Stage::Running);
+        let running = state.stage == Stage::Running;
         let overdue = match &state.call {
             Some(call) if call.timed_out || now > call.deadline => {
                 Some(now.since(call.begun + state.machine.timeout()))

@@ -56,7 +56,8 @@ impl Fleet {
         Self { threads, end: End::Own(senders) }
     }
 
-    /// Threads that say they are there and park.
+    /// Threads that say they are there and park, with a deadline far off as
+    /// the loops have one.
     pub(crate) fn parked(n: usize, started: &Arc<Started>) -> Self {
         let end = Arc::new(AtomicBool::new(false));
         let body = |end: Arc<AtomicBool>, started: Arc<Started>| {
@@ -64,12 +65,19 @@ impl Fleet {
                 started.one();
                 // Acquire is for form: nothing is handed over with the flag.
                 while !end.load(Ordering::Acquire) {
-                    thread::park();
+                    thread::park_timeout(LATER);
                 }
             }
         };
         let threads = (0..n).map(|i| spawn(i, body(Arc::clone(&end), Arc::clone(started)))).collect();
         Self { threads, end: End::Unpark(end) }
+    }
+
+    /// Threads that say they are there and are gone.
+    pub(crate) fn empty(n: usize, started: &Arc<Started>) -> Self {
+        let body = |started: Arc<Started>| move || started.one();
+        let threads = (0..n).map(|i| spawn(i, body(Arc::clone(started)))).collect();
+        Self { threads, end: End::Own(Vec::new()) }
     }
 
     /// Ends all threads and joins them.

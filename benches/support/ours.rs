@@ -147,7 +147,8 @@ fn idle_http(n: usize, started: &Arc<Started>) -> Stop {
         for mut connection in server.incoming().flatten() {
             // A request without a body, in one piece.
             let _ = connection.read(&mut head);
-            let _ = connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok");
+            let _ =
+                connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok");
         }
     };
     drop(std::thread::spawn(serve));
@@ -268,7 +269,8 @@ fn turning(decided: Sender<Instant>) -> WatcherConfig {
         let _ = decided.send(Instant::now());
         answer
     };
-    let backoff = BackoffConfig { initial_delay: LULL, poll_interval: LULL, jitter: 0.0, ..Default::default() };
+    let backoff =
+        BackoffConfig { initial_delay: LULL, poll_interval: LULL, jitter: 0.0, ..Default::default() };
     WatcherConfig::new("turning", probe).backoff(backoff)
 }
 
