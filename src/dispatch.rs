@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use crate::clock::{Clock, Inbox, Seat, Signals, Tick, real_deadline};
 use crate::event::Event;
 use crate::primitive::{AtomicU64, Condvar, Mutex, Ordering, thread};
+use crate::slot::Slot;
 use crate::sys::limits;
 use crate::thread::{Budget, STACK_SIZE, Task, caught};
 use crate::watchdog::{Guard, Guarded, Watchdog};
@@ -112,7 +113,7 @@ enum Due {
 struct Worker {
     id: u64,
     inbox: Arc<Inbox>,
-    task: Arc<Task>,
+    task: Task,
 }
 
 impl Dispatcher {
@@ -334,11 +335,11 @@ impl Shared {
         let task = Task::spawn(&self.budget, THREAD.to_owned(), STACK_SIZE, move || {
             shared.run(id, &bell, seat);
         })?;
-        Ok(Worker { id, inbox, task: Arc::new(task) })
+        Ok(Worker { id, inbox, task })
     }
 
     fn run(self: Arc<Self>, id: u64, inbox: &Arc<Inbox>, seat: Seat) {
-        let owner = Arc::new(Retire { shared: Arc::downgrade(&self), id });
+        let owner = Arc::new(Retire { slot: Slot::new(), shared: Arc::downgrade(&self), id });
         let guard = self.watchdog.guard(owner);
         let mut calls = 0;
         loop {
@@ -401,11 +402,16 @@ impl Shared {
 
 /// Retires the thread whose call hangs, and puts another in its place.
 struct Retire {
+    slot: Slot,
     shared: Weak<Shared>,
     id: u64,
 }
 
 impl Guarded for Retire {
+    fn slot(&self) -> &Slot {
+        &self.slot
+    }
+
     fn overdue(&self, _generation: u64, now: Tick) -> Tick {
         let Some(shared) = self.shared.upgrade() else { return Tick::NEVER };
         let mut state = shared.state.lock();

@@ -105,6 +105,8 @@ pub mod tree;
 
 // Mechanism: threads, time and calls into user code.
 mod backoff;
+#[doc(hidden)]
+pub mod bench_hooks;
 mod cancel;
 mod clock;
 mod component;

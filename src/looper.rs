@@ -19,12 +19,13 @@ use crate::event::{Event, EventKind, Health, LoopKind};
 use crate::name::Name;
 use crate::observe::{Counter, Gauge, Histogram};
 use crate::primitive::{Condvar, Mutex, MutexGuard};
+use crate::slot::Slot;
 use crate::stamp::Stamp;
 use crate::status::{LoopStatus, Phase, ThreadStatus};
 use crate::stop::StopReport;
 use crate::subscription::{Hub, Subscription};
 use crate::thread::{Exit, Straggler, Task, caught};
-use crate::watchdog::Guarded;
+use crate::watchdog::{Guard, Guarded};
 
 /// What happened to a loop's call.
 pub(crate) enum Input<T> {
@@ -181,6 +182,7 @@ struct State<M> {
 
 /// The shared cell of one loop.
 pub(crate) struct Source<M> {
+    slot: Slot,
     env: Env,
     name: Name,
     kind: LoopKind,
@@ -202,9 +204,10 @@ pub(crate) struct Loop<M: Machine, W> {
     work: Arc<Mutex<Option<W>>>,
 }
 
+#[derive(Default)]
 struct Thread {
-    task: Option<Arc<Task>>,
-    token: CancelToken,
+    task: Option<Task>,
+    token: Option<CancelToken>,
     _ring: Option<LinkGuard>,
     /// How many stops are on their way.
     stops: u32,
@@ -235,6 +238,7 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
             late: 0,
         };
         let source = Arc::new(Source {
+            slot: Slot::new(),
             env: env.clone(),
             name,
             kind,
@@ -246,8 +250,7 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
             state: Mutex::new(state),
             changed: Condvar::default(),
         });
-        let thread =
-            Mutex::new(Thread { task: None, token: cancel.child(), _ring: None, stops: 0, waited: false });
+        let thread = Mutex::new(Thread::default());
         Ok(Self { source, cancel, thread, work: Arc::new(Mutex::new(Some(work))) })
     }
 
@@ -267,10 +270,10 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
             let context = format!("{}: start while its thread runs", self.source.name);
             return Err(Error::new(ErrorKind::InvalidState).context(context));
         }
-        let Some(work) = self.work.lock().take() else {
+        if self.work.lock().is_none() {
             let context = format!("{}: start while an earlier call is stuck", self.source.name);
             return Err(Error::new(ErrorKind::InvalidState).context(context));
-        };
+        }
         let (source, home) = (self.source.clone(), self.work.clone());
         source.inbox.reset();
         let token = self.cancel.child();
@@ -280,30 +283,24 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
         // Held until the loop is marked as running, so that its first event
         // comes after `Started`, and a refused thread leaves no trace.
         let mut state = self.source.state.lock();
-        let spawned = {
-            let parts = Arc::new(Mutex::new(Some((work, cx))));
-            let theirs = parts.clone();
-            let body = move || {
-                let parts = theirs.lock().take();
-                if let Some((work, cx)) = parts {
-                    let work = source.run(work, cx);
-                    // Before the thread says that it has ended.
-                    *home.lock() = work;
-                }
-                drop(seat);
-            };
-            let name = format!("{}/{}", self.source.kind.thread_prefix(), self.source.name);
-            let spawned = Task::spawn(self.source.env.budget(), name, self.source.env.stack_size(), body);
-            if spawned.is_err() {
-                *self.work.lock() = parts.lock().take().map(|(work, _)| work);
+        let body = move || {
+            let work = home.lock().take();
+            if let Some(work) = work {
+                let work = source.run(work, cx);
+                // Before the thread says that it has ended.
+                *home.lock() = work;
             }
-            spawned
+            drop(seat);
         };
-        let task = spawned?;
+        let name = format!("{}/{}", self.source.kind.thread_prefix(), self.source.name);
+        let spawned = Task::spawn(self.source.env.budget(), name, self.source.env.stack_size(), body);
+        let task = spawned.map_err(|error| {
+            let context = format!("{}: {error}", self.source.name);
+            error.context(context)
+        })?;
         self.source.open(&mut state);
         drop(state);
-        let task = Some(Arc::new(task));
-        *thread = Thread { task, token, _ring: Some(ring), stops: 0, waited: false };
+        *thread = Thread { task: Some(task), token: Some(token), _ring: Some(ring), ..Thread::default() };
         Ok(())
     }
 
@@ -323,7 +320,9 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
         self.source.inbox.ring(Signals::CANCEL);
         let token = thread.token.clone();
         drop(thread);
-        token.cancel();
+        if let Some(token) = token {
+            token.cancel();
+        }
         self.source.note(change);
     }
 
@@ -352,9 +351,15 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
         report
     }
 
-    fn wait_for(&self, task: Option<Arc<Task>>, deadlines: StopDeadlines, report: &mut StopReport) {
+    fn wait_for(&self, task: Option<Task>, deadlines: StopDeadlines, report: &mut StopReport) {
         if let Some(task) = task {
-            match task.join_until(deadlines.calls) {
+            let mut exit = task.join_until(deadlines.calls);
+            if exit.is_none() && self.source.state.lock().call.is_none() {
+                // In no call, and none begins: it only has to be scheduled,
+                // one of thousands perhaps.
+                exit = task.join_until(deadlines.all);
+            }
+            match exit {
                 Some(Exit::Returned) => {}
                 Some(Exit::Panicked(error)) => report.add_error(error),
                 None => {
@@ -459,10 +464,9 @@ impl<M: Machine> Source<M> {
                 continue;
             }
             let Some((generation, deadline)) = self.begin(now, timeout) else { break };
-            cx.set_deadline(now + timeout.saturating_sub(lead(timeout)));
-            guard.enter(generation, deadline);
-            let result = call(&mut work, &cx);
-            let in_time = guard.leave(generation);
+            let lead = deadline_lead(timeout);
+            cx.set_deadline(now + timeout.saturating_sub(lead));
+            let (result, in_time) = guarded_call(&guard, generation, deadline, &mut work, &cx);
             self.finish(clock.now(), result, in_time);
         }
         self.note(self.end());
@@ -671,6 +675,10 @@ impl<M: Machine> Source<M> {
 }
 
 impl<M: Machine> Guarded for Source<M> {
+    fn slot(&self) -> &Slot {
+        &self.slot
+    }
+
     fn overdue(&self, generation: u64, now: Tick) -> Tick {
         let mut state: MutexGuard<'_, State<M>> = self.state.lock();
         if self.is_ending(&state) {
@@ -698,10 +706,23 @@ impl<M: Machine> Guarded for Source<M> {
     }
 }
 
+/// Makes one call in its slot. True: it was in time.
+pub(crate) fn guarded_call<T>(
+    guard: &Guard,
+    generation: u64,
+    deadline: Tick,
+    work: &mut impl Work<T>,
+    cx: &Context,
+) -> (Result<T>, bool) {
+    guard.enter(generation, deadline);
+    let result = call(work, cx);
+    (result, guard.leave(generation))
+}
+
 /// By how much the deadline that a call sees lies before the watchdog's, so
 /// that a call which ends at its deadline tells what it waited for instead of
 /// being taken for stuck.
-fn lead(timeout: Duration) -> Duration {
+pub(crate) fn deadline_lead(timeout: Duration) -> Duration {
     (timeout / 20).min(Duration::from_millis(50))
 }
 

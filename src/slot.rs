@@ -85,17 +85,21 @@ impl Alarm {
     }
 }
 
-/// One thread's slot, on cache lines of its own.
+/// One thread's slot, on cache lines of its own: with room around it, because
+/// an aligned place would make its owner's whole block an aligned one, which
+/// costs the allocator twice.
 #[derive(Debug)]
-#[repr(align(128))]
+#[repr(C)]
 pub(crate) struct Slot {
+    _before: [u64; 7],
     state: AtomicU64,
     deadline: AtomicU64,
+    _after: [u64; 7],
 }
 
 impl Slot {
     pub(crate) fn new() -> Self {
-        Self { state: AtomicU64::new(0), deadline: AtomicU64::new(u64::MAX) }
+        Self { _before: [0; 7], state: AtomicU64::new(0), deadline: AtomicU64::new(u64::MAX), _after: [0; 7] }
     }
 
     /// Begins call number `generation`. True: the watchdog must be rung.

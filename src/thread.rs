@@ -109,15 +109,15 @@ struct Shared {
     exit: Mutex<Option<Exit>>,
     ended: Condvar,
     tid: AtomicU32,
+    handle: Mutex<Option<thread::JoinHandle<()>>>,
 }
 
-/// A thread of ours: named, owned, joined within a bound.
+/// A thread of ours: named, owned, joined within a bound. Cloning shares it.
+#[derive(Clone)]
 #[must_use = "a thread that nobody joins outlives its owner"]
 pub(crate) struct Task {
-    name: Arc<str>,
     shared: Arc<Shared>,
-    id: thread::ThreadId,
-    handle: Mutex<Option<thread::JoinHandle<()>>>,
+    thread: thread::Thread,
 }
 
 impl Task {
@@ -145,22 +145,23 @@ impl Task {
         // Without signals from its first instruction on.
         let blocked = signals::block();
         #[allow(clippy::disallowed_methods, reason = "this module is where threads are made")]
-        let spawned = thread::Builder::new().name(name.clone()).stack_size(stack_size).spawn(run);
+        let spawned = thread::Builder::new().name(name).stack_size(stack_size).spawn(run);
         drop(blocked);
         match spawned {
             Ok(handle) => {
-                let id = handle.thread().id();
-                Ok(Self { name: name.into(), shared, id, handle: Mutex::new(Some(handle)) })
+                let thread = handle.thread().clone();
+                *shared.handle.lock() = Some(handle);
+                Ok(Self { shared, thread })
             }
             Err(error) => Err(Error::new(ErrorKind::Spawn)
-                .context(format!("thread {name}: {} (limits: {})", error, limits::thread_limits()))
+                .context(format!("no thread: {} (limits: {})", error, limits::thread_limits()))
                 .caused_by(error)),
         }
     }
 
     /// The thread's full name.
-    pub(crate) fn name(&self) -> &Arc<str> {
-        &self.name
+    pub(crate) fn name(&self) -> &str {
+        self.thread.name().unwrap_or_default()
     }
 
     /// The kernel's number for the thread; 0 before it runs.
@@ -170,7 +171,7 @@ impl Task {
 
     /// Whether the caller is this thread.
     pub(crate) fn is_current(&self) -> bool {
-        self.id == thread::current().id()
+        self.thread.id() == thread::current().id()
     }
 
     /// Whether the thread's body is over.
@@ -192,7 +193,7 @@ impl Task {
         }
         let ended = exit.clone()?;
         drop(exit);
-        let handle = self.handle.lock().take();
+        let handle = self.shared.handle.lock().take();
         if let Some(handle) = handle {
             // Its last act was to say so: this join waits for no code of ours.
             let _ = handle.join();
@@ -203,7 +204,7 @@ impl Task {
 
 impl fmt::Debug for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Task").field("name", &self.name).field("tid", &self.tid()).finish_non_exhaustive()
+        f.debug_struct("Task").field("name", &self.name()).field("tid", &self.tid()).finish_non_exhaustive()
     }
 }
 
@@ -250,7 +251,7 @@ mod tests {
         })
         .unwrap();
         assert!(task.join_until(real_deadline(Duration::ZERO)).is_none());
-        assert_eq!(&**task.name(), "t/slow");
+        assert_eq!(task.name(), "t/slow");
         drop(tx);
         assert!(matches!(task.join_until(real_deadline(PATIENCE)), Some(Exit::Returned)));
     }

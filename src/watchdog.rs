@@ -21,6 +21,9 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Who is told about a slot's deadline. Called on the watchdog's thread,
 /// without a lock of the watchdog's; must not run user code.
 pub(crate) trait Guarded: Send + Sync {
+    /// Where the calls are marked. One thread at a time has a guard for it.
+    fn slot(&self) -> &Slot;
+
     /// Call number `generation` has passed its deadline, or the one returned
     /// last, and has not returned. Returns when to say so again.
     fn overdue(&self, generation: u64, now: Tick) -> Tick;
@@ -30,14 +33,9 @@ pub(crate) trait Guarded: Send + Sync {
     fn starved(&self, now: Tick) -> Tick;
 }
 
-struct Entry {
-    slot: Arc<Slot>,
-    owner: Arc<dyn Guarded>,
-}
-
 #[derive(Default)]
 struct Registry {
-    entries: Vec<Option<Entry>>,
+    entries: Vec<Option<Arc<dyn Guarded>>>,
     free: Vec<usize>,
     /// The entry whose owner is being told.
     serving: Option<usize>,
@@ -59,7 +57,7 @@ pub(crate) struct Watchdog {
 
 /// A slot that the watchdog looks at, until this is dropped.
 pub(crate) struct Guard {
-    slot: Arc<Slot>,
+    owner: Arc<dyn Guarded>,
     shared: Arc<Shared>,
     key: usize,
 }
@@ -82,10 +80,9 @@ impl Watchdog {
         Ok(Self { shared, task: Mutex::new(Some(task)) })
     }
 
-    /// Has the watchdog look at a new slot on behalf of `owner`.
+    /// Has the watchdog look at the slot of `owner`, in which no call is.
     pub(crate) fn guard(&self, owner: Arc<dyn Guarded>) -> Guard {
-        let slot = Arc::new(Slot::new());
-        let entry = Entry { slot: slot.clone(), owner };
+        let entry = owner.clone();
         let mut registry = self.shared.registry.lock();
         let key = match registry.free.pop() {
             Some(key) => {
@@ -98,7 +95,7 @@ impl Watchdog {
             }
         };
         drop(registry);
-        Guard { slot, shared: self.shared.clone(), key }
+        Guard { owner, shared: self.shared.clone(), key }
     }
 
     /// Whether the thread runs.
@@ -122,7 +119,7 @@ impl Watchdog {
 impl Guard {
     /// Begins call number `generation`, to be over by `deadline`.
     pub(crate) fn enter(&self, generation: u64, deadline: Tick) {
-        if self.slot.enter(generation, deadline.nanos(), &self.shared.alarm) {
+        if self.owner.slot().enter(generation, deadline.nanos(), &self.shared.alarm) {
             self.shared.inbox.ring(Signals::POKE);
         }
     }
@@ -130,12 +127,12 @@ impl Guard {
     /// Ends call number `generation`. True: it was in time.
     #[must_use]
     pub(crate) fn leave(&self, generation: u64) -> bool {
-        self.slot.leave(generation)
+        self.owner.slot().leave(generation)
     }
 
     /// Says by when the next call should be over.
     pub(crate) fn wait_until(&self, deadline: Tick) {
-        if self.slot.wait_until(deadline.nanos(), &self.shared.alarm) {
+        if self.owner.slot().wait_until(deadline.nanos(), &self.shared.alarm) {
             self.shared.inbox.ring(Signals::POKE);
         }
     }
@@ -179,15 +176,15 @@ impl Shared {
 
     fn earliest(&self) -> u64 {
         let registry = self.registry.lock();
-        let deadlines = registry.entries.iter().flatten().map(|entry| entry.slot.deadline());
+        let deadlines = registry.entries.iter().flatten().map(|entry| entry.slot().deadline());
         deadlines.min().unwrap_or(u64::MAX)
     }
 
     fn look(&self) {
         let now = self.clock.now();
         for key in self.due(now) {
-            let Some((slot, owner)) = self.serve(key) else { continue };
-            Self::tell(&slot, &*owner, now);
+            let Some(owner) = self.serve(key) else { continue };
+            Self::tell(&*owner, now);
             // Never the last: its guard waits until this is over.
             drop(owner);
             self.registry.lock().serving = None;
@@ -195,7 +192,8 @@ impl Shared {
         }
     }
 
-    fn tell(slot: &Slot, owner: &dyn Guarded, now: Tick) {
+    fn tell(owner: &dyn Guarded, now: Tick) {
+        let slot = owner.slot();
         // State before deadline: a deadline belongs to the state seen
         // before it or to a later one, which the swap then refuses.
         let state = slot.state();
@@ -214,18 +212,17 @@ impl Shared {
 
     fn due(&self, now: Tick) -> Vec<usize> {
         let registry = self.registry.lock();
-        let is_due = |entry: &Entry| entry.slot.deadline() <= now.nanos();
+        let is_due = |owner: &Arc<dyn Guarded>| owner.slot().deadline() <= now.nanos();
         let entries = registry.entries.iter().enumerate();
-        let due = entries.filter(|(_, entry)| entry.as_ref().is_some_and(is_due));
+        let due = entries.filter(|(_, owner)| owner.as_ref().is_some_and(is_due));
         due.map(|(key, _)| key).collect()
     }
 
-    /// The slot and the owner of an entry, unless it is gone by now.
-    fn serve(&self, key: usize) -> Option<(Arc<Slot>, Arc<dyn Guarded>)> {
+    /// The owner of an entry, unless it is gone by now.
+    fn serve(&self, key: usize) -> Option<Arc<dyn Guarded>> {
         let mut registry = self.registry.lock();
-        let entry = registry.entries[key].as_ref()?;
-        let served = (entry.slot.clone(), entry.owner.clone());
+        let owner = registry.entries[key].clone()?;
         registry.serving = Some(key);
-        Some(served)
+        Some(owner)
     }
 }

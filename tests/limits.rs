@@ -98,7 +98,7 @@ fn a_user_without_room_for_threads_is_told_which_limit() {
         assert!((1..24).contains(&watchers.len()), "{} watchers", watchers.len());
         assert_eq!(error.kind(), ErrorKind::Spawn);
         let text = error.report().to_string();
-        let name = format!("thread w/s{}", watchers.len());
+        let name = format!("s{}: no thread", watchers.len());
         assert!(text.contains("RLIMIT_NPROC 24") && text.contains(&name), "{text}");
         for n in 0..20 {
             let again = manager.watch(config(100 + n)).unwrap_err();

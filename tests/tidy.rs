@@ -54,6 +54,7 @@ const LAYERS: &[(Layer, &[&str])] = &[
             "probe",
             "stop",
             "subscription",
+            "bench_hooks",
         ],
     ),
     (Layer::Part, &["watch", "controller", "monitor", "recovery", "config", "host", "fleet"]),

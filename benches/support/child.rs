@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::floors::{self, Fleet, Phases, Wait};
-use super::measure::{Started, Tally, Usage, private_kib, us};
+use super::measure::{Started, Tally, Usage, private_kib, threads, us};
 use super::ours::OURS;
 
 const FLAG: &str = "--child";
@@ -19,6 +19,11 @@ const FLAG: &str = "--child";
 pub(crate) enum Task {
     /// Private KiB a loop, for `n` idle loops.
     Memory { side: Memory, n: usize },
+    /// How many threads `n` loops with callbacks are.
+    Threads { side: Threads, n: usize },
+    /// How many loops run before the budget refuses one; not a number where
+    /// anything else ends it.
+    Capacity,
     /// CPU and switches a run, lateness: `n` loops at one second for `seconds`.
     /// Ours have phases of their own.
     Periodic { side: Ticking, phases: Phases, n: usize, seconds: u64 },
@@ -27,29 +32,41 @@ pub(crate) enum Task {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Memory {
     Ours,
+    OursHttp,
     OwnChannel,
     SharedChannel,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Threads {
+    Ours,
+    Bare,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Ticking {
     Ours,
     Nanosleep,
-    RecvDeadline,
+    Park,
 }
 
-/// Measures in a new process.
-pub(crate) fn run<const N: usize>(task: Task) -> [f64; N] {
+/// Measures in a new process; `None` where that process does not come to a
+/// good end.
+pub(crate) fn try_run<const N: usize>(task: Task) -> Option<[f64; N]> {
     let program = std::env::current_exe().expect("a process knows its program");
     let output = Command::new(program)
         .args([FLAG.to_owned(), task.to_text()])
         .stderr(Stdio::inherit())
         .output()
         .expect("the bench can start itself");
-    assert!(output.status.success(), "{task:?}: {}", output.status);
     let text = String::from_utf8(output.stdout).expect("numbers are text");
     let numbers: Vec<f64> = text.lines().filter_map(|line| line.parse().ok()).collect();
-    numbers.try_into().unwrap_or_else(|numbers| panic!("{task:?} answered {numbers:?}"))
+    output.status.success().then_some(numbers)?.try_into().ok()
+}
+
+/// Measures in a new process.
+pub(crate) fn run<const N: usize>(task: Task) -> [f64; N] {
+    try_run(task).unwrap_or_else(|| panic!("{task:?} failed"))
 }
 
 /// Does what the parent asked for, if this process is such a child.
@@ -61,6 +78,8 @@ pub(crate) fn answer(args: &[String]) -> bool {
     let task = Task::from_text(task).unwrap_or_else(|| panic!("no such task: {task}"));
     let numbers = match task {
         Task::Memory { side, n } => vec![memory(side, n)],
+        Task::Threads { side, n } => vec![threads_of(side, n)],
+        Task::Capacity => vec![capacity()],
         Task::Periodic { side, phases, n, seconds } => periodic(side, phases, n, seconds).to_vec(),
     };
     numbers.iter().for_each(|number| println!("{number}"));
@@ -74,6 +93,7 @@ fn memory(side: Memory, n: usize) -> f64 {
     let before = private_kib();
     let stop: Box<dyn FnOnce()> = match side {
         Memory::Ours => OURS.idle.expect("asked only where it is there")(n, &started),
+        Memory::OursHttp => OURS.idle_http.expect("asked only where it is there")(n, &started),
         Memory::OwnChannel => stopper(Fleet::on_own_channels(n, &started)),
         Memory::SharedChannel => stopper(Fleet::on_shared_channel(n, &started)),
     };
@@ -83,6 +103,24 @@ fn memory(side: Memory, n: usize) -> f64 {
     let after = private_kib();
     stop();
     (after - before) / n as f64
+}
+
+fn threads_of(side: Threads, n: usize) -> f64 {
+    let started = Arc::new(Started::expect(n));
+    let before = threads();
+    let stop: Box<dyn FnOnce()> = match side {
+        Threads::Ours => OURS.idle_with_callbacks.expect("asked only where it is there")(n, &started),
+        Threads::Bare => stopper(Fleet::parked(n, &started)),
+    };
+    started.wait();
+    let after = threads();
+    stop();
+    after - before
+}
+
+fn capacity() -> f64 {
+    let capacity = OURS.capacity.expect("asked only where it is there");
+    capacity().map_or(f64::NAN, |n| n as f64)
 }
 
 fn stopper(fleet: Fleet) -> Box<dyn FnOnce()> {
@@ -98,7 +136,7 @@ fn periodic(side: Ticking, phases: Phases, n: usize, seconds: u64) -> [f64; 4] {
             kept = Some(OURS.periodic.expect("asked only where it is there")(n, period, &tally));
         }
         Ticking::Nanosleep => floors::periodic(n, period, phases, Wait::Nanosleep, &tally),
-        Ticking::RecvDeadline => floors::periodic(n, period, phases, Wait::RecvDeadline, &tally),
+        Ticking::Park => floors::periodic(n, period, phases, Wait::Park, &tally),
     }
     // Starting, and the first due of each, do not count.
     thread::sleep(2 * period);
@@ -124,6 +162,8 @@ impl Task {
     fn to_text(self) -> String {
         match self {
             Self::Memory { side, n } => format!("memory {side:?} {n}"),
+            Self::Threads { side, n } => format!("threads {side:?} {n}"),
+            Self::Capacity => "capacity".to_owned(),
             Self::Periodic { side, phases, n, seconds } => {
                 format!("periodic {side:?} {phases:?} {n} {seconds}")
             }
@@ -134,11 +174,16 @@ impl Task {
         let words: Vec<&str> = text.split(' ').collect();
         match words[..] {
             ["memory", side, n] => {
-                let sides = [Memory::Ours, Memory::OwnChannel, Memory::SharedChannel];
+                let sides = [Memory::Ours, Memory::OursHttp, Memory::OwnChannel, Memory::SharedChannel];
                 Some(Self::Memory { side: named(&sides, side)?, n: n.parse().ok()? })
             }
+            ["threads", side, n] => {
+                let sides = [Threads::Ours, Threads::Bare];
+                Some(Self::Threads { side: named(&sides, side)?, n: n.parse().ok()? })
+            }
+            ["capacity"] => Some(Self::Capacity),
             ["periodic", side, phases, n, seconds] => {
-                let sides = [Ticking::Ours, Ticking::Nanosleep, Ticking::RecvDeadline];
+                let sides = [Ticking::Ours, Ticking::Nanosleep, Ticking::Park];
                 Some(Self::Periodic {
                     side: named(&sides, side)?,
                     phases: named(&[Phases::Spread, Phases::InPhase], phases)?,

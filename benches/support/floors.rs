@@ -56,7 +56,8 @@ impl Fleet {
         Self { threads, end: End::Own(senders) }
     }
 
-    /// Threads that say they are there and park.
+    /// Threads that say they are there and park, with a deadline far off as
+    /// the loops have one.
     pub(crate) fn parked(n: usize, started: &Arc<Started>) -> Self {
         let end = Arc::new(AtomicBool::new(false));
         let body = |end: Arc<AtomicBool>, started: Arc<Started>| {
@@ -64,12 +65,19 @@ impl Fleet {
                 started.one();
                 // Acquire is for form: nothing is handed over with the flag.
                 while !end.load(Ordering::Acquire) {
-                    thread::park();
+                    thread::park_timeout(LATER);
                 }
             }
         };
         let threads = (0..n).map(|i| spawn(i, body(Arc::clone(&end), Arc::clone(started)))).collect();
         Self { threads, end: End::Unpark(end) }
+    }
+
+    /// Threads that say they are there and are gone.
+    pub(crate) fn empty(n: usize, started: &Arc<Started>) -> Self {
+        let body = |started: Arc<Started>| move || started.one();
+        let threads = (0..n).map(|i| spawn(i, body(Arc::clone(started)))).collect();
+        Self { threads, end: End::Own(Vec::new()) }
     }
 
     /// Ends all threads and joins them.
@@ -101,8 +109,8 @@ fn waiter(bell: Receiver<()>, started: Arc<Started>) -> impl FnOnce() + Send + '
 pub(crate) enum Wait {
     /// `clock_nanosleep` to an absolute time.
     Nanosleep,
-    /// crossbeam's `recv_deadline` on a channel of its own.
-    RecvDeadline,
+    /// `park_timeout`, as std offers it and as the library's loops wait.
+    Park,
 }
 
 /// When loops of one period fall due.
@@ -135,11 +143,10 @@ pub(crate) fn periodic(n: usize, period: Duration, phases: Phases, wait: Wait, t
                     due += nanos(period);
                 }
             }
-            Wait::RecvDeadline => {
-                let (_sender, bell) = bounded::<()>(1);
+            Wait::Park => {
                 let mut due = first + phase;
                 loop {
-                    assert!(bell.recv_deadline(due).is_err(), "nobody rings this bell");
+                    park_until(due);
                     tally.ran(Instant::now().saturating_duration_since(due));
                     due += period;
                 }
@@ -178,20 +185,22 @@ fn sleep_until_ns(due: u64) {
     while sleep() == libc::EINTR {}
 }
 
+fn park_until(due: Instant) {
+    loop {
+        let left = due.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        thread::park_timeout(left);
+    }
+}
+
 /// How late a thread wakes that only sleeps to a deadline, sample by sample.
-pub(crate) fn sleeper_lateness(samples: usize, nap: Duration, wait: Wait) -> Vec<Duration> {
-    let (_sender, bell) = bounded::<()>(1);
-    let once = || match wait {
-        Wait::Nanosleep => {
-            let due = monotonic_ns() + nanos(nap);
-            sleep_until_ns(due);
-            Duration::from_nanos(monotonic_ns().saturating_sub(due))
-        }
-        Wait::RecvDeadline => {
-            let due = Instant::now() + nap;
-            assert!(bell.recv_deadline(due).is_err(), "nobody rings this bell");
-            Instant::now().saturating_duration_since(due)
-        }
+pub(crate) fn sleeper_lateness(samples: usize, nap: Duration) -> Vec<Duration> {
+    let once = || {
+        let due = monotonic_ns() + nanos(nap);
+        sleep_until_ns(due);
+        Duration::from_nanos(monotonic_ns().saturating_sub(due))
     };
     (0..samples).map(|_| once()).collect()
 }
@@ -218,7 +227,8 @@ pub(crate) fn inline_calls(calls: u32) -> Duration {
     begin.elapsed()
 }
 
-/// `hops` values through a channel of one place to another thread, back to back.
+/// `hops` values through a channel of one place to another thread, back to back:
+/// the next is sent while the one before is on its way.
 pub(crate) fn channel_hops(hops: u32) -> Duration {
     let (sender, receiver) = bounded::<u32>(1);
     let partner = spawn(0, move || receiver.iter().fold(0_u32, u32::wrapping_add));

@@ -78,6 +78,13 @@ pub(crate) fn private_kib() -> f64 {
     private.filter_map(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok()).sum()
 }
 
+/// How many threads this process has.
+pub(crate) fn threads() -> f64 {
+    let status = fs::read_to_string("/proc/self/status").expect("this kernel has status");
+    let line = status.lines().find_map(|line| line.strip_prefix("Threads:"));
+    line.and_then(|number| number.trim().parse().ok()).expect("a process has threads")
+}
+
 /// Counts first runs, and wakes the one who waits for all of them.
 #[derive(Debug)]
 pub(crate) struct Started {

@@ -103,8 +103,7 @@ impl Watcher {
         };
         let machine = WatchMachine::new(name.clone(), settings);
         let handler = callbacks.into_handler(env.observer());
-        let work =
-            ProbeWork { probe, observer: env.observer().clone(), attr: Attr::new("watcher", name.as_str()) };
+        let work = ProbeWork { probe };
         let instruments = instruments(env.observer(), &name);
         let spec = Spec { name, kind: LoopKind::Watcher, cancel, handler, hub, instruments };
         Ok(Self { inner: Loop::new(env, spec, machine, work)?, drop_grace })
@@ -249,16 +248,15 @@ impl fmt::Debug for Watcher {
 
 struct ProbeWork {
     probe: Box<dyn Probe>,
-    observer: Observer,
-    attr: Attr,
 }
 
 impl Work<()> for ProbeWork {
     fn call(&mut self, cx: &Context) -> std::result::Result<(), BoxError> {
-        if self.observer.span.is_none() {
+        let observer = cx.env().observer();
+        if observer.span.is_none() {
             return self.probe.probe(cx);
         }
-        let span = self.observer.start_span("probe", std::slice::from_ref(&self.attr));
+        let span = observer.start_span("probe", &[Attr::new("watcher", cx.name().as_str())]);
         let result = self.probe.probe(cx);
         if let Err(error) = &result {
             span.set_error(&Error::from_user(&**error).report());
@@ -270,6 +268,9 @@ impl Work<()> for ProbeWork {
 /// Resolves a watcher's instruments; every series exists from now on, at
 /// zero.
 fn instruments(observer: &Observer, name: &Name) -> Instruments {
+    if observer.counter.is_none() && observer.gauge.is_none() && observer.histogram.is_none() {
+        return Instruments::default();
+    }
     let label = Attr::new("watcher", name.as_str());
     let own = std::slice::from_ref(&label);
     let to = |health: Health| {
