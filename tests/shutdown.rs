@@ -7,7 +7,7 @@
 mod support;
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,13 @@ use loopkeeper::watch::BackoffConfig;
 use loopkeeper::{BoxError, Context, Env, Health, StopReport, WatchManager, Watcher, WatcherConfig};
 use support::{PATIENCE, eventually, threads_named};
 
+/// For what does not end within any grace.
 const GRACE: Duration = Duration::from_millis(100);
+
+/// What ends by itself gets time to, however busy the machine is.
+fn grace(state: State, kind: Kind) -> Duration {
+    if kind == Kind::Blocking || state == State::InCallback { GRACE } else { PATIENCE }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
@@ -151,6 +157,16 @@ fn bring_to(state: State, kind: Kind, watcher: &Watcher, shared: &Shared) {
 fn alone(test: impl FnOnce()) {
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    // A backtrace for each panic that is meant takes longer than the test.
+    static QUIET: Once = Once::new();
+    QUIET.call_once(|| {
+        let loud = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !thread::current().name().is_some_and(|name| name.starts_with("w/")) {
+                loud(panic);
+            }
+        }));
+    });
     test();
     eventually("all threads to end", || threads_named("w/") + threads_named("lk/") == 0);
 }
@@ -220,7 +236,7 @@ fn check(state: State, kind: Kind, stop: impl FnOnce(&WatchManager, &Watcher) ->
 fn a_watcher_stops_in_every_state_with_every_probe() {
     for state in STATES {
         for kind in KINDS {
-            alone(|| check(state, kind, |_, watcher| watcher.stop(GRACE)));
+            alone(|| check(state, kind, |_, watcher| watcher.stop(grace(state, kind))));
         }
     }
 }
@@ -229,7 +245,7 @@ fn a_watcher_stops_in_every_state_with_every_probe() {
 fn a_manager_stops_in_every_state_with_every_probe() {
     for state in STATES {
         for kind in KINDS {
-            alone(|| check(state, kind, |manager, _| manager.stop(GRACE)));
+            alone(|| check(state, kind, |manager, _| manager.stop(grace(state, kind))));
         }
     }
 }
@@ -241,8 +257,8 @@ fn two_threads_stop_in_every_state_with_every_probe() {
             alone(|| {
                 check(state, kind, |manager, watcher| {
                     thread::scope(|scope| {
-                        let other = scope.spawn(|| watcher.stop(GRACE));
-                        let report = manager.stop(GRACE);
+                        let other = scope.spawn(|| watcher.stop(grace(state, kind)));
+                        let report = manager.stop(grace(state, kind));
                         let phases = |report: &StopReport| -> Vec<_> {
                             report.stragglers().iter().map(|straggler| straggler.phase).collect()
                         };
