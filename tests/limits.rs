@@ -58,8 +58,13 @@ fn still_works(manager: &WatchManager, watchers: &[Arc<Watcher>]) {
         eventually("one more run", || watcher.status().runs > runs);
     }
     assert_eq!(manager.status().len(), watchers.len(), "a refused watcher is not kept");
-    let last = watchers.last().unwrap();
-    assert!(last.stop(PATIENCE).is_clean());
+    // Room for more than is asked for: the C library keeps the stacks of
+    // threads that have ended, and the count sees those as used.
+    let (_, ended) = watchers.split_at(watchers.len().saturating_sub(8));
+    for watcher in ended {
+        assert!(watcher.stop(PATIENCE).is_clean());
+    }
+    let last = ended.last().unwrap();
     last.restart().unwrap();
     assert!(last.wait_ready(PATIENCE));
     let report = manager.stop(PATIENCE);

@@ -7,7 +7,7 @@
 mod support;
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, Once};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,12 +16,17 @@ use loopkeeper::watch::BackoffConfig;
 use loopkeeper::{BoxError, Context, Env, Health, StopReport, WatchManager, Watcher, WatcherConfig};
 use support::{PATIENCE, eventually, threads_named};
 
-/// For what does not end within any grace.
+/// For a stop that must leave something behind.
 const GRACE: Duration = Duration::from_millis(100);
 
-/// What ends by itself gets time to, however busy the machine is.
+/// How long a stop may wait: what must end in it has time to, on any machine.
 fn grace(state: State, kind: Kind) -> Duration {
-    if kind == Kind::Blocking || state == State::InCallback { GRACE } else { PATIENCE }
+    match (state, kind) {
+        (State::Stopped, _) => PATIENCE,
+        (_, Kind::Blocking) => GRACE,
+        (State::InCallback, _) => 4 * GRACE,
+        _ => PATIENCE,
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -98,7 +103,8 @@ impl Shared {
         match kind {
             Kind::Clean => Ok(()),
             Kind::Failing => Err("no".into()),
-            Kind::Panicking => panic!("probe"),
+            // Without the hook: printing a backtrace takes longer than a grace.
+            Kind::Panicking => std::panic::resume_unwind(Box::new("probe")),
             Kind::Blocking => {
                 self.hold();
                 Ok(())
@@ -157,16 +163,6 @@ fn bring_to(state: State, kind: Kind, watcher: &Watcher, shared: &Shared) {
 fn alone(test: impl FnOnce()) {
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    // A backtrace for each panic that is meant takes longer than the test.
-    static QUIET: Once = Once::new();
-    QUIET.call_once(|| {
-        let loud = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            if !thread::current().name().is_some_and(|name| name.starts_with("w/")) {
-                loud(panic);
-            }
-        }));
-    });
     test();
     eventually("all threads to end", || threads_named("w/") + threads_named("lk/") == 0);
 }
