@@ -191,13 +191,15 @@ impl Beat {
             return Duration::ZERO;
         }
         let earliest = *self.earliest.get_or_insert(now);
-        let beats = now.duration_since(earliest).div_duration_f64(self.period).round();
-        let due = earliest + self.period.mul_f64(beats);
-        if now < due {
+        // Whole numbers: what the bench itself takes must not show.
+        let (since, period) = (now.duration_since(earliest).as_nanos() as u64, self.period.as_nanos() as u64);
+        let past = since % period;
+        if past > period / 2 {
             // Earlier than ever: that is the beat from now on.
             self.earliest = Some(now);
+            return Duration::ZERO;
         }
-        now.saturating_duration_since(due)
+        Duration::from_nanos(past)
     }
 }
 

@@ -149,6 +149,7 @@ impl Observer {
     }
 
     /// Begins a span; it ends when it is dropped or told to.
+    #[inline]
     #[must_use = "the span ends when it is dropped"]
     pub fn start_span(&self, name: &'static str, attrs: &[Attr]) -> Span {
         match &self.span {
@@ -232,6 +233,7 @@ macro_rules! instrument {
             }
 
             #[doc = $verb]
+            #[inline]
             pub fn $method(&self, value: $value) {
                 match &self.0 {
                     Kind::Inert => {}

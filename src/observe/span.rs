@@ -46,12 +46,14 @@ impl Span {
     }
 
     /// Ends the span.
+    #[inline]
     pub fn end(self) {
         drop(self);
     }
 }
 
 impl Drop for Span {
+    #[inline]
     fn drop(&mut self) {
         if let Some(sink) = self.0.take() {
             contain(|| sink.end());
