@@ -96,7 +96,8 @@ impl fmt::Display for ErrorKind {
     }
 }
 
-/// What a loop may do about an error.
+/// What a loop may do about an error. A closed set: match it without a
+/// wildcard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorClass {
     /// Trying again may help: the loop backs off. The class of plain errors.
@@ -107,7 +108,7 @@ pub enum ErrorClass {
     Cancelled,
     /// The work did not end in time. Backs off like `Retryable`.
     TimedOut,
-    /// The work panicked.
+    /// The work panicked. Backs off like `Retryable`.
     Panicked,
 }
 

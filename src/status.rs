@@ -43,7 +43,8 @@ pub struct LoopStatus {
     pub last_error: Option<String>,
     /// How many calls in a row have failed.
     pub consecutive_failures: u32,
-    /// How many calls were made since the start, or since it went down.
+    /// How many calls were made since the start, or since it went down; not
+    /// counted on while it is ready.
     pub attempt: u32,
     /// When the next call is due; absent while one runs and after a stop.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,6 +82,7 @@ pub struct LoopStatus {
 
 /// A loop's thread, as the system's tools show it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct ThreadStatus {
     /// Its name; the kernel shows the first 15 bytes.
     pub name: String,
@@ -116,11 +118,17 @@ impl Phase {
     }
 }
 
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 impl fmt::Display for LoopStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}: {} since {}", self.kind, self.name, self.health, self.since)?;
         if let Some(error) = &self.last_error {
-            write!(f, ", {} failures in a row: {error}", self.consecutive_failures)?;
+            write!(f, " (failures in a row: {}): {error}", self.consecutive_failures)?;
         }
         if let Some(overdue) = self.overdue_for {
             write!(f, ", overdue for {overdue:.1?}")?;

@@ -154,7 +154,7 @@ impl Task {
                 Ok(Self { shared, thread })
             }
             Err(error) => Err(Error::new(ErrorKind::Spawn)
-                .context(format!("no thread: {} (limits: {})", error, limits::thread_limits()))
+                .context(format!("no thread (limits: {})", limits::thread_limits()))
                 .caused_by(error)),
         }
     }

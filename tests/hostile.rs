@@ -392,7 +392,7 @@ fn every_call_works_from_every_place_where_user_code_runs() {
             let _ = (extra.status(), extra.is_ready(), extra.last_error());
             let extra_name = extra.name().clone();
             drop(extra);
-            assert!(manager.unwatch(&extra_name, PATIENCE).unwrap().stragglers().is_empty());
+            assert!(manager.unwatch(extra_name.as_str(), PATIENCE).unwrap().stragglers().is_empty());
             seen.lock().unwrap().push(place);
         };
         let in_probe = calls.clone();
@@ -418,7 +418,7 @@ fn every_call_works_from_every_place_where_user_code_runs() {
         eventually("the callback", || places.lock().unwrap().contains(&"callback"));
         let name = watcher.name().clone();
         drop(watcher);
-        assert!(manager.unwatch(&name, PATIENCE).unwrap().is_clean());
+        assert!(manager.unwatch(name.as_str(), PATIENCE).unwrap().is_clean());
         let mut seen = places.lock().unwrap().clone();
         seen.sort_unstable();
         assert_eq!(seen, ["callback", "drop of a payload", "drop of a probe", "probe"]);
@@ -525,7 +525,7 @@ fn a_service_may_be_replaced_and_unwatched_from_its_own_calls() {
                 let (new, _) =
                     manager.replace(WatcherConfig::new("a", |_: &Context| Ok(())), PATIENCE).unwrap();
                 assert!(new.wait_ready(PATIENCE));
-                let _ = manager.unwatch(new.name(), PATIENCE).unwrap();
+                let _ = manager.unwatch(new.name().as_str(), PATIENCE).unwrap();
                 count.fetch_add(1, Ordering::SeqCst);
             };
             let in_callback = act.clone();

@@ -127,7 +127,7 @@ fn meddle(manager: &WatchManager, world: &Arc<World>, seed: u64) {
         let name = Name::new(&format!("s{n}")).unwrap();
         made += 1;
         let result = match dice.roll(10) {
-            0 => manager.unwatch(&name, PATIENCE).map(|report| {
+            0 => manager.unwatch(name.as_str(), PATIENCE).map(|report| {
                 world.expect(report.stragglers().is_empty(), "a straggler at an unwatch");
             }),
             1 => manager.replace(service(world, n, seed ^ made), PATIENCE).map(|(_, report)| {

@@ -280,6 +280,7 @@ fn ccw_16_zero_is_an_error_and_absent_is_the_default() {
             (BackoffConfig { multiplier: 0.0, ..exact() }, "backoff.multiplier"),
             (BackoffConfig { multiplier: f64::NAN, ..exact() }, "backoff.multiplier"),
             (BackoffConfig { max_retries: 0, ..exact() }, "backoff.max_retries"),
+            (BackoffConfig { max_retries: u32::MAX, ..exact() }, "backoff.max_retries"),
             (BackoffConfig { poll_interval: zero, ..exact() }, "backoff.poll_interval"),
             (BackoffConfig { probe_timeout: zero, ..exact() }, "backoff.probe_timeout"),
             (BackoffConfig { jitter: -0.5, ..exact() }, "backoff.jitter"),
@@ -485,8 +486,8 @@ fn wcw_04_a_name_is_watched_once() {
         assert!(manager.replace(wrong, PATIENCE).is_err());
         assert!(replacement.is_ready(), "a refused replacement changes nothing");
 
-        assert!(manager.unwatch(replacement.name(), PATIENCE).unwrap().is_clean());
-        let error = manager.unwatch(replacement.name(), PATIENCE).unwrap_err();
+        assert!(manager.unwatch("a", PATIENCE).unwrap().is_clean());
+        let error = manager.unwatch("a", PATIENCE).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
         assert!(manager.status().is_empty());
         clock.run_for(secs(120));
@@ -1086,5 +1087,59 @@ fn a_watcher_measures_through_the_observer_from_the_start() {
         clock.jump(secs(3600));
         assert!(watcher.stop(PATIENCE).is_clean());
         assert_eq!(read("watcher_transitions_total{watcher=a,to=unknown}"), 1.0);
+    });
+}
+
+#[test]
+fn a_wall_clock_that_jumps_moves_stamps_and_nothing_else() {
+    scenario(|clock, env| {
+        let script = Script::new([true]);
+        let watcher = Watcher::start_in(env, config("a", script.clone())).unwrap();
+        clock.run_for(secs(60));
+        let year = secs(365 * 86_400);
+        for wall in [std::time::SystemTime::UNIX_EPOCH + year * 60, std::time::SystemTime::UNIX_EPOCH] {
+            let before = (script.calls(), watcher.status().transitions);
+            clock.set_wall(wall);
+            clock.settle();
+            assert_eq!((script.calls(), watcher.status().transitions), before);
+            clock.run_for(secs(60));
+            assert_eq!(script.calls(), before.0 + 1, "the steady clock went on");
+            let status = watcher.status();
+            assert_eq!((status.timeouts, status.failures, status.missed), (0, 0, 0));
+        }
+    });
+}
+
+#[test]
+fn a_probe_told_to_end_leaves_no_failed_span() {
+    use loopkeeper::observe::{Attr, SpanSink};
+
+    #[derive(Clone, Default)]
+    struct Spans(Arc<Mutex<Vec<String>>>);
+    impl SpanSink for Spans {
+        fn attr(&self, _: Attr) {}
+        fn error(&self, error: &str) {
+            self.0.lock().unwrap().push(error.to_owned());
+        }
+        fn end(&self) {
+            self.0.lock().unwrap().push("end".to_owned());
+        }
+    }
+
+    alone(|| {
+        let clock = ManualClock::default();
+        let spans = Spans::default();
+        let sink = spans.clone();
+        let observer =
+            Observer { span: Some(Arc::new(move |_, _| Arc::new(sink.clone()))), ..Observer::default() };
+        let env = Env::with(EnvConfig::default().clock(&clock).spread(false).observer(observer)).unwrap();
+        let mut first = true;
+        let probe = move |cx: &Context| {
+            if std::mem::take(&mut first) { Err("no".into()) } else { Ok(cx.sleep(secs(3600))?) }
+        };
+        let watcher = Watcher::start_in(&env, config("a", probe)).unwrap();
+        clock.run_for(secs(2));
+        assert!(watcher.stop(PATIENCE).is_clean());
+        assert_eq!(*spans.0.lock().unwrap(), ["no", "end", "end"]);
     });
 }

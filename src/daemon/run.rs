@@ -83,13 +83,6 @@ fn tell(report: &StopReport) {
     }
 }
 
-/// Events in the log; each probe's span only for those who look for trouble:
-/// a service that stays down would fill the log with what its event has said.
-fn observer() -> Observer {
-    let observer = Observer::log();
-    if log::log_enabled!(log::Level::Debug) { observer } else { Observer { span: None, ..observer } }
-}
-
 /// Everything that was started, in the order of its fields.
 struct Running {
     env: Env,
@@ -102,7 +95,7 @@ impl Running {
     /// again when one cannot be.
     fn start(loaded: Loaded) -> Result<Self> {
         let Loaded { config, descriptors } = loaded;
-        let env = Env::with(EnvConfig::default().observer(observer()))?;
+        let env = Env::with(EnvConfig::default().observer(Observer::log()))?;
         let watchers = Arc::new(WatchManager::new(&env));
         let server = serve::start(&env, &config.http, watchers.clone())?;
         let running = Self { env, server, watchers };
@@ -111,7 +104,7 @@ impl Running {
         for descriptor in descriptors.into_iter().filter(|descriptor| descriptor.enabled) {
             if let Err(error) = running.watchers.watch(descriptor.config) {
                 let _ = running.stop(config.shutdown_timeout);
-                let context = format!("{} {}", descriptor.kind, descriptor.name);
+                let context = descriptor.kind.to_string();
                 return Err(Error::new(error.kind()).context(context).caused_by(error));
             }
             n += 1;

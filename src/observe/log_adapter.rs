@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use log::Level;
 
-use super::{Attr, Counter, Gauge, Histogram, Observer, SpanSink};
+use super::{Attr, AttrValue, Counter, Gauge, Histogram, Observer, SpanSink};
 use crate::clock::{Clock, Tick};
 use crate::event::{Event, EventKind};
 use crate::primitive::Mutex;
@@ -58,6 +58,7 @@ fn log_event(event: &Event) {
 
 struct LogSpan {
     clock: Clock,
+    target: String,
     id: u64,
     name: &'static str,
     begun: Tick,
@@ -72,10 +73,15 @@ struct Told {
 
 impl LogSpan {
     fn begin(clock: Clock, id: u64, name: &'static str, attrs: &[Attr]) -> Self {
+        // The loop it belongs to is the first thing that is said of it.
+        let target = match attrs.first() {
+            Some(Attr { key, value: AttrValue::Text(of) }) => format!("{TARGET}::{key}::{of}"),
+            _ => TARGET.to_owned(),
+        };
         let attrs = join(attrs);
-        log::debug!(target: TARGET, "span {id} {name} begins{attrs}");
+        log::debug!(target: &target, "span {id} {name} begins{attrs}");
         let begun = clock.now();
-        Self { clock, id, name, begun, told: Mutex::new(Told { attrs, error: None }) }
+        Self { clock, target, id, name, begun, told: Mutex::new(Told { attrs, error: None }) }
     }
 }
 
@@ -93,10 +99,11 @@ impl SpanSink for LogSpan {
         let took = self.clock.now().since(self.begun);
         let Told { attrs, error } = std::mem::take(&mut *self.told.lock());
         let (id, name) = (self.id, self.name);
+        // Also a failure at debug: what it means for the service is an event.
         match error {
-            None => log::debug!(target: TARGET, "span {id} {name} ended after {took:.3?}{attrs}"),
+            None => log::debug!(target: &self.target, "span {id} {name} ended after {took:.3?}{attrs}"),
             Some(error) => {
-                log::error!(target: TARGET, "span {id} {name} failed after {took:.3?}{attrs}: {error}");
+                log::debug!(target: &self.target, "span {id} {name} failed after {took:.3?}{attrs}: {error}");
             }
         }
     }

@@ -8,6 +8,9 @@ use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
 use crate::probe::Probe;
 
+/// More start-up probes than this are no start-up; their delays are listed.
+const MAX_RETRIES: u32 = 1_000_000;
+
 /// When a watcher probes, and how long it waits for an answer.
 ///
 /// Every field has a default; zero, negative or endless values are refused
@@ -36,7 +39,8 @@ pub struct BackoffConfig {
     /// Defaults to 2.
     pub multiplier: f64,
     /// How many probes are made at start-up before the watcher gives up
-    /// waiting and goes on at the poll interval; at least 1. Defaults to 10.
+    /// waiting and goes on at the poll interval; 1 to 1,000,000. Defaults to
+    /// 10.
     pub max_retries: u32,
     /// The time between regular probes. Defaults to 60 s.
     pub poll_interval: Duration,
@@ -88,8 +92,10 @@ impl BackoffConfig {
     /// `InvalidArgument`; the text names the field.
     pub fn check(&self) -> Result<()> {
         self.delays().check("backoff.")?;
-        if self.max_retries == 0 {
-            return Err(Error::invalid("backoff.max_retries: must be at least 1"));
+        if !(1..=MAX_RETRIES).contains(&self.max_retries) {
+            let found = self.max_retries;
+            let text = format!("backoff.max_retries: must be from 1 to {MAX_RETRIES}, found {found}");
+            return Err(Error::invalid(text));
         }
         for (key, value) in [("poll_interval", self.poll_interval), ("probe_timeout", self.probe_timeout)] {
             if value.is_zero() {

@@ -11,7 +11,7 @@ use super::config::BackoffConfig;
 use crate::backoff::{Random, hash};
 use crate::clock::Tick;
 use crate::duration;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorClass, ErrorKind};
 use crate::event::{EventKind, Health};
 use crate::looper::{Input, Machine, View};
 use crate::name::Name;
@@ -91,9 +91,7 @@ impl WatchMachine {
             self.poll(now);
             return;
         }
-        if self.phase != Phase::Polling {
-            self.attempt = self.attempt.saturating_add(1);
-        }
+        self.attempt = self.attempt.saturating_add(1);
         if self.successes_in_a_row < self.settings.success_threshold {
             // Not yet believed: ask again soon.
             self.due = now + self.soon(1);
@@ -111,10 +109,14 @@ impl WatchMachine {
         self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
         self.last_error = Some(error.clone());
         let believed = self.failures_in_a_row >= self.settings.failure_threshold;
+        // Asking again soon cannot help: wait for the next regular time.
+        let terminal = error.class() == ErrorClass::Terminal;
+        if self.health != Health::Ready {
+            self.attempt = self.attempt.saturating_add(1);
+        }
         match self.phase {
             Phase::Starting => {
-                self.attempt = self.attempt.saturating_add(1);
-                let gives_up = self.attempt >= self.settings.backoff.max_retries;
+                let gives_up = terminal || self.attempt >= self.settings.backoff.max_retries;
                 if believed || gives_up {
                     self.go_down(now, &error, events);
                 }
@@ -128,8 +130,7 @@ impl WatchMachine {
                 }
             }
             Phase::Recovering => {
-                self.attempt = self.attempt.saturating_add(1);
-                if self.attempt >= self.settings.backoff.max_retries {
+                if terminal || self.attempt >= self.settings.backoff.max_retries {
                     self.begin_polling(now);
                 } else {
                     self.due = now + self.soon(self.attempt.saturating_add(1));
@@ -137,11 +138,15 @@ impl WatchMachine {
             }
             Phase::Polling | Phase::Stopped if self.health == Health::Ready && believed => {
                 self.go_down(now, &error, events);
-                self.phase = Phase::Recovering;
                 self.attempt = 0;
-                self.due = now + self.soon(1);
+                if terminal {
+                    self.poll(now);
+                } else {
+                    self.phase = Phase::Recovering;
+                    self.due = now + self.soon(1);
+                }
             }
-            Phase::Polling | Phase::Stopped if self.health == Health::Ready => {
+            Phase::Polling | Phase::Stopped if self.health == Health::Ready && !terminal => {
                 // Suspicious: do not wait a whole interval for certainty.
                 self.due = now + self.soon(self.failures_in_a_row);
             }
@@ -151,6 +156,14 @@ impl WatchMachine {
                 }
                 self.poll(now);
             }
+        }
+    }
+
+    /// The probe gave up by itself: nothing is learnt, it is asked again.
+    fn ask_again(&mut self, now: Tick) {
+        match self.phase {
+            Phase::Starting | Phase::Recovering => self.due = now + self.soon(self.attempt.saturating_add(1)),
+            Phase::Polling | Phase::Stopped => self.poll(now),
         }
     }
 
@@ -216,6 +229,7 @@ impl Machine for WatchMachine {
                 self.last_check = Some(now);
                 match result {
                     Ok(()) => self.succeed(now, took, events),
+                    Err(error) if error.class() == ErrorClass::Cancelled => self.ask_again(now),
                     Err(error) => {
                         self.latency = Some(took);
                         self.fail(now, error, events);
@@ -295,8 +309,8 @@ mod tests {
 
     /// Steps a machine through `script` and compares what it says after each
     /// line. A line is `at input: phase health due events..`, with seconds
-    /// for moments; the inputs are ok, no, hang (a deadline passed), late and
-    /// poke.
+    /// for moments; the inputs are ok, no, never (a terminal error), cancelled,
+    /// hang (a deadline passed), late and poke.
     fn check(settings: Settings, script: &str) {
         let at = |seconds: &str| Tick::ZERO + Duration::from_secs(seconds.parse().expect("seconds"));
         let mut machine = WatchMachine::new("m".parse().expect("a name"), settings);
@@ -310,6 +324,8 @@ mod tests {
             let input = match input {
                 "ok" => Input::Returned { result: Ok(()), took },
                 "no" => Input::Returned { result: Err(Error::new(ErrorKind::Probe)), took },
+                "never" => Input::Returned { result: Err(Error::terminal("no such host")), took },
+                "cancelled" => Input::Returned { result: Err(Error::new(ErrorKind::Cancelled)), took },
                 "hang" => Input::TimedOut { stuck_for: Duration::from_secs(10) },
                 "late" => Input::Late,
                 "poke" => Input::Poked,
@@ -421,6 +437,53 @@ mod tests {
              60 ok: polling ready 120
              400 ok: polling ready 420",
         );
+    }
+
+    #[test]
+    fn a_terminal_error_waits_for_the_regular_time() {
+        check(
+            settings(),
+            "0 never: polling down 60 down gave_up
+             60 ok: polling ready 120 ready
+             120 never: polling down 180 down
+             180 no: polling down 240
+             240 ok: polling ready 300 ready
+             300 no: recovering down 302 down
+             302 never: polling down 362",
+        );
+        let settings = Settings { failure_threshold: 2, ..settings() };
+        check(
+            settings,
+            "0 ok: polling ready 60 ready
+             60 never: polling ready 120
+             120 never: polling down 180 down",
+        );
+    }
+
+    #[test]
+    fn a_cancel_is_no_failure_and_no_success() {
+        check(
+            settings(),
+            "0 cancelled: starting unknown 2
+             2 ok: polling ready 62 ready
+             62 cancelled: polling ready 122
+             122 no: recovering down 124 down
+             124 cancelled: recovering down 126
+             126 ok: polling ready 186 ready",
+        );
+    }
+
+    #[test]
+    fn attempts_are_counted_until_it_is_ready() {
+        let mut machine = WatchMachine::new("m".parse().expect("a name"), settings());
+        machine.start(Tick::ZERO);
+        let mut events = Vec::new();
+        for n in 1..=7 {
+            let result = if n < 7 { Err(Error::new(ErrorKind::Probe)) } else { Ok(()) };
+            machine.step(Tick::ZERO, Input::Returned { result, took: Duration::ZERO }, &mut events);
+            assert_eq!(machine.attempt, n);
+        }
+        assert!(matches!(events.last(), Some(EventKind::Ready { attempt: 7, .. })), "{events:?}");
     }
 
     #[test]

@@ -158,7 +158,7 @@ impl WatchManager {
     /// # Errors
     ///
     /// `NotFound` when no service has this name.
-    pub fn unwatch(&self, name: &Name, grace: Duration) -> Result<StopReport> {
+    pub fn unwatch(&self, name: &str, grace: Duration) -> Result<StopReport> {
         let watcher = self.state.lock().watchers.remove(name);
         let Some(watcher) = watcher else {
             return Err(Error::new(ErrorKind::NotFound).context(format!("{name}: is not watched")));

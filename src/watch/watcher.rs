@@ -44,7 +44,7 @@ use crate::subscription::{DEFAULT_CAPACITY, Hub, Subscription};
 ///         .on_down(|error| eprintln!("queue is down: {error}")),
 /// )?;
 /// if !watcher.wait_ready(Duration::from_millis(20)) {
-///     println!("{}", watcher.status());  // watcher queue: down since …: not yet
+///     println!("{}", watcher.status());
 /// }
 /// let report = watcher.stop(Duration::from_secs(1));
 /// assert!(report.is_clean());
@@ -258,7 +258,8 @@ impl Work<()> for ProbeWork {
         }
         let span = observer.start_span("probe", &[Attr::new("watcher", cx.name().as_str())]);
         let result = self.probe.probe(cx);
-        if let Err(error) = &result {
+        // Told to end: that is no failure of the service.
+        if let Some(error) = result.as_ref().err().filter(|_| !cx.is_cancelled()) {
             span.set_error(&Error::from_user(&**error).report());
         }
         result
