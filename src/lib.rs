@@ -131,6 +131,9 @@ pub mod config;
 pub mod watch;
 
 // Faces: what people, programs and machines see.
+#[cfg(feature = "daemon")]
+#[doc(hidden)]
+pub mod console;
 #[cfg(feature = "http")]
 pub mod http;
 #[cfg(feature = "signals")]

@@ -307,11 +307,10 @@ fn it_stops_cleanly_when_the_system_or_a_person_says_so() {
 }
 
 #[test]
-fn a_second_signal_ends_it_while_it_is_stuck() {
+fn a_log_that_nobody_reads_holds_up_nothing() {
     let deploy = TempDir::new("stuck");
     deploy.write("a.json", tcp("a", free_port()));
     let args = ["run", "--deploy", deploy.path().to_str().unwrap(), "--listen", "none"];
-    // Stuck for certain is a program whose log nobody reads and has no room.
     let (mut reads, mut writes) = UnixStream::pair().unwrap();
     let theirs = OwnedFd::from(writes.try_clone().unwrap());
     let child = loopkeeper(&args).stdout(Stdio::null()).stderr(theirs).spawn().unwrap();
@@ -329,12 +328,9 @@ fn a_second_signal_ends_it_while_it_is_stuck() {
     while writes.write(b"x").is_ok() {}
     writes.set_nonblocking(false).unwrap();
 
+    daemon.signal("-HUP");
     daemon.signal("-TERM");
-    eventually("the second one is not taken for the first one's twin", || {
-        daemon.signal("-TERM");
-        daemon.child.try_wait().unwrap().is_some()
-    });
-    assert_eq!(daemon.exit().code(), Some(143));
+    assert_eq!(daemon.exit().code(), Some(0));
 }
 
 #[test]

@@ -355,7 +355,8 @@ fn snapshots(n: usize) -> Snapshots {
         }
         let writers = Arc::clone(&writers);
         Box::new(move || {
-            let report = writers.unwatch(watcher.name(), Duration::from_secs(5)).expect("it is watched");
+            let report =
+                writers.unwatch(watcher.name().as_str(), Duration::from_secs(5)).expect("it is watched");
             assert!(report.is_clean(), "{report}");
         })
     };

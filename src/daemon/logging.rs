@@ -5,6 +5,7 @@ use std::io::Write as _;
 
 use log::{Level, LevelFilter, Record};
 use loopkeeper::config::{LogFormat, LoggingConfig};
+use loopkeeper::console::Console;
 use loopkeeper::{Clock, Stamp};
 use serde::Serialize;
 
@@ -24,8 +25,22 @@ pub(crate) fn install(config: &LoggingConfig) {
         };
         writeln!(out, "{line}")
     });
+    // Nobody may have to wait for whoever reads the log.
+    let lost: fn(u64) -> String = match format {
+        LogFormat::Json => |n| lost(n).json() + "\n",
+        _ => |n| lost(n).text() + "\n",
+    };
+    let console = Console::new(std::io::stderr(), lost);
+    builder.target(env_logger::Target::Pipe(Box::new(console)));
     // A second call would find the first one's logger in place.
     let _ = builder.try_init();
+}
+
+/// What is said of lines that nobody took.
+fn lost(n: u64) -> Line<'static> {
+    let time = Stamp::from(Clock::system().wall());
+    let message = format!("log lines lost because nobody took them: {n}");
+    Line { time, level: "warn", target: "loopkeeper::daemon::logging", message, source: None }
 }
 
 /// One event, with its fields in the order in which they are written.
@@ -96,7 +111,8 @@ pub(super) fn escape(text: &str, line: &mut String) {
 }
 
 fn breaks_a_line(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
+    // Line ends, and what turns the direction of the text around it.
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
