@@ -4,7 +4,8 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::{Config, DEPLOY_DIR, file, read};
+use super::file;
+use super::settings::{self, DEPLOY_DIR, Settings};
 use crate::decode;
 use crate::duration::Shown;
 use crate::tree::{self, Fault, Faults, Member, Members, Node, Place, Value};
@@ -157,9 +158,9 @@ impl Merged {
     /// # Errors
     ///
     /// Everything that is wrong with any layer.
-    pub fn read(&self) -> Result<Config, Faults> {
+    pub fn read(&self) -> Result<Settings, Faults> {
         let dir_base = self.dir_base();
-        let config = decode::object(&self.root, "", |o| read(o, &dir_base));
+        let config = decode::object(&self.root, "", |o| settings::read(o, &dir_base));
         let mut faults = self.faults.clone();
         match config {
             Ok(config) => Faults::collect(faults).map_or(Ok(config), Err),
@@ -278,13 +279,13 @@ mod tests {
         pairs.iter().map(|(name, value)| (name.into(), value.into())).collect()
     }
 
-    fn check(layers: Layers) -> Result<Config, String> {
+    fn check(layers: Layers) -> Result<Settings, String> {
         layers.merge().read().map_err(|faults| faults.to_string())
     }
 
     #[test]
     fn nothing_at_all_is_the_default() {
-        assert_eq!(check(Layers::default()), Ok(Config::default()));
+        assert_eq!(check(Layers::default()), Ok(Settings::default()));
         assert_eq!(Layers::default().merge().deploy_dir().unwrap(), Path::new("deploy"));
     }
 
@@ -327,7 +328,7 @@ mod tests {
         assert!(config.logging.source);
         assert_eq!(config.shutdown_timeout.as_secs(), 60);
         let reset = Layers::default().set("http.listen", "none").set("http", "null");
-        assert_eq!(check(reset), Ok(Config::default()));
+        assert_eq!(check(reset), Ok(Settings::default()));
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! Loads what the program works with: the configuration and the descriptors.
 
-use loopkeeper::config::{Config, Descriptor, Layers, Types, load_descriptors, process_environment};
+use loopkeeper::config::{Descriptor, Layers, Settings, Types, load_descriptors, process_environment};
 use loopkeeper::tree::Faults;
 use loopkeeper::{WatcherConfig, watch};
 
 /// What there is to do, all of it right.
 #[derive(Debug)]
 pub(crate) struct Loaded {
-    pub(crate) config: Config,
+    pub(crate) config: Settings,
     pub(crate) descriptors: Vec<Descriptor<WatcherConfig>>,
 }
 
