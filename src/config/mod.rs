@@ -1,17 +1,41 @@
-//! The daemon's configuration: one file, the environment and the command
-//! line, merged key by key, and the folder of descriptors.
+//! Configuration: layers merged into one tree, a snapshot that is replaced
+//! as a whole, a watcher that notices edits, and the daemon's own settings.
 //!
-//! [`Layers`] are merged into one tree that remembers where each value came
-//! from, and the tree is read strictly into [`Settings`]. A setting that has
-//! no effect is refused, not ignored. [`load_descriptors`] reads the folder.
-//! Whatever is wrong is told all at once, each [`Fault`](crate::tree::Fault)
-//! with its place.
+//! [`Layers`] name where values come from: defaults, a file, the environment,
+//! the command line. [`Config::load`] merges them into a [`Snapshot`] that
+//! knows where each value stands; [`Config::reload`] puts the next one in
+//! force, or keeps the last good one and says everything that is wrong. A
+//! [`ConfigWatcher`] does that by itself and calls back about the keys that
+//! changed.
+//!
+//! The daemon reads its [`Settings`] from the same layers, strictly: one that
+//! has no effect is refused. [`load_descriptors`] reads its folder. Whatever
+//! is wrong is told all at once, each [`Fault`](crate::tree::Fault) with its
+//! place.
 
+mod de;
 mod descriptors;
+mod environment;
 mod file;
+mod fingerprint;
 mod layers;
+mod listeners;
+mod live;
+mod machine;
+mod merged;
+mod path;
+mod secret;
 mod settings;
+mod snapshot;
+mod watcher;
 
 pub use descriptors::{Descriptor, Reader, Types, load_descriptors};
-pub use layers::{Layers, Merged, process_environment};
+pub use fingerprint::Fingerprint;
+pub use layers::{Layers, process_environment};
+pub use listeners::{Change, ChangeGuard};
+pub use live::{Config, Reload};
+pub use merged::{Layer, Merged};
+pub use secret::Secret;
 pub use settings::{DeployConfig, HttpConfig, LogFormat, LoggingConfig, Settings, level_named, parse_listen};
+pub use snapshot::{Explanation, Snapshot};
+pub use watcher::{ConfigWatcher, ConfigWatcherConfig};

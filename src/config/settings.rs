@@ -188,6 +188,8 @@ fn word<'n, 'f, T>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Layers;
+    use std::ffi::OsString;
 
     #[test]
     fn crt_17_levels_have_several_names_and_a_fallback() {
@@ -221,5 +223,150 @@ mod tests {
         {
             assert!(parse_listen(text).unwrap_err().starts_with("expected an address such as"), "{text}");
         }
+    }
+
+    fn variables(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+        pairs.iter().map(|(name, value)| (name.into(), value.into())).collect()
+    }
+
+    fn check(layers: Layers) -> Result<Settings, String> {
+        layers.merge().settings().map_err(|faults| faults.to_string())
+    }
+
+    #[test]
+    fn nothing_at_all_is_the_default() {
+        assert_eq!(check(Layers::default()), Ok(Settings::default()));
+        assert_eq!(Layers::default().merge().deploy_dir().unwrap(), Path::new("deploy"));
+    }
+
+    #[test]
+    fn crt_07_variables_set_keys_and_foreign_ones_are_left_alone() {
+        let layers = Layers::default().environment(
+            "LOOPKEEPER",
+            variables(&[
+                ("LOOPKEEPER_HTTP__ALLOWED_HOSTS", r#"["a", "b"]"#),
+                ("LOOPKEEPER_LOGGING__SOURCE", "true"),
+                ("LOOPKEEPER_LOGGING__LEVEL", " Warning"),
+                ("LOOPKEEPER_DEPLOY__DIR", "5"),
+                ("LOOPKEEPER_SHUTDOWN_TIMEOUT", "1.5"),
+                ("LOOPKEEPER", "x"),
+                ("LOOPKEEPER_PORT", "tcp://10.0.0.1:80"),
+                ("LOOPKEEPER_PORT_80_TCP_ADDR", "10.0.0.1"),
+                ("LOOPKEEPER_SERVICE_HOST", "10.0.0.1"),
+                ("LOOPKEEPER_SERVICE_PORT_HTTP", "80"),
+                ("LOOPKEEPERS_HTTP__LISTEN", "x"),
+                ("HTTP__LISTEN", "x"),
+            ]),
+        );
+        let config = check(layers).unwrap();
+        assert_eq!(config.http.allowed_hosts, ["a", "b"]);
+        assert!(config.logging.source);
+        assert_eq!(config.logging.level, log::Level::Warn);
+        assert_eq!(config.deploy.dir, Path::new("5"));
+        assert_eq!(config.shutdown_timeout.as_millis(), 1500);
+    }
+
+    #[test]
+    fn the_command_line_wins_and_its_values_are_json_or_text() {
+        let layers = Layers::default()
+            .environment(
+                "LOOPKEEPER",
+                variables(&[("LOOPKEEPER_HTTP__LISTEN", "none"), ("LOOPKEEPER_DEPLOY__DIR", "a")]),
+            )
+            .set("http.listen", "[::1]:1")
+            .set("deploy", r#"{"dir": "b"}"#)
+            .set("logging.source", "true")
+            .set("shutdown_timeout", "1m")
+            .set_text("--deploy", "deploy.dir", "7");
+        let config = check(layers).unwrap();
+        assert_eq!(config.http.listen.unwrap().to_string(), "[::1]:1");
+        assert_eq!(config.deploy.dir, Path::new("7"));
+        assert!(config.logging.source);
+        assert_eq!(config.shutdown_timeout.as_secs(), 60);
+        let reset = Layers::default().set("http.listen", "none").set("http", "null");
+        assert_eq!(check(reset), Ok(Settings::default()));
+    }
+
+    #[test]
+    fn a_fault_names_the_variable_or_the_option() {
+        for (pairs, expected) in [
+            (
+                &[("LOOPKEEPER_HTTP__LISTEN", "8470")][..],
+                "env LOOPKEEPER_HTTP__LISTEN: http.listen: expected an address such as \"127.0.0.1:8470\" or \
+                 \"none\", found \"8470\"",
+            ),
+            (
+                &[("LOOPKEEPER_HTPP__LISTEN", "none"), ("LOOPKEEPER_SHUTDOWN_TIMEOUT", "0")],
+                "env LOOPKEEPER_HTPP__LISTEN: unknown field \"htpp\", did you mean \"http\"?\n\
+                 env LOOPKEEPER_SHUTDOWN_TIMEOUT: shutdown_timeout: must be more than zero, found the string \"0\"",
+            ),
+            (
+                &[("LOOPKEEPER_LOGGING__SOURCE", "yes")],
+                "env LOOPKEEPER_LOGGING__SOURCE: logging.source: expected true or false, found the string \"yes\"",
+            ),
+            (&[("LOOPKEEPER_", "1")], "env LOOPKEEPER_: names no setting: \"\""),
+            (&[("LOOPKEEPER_HTTP__", "1")], "env LOOPKEEPER_HTTP__: names no setting: \"http.\""),
+            (
+                &[("LOOPKEEPER_SHUTDOWN_TIMEOUT", "1s"), ("LOOPKEEPER_SHUTDOWN_TIMEOUT__X", "1")],
+                "env LOOPKEEPER_SHUTDOWN_TIMEOUT__X: shutdown_timeout: is set by env LOOPKEEPER_SHUTDOWN_TIMEOUT, so \
+                 nothing in it can be set",
+            ),
+        ] {
+            let layers = Layers::default().environment("LOOPKEEPER", variables(pairs));
+            assert_eq!(check(layers).unwrap_err(), expected, "{pairs:?}");
+        }
+        for (key, value, expected) in [
+            (
+                "http.listen",
+                "5",
+                "--set: http.listen: expected an address such as \"127.0.0.1:8470\" or \"none\", found \"5\"",
+            ),
+            ("logging", "[]", "--set: logging: expected an object, found a list"),
+            (
+                "logging.source",
+                "yes",
+                "--set: logging.source: expected true or false, found the string \"yes\"",
+            ),
+            (
+                "logging.level",
+                "loud",
+                "--set: logging.level: expected \"debug\", \"info\", \"warn\" or \"error\", found the string \"loud\"",
+            ),
+            (
+                "logging.format",
+                "xml",
+                "--set: logging.format: expected \"text\" or \"json\", found the string \"xml\"",
+            ),
+            ("", "1", "--set: names no setting: \"\""),
+            ("http..listen", "1", "--set: names no setting: \"http..listen\""),
+        ] {
+            assert_eq!(check(Layers::default().set(key, value)).unwrap_err(), expected, "{key}={value}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_effect_yet_is_refused() {
+        for (key, unknown) in [
+            ("http.token_file", "token_file"),
+            ("http.history_file", "history_file"),
+            ("deploy.scan_interval", "scan_interval"),
+            ("config.watch_interval", "config"),
+            ("store.url", "store"),
+            ("monitor.poll_period", "monitor"),
+        ] {
+            let faults = check(Layers::default().set(key, "1")).unwrap_err();
+            assert!(faults.contains(&format!("unknown field {unknown:?}")), "{faults}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_variable_that_is_not_text_is_a_fault() {
+        use std::os::unix::ffi::OsStringExt;
+        let layers = Layers::default().environment(
+            "LOOPKEEPER",
+            [(OsString::from("LOOPKEEPER_HTTP__LISTEN"), OsString::from_vec(vec![0xff]))],
+        );
+        assert_eq!(check(layers).unwrap_err(), "env LOOPKEEPER_HTTP__LISTEN: is not UTF-8 text");
     }
 }

@@ -14,8 +14,8 @@ pub(crate) struct Loaded {
 /// Loads everything, or says everything that is wrong with it.
 pub(crate) fn load(layers: Layers) -> Result<Loaded, Faults> {
     let types = Types::new().with("watcher", watch::descriptor::read);
-    let merged = layers.environment(process_environment()).merge();
-    let faults = match merged.read() {
+    let merged = layers.environment("LOOPKEEPER", process_environment()).merge();
+    let faults = match merged.settings() {
         Ok(config) => {
             let descriptors = load_descriptors(&config.deploy.dir, &types)?;
             return Ok(Loaded { config, descriptors });
