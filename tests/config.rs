@@ -747,8 +747,8 @@ fn crt_12_the_watcher_tells_a_change_and_leaves_no_thread() {
             noting(ConfigWatcherConfig::new(&config), &["http.listen", "http", "n", "gone"]);
         let watcher = ConfigWatcher::start_in(env, watched).unwrap();
         let subscription = watcher.subscribe();
-        assert_eq!(threads_named("cfg/config"), 1);
         clock.settle();
+        assert_eq!(threads_named("cfg/config"), 1);
         assert_eq!(watcher.status().health, Health::Ready);
         dir.write("app.json", r#"{"http": {"listen": "b", "port": 1}, "n": 1}"#);
         clock.run_for(secs(2));
@@ -766,7 +766,7 @@ fn crt_12_the_watcher_tells_a_change_and_leaves_no_thread() {
         clock.run_for(secs(2));
         assert_eq!(take(&seen)[0], "http.listen: \"b\" -> -");
         assert!(watcher.stop(secs(1)).is_clean());
-        assert_eq!(threads_named("cfg/"), 0);
+        eventually("the thread to end", || threads_named("cfg/") == 0);
         dir.write("app.json", r#"{"http": {"listen": "c"}}"#);
         clock.run_for(secs(10));
         assert_eq!(take(&seen), [""; 0]);
