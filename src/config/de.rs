@@ -8,6 +8,7 @@ use serde::forward_to_deserialize_any;
 
 use super::secret::Secrets;
 use crate::decode::{self, Scalar};
+use crate::duration::Shown;
 use crate::tree::{self, Fault, Faults, Node, Place, Value};
 
 pub(super) fn from_node<T: DeserializeOwned>(node: &Node, key: &str, secrets: &Secrets) -> Result<T, Fault> {
@@ -43,6 +44,25 @@ impl std::error::Error for DeError {}
 impl de::Error for DeError {
     fn custom<T: fmt::Display>(message: T) -> Self {
         Self { message: message.to_string(), at: None }
+    }
+
+    // In the words of the other readers: what was found comes last, where it
+    // can be left out.
+
+    fn invalid_type(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        Self::custom(format_args!("expected {expected}, found {found}"))
+    }
+
+    fn invalid_value(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        Self::custom(format_args!("expected {expected}, found {found}"))
+    }
+
+    fn invalid_length(found: usize, expected: &dyn de::Expected) -> Self {
+        Self::custom(format_args!("expected {expected}, found a length of {found}"))
+    }
+
+    fn unknown_variant(found: &str, expected: &'static [&'static str]) -> Self {
+        Self::custom(format_args!("expected one of {expected:?}, found {}", Shown(found)))
     }
 }
 
@@ -112,7 +132,7 @@ fn any_number<'de, V: Visitor<'de>>(text: &str, visitor: V) -> Result<V::Value, 
     let is_integer = !text.contains(['.', 'e', 'E']);
     match text.parse::<f64>() {
         Ok(n) if !is_integer && n.is_finite() => visitor.visit_f64(n),
-        _ => Err(de::Error::custom(format!("the number {text} does not fit 64 bits"))),
+        _ => Err(de::Error::custom(format!("expected a number of 64 bits, found {text}"))),
     }
 }
 

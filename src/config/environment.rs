@@ -124,7 +124,9 @@ fn known(root: &Node, parts: &[&str]) -> Vec<Vec<String>> {
         return vec![Vec::new()];
     }
     let mut all = Vec::new();
-    for len in 1..=parts.len() {
+    let Value::Object(members) = &root.value else { return Vec::new() };
+    let joined = members.iter().any(|member| member.key.contains("__"));
+    for len in 1..=if joined { parts.len() } else { 1 } {
         for key in matching(root, &parts[..len].join("__")) {
             let Some(node) = root.get(key) else { continue };
             for rest in known(node, &parts[len..]) {

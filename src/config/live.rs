@@ -15,7 +15,7 @@ use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::{AtomicU64, Mutex, Ordering};
 use crate::stamp::Stamp;
-use crate::tree::Faults;
+use crate::tree::{Fault, Faults, Place};
 
 /// A configuration that can be replaced while the program runs. Cloning is
 /// cheap and shares it.
@@ -151,11 +151,11 @@ impl Config {
         if self.look(&current)? == current.fingerprint() {
             return Ok(Reload { generation: current.generation(), changed: Vec::new() });
         }
-        let reload = self.attempt(|| Ok(()))?;
-        if reload.has_changed() {
+        let reload = self.attempt(|| Ok(()));
+        if reload.as_ref().map_or(true, Reload::has_changed) {
             self.poke();
         }
-        Ok(reload)
+        reload
     }
 
     /// What is on disk now, without looking into it.
@@ -234,10 +234,25 @@ fn accept(layers: &Layers, merged: Merged, generation: u64, now: Stamp) -> Resul
         [] => Ok(snapshot),
         [error] => Err(error.clone()),
         errors => {
-            let texts: Vec<String> = errors.iter().map(|error| error.report().to_string()).collect();
-            Err(Error::new(ErrorKind::Config).context(texts.join("\n")))
+            // As faults, so that an event can tell them without their values.
+            let whole = |error: &Error| Fault {
+                place: Place::whole("check"),
+                key: String::new(),
+                message: error.report().to_string(),
+            };
+            let faults = errors.iter().flat_map(|error| match faults_of(error) {
+                Some(faults) => faults.clone().into_vec(),
+                None => vec![whole(error)],
+            });
+            let faults = Faults::collect(faults.collect());
+            Err(faults.map_or_else(|| Error::new(ErrorKind::Config), Error::from))
         }
     }
+}
+
+/// The faults that an error stands for.
+pub(super) fn faults_of(error: &Error) -> Option<&Faults> {
+    std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<Faults>())
 }
 
 fn panicked(payload: Box<dyn Any + Send>) -> Error {

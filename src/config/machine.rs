@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::Snapshot;
 use super::fingerprint::Fingerprint;
+use super::live::faults_of;
 use super::snapshot::without_values;
 use crate::backoff::Backoff;
 use crate::clock::Tick;
@@ -22,7 +23,6 @@ use crate::name::Name;
 use crate::schedule::Schedule;
 use crate::stamp::Stamp;
 use crate::status::Phase;
-use crate::tree::Faults;
 
 /// How soon a failure is looked at again before it is told.
 const CONFIRM: Duration = Duration::from_millis(250);
@@ -272,8 +272,7 @@ impl Machine for ConfigMachine {
 
 /// An error as events tell it: keys and places, no values.
 fn quiet(error: &Error) -> Error {
-    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<Faults>());
-    match cause {
+    match faults_of(error) {
         Some(faults) => Error::new(error.kind()).context(without_values(faults)),
         None => error.clone(),
     }
