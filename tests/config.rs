@@ -1140,6 +1140,23 @@ fn a_watcher_is_a_component_and_refuses_what_cannot_be_meant() {
     });
 }
 
+#[test]
+fn the_deepest_file_fits_the_watchers_stack() {
+    watching(|clock, env, dir| {
+        let nest = |n: u32| format!("{}{n}{}", "{\"a\":".repeat(31), "}".repeat(31));
+        let path = dir.write("app.json", nest(1));
+        let check = |config: &Snapshot| config.unmarshal::<serde_json::Value>().map(drop);
+        let config = Config::load_in(env, Layers::default().file(&path).check(check)).unwrap();
+        let watcher = ConfigWatcher::start_in(env, ConfigWatcherConfig::new(&config)).unwrap();
+        clock.settle();
+        let subscription = watcher.subscribe();
+        dir.write("app.json", nest(2));
+        clock.run_for(secs(2));
+        assert_eq!(events(&subscription).len(), 1);
+        assert_eq!(config.snapshot().generation(), 2);
+    });
+}
+
 #[cfg(feature = "test-util")]
 #[test]
 fn a_check_that_hangs_is_told_and_its_late_answer_changes_nothing() {

@@ -25,11 +25,41 @@ pub(super) fn split(path: &str) -> Vec<Cow<'_, str>> {
 
 /// A key in quotes and what comes after it; `None` when it is no such key.
 fn quoted(text: &str) -> Option<(Cow<'_, str>, &str)> {
-    text.strip_prefix('"')?;
-    let mut keys = serde_json::Deserializer::from_str(text).into_iter::<String>();
-    let key = keys.next()?.ok()?;
-    let rest = &text[keys.byte_offset()..];
+    let mut key = String::new();
+    let mut rest = text.strip_prefix('"')?;
+    loop {
+        let c = rest.chars().next()?;
+        rest = &rest[c.len_utf8()..];
+        match c {
+            '"' => break,
+            '\\' => key.push(escaped(&mut rest)?),
+            c => key.push(c),
+        }
+    }
     (rest.is_empty() || rest.starts_with('.')).then_some((Cow::Owned(key), rest))
+}
+
+/// The character that an escape stands for, as JSON and as Rust write them.
+fn escaped(rest: &mut &str) -> Option<char> {
+    let c = rest.chars().next()?;
+    *rest = &rest[c.len_utf8()..];
+    Some(match c {
+        'n' => '\n',
+        'r' => '\r',
+        't' => '\t',
+        'b' => '\u{8}',
+        'f' => '\u{c}',
+        '0' => '\0',
+        'u' => {
+            let (digits, after) = match rest.strip_prefix('{') {
+                Some(inside) => inside.split_once('}')?,
+                None => (rest.get(..4)?, rest.get(4..)?),
+            };
+            *rest = after;
+            char::from_u32(u32::from_str_radix(digits, 16).ok()?)?
+        }
+        c => c,
+    })
 }
 
 /// The keys of a path, for keeping.
@@ -65,6 +95,8 @@ mod tests {
             ("a..b", &["a", "", "b"]),
             ("a.\"b.c\".d", &["a", "b.c", "d"]),
             ("\"a\\n\"", &["a\n"]),
+            (r#""r\u{1e}\u0041\\\"""#, &["r\u{1e}A\\\""]),
+            (r#""\u{d800}""#, &[r#""\u{d800}""#]),
             ("a.\"b", &["a", "\"b"]),
             ("\"a\"b.c", &["\"a\"b", "c"]),
             (".", &["", ""]),
