@@ -335,7 +335,11 @@ fn crt_11_a_reload_sees_new_content() {
     let path = dir.write("app.json", r#"{"a": 1, "b": {"c": 1, "d": 1}}"#);
     let config = Config::load(Layers::default().file(&path)).unwrap();
     let first = config.snapshot();
+    dir.write("app.json", "{");
+    assert!(config.validate().is_err());
     dir.write("app.json", r#"{"a": 2, "b": {"c": 1, "e": 1}}"#);
+    assert_eq!(config.validate().unwrap(), ["a", "b.d", "b.e"]);
+    assert!(Arc::ptr_eq(&first, &config.snapshot()), "nothing is in force yet");
     let reload = config.reload().unwrap();
     assert_eq!((reload.generation, reload.changed), (2, vec!["a".into(), "b.d".into(), "b.e".into()]));
     assert_eq!((first.int("a", 0), config.snapshot().int("a", 0)), (1, 2));

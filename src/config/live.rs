@@ -158,6 +158,19 @@ impl Config {
         reload
     }
 
+    /// Reads all layers and says what a [`reload`](Self::reload) would
+    /// change, without putting it in force.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load): why it would be refused.
+    pub fn validate(&self) -> Result<Vec<String>> {
+        let current = self.snapshot();
+        let merged = self.shared.layers.merge();
+        let next = accept(&self.shared.layers, merged, current.generation(), current.loaded_at())?;
+        Ok(next.changes_since(&current))
+    }
+
     /// What is on disk now, without looking into it.
     pub(super) fn look(&self, current: &Snapshot) -> Result<Fingerprint, Faults> {
         self.shared.layers.look(&current.merged().secret_files)
