@@ -922,13 +922,20 @@ fn wrt_34_a_file_that_is_just_written_is_no_alarm() {
 fn wrt_36_a_touch_calls_nobody() {
     watching(|clock, env, dir| {
         let path = dir.write("app.json", r#"{"n": 1}"#);
-        let config = load(env, &path);
+        let checks = Arc::new(AtomicU32::new(0));
+        let counted = checks.clone();
+        let layers = Layers::default().file(&path).check(move |_| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            Ok::<(), &str>(())
+        });
+        let config = Config::load_in(env, layers).unwrap();
         let (seen, watched) = noting(ConfigWatcherConfig::new(&config), &[""]);
         let watcher = ConfigWatcher::start_in(env, watched).unwrap();
         clock.settle();
         let subscription = watcher.subscribe();
         touch(&path, modified(&path) + secs(60));
         clock.run_for(secs(10));
+        assert_eq!(checks.load(Ordering::SeqCst), 1, "the same bytes are not even read as JSON");
         // The same values in another form.
         dir.write("app.json", "{ \"n\": 1 }");
         clock.run_for(secs(10));
@@ -1185,6 +1192,12 @@ fn a_check_that_hangs_is_told_and_its_late_answer_changes_nothing() {
         assert_eq!(events(&subscription), ["timed_out"]);
         assert_eq!(watcher.status().health, Health::Degraded);
         assert_eq!(watcher.status().last_error.unwrap(), "no look was finished within 10s");
+        gate.release_waiting();
+        clock.settle();
+        assert_eq!(events(&subscription), ["late"]);
+        assert_eq!(config.snapshot().int("n", 0), 1, "too late");
+        clock.run_for(secs(2));
+        assert_eq!(gate.waiting(), 1, "tried again");
         // A reader and a reload by hand of something else are not held up.
         dir.write("app.json", r#"{"n": 3}"#);
         assert_eq!(config.reload().unwrap().changed, ["n"]);
