@@ -449,6 +449,11 @@ fn wrt_34_a_torn_file_is_never_in_force() {
     }
     dir.write("app.json", next);
     assert_eq!(config.reload().unwrap().changed, ["a", "b.c"]);
+    // What would be waited for, or never ends, is not opened.
+    for path in ["/dev/null", "/dev/zero", dir.path().to_str().unwrap()] {
+        let said = refused(Layers::default().file(path));
+        assert_eq!(said, format!("{path}: is not a regular file"));
+    }
 }
 
 #[test]
