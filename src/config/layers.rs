@@ -16,7 +16,7 @@ use super::secret::Secrets;
 use super::{Snapshot, file, path};
 use crate::decode;
 use crate::duration::Shown;
-use crate::error::{BoxError, Error};
+use crate::error::{BoxError, Error, ErrorKind};
 use crate::tree::{self, Fault, Faults, Member, Members, Node, Place, Value};
 
 /// Looks at a configuration before it is in force.
@@ -436,7 +436,8 @@ pub(super) fn refusal(error: &BoxError, secrets: &Secrets) -> Error {
         }
         link = error.source();
     }
-    Error::from_user(&**error)
+    let kept = Error::from_user(&**error);
+    Error::new(ErrorKind::Config).with_class(kept.class()).context(kept.to_string())
 }
 
 pub(super) fn redacted(faults: Faults, secrets: &Secrets) -> Faults {

@@ -106,7 +106,7 @@ impl Config {
     /// # Errors
     ///
     /// `Config`: everything that is wrong with any layer, or what the checks
-    /// refused.
+    /// refused. `Panicked` when a check did.
     pub fn load(layers: Layers) -> Result<Self> {
         Self::load_by(Clock::system(), layers)
     }
