@@ -1157,6 +1157,38 @@ fn a_watcher_is_a_component_and_refuses_what_cannot_be_meant() {
 }
 
 #[test]
+fn a_secret_that_comes_after_the_file_that_names_it_is_seen() {
+    watching(|clock, env, dir| {
+        let path = dir.write("app.json", r#"{"db": {"user": "me"}}"#);
+        let config = Config::load_in(env, Layers::default().file(&path).secret("db.password")).unwrap();
+        let watcher = ConfigWatcher::start_in(env, ConfigWatcherConfig::new(&config)).unwrap();
+        clock.settle();
+        let subscription = watcher.subscribe();
+        dir.write("app.json", r#"{"db": {"user": "me", "password_file": "password"}}"#);
+        clock.run_for(secs(300));
+        let place = dir.path().display();
+        let said = format!(
+            "rejected {place}/app.json:1:40: db.password_file: {place}/password: cannot be read: \
+             No such file or directory (os error 2)"
+        );
+        assert_eq!(events(&subscription), [said]);
+        dir.write("password", "hunter2\n");
+        clock.run_for(secs(2));
+        assert_eq!(events(&subscription), ["reloaded 2 db.password", "ready"]);
+        // An edit that is taken back is no edit.
+        dir.write("app.json", r#"{"db": {"user": "me", "password_file": "other"}}"#);
+        clock.run_for(secs(20));
+        assert_eq!(events(&subscription).len(), 1);
+        dir.write("app.json", r#"{"db": {"user": "me", "password_file": "password"}}"#);
+        clock.run_for(secs(2));
+        assert_eq!(
+            (events(&subscription), watcher.status().config.unwrap().applied),
+            (vec!["ready".into()], true)
+        );
+    });
+}
+
+#[test]
 fn the_deepest_file_fits_the_watchers_stack() {
     watching(|clock, env, dir| {
         let nest = |n: u32| format!("{}{n}{}", "{\"a\":".repeat(31), "}".repeat(31));

@@ -4,6 +4,7 @@
 use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
 use super::Snapshot;
@@ -74,6 +75,9 @@ struct State {
     current: Arc<Snapshot>,
     /// The ticket of the attempt that was last put in force.
     ticket: u64,
+    /// The secrets' files that the last attempt asked for, found or not: one
+    /// that was missing may come.
+    secret_files: Vec<PathBuf>,
 }
 
 /// Somebody who tells of changes.
@@ -123,8 +127,9 @@ impl Config {
 
     fn load_by(clock: Clock, layers: Layers) -> Result<Self> {
         let merged = layers.merge();
+        let secret_files = merged.secret_files.clone();
         let snapshot = accept(&layers, merged, 1, Stamp::from(clock.wall()))?;
-        let state = Mutex::new(State { current: Arc::new(snapshot), ticket: 0 });
+        let state = Mutex::new(State { current: Arc::new(snapshot), ticket: 0, secret_files });
         let (tickets, watchers) = (AtomicU64::new(0), Mutex::new(Vec::new()));
         Ok(Self { shared: Arc::new(Shared { layers, clock, state, tickets, watchers }) })
     }
@@ -148,7 +153,7 @@ impl Config {
     /// As [`load`](Self::load); what was in force still is.
     pub fn reload(&self) -> Result<Reload> {
         let current = self.snapshot();
-        if self.look(&current)? == current.fingerprint() {
+        if self.look()? == current.fingerprint() {
             return Ok(Reload { generation: current.generation(), changed: Vec::new() });
         }
         let reload = self.attempt(|| Ok(()));
@@ -172,8 +177,9 @@ impl Config {
     }
 
     /// What is on disk now, without looking into it.
-    pub(super) fn look(&self, current: &Snapshot) -> Result<Fingerprint, Faults> {
-        self.shared.layers.look(&current.merged().secret_files)
+    pub(super) fn look(&self) -> Result<Fingerprint, Faults> {
+        let secret_files = self.shared.state.lock().secret_files.clone();
+        self.shared.layers.look(&secret_files)
     }
 
     /// Reads all layers and puts them in force, if they are right and
@@ -183,6 +189,7 @@ impl Config {
         let shared = &*self.shared;
         let ticket = shared.tickets.fetch_add(1, Ordering::Relaxed) + 1;
         let merged = shared.layers.merge();
+        shared.state.lock().secret_files = merged.secret_files.clone();
         let (generation, now) = (self.snapshot().generation() + 1, Stamp::from(shared.clock.wall()));
         let next = accept(&shared.layers, merged, generation, now)?;
         may_publish()?;

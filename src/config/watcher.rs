@@ -368,7 +368,7 @@ struct LookWork {
 
 impl LookWork {
     fn look(&mut self, current: &Snapshot, cx: &Context) -> (Option<super::Fingerprint>, Option<Error>) {
-        let on_disk = match self.config.look(current) {
+        let on_disk = match self.config.look() {
             Ok(on_disk) => on_disk,
             Err(faults) => return (None, Some(faults.into())),
         };
@@ -382,11 +382,12 @@ impl LookWork {
         }
         // A look that comes back late, or after a stop, changes nothing.
         let error = self.config.attempt(|| cx.check()).err();
-        match &error {
-            None => self.retry.clear(),
-            Some(error) => self.retry.refuse(on_disk, cx.env().clock().now(), error),
-        }
-        (Some(on_disk), error)
+        let Some(error) = error else {
+            self.retry.clear();
+            return (Some(self.config.snapshot().fingerprint()), None);
+        };
+        self.retry.refuse(on_disk, cx.env().clock().now(), &error);
+        (Some(on_disk), Some(error))
     }
 }
 
