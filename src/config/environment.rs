@@ -125,7 +125,7 @@ fn known(root: &Node, parts: &[&str]) -> Vec<Vec<String>> {
     }
     let mut all = Vec::new();
     let Value::Object(members) = &root.value else { return Vec::new() };
-    let joined = members.iter().any(|member| member.key.contains("__"));
+    let joined = parts.len() > 1 && members.iter().any(|member| member.key.contains("__"));
     for len in 1..=if joined { parts.len() } else { 1 } {
         for key in matching(root, &parts[..len].join("__")) {
             let Some(node) = root.get(key) else { continue };
@@ -167,14 +167,14 @@ fn nearest(root: &Node, parts: &[&str]) -> Result<Vec<String>, Twins> {
 /// The keys of an object that a part of a name may mean.
 fn matching<'a>(node: &'a Node, part: &str) -> Vec<&'a str> {
     let Value::Object(members) = &node.value else { return Vec::new() };
-    let wanted = shape(part);
-    members.iter().map(|member| &*member.key).filter(|key| shape(key) == wanted).collect()
+    // Compared letter by letter: nearly all keys differ at once.
+    members.iter().map(|member| &*member.key).filter(|key| shape(key).eq(shape(part))).collect()
 }
 
 /// What is left of a key in the name of a variable.
-fn shape(key: &str) -> String {
+fn shape(key: &str) -> impl Iterator<Item = char> + '_ {
     let letter = |c: char| if c.is_alphanumeric() { c } else { '_' };
-    key.chars().map(letter).flat_map(char::to_uppercase).collect()
+    key.chars().map(letter).flat_map(char::to_uppercase)
 }
 
 fn may_mean(root: &Node, first: &[String], second: &[String]) -> String {
