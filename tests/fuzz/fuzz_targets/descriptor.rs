@@ -93,6 +93,8 @@ fn inside_all(node: &Node, bytes: &[u8]) {
         Value::Bool(truth) => first == if *truth { b't' } else { b'f' },
         Value::Number(text) => text.as_bytes().first() == Some(&first),
         Value::String(_) => first == b'"',
+        // Parsing makes none.
+        Value::Raw(_) => false,
         Value::Array(_) => first == b'[',
         Value::Object(_) => first == b'{',
     });
