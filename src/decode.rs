@@ -71,23 +71,27 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
-use crate::duration::{self, Flaw, GoDuration, Shown};
+use crate::duration::Shown;
 use crate::name::Name;
 use crate::tree::{self, Fault, Faults, Member, Members, Node, Place, Value};
 
 mod field;
 mod guess;
 mod one_of;
+mod scalar;
 mod size;
 
 pub use field::{Done, Field, Required};
 pub use one_of::OneOf;
+pub use scalar::{Scalar, value};
 pub use size::Size;
 
 use field::State;
+pub(crate) use scalar::Refusal;
+pub(crate) use scalar::sealed::Read;
+use scalar::{DURATION, Found, read_duration};
 
 /// Reads an object, or says everything that is wrong with it.
 ///
@@ -116,6 +120,15 @@ pub fn object<'n, T>(
         }
         .into()),
     }
+}
+
+/// Refuses what is no object.
+pub(crate) fn expect_object(node: &Node) -> Result<(), Faults> {
+    let mut faults = Vec::new();
+    if !matches!(node.value, Value::Object(_)) {
+        let _: Option<()> = refuse(node, "", "an object", &mut faults);
+    }
+    Faults::collect(faults).map_or(Ok(()), Err)
 }
 
 /// An object while its fields are read; made by [`object`].
@@ -149,44 +162,32 @@ impl<'n> Object<'n, '_> {
 
     /// Reads a text.
     pub fn string(&mut self, name: &'static str) -> Field<'n, '_, String> {
-        self.simple(name, "a string", |node| match &node.value {
-            Value::String(text) => Ok(text.clone()),
-            _ => Err(Refusal::Kind),
-        })
+        self.simple(name, String::EXPECTED, Read::read)
     }
 
     /// Reads the name of a loop or component.
     pub fn name(&mut self, name: &'static str) -> Field<'n, '_, Name> {
-        self.simple(name, "a string", |node| match &node.value {
-            Value::String(text) => Name::new(text).map_err(|error| {
-                let text = error.to_string();
-                Refusal::Text(text.strip_prefix("name: ").unwrap_or(&text).to_owned())
-            }),
-            _ => Err(Refusal::Kind),
-        })
+        self.simple(name, Name::EXPECTED, Read::read)
     }
 
     /// Reads `true` or `false`.
     pub fn bool(&mut self, name: &'static str) -> Field<'n, '_, bool> {
-        self.simple(name, "true or false", |node| match node.value {
-            Value::Bool(truth) => Ok(truth),
-            _ => Err(Refusal::Kind),
-        })
+        self.simple(name, bool::EXPECTED, Read::read)
     }
 
     /// Reads a whole number that fits 32 bits.
     pub fn u32(&mut self, name: &'static str) -> Field<'n, '_, u32> {
-        self.simple(name, "a whole number from 0 to 4294967295", number)
+        self.simple(name, u32::EXPECTED, Read::read)
     }
 
     /// Reads a whole number that fits 64 bits.
     pub fn u64(&mut self, name: &'static str) -> Field<'n, '_, u64> {
-        self.simple(name, "a whole number from 0 to 18446744073709551615", number)
+        self.simple(name, u64::EXPECTED, Read::read)
     }
 
     /// Reads a number.
     pub fn f64(&mut self, name: &'static str) -> Field<'n, '_, f64> {
-        self.simple(name, "a number", |node| number(node).and_then(finite))
+        self.simple(name, f64::EXPECTED, Read::read)
     }
 
     /// Reads a duration of more than zero: text such as `"30s"`, or a number
@@ -205,20 +206,14 @@ impl<'n> Object<'n, '_> {
 
     /// Reads a size: text such as `"1GiB"` or `"10%"`, or a number of bytes.
     pub fn size(&mut self, name: &'static str) -> Field<'n, '_, Size> {
-        self.simple(name, "a size such as \"1GiB\" or \"10%\"", |node| match &node.value {
-            Value::Number(_) => number(node).map(Size::Bytes),
-            Value::String(text) => size::read(text).map_err(|flaw| match flaw {
-                size::Flaw::Syntax => Refusal::Kind,
-                size::Flaw::Range(text) => Refusal::Text(format!("{text}, found {}", Found(node))),
-            }),
-            _ => Err(Refusal::Kind),
-        })
+        self.simple(name, Size::EXPECTED, Read::read)
     }
 
     /// Reads a list of texts.
     pub fn strings(&mut self, name: &'static str) -> Field<'n, '_, Vec<String>> {
         self.field(name, "a list of strings", |node, key, faults| {
-            let Value::Array(nodes) = &node.value else {
+            let written = node.as_written();
+            let Value::Array(nodes) = &written.value else {
                 return refuse(node, key, "a list of strings", faults);
             };
             let texts = nodes.iter().enumerate();
@@ -321,12 +316,7 @@ impl<'n> Object<'n, '_> {
     ) -> Field<'n, '_, T> {
         self.field(name, expected, |node, key, faults| match read(node) {
             Ok(value) => Some(value),
-            Err(Refusal::Kind) => refuse(node, key, expected, faults),
-            Err(Refusal::Hint(hint)) => {
-                let message = format!("expected {expected}, found {}{hint}", Found(node));
-                push(node, key, message, faults)
-            }
-            Err(Refusal::Text(message)) => push(node, key, message, faults),
+            Err(refusal) => push(node, key, refusal.message(expected, node), faults),
         })
     }
 
@@ -344,35 +334,6 @@ impl<'n> Object<'n, '_> {
             Some(node) => read(node, &key, self.faults).map_or(State::Wrong, State::Value),
         };
         Field { owner: self.node, node, key, expected: expected.into(), state, faults: self.faults }
-    }
-}
-
-const DURATION: &str = "a duration such as \"30s\"";
-
-/// Why a value is refused.
-enum Refusal {
-    /// It is not what was expected at all.
-    Kind,
-    /// It is not what was expected, and there is something to add.
-    Hint(String),
-    /// It is, but cannot be used for this reason.
-    Text(String),
-}
-
-/// Shows what was found instead.
-struct Found<'a>(&'a Node);
-
-impl fmt::Display for Found<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0.value {
-            Value::Null => f.write_str("null"),
-            Value::Bool(truth) => write!(f, "{truth}"),
-            Value::Number(text) if text.len() > 60 => write!(f, "a number of {} characters", text.len()),
-            Value::Number(text) => write!(f, "the number {text}"),
-            Value::String(text) => write!(f, "the string {}", Shown(text)),
-            Value::Array(_) => f.write_str("a list"),
-            Value::Object(_) => f.write_str("an object"),
-        }
     }
 }
 
@@ -417,46 +378,15 @@ fn unknown_field(member: &Member, key: &str, known: &[&str]) -> Fault {
 
 fn text(node: &Node, key: impl FnOnce() -> String, faults: &mut Vec<Fault>) -> Option<String> {
     match &node.value {
-        Value::String(text) => Some(text.clone()),
+        Value::String(text) | Value::Raw(text) => Some(text.clone()),
         _ => refuse(node, &key(), "a string", faults),
-    }
-}
-
-fn number<T: std::str::FromStr>(node: &Node) -> Result<T, Refusal> {
-    match &node.value {
-        Value::Number(text) => text.parse().map_err(|_| Refusal::Kind),
-        _ => Err(Refusal::Kind),
-    }
-}
-
-fn finite(n: f64) -> Result<f64, Refusal> {
-    if n.is_finite() { Ok(n) } else { Err(Refusal::Kind) }
-}
-
-fn read_duration(node: &Node) -> Result<Duration, Refusal> {
-    let negative = || Refusal::Text(format!("must not be negative, found {}", Found(node)));
-    let too_long =
-        || Refusal::Text(format!("must be at most {}, found {}", GoDuration(duration::MAX), Found(node)));
-    match &node.value {
-        Value::String(text) => duration::read(text).map_err(|flaw| match flaw {
-            Flaw::Syntax(hint) => Refusal::Hint(hint.to_string()),
-            Flaw::Negative => negative(),
-            Flaw::TooLong => too_long(),
-        }),
-        Value::Number(_) => {
-            let secs = number::<f64>(node).and_then(finite)?;
-            if secs < 0.0 {
-                return Err(negative());
-            }
-            duration::from_secs_f64(secs).map_err(|_| too_long())
-        }
-        _ => Err(Refusal::Kind),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::duration::GoDuration;
     use crate::error::{Error, ErrorKind};
     use proptest::prelude::*;
 

@@ -2,6 +2,7 @@
 //! environment.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Error;
@@ -14,6 +15,8 @@ use crate::stamp::Stamp;
 pub enum LoopKind {
     /// Watches one service.
     Watcher,
+    /// Watches the files of a configuration.
+    ConfigWatcher,
 }
 
 impl LoopKind {
@@ -22,6 +25,7 @@ impl LoopKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Watcher => "watcher",
+            Self::ConfigWatcher => "config",
         }
     }
 
@@ -29,6 +33,7 @@ impl LoopKind {
     pub(crate) const fn thread_prefix(self) -> &'static str {
         match self {
             Self::Watcher => "w",
+            Self::ConfigWatcher => "cfg",
         }
     }
 }
@@ -135,6 +140,21 @@ pub enum EventKind {
         /// For how long it ran.
         took: Duration,
     },
+    /// Another configuration is in force.
+    ConfigReloaded {
+        /// Its number, counted since the load.
+        generation: u64,
+        /// The paths whose values are others now, the first 64 in order. The
+        /// values themselves are never in an event.
+        changed: Arc<[String]>,
+        /// How many paths there are.
+        n_changed: usize,
+    },
+    /// What is on disk cannot be put in force; what was in force still is.
+    ConfigRejected {
+        /// What is wrong with it, and where; without the values.
+        error: Error,
+    },
     /// The loop was told to end: its state is unknown from now on.
     Stopped,
 }
@@ -150,6 +170,8 @@ impl EventKind {
             Self::GaveUp { .. } => "gave_up",
             Self::TimedOut { .. } => "timed_out",
             Self::Late { .. } => "late",
+            Self::ConfigReloaded { .. } => "config_reloaded",
+            Self::ConfigRejected { .. } => "config_rejected",
             Self::Stopped => "stopped",
         }
     }
@@ -158,7 +180,9 @@ impl EventKind {
     #[must_use]
     pub fn error(&self) -> Option<&Error> {
         match self {
-            Self::Down { error, .. } | Self::GaveUp { error, .. } => Some(error),
+            Self::Down { error, .. } | Self::GaveUp { error, .. } | Self::ConfigRejected { error } => {
+                Some(error)
+            }
             _ => None,
         }
     }
@@ -179,6 +203,14 @@ impl fmt::Display for EventKind {
             }
             Self::TimedOut { stuck_for } => write!(f, "call timed out, stuck for {stuck_for:.1?}"),
             Self::Late { took } => write!(f, "call came back late, after {took:.1?}"),
+            Self::ConfigReloaded { generation, changed, n_changed } => {
+                write!(f, "reloaded (generation {generation}): {}", changed.join(", "))?;
+                let more = n_changed.saturating_sub(changed.len());
+                if more > 0 { write!(f, " and {more} more") } else { Ok(()) }
+            }
+            Self::ConfigRejected { error } => {
+                write!(f, "not reloaded, the last good configuration stays: {}", error.report())
+            }
             Self::Stopped => f.write_str("stopped"),
         }
     }

@@ -6,6 +6,10 @@
 //! at once, then with growing delays until it is up, then regularly; and tells
 //! the program in order what changed. A [`WatchManager`] holds many.
 //!
+//! A [`Config`] is what a program reads its settings from: layers in which
+//! every value knows its place, replaced as a whole while the program runs. A
+//! [`ConfigWatcher`] notices edits.
+//!
 //! ```
 //! use std::time::Duration;
 //! use loopkeeper::{Context, Env, WatchManager, WatcherConfig};
@@ -44,7 +48,8 @@
 //! | code of yours | runs on |
 //! | --- | --- |
 //! | [`Probe::probe`] | its watcher's thread, `w/<name>` |
-//! | `on_ready`, `on_down`, `on_gave_up`, [`Context::on_cancel`] | the dispatcher's thread, `lk/dispatch` |
+//! | [`Layers::check`] | who loads or reloads, or the config watcher's thread, `cfg/<name>` |
+//! | `on_ready`, `on_down`, `on_gave_up`, `on_change`, [`Context::on_cancel`] | the dispatcher's thread, `lk/dispatch` |
 //! | [`Observer::on_event`](observe::Observer) | the dispatcher's thread |
 //! | counters, gauges, histograms | where it happened: a loop's thread or `lk/watchdog` |
 //!
@@ -63,9 +68,10 @@
 //! # Log levels
 //!
 //! Nothing is logged unless an environment is made with [`Observer::log`]:
-//! events at info, or warn when something is down, gave up or timed out, with
-//! the target `loopkeeper::<kind>::<name>`; spans and metrics at debug. Texts
-//! of errors are in events; what is in yours is up to you.
+//! events at info, or warn when something is down, gave up, timed out or was
+//! refused, with the target `loopkeeper::<kind>::<name>`; spans and metrics at
+//! debug. Texts of errors are in events; what is in yours is up to you. Values
+//! of a configuration never are.
 //!
 //! # Features
 //!
@@ -159,6 +165,7 @@ pub mod _documentation {
 pub use cancel::CancelToken;
 pub use clock::{Clock, ManualClock, Tick};
 pub use component::{CancelGuard, Component, Context};
+pub use config::{Config, ConfigWatcher, ConfigWatcherConfig, Layers};
 pub use env::{Env, EnvConfig};
 pub use error::{BoxError, Error, ErrorClass, ErrorKind, Result};
 pub use event::{Event, EventKind, Health, LoopKind};

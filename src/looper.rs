@@ -670,6 +670,7 @@ impl<M: Machine> Source<M> {
             overdue_for: overdue,
             thread,
             lost_callbacks: lost.coalesced + lost.dropped,
+            config: None,
         }
     }
 }

@@ -78,6 +78,36 @@ pub struct LoopStatus {
     pub thread: Option<ThreadStatus>,
     /// How many callbacks were replaced by a later one or dropped at a stop.
     pub lost_callbacks: u64,
+    /// For a config watcher: what is in force, and what is on disk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config: Option<ConfigStatus>,
+}
+
+/// The configuration in force, and whether it is the one on disk.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct ConfigStatus {
+    /// The file, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The number of the configuration in force, counted since the load.
+    pub generation: u64,
+    /// The hash of the files it was read from.
+    pub hash: String,
+    /// Since when it is in force.
+    pub loaded_at: Stamp,
+    /// For how long it is in force.
+    #[serde(serialize_with = "seconds_of")]
+    pub age: Duration,
+    /// The hash of what is on disk; absent when that was not seen or cannot
+    /// be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hash_on_disk: Option<String>,
+    /// When that was first seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_disk_since: Option<Stamp>,
+    /// Whether what is on disk is in force.
+    pub applied: bool,
 }
 
 /// A loop's thread, as the system's tools show it.
@@ -152,6 +182,10 @@ impl Serialize for Health {
 #[allow(clippy::ref_option, reason = "the form serde calls")]
 fn seconds<S: serde::Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(duration.unwrap_or_default().as_secs_f64())
+}
+
+fn seconds_of<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.as_secs_f64())
 }
 
 /// Who can say how its loops are: a manager, to the status server.

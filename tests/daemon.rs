@@ -204,7 +204,7 @@ fn a_wrong_configuration_is_told_whole_and_nothing_starts() {
     let (code, out, err) = ended(&command.output().unwrap());
     assert_eq!(
         short(dir.path(), &err),
-        "--set: shutdown_timeout: must be more than zero, found the number 0\n\
+        "--set: shutdown_timeout: must be more than zero, found the string \"0\"\n\
          deploy/a.json:1:1: is empty\n\
          loopkeeper.json:1:2: unknown field \"htpp\", did you mean \"http\"?\n\
          env LOOPKEEPER_LOGGING__SOURCE: logging.source: expected true or false, found the string \"maybe\"\n"

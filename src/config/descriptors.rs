@@ -127,10 +127,6 @@ fn load<T>(
     if metadata.is_dir() {
         return Ok(None);
     }
-    if !metadata.is_file() {
-        // To open a pipe would wait for somebody to write into it.
-        return Err(file::fault(path, "is not a regular file").into());
-    }
     let node = file::read(path)?;
     decode::object(&node, "", |o| read(o, &node, types, names)).map(Some)
 }

@@ -1,6 +1,6 @@
 //! Reads a configuration file or a descriptor, within bounds.
 
-use std::fs::File;
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -12,11 +12,24 @@ const MAX_LEN: u64 = 1 << 20;
 
 /// Reads a file of JSON.
 pub(super) fn read(path: &Path) -> Result<Node, Faults> {
-    let bytes = read_bytes(path).map_err(|error| unreadable(path, &error))?;
+    tree::parse_bytes(name(path), &read_bytes(path)?)
+}
+
+/// Reads a file as it is at one moment.
+pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>, Faults> {
+    let unreadable = |error| unreadable(path, &error);
+    if !fs::metadata(path).map_err(unreadable)?.is_file() {
+        // To open a pipe would wait for somebody to write into it.
+        return Err(fault(path, "is not a regular file").into());
+    }
+    let (bytes, is_still) = read_while_still(path, || {}).map_err(unreadable)?;
     if bytes.len() as u64 > MAX_LEN {
         return Err(fault(path, format!("is larger than {} KiB", MAX_LEN >> 10)).into());
     }
-    tree::parse_bytes(name(path), &bytes)
+    if !is_still {
+        return Err(fault(path, "was written to while it was read").into());
+    }
+    Ok(bytes)
 }
 
 /// The name of a file or folder in faults.
@@ -33,8 +46,40 @@ pub(super) fn fault(path: &Path, message: impl Into<String>) -> Fault {
     Fault { place: Place::whole(name(path)), key: String::new(), message: message.into() }
 }
 
-fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
+/// Reads a file and says whether nobody wrote to it meanwhile: a mixture of
+/// old and new may be good JSON. `meanwhile` is for the test.
+fn read_while_still(path: &Path, meanwhile: impl FnOnce()) -> io::Result<(Vec<u8>, bool)> {
+    let mut file = File::open(path)?;
+    let before = state(&file.metadata()?);
     let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_LEN + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    meanwhile();
+    (&mut file).take(MAX_LEN + 1).read_to_end(&mut bytes)?;
+    let is_still = before == state(&file.metadata()?);
+    Ok((bytes, is_still))
+}
+
+/// What changes when a file is written to, as far as the system knows.
+fn state(metadata: &Metadata) -> (u64, Option<std::time::SystemTime>) {
+    (metadata.len(), metadata.modified().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_written_to_meanwhile_is_noticed() {
+        let path = std::env::temp_dir().join(format!("loopkeeper-file-{}", std::process::id()));
+        fs::write(&path, "{\"a\": 1}").unwrap();
+        let (bytes, is_still) = read_while_still(&path, || {}).unwrap();
+        assert!(is_still && bytes.len() == 8);
+        let (_, is_still) = read_while_still(&path, || fs::write(&path, "{}").unwrap()).unwrap();
+        assert!(!is_still);
+        // Another file under the name is no matter: the one that was opened is whole.
+        let other = path.with_extension("other");
+        fs::write(&other, "[]").unwrap();
+        let (bytes, is_still) = read_while_still(&path, || fs::rename(&other, &path).unwrap()).unwrap();
+        assert_eq!((&*bytes, is_still), (&b"{}"[..], true));
+        fs::remove_file(&path).unwrap();
+    }
 }

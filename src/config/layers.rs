@@ -1,88 +1,139 @@
-//! One tree of several sources: file, environment, command line; the later
-//! wins, key by key, and every value keeps the place it came from.
+//! Where a configuration comes from: defaults, a file, the environment and
+//! the command line; the later wins, key by key, and every value keeps the
+//! place it came from.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::{Config, DEPLOY_DIR, file, read};
+use serde::Serialize;
+
+use super::environment::{self, Variable};
+use super::fingerprint::Fingerprint;
+use super::merged::{Layer, Merged, Source};
+use super::secret::Secrets;
+use super::{Snapshot, file, path};
 use crate::decode;
 use crate::duration::Shown;
+use crate::error::{BoxError, Error, ErrorKind};
 use crate::tree::{self, Fault, Faults, Member, Members, Node, Place, Value};
 
-/// What the name of a variable begins with.
-const PREFIX: &str = "LOOPKEEPER_";
-
-/// The settings that are not texts. A text from a variable is turned into
-/// JSON for them and for no other, so that a path named `5` stays a path.
-const NOT_TEXTS: [&[&str]; 3] = [&["logging", "source"], &["http", "allowed_hosts"], &["shutdown_timeout"]];
+/// Looks at a configuration before it is in force.
+pub(super) type Check = Arc<dyn Fn(&Snapshot) -> Result<(), BoxError> + Send + Sync>;
 
 /// Where a configuration comes from.
 ///
-/// A file first, then variables of the environment, then what the command
-/// line sets; the later wins. `LOOPKEEPER_HTTP__LISTEN` is `http.listen`: two
-/// underscores go one level down, one stays in the key.
+/// Defaults first, then a file, then variables of the environment, then what
+/// is set by hand; the later wins. With the prefix `APP`, `APP_HTTP__LISTEN`
+/// is `http.listen`: two underscores go one level down, one stays in the key,
+/// and the case is that of the key where it is known.
 ///
 /// # Examples
 ///
 /// ```
-/// use loopkeeper::config::Layers;
+/// use loopkeeper::config::{Config, Layers};
 ///
-/// let config = Layers::default()
-///     .environment([("LOOPKEEPER_HTTP__LISTEN".into(), "none".into()), ("HOME".into(), "/root".into())])
-///     .set("shutdown_timeout", "5")
-///     .merge()
-///     .read()?;
-/// assert_eq!(config.http.listen, None);
-/// assert_eq!(config.shutdown_timeout.as_secs(), 5);
+/// let layers = Layers::default()
+///     .defaults(serde_json::json!({"http": {"listen": "127.0.0.1:80"}, "maxConns": 2}))
+///     .environment("APP", [("APP_MAXCONNS".into(), "4".into()), ("HOME".into(), "/root".into())])
+///     .set("http.listen", "none");
+/// let config = Config::load(layers)?.snapshot();
+/// assert_eq!(config.int("maxConns", 0), 4);
+/// assert_eq!(config.explain("maxConns").unwrap().to_string(), "maxConns = \"4\" (env APP_MAXCONNS)");
 ///
-/// let faults = Layers::default().set("http.lisen", "none").merge().read().unwrap_err();
-/// assert_eq!(faults.to_string(), "--set: http: unknown field \"lisen\", did you mean \"listen\"?");
-/// # Ok::<(), loopkeeper::tree::Faults>(())
+/// // A variable cannot take the place of a whole object.
+/// let layers = Layers::default()
+///     .defaults(serde_json::json!({"http": {"listen": "none"}}))
+///     .environment("APP", [("APP_HTTP".into(), "none".into())]);
+/// assert_eq!(
+///     Config::load(layers).unwrap_err().report().to_string(),
+///     "env APP_HTTP: http: is an object in default, so it cannot be set as a whole",
+/// );
+/// # Ok::<(), loopkeeper::Error>(())
 /// ```
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 #[must_use = "layers are there to be merged"]
 pub struct Layers {
-    file: Option<PathBuf>,
-    variables: Vec<(OsString, OsString)>,
+    defaults: Vec<Result<Node, Fault>>,
+    file: Option<Input>,
+    variables: Vec<Variable>,
     options: Vec<Setting>,
+    secrets: Secrets,
+    checks: Vec<Check>,
 }
 
-/// One value above those of the file.
-#[derive(Debug, Clone)]
+/// What the file layer reads.
+#[derive(Clone)]
+enum Input {
+    File(PathBuf),
+    Text(String, Arc<[u8]>),
+}
+
+/// One value that is set by hand.
+#[derive(Clone)]
 struct Setting {
     place: Place,
-    path: Vec<String>,
+    keys: Vec<String>,
     text: String,
     kind: Text,
 }
 
 /// What a text that was set stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Text {
-    /// Itself, unless its setting is known not to be a text.
+    /// Whatever its reader takes it for.
     Raw,
-    /// JSON if it is JSON, else itself.
+    /// The list, object, string or null that it holds; else as raw.
     Json,
 }
 
 impl Layers {
-    /// Reads this file first.
+    /// Lays these values below all others: anything that is written as an
+    /// object, such as a struct or `serde_json::json!`. Called again, the
+    /// later wins.
+    pub fn defaults(mut self, values: impl Serialize) -> Self {
+        let place = Place::whole(DEFAULT);
+        let node = serde_json::to_string(&values)
+            .map_err(|error| error.to_string())
+            .and_then(|text| tree::parse(DEFAULT, &text).map_err(|faults| faults.to_string()))
+            .map_err(|message| Fault { place: place.clone(), key: String::new(), message });
+        self.defaults.push(node.map(|node| node.moved(&place)));
+        self
+    }
+
+    /// Reads this file over the defaults.
     pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.file = Some(path.into());
+        self.file = Some(Input::File(path.into()));
         self
     }
 
-    /// Takes the variables that begin with `LOOPKEEPER_`; see
-    /// [`process_environment`].
-    pub fn environment(mut self, variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
-        self.variables.extend(variables.into_iter().filter(|(name, _)| is_ours(name)));
-        // The environment has no order; faults and winners should have one.
+    /// Takes this JSON in place of a file; `name` stands for it in places.
+    pub fn text(mut self, name: impl Into<String>, json: impl AsRef<[u8]>) -> Self {
+        self.file = Some(Input::Text(name.into(), json.as_ref().into()));
+        self
+    }
+
+    /// Takes the variables that begin with `prefix` and an underscore; see
+    /// [`process_environment`]. They are kept as they are now.
+    pub fn environment(
+        mut self,
+        prefix: &str,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Self {
+        let prefix = if prefix.ends_with('_') { prefix.to_owned() } else { format!("{prefix}_") };
+        let variables = variables.into_iter();
+        self.variables.extend(variables.filter_map(|(name, value)| Variable::new(&prefix, name, value)));
+        // The environment has no order; faults should have one.
         self.variables.sort();
+        self.variables.dedup();
         self
     }
 
-    /// Sets a dotted key, as `--set key=value` does: to the JSON value in
-    /// `value`, or to the text if it is none.
+    /// Sets a dotted key, as `--set key=value` does: to the list, object,
+    /// string in quotes or null that `value` holds, else to its text, which
+    /// is whatever its reader takes it for. An object is laid over what is
+    /// there.
     pub fn set(self, key: &str, value: impl Into<String>) -> Self {
         self.option("--set", key, value.into(), Text::Json)
     }
@@ -92,38 +143,134 @@ impl Layers {
         self.option(option, key, text.into(), Text::Raw)
     }
 
-    fn option(mut self, option: &str, key: &str, text: String, kind: Text) -> Self {
-        let path = key.split('.').map(str::to_owned).collect();
-        self.options.push(Setting { place: Place::whole(option), path, text, kind });
+    /// Marks a key as secret: its value, and all below it, is never shown.
+    ///
+    /// A secret may be in a file of its own: `db.password_file` names it, and
+    /// `db.password` is then its content without a line end. A relative path
+    /// in the configuration file is relative to that file's folder, elsewhere
+    /// to the current one.
+    pub fn secret(mut self, key: &str) -> Self {
+        let keys = path::split_owned(key);
+        self.secrets.mark(dotted(&keys));
         self
     }
 
-    /// Reads the file and lays the others over it.
+    /// Has `check` look at the whole before it is in force, when it is loaded
+    /// and at each reload. What it refuses never is.
+    ///
+    /// # Threads
+    ///
+    /// Runs on the thread that loads or reloads: the caller's, or that of a
+    /// [`ConfigWatcher`](super::ConfigWatcher). Calls may overlap.
+    pub fn check<E: Into<BoxError>>(
+        mut self,
+        check: impl Fn(&Snapshot) -> Result<(), E> + Send + Sync + 'static,
+    ) -> Self {
+        self.checks.push(Arc::new(move |snapshot| check(snapshot).map_err(Into::into)));
+        self
+    }
+
+    fn option(mut self, option: &str, key: &str, text: String, kind: Text) -> Self {
+        let place = Place::whole(option);
+        self.options.push(Setting { place, keys: path::split_owned(key), text, kind });
+        self
+    }
+
+    pub(super) fn checks(&self) -> &[Check] {
+        &self.checks
+    }
+
+    /// What the file is called.
+    pub(super) fn file_name(&self) -> Option<String> {
+        self.file.as_ref().map(|input| match input {
+            Input::File(path) => file::name(path),
+            Input::Text(name, _) => name.clone(),
+        })
+    }
+
+    /// Reads what is on disk without looking into it.
+    pub(super) fn look(&self, secret_files: &[PathBuf]) -> Result<Fingerprint, Faults> {
+        let mut fingerprint = Fingerprint::NONE;
+        match &self.file {
+            Some(Input::File(path)) => fingerprint = fingerprint.with(&file::read_bytes(path)?),
+            Some(Input::Text(_, bytes)) => fingerprint = fingerprint.with(bytes),
+            None => {}
+        }
+        for path in secret_files {
+            // The configuration may not name this file any more; what is
+            // wrong is told by the reading that follows.
+            fingerprint = fingerprint.with(&file::read_bytes(path).unwrap_or_default());
+        }
+        Ok(fingerprint)
+    }
+
+    /// Reads all layers and lays each over those below it.
     pub fn merge(&self) -> Merged {
-        let mut faults = Vec::new();
-        let mut root = Node::new(Place::whole("configuration"), Value::Object(Members::default()));
-        let mut base = PathBuf::new();
-        let mut file = None;
-        let mut is_whole = true;
-        if let Some(path) = &self.file {
-            base = path.parent().map(Path::to_owned).unwrap_or_default();
-            file = Some(file::name(path));
-            match file::read(path) {
-                Ok(node) => root = node,
-                Err(found) => {
-                    is_whole = false;
-                    faults.extend(found.into_vec());
-                }
+        let root = Node::new(Place::whole("configuration"), Value::Object(Members::default()));
+        let mut merged = Merged::new(root, self.secrets.clone());
+        for node in &self.defaults {
+            merged.source(DEFAULT.to_owned(), Layer::Default);
+            match node {
+                Ok(node) => merged.lay_over(node.clone()),
+                Err(fault) => merged.faults.push(fault.clone()),
             }
         }
-        // A file that holds no object is told by the reading that follows.
-        if matches!(root.value, Value::Object(_)) {
-            let variables = self.variables.iter().map(|(name, value)| variable(name, value));
-            for setting in variables.chain(self.options.iter().cloned().map(Ok)) {
-                faults.extend(setting.and_then(|setting| lay(&mut root, setting)).err());
+        if let Some(input) = &self.file {
+            self.merge_file(input, &mut merged);
+        }
+        for variable in &self.variables {
+            merged.source(variable.source(), Layer::Environment);
+        }
+        for set in environment::resolve(&self.variables, &merged.root, &mut merged.faults) {
+            let setting = Setting { place: set.place, keys: set.keys, text: set.text, kind: Text::Raw };
+            merged.lay(setting);
+        }
+        for setting in &self.options {
+            merged.source(setting.place.file().to_owned(), Layer::Override);
+            merged.lay(setting.clone());
+        }
+        merged.take_secret_files();
+        merged
+    }
+
+    fn merge_file(&self, input: &Input, merged: &mut Merged) {
+        let name = self.file_name().unwrap_or_default();
+        merged.source(name.clone(), Layer::File);
+        merged.file = Some(name.clone());
+        let bytes = match input {
+            Input::File(path) => {
+                merged.base = path.parent().map(Path::to_owned).unwrap_or_default();
+                file::read_bytes(path)
+            }
+            Input::Text(_, bytes) => Ok(bytes.to_vec()),
+        };
+        if let Ok(bytes) = &bytes {
+            merged.fingerprint = merged.fingerprint.with(bytes);
+        }
+        let node = bytes.and_then(|bytes| tree::parse_bytes(name, &bytes));
+        match node.and_then(|node| decode::expect_object(&node).map(|()| node)) {
+            Ok(node) => merged.lay_over(node),
+            Err(faults) => {
+                merged.is_whole = false;
+                merged.faults.extend(faults.into_vec());
             }
         }
-        Merged { root, faults, base, file, is_whole }
+    }
+}
+
+const DEFAULT: &str = "default";
+
+impl fmt::Debug for Layers {
+    /// Without values: any of them may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let variables: Vec<String> = self.variables.iter().map(Variable::source).collect();
+        let options: Vec<String> = self.options.iter().map(|setting| dotted(&setting.keys)).collect();
+        f.debug_struct("Layers")
+            .field("file", &self.file_name())
+            .field("variables", &variables)
+            .field("options", &options)
+            .field("secrets", &self.secrets)
+            .finish_non_exhaustive()
     }
 }
 
@@ -137,109 +284,130 @@ pub fn process_environment() -> Vec<(OsString, OsString)> {
     std::env::vars_os().collect()
 }
 
-/// All layers in one tree.
-#[derive(Debug, Clone)]
-#[must_use = "the tree is there to be read"]
-pub struct Merged {
-    root: Node,
-    faults: Vec<Fault>,
-    /// The folder of the file.
-    base: PathBuf,
-    /// The name of the file in places.
-    file: Option<String>,
-    /// Whether the file could be read, if there is one.
-    is_whole: bool,
-}
-
 impl Merged {
-    /// Reads the configuration.
-    ///
-    /// # Errors
-    ///
-    /// Everything that is wrong with any layer.
-    pub fn read(&self) -> Result<Config, Faults> {
-        let dir_base = self.dir_base();
-        let config = decode::object(&self.root, "", |o| read(o, &dir_base));
-        let mut faults = self.faults.clone();
-        match config {
-            Ok(config) => Faults::collect(faults).map_or(Ok(config), Err),
-            Err(found) => {
-                faults.extend(found.clone().into_vec());
-                Err(Faults::collect(faults).unwrap_or(found))
+    fn lay_over(&mut self, node: Node) {
+        self.root.overlay(node, "", &mut self.faults);
+    }
+
+    fn lay(&mut self, setting: Setting) {
+        if let Err(fault) = lay(&mut self.root, setting, &mut self.faults) {
+            self.faults.push(fault);
+        }
+    }
+
+    /// Puts the content of each secret that is in a file of its own into its
+    /// place.
+    fn take_secret_files(&mut self) {
+        let secrets: Vec<Vec<String>> = self.secrets.iter().map(path::split_owned).collect();
+        for keys in secrets {
+            if let Err(fault) = self.take_secret_file(&keys) {
+                self.faults.push(fault);
             }
         }
     }
 
-    /// The folder of descriptors, also when other settings are wrong; `None`
-    /// when it cannot be known.
-    #[must_use]
-    pub fn deploy_dir(&self) -> Option<PathBuf> {
-        let dir = match self.dir_node().map(|node| &node.value) {
-            Some(Value::String(dir)) => dir,
-            None if self.is_whole => DEPLOY_DIR,
-            _ => return None,
-        };
-        Some(self.dir_base().join(dir))
-    }
-
-    fn dir_node(&self) -> Option<&Node> {
-        self.root.get("deploy")?.get("dir").filter(|node| node.value != Value::Null)
-    }
-
-    /// What a relative folder of descriptors is relative to: the folder of
-    /// the file that wrote it, or the current one.
-    fn dir_base(&self) -> PathBuf {
-        let elsewhere = self.dir_node().is_some_and(|node| self.file.as_deref() != Some(node.place.file()));
-        if elsewhere { PathBuf::new() } else { self.base.clone() }
+    fn take_secret_file(&mut self, keys: &[String]) -> Result<(), Fault> {
+        let Some((last, above)) = keys.split_last() else { return Ok(()) };
+        let Some(members) = members_at(&mut self.root, above) else { return Ok(()) };
+        let named = format!("{last}_file");
+        if !path::is_set(members.get(&named).map(|member| &member.node)) {
+            return Ok(());
+        }
+        let Some(Member { node, key_place, .. }) = members.remove(&named) else { return Ok(()) };
+        let (key, named) = (dotted(keys), dotted(&[above, &[named]].concat()));
+        let given = members.get(last).map(|member| member.node.clone());
+        if let Some(given) = given.filter(|given| path::is_set(Some(given))) {
+            let (file, value) = (self.source_of(&node.place), self.source_of(&given.place));
+            let layer = |source: &Option<Source>| source.as_ref().map(|source| source.layer);
+            if layer(&file) == layer(&value) {
+                let message = format!("is given twice, as {key} at {}, too", given.place);
+                return Err(Fault { place: key_place, key: named, message });
+            }
+            if layer(&value) > layer(&file) {
+                return Ok(());
+            }
+        }
+        let written: String = decode::value(&node, &named).map_err(|faults| first(faults, &node.place))?;
+        let is_in_file = self.file.as_deref() == Some(node.place.file());
+        let path = if is_in_file { self.base.join(written) } else { PathBuf::from(written) };
+        let refuse = |message: String| Fault { place: node.place.clone(), key: named.clone(), message };
+        // Remembered also when it cannot be read: it may come.
+        self.secret_files.push(path.clone());
+        let bytes = file::read_bytes(&path).map_err(|faults| refuse(faults.to_string()))?;
+        self.fingerprint = self.fingerprint.with(&bytes);
+        let name = file::name(&path);
+        let text = String::from_utf8(bytes).map_err(|_| refuse(format!("{name}: is not UTF-8 text")))?;
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        let text = text.strip_suffix('\r').unwrap_or(text);
+        if text.is_empty() {
+            return Err(refuse(format!("{name}: is empty")));
+        }
+        let layer = self.source_of(&node.place).map_or(Layer::Default, |source| source.layer);
+        self.source(name.clone(), layer);
+        let place = Place::whole(name);
+        let node = Node::new(place.clone(), Value::String(text.to_owned()));
+        if let Some(members) = members_at(&mut self.root, above) {
+            members.insert(Member { key: last.clone(), key_place: place, node });
+        }
+        Ok(())
     }
 }
 
-/// Whether a variable is meant for this program. Kubernetes gives every
-/// container `<NAME>_PORT..` and `<NAME>_SERVICE_..` for each service of its
-/// namespace; for one that is named after the program they are not settings.
-fn is_ours(name: &OsString) -> bool {
-    let Some(key) = name.as_encoded_bytes().strip_prefix(PREFIX.as_bytes()) else { return false };
-    let foreign: [&[u8]; 3] = [b"PORT_", b"SERVICE_PORT", b"SERVICE_HOST"];
-    key != b"PORT" && !foreign.iter().any(|start| key.starts_with(start))
+fn first(faults: Faults, place: &Place) -> Fault {
+    let whole = || Fault { place: place.clone(), key: String::new(), message: String::new() };
+    faults.into_vec().into_iter().next().unwrap_or_else(whole)
 }
 
-/// Turns a variable into what it sets.
-fn variable(name: &OsString, value: &OsString) -> Result<Setting, Fault> {
-    let place = Place::whole(format!("env {}", name.to_string_lossy().escape_debug()));
-    let (Some(name), Some(text)) = (name.to_str(), value.to_str()) else {
-        return Err(Fault { place, key: String::new(), message: "is not UTF-8 text".to_owned() });
-    };
-    let path = name.strip_prefix(PREFIX).unwrap_or_default().split("__");
-    let path = path.map(str::to_ascii_lowercase).collect();
-    Ok(Setting { place, path, text: text.to_owned(), kind: Text::Raw })
+fn members_at<'a>(root: &'a mut Node, keys: &[String]) -> Option<&'a mut Members> {
+    let mut node = root;
+    for key in keys {
+        let Value::Object(members) = &mut node.value else { return None };
+        node = &mut members.get_mut(key)?.node;
+    }
+    match &mut node.value {
+        Value::Object(members) => Some(members),
+        _ => None,
+    }
 }
 
 /// Puts a value at its path, making the objects on the way.
-fn lay(root: &mut Node, setting: Setting) -> Result<(), Fault> {
-    let Setting { place, path, text, kind } = setting;
-    if path.iter().any(String::is_empty) {
-        let message = format!("names no setting: {}", Shown(&path.join(".")));
+fn lay(root: &mut Node, setting: Setting, faults: &mut Vec<Fault>) -> Result<(), Fault> {
+    let Setting { place, keys, text, kind } = setting;
+    let path = dotted(&keys);
+    if keys.iter().any(String::is_empty) {
+        let message = format!("names no setting: {}", Shown(&keys.join(".")));
         return Err(Fault { place, key: String::new(), message });
     }
-    let json = kind == Text::Json || NOT_TEXTS.iter().any(|known| path == **known);
-    let value = if json { tree::parse("", &text).ok() } else { None };
-    let value = value.map_or(Value::String(text), |node| moved(node, &place).value);
-    let mut keys = path.into_iter();
+    let value = match kind {
+        Text::Raw => Value::Raw(text),
+        Text::Json => match tree::parse("", &text).map(|node| node.moved(&place).value) {
+            Ok(Value::Number(_) | Value::Bool(_)) | Err(_) => Value::Raw(text),
+            Ok(value) => value,
+        },
+    };
+    let mut keys = keys.into_iter();
     let Some(last) = keys.next_back() else { return Ok(()) };
     let mut node = root;
     let mut above = String::new();
     for key in keys {
-        above = tree::join(&above, &key);
         let empty = || Node::new(place.clone(), Value::Object(Members::default()));
         let members = object(node, &place, &above)?;
+        above = tree::join(&above, &key);
         if members.get(&key).is_none_or(|member| member.node.value == Value::Null) {
             members.insert(Member { key: key.clone(), key_place: place.clone(), node: empty() });
         }
         let Some(member) = members.get_mut(&key) else { return Ok(()) };
         node = &mut member.node;
     }
-    let member = Member { key: last, key_place: place.clone(), node: Node::new(place.clone(), value) };
-    object(node, &place, &above)?.insert(member);
+    let members = object(node, &place, &above)?;
+    let node = Node::new(place.clone(), value);
+    match members.get_mut(&last) {
+        Some(member) => {
+            member.key_place = place;
+            member.node.overlay(node, &path, faults);
+        }
+        None => _ = members.insert(Member { key: last, key_place: place, node }),
+    }
     Ok(())
 }
 
@@ -254,156 +422,25 @@ fn object<'a>(node: &'a mut Node, place: &Place, key: &str) -> Result<&'a mut Me
     }
 }
 
-/// Gives all nodes of a tree one place.
-fn moved(node: Node, place: &Place) -> Node {
-    let value = match node.value {
-        Value::Array(nodes) => Value::Array(nodes.into_iter().map(|node| moved(node, place)).collect()),
-        Value::Object(members) => {
-            let mut all = Members::default();
-            for Member { key, node, .. } in members {
-                all.insert(Member { key, key_place: place.clone(), node: moved(node, place) });
-            }
-            Value::Object(all)
-        }
-        value => value,
-    };
-    Node::new(place.clone(), value)
+pub(super) fn dotted(keys: &[String]) -> String {
+    keys.iter().fold(String::new(), |path, key| tree::join(&path, key))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn variables(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
-        pairs.iter().map(|(name, value)| (name.into(), value.into())).collect()
-    }
-
-    fn check(layers: Layers) -> Result<Config, String> {
-        layers.merge().read().map_err(|faults| faults.to_string())
-    }
-
-    #[test]
-    fn nothing_at_all_is_the_default() {
-        assert_eq!(check(Layers::default()), Ok(Config::default()));
-        assert_eq!(Layers::default().merge().deploy_dir().unwrap(), Path::new("deploy"));
-    }
-
-    #[test]
-    fn crt_07_variables_set_keys_and_foreign_ones_are_left_alone() {
-        let layers = Layers::default().environment(variables(&[
-            ("LOOPKEEPER_HTTP__ALLOWED_HOSTS", r#"["a", "b"]"#),
-            ("LOOPKEEPER_LOGGING__SOURCE", "true"),
-            ("LOOPKEEPER_LOGGING__LEVEL", " Warning"),
-            ("LOOPKEEPER_DEPLOY__DIR", "5"),
-            ("LOOPKEEPER_SHUTDOWN_TIMEOUT", "1.5"),
-            ("LOOPKEEPER", "x"),
-            ("LOOPKEEPER_PORT", "tcp://10.0.0.1:80"),
-            ("LOOPKEEPER_PORT_80_TCP_ADDR", "10.0.0.1"),
-            ("LOOPKEEPER_SERVICE_HOST", "10.0.0.1"),
-            ("LOOPKEEPER_SERVICE_PORT_HTTP", "80"),
-            ("LOOPKEEPERS_HTTP__LISTEN", "x"),
-            ("HTTP__LISTEN", "x"),
-        ]));
-        let config = check(layers).unwrap();
-        assert_eq!(config.http.allowed_hosts, ["a", "b"]);
-        assert!(config.logging.source);
-        assert_eq!(config.logging.level, log::Level::Warn);
-        assert_eq!(config.deploy.dir, Path::new("5"));
-        assert_eq!(config.shutdown_timeout.as_millis(), 1500);
-    }
-
-    #[test]
-    fn the_command_line_wins_and_its_values_are_json_or_text() {
-        let layers = Layers::default()
-            .environment(variables(&[("LOOPKEEPER_HTTP__LISTEN", "none"), ("LOOPKEEPER_DEPLOY__DIR", "a")]))
-            .set("http.listen", "[::1]:1")
-            .set("deploy", r#"{"dir": "b"}"#)
-            .set("logging.source", "true")
-            .set("shutdown_timeout", "1m")
-            .set_text("--deploy", "deploy.dir", "7");
-        let config = check(layers).unwrap();
-        assert_eq!(config.http.listen.unwrap().to_string(), "[::1]:1");
-        assert_eq!(config.deploy.dir, Path::new("7"));
-        assert!(config.logging.source);
-        assert_eq!(config.shutdown_timeout.as_secs(), 60);
-        let reset = Layers::default().set("http.listen", "none").set("http", "null");
-        assert_eq!(check(reset), Ok(Config::default()));
-    }
-
-    #[test]
-    fn a_fault_names_the_variable_or_the_option() {
-        for (pairs, expected) in [
-            (
-                &[("LOOPKEEPER_HTTP__LISTEN", "8470")][..],
-                "env LOOPKEEPER_HTTP__LISTEN: http.listen: expected an address such as \"127.0.0.1:8470\" or \
-                 \"none\", found \"8470\"",
-            ),
-            (
-                &[("LOOPKEEPER_HTPP__LISTEN", "none"), ("LOOPKEEPER_SHUTDOWN_TIMEOUT", "0")],
-                "env LOOPKEEPER_HTPP__LISTEN: unknown field \"htpp\", did you mean \"http\"?\n\
-                 env LOOPKEEPER_SHUTDOWN_TIMEOUT: shutdown_timeout: must be more than zero, found the number 0",
-            ),
-            (
-                &[("LOOPKEEPER_LOGGING__SOURCE", "yes")],
-                "env LOOPKEEPER_LOGGING__SOURCE: logging.source: expected true or false, found the string \"yes\"",
-            ),
-            (&[("LOOPKEEPER_", "1")], "env LOOPKEEPER_: names no setting: \"\""),
-            (&[("LOOPKEEPER_HTTP__", "1")], "env LOOPKEEPER_HTTP__: names no setting: \"http.\""),
-            (
-                &[("LOOPKEEPER_SHUTDOWN_TIMEOUT", "1s"), ("LOOPKEEPER_SHUTDOWN_TIMEOUT__X", "1")],
-                "env LOOPKEEPER_SHUTDOWN_TIMEOUT__X: shutdown_timeout: is not an object in env \
-                 LOOPKEEPER_SHUTDOWN_TIMEOUT, so nothing in it can be set",
-            ),
-        ] {
-            let layers = Layers::default().environment(variables(pairs));
-            assert_eq!(check(layers).unwrap_err(), expected, "{pairs:?}");
+/// Turns what a check returned into an error that is kept; values of secret
+/// keys are taken out.
+pub(super) fn refusal(error: &BoxError, secrets: &Secrets) -> Error {
+    let mut link: Option<&(dyn std::error::Error + 'static)> = Some(&**error);
+    while let Some(error) = link {
+        if let Some(faults) = error.downcast_ref::<Faults>() {
+            return redacted(faults.clone(), secrets).into();
         }
-        for (key, value, expected) in [
-            ("http.listen", "5", "--set: http.listen: expected a string, found the number 5"),
-            ("logging", "[]", "--set: logging: expected an object, found a list"),
-            (
-                "logging.source",
-                "yes",
-                "--set: logging.source: expected true or false, found the string \"yes\"",
-            ),
-            (
-                "logging.level",
-                "loud",
-                "--set: logging.level: expected \"debug\", \"info\", \"warn\" or \"error\", found the string \"loud\"",
-            ),
-            (
-                "logging.format",
-                "xml",
-                "--set: logging.format: expected \"text\" or \"json\", found the string \"xml\"",
-            ),
-            ("", "1", "--set: names no setting: \"\""),
-            ("http..listen", "1", "--set: names no setting: \"http..listen\""),
-        ] {
-            assert_eq!(check(Layers::default().set(key, value)).unwrap_err(), expected, "{key}={value}");
-        }
+        link = error.source();
     }
+    let kept = Error::from_user(&**error);
+    Error::new(ErrorKind::Config).with_class(kept.class()).context(kept.to_string())
+}
 
-    #[test]
-    fn what_has_no_effect_yet_is_refused() {
-        for (key, unknown) in [
-            ("http.token_file", "token_file"),
-            ("http.history_file", "history_file"),
-            ("deploy.scan_interval", "scan_interval"),
-            ("config.watch_interval", "config"),
-            ("store.url", "store"),
-            ("monitor.poll_period", "monitor"),
-        ] {
-            let faults = check(Layers::default().set(key, "1")).unwrap_err();
-            assert!(faults.contains(&format!("unknown field {unknown:?}")), "{faults}");
-        }
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_variable_that_is_not_text_is_a_fault() {
-        use std::os::unix::ffi::OsStringExt;
-        let layers = Layers::default()
-            .environment([(OsString::from("LOOPKEEPER_HTTP__LISTEN"), OsString::from_vec(vec![0xff]))]);
-        assert_eq!(check(layers).unwrap_err(), "env LOOPKEEPER_HTTP__LISTEN: is not UTF-8 text");
-    }
+pub(super) fn redacted(faults: Faults, secrets: &Secrets) -> Faults {
+    let cleaned = faults.iter().map(|fault| secrets.redact(fault.clone())).collect();
+    Faults::collect(cleaned).unwrap_or(faults)
 }

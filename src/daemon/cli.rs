@@ -202,7 +202,7 @@ mod tests {
         let line = "run --listen none --deploy=a --log-level Warning --log-format json --set http.listen=[::1]:1 \
                     --set deploy.dir=b --set shutdown_timeout=1s";
         let Ok(Command::Run(layers)) = check(line) else { panic!("not run") };
-        let config = layers.merge().read().unwrap();
+        let config = layers.merge().settings().unwrap();
         assert_eq!(config.http.listen, None);
         assert_eq!(config.deploy.dir, std::path::Path::new("a"));
         assert_eq!(config.logging.level, log::Level::Warn);

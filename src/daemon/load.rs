@@ -1,21 +1,21 @@
 //! Loads what the program works with: the configuration and the descriptors.
 
-use loopkeeper::config::{Config, Descriptor, Layers, Types, load_descriptors, process_environment};
+use loopkeeper::config::{Descriptor, Layers, Settings, Types, load_descriptors, process_environment};
 use loopkeeper::tree::Faults;
 use loopkeeper::{WatcherConfig, watch};
 
 /// What there is to do, all of it right.
 #[derive(Debug)]
 pub(crate) struct Loaded {
-    pub(crate) config: Config,
+    pub(crate) config: Settings,
     pub(crate) descriptors: Vec<Descriptor<WatcherConfig>>,
 }
 
 /// Loads everything, or says everything that is wrong with it.
 pub(crate) fn load(layers: Layers) -> Result<Loaded, Faults> {
     let types = Types::new().with("watcher", watch::descriptor::read);
-    let merged = layers.environment(process_environment()).merge();
-    let faults = match merged.read() {
+    let merged = layers.environment("LOOPKEEPER", process_environment()).merge();
+    let faults = match merged.settings() {
         Ok(config) => {
             let descriptors = load_descriptors(&config.deploy.dir, &types)?;
             return Ok(Loaded { config, descriptors });

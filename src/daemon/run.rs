@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use loopkeeper::config::{Config, Layers};
+use loopkeeper::config::{Layers, Settings};
 use loopkeeper::http::StatusServer;
 use loopkeeper::signals::{Signal, Signals};
 use loopkeeper::{Env, EnvConfig, Error, Observer, Result, StopReport, WatchManager};
@@ -113,7 +113,7 @@ impl Running {
         Ok(running)
     }
 
-    fn announce(&self, n: usize, disabled: usize, config: &Config) {
+    fn announce(&self, n: usize, disabled: usize, config: &Settings) {
         let version = env!("CARGO_PKG_VERSION");
         let disabled = if disabled > 0 { format!(" ({disabled} disabled)") } else { String::new() };
         match &self.server {

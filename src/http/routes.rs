@@ -248,6 +248,14 @@ impl Serialize for EventJson<'_> {
             }
             EventKind::TimedOut { stuck_for } => map.serialize_entry("stuck_for", &seconds(stuck_for))?,
             EventKind::Late { took } => map.serialize_entry("took", &seconds(took))?,
+            EventKind::ConfigReloaded { generation, changed, n_changed } => {
+                map.serialize_entry("generation", generation)?;
+                map.serialize_entry("changed", changed)?;
+                map.serialize_entry("n_changed", n_changed)?;
+            }
+            EventKind::ConfigRejected { error } => {
+                map.serialize_entry("error", &error.report().to_string())?;
+            }
         }
         map.end()
     }
@@ -291,6 +299,7 @@ mod tests {
             overdue_for: None,
             thread: None,
             lost_callbacks: 0,
+            config: None,
         }
     }
 
@@ -406,6 +415,14 @@ mod tests {
             ),
             (EventKind::TimedOut { stuck_for: half }, "\"event\":\"timed_out\",\"stuck_for\":0.5"),
             (EventKind::Late { took: half }, "\"event\":\"late\",\"took\":0.5"),
+            (
+                EventKind::ConfigReloaded { generation: 2, changed: ["a.b".to_owned()].into(), n_changed: 1 },
+                "\"event\":\"config_reloaded\",\"generation\":2,\"changed\":[\"a.b\"],\"n_changed\":1",
+            ),
+            (
+                EventKind::ConfigRejected { error: error() },
+                "\"event\":\"config_rejected\",\"error\":\"tcp: refused\"",
+            ),
             (EventKind::Stopped, "\"event\":\"stopped\""),
         ];
         for (what, expected) in all {

@@ -1,0 +1,291 @@
+//! Variables of the environment: which are meant, and which key each sets.
+//!
+//! `PREFIX_HTTP__LISTEN` is `http.listen`: two underscores go one level down,
+//! one stays in the key. A name is matched with the keys that are known from
+//! the layers below, in any case, so that `maxConns` and `max-conns` can be
+//! reached. Two variables that are in each other's way, and a name that may
+//! mean two keys, are faults; none of them has an effect.
+
+use std::ffi::{OsStr, OsString};
+
+use super::layers::dotted;
+use super::path;
+use crate::duration::Shown;
+use crate::tree::{Fault, Node, Place, Value};
+
+/// A variable that begins with the prefix.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Variable {
+    name: OsString,
+    /// The name after the prefix, where it is text.
+    key: Option<String>,
+    value: OsString,
+}
+
+/// What a variable sets.
+pub(super) struct Assignment {
+    pub(super) place: Place,
+    pub(super) keys: Vec<String>,
+    pub(super) text: String,
+}
+
+impl Variable {
+    /// Takes a variable that is meant for the program.
+    pub(super) fn new(prefix: &str, name: OsString, value: OsString) -> Option<Self> {
+        let key = name.as_encoded_bytes().strip_prefix(prefix.as_bytes())?;
+        let key = std::str::from_utf8(key).ok().map(str::to_owned);
+        Some(Self { name, key, value })
+    }
+
+    /// The name of the variable as a source.
+    pub(super) fn source(&self) -> String {
+        source(&self.name)
+    }
+}
+
+fn source(name: &OsStr) -> String {
+    format!("env {}", name.to_string_lossy().escape_debug())
+}
+
+/// Finds what the variables set in a tree that is known so far.
+pub(super) fn resolve(variables: &[Variable], root: &Node, faults: &mut Vec<Fault>) -> Vec<Assignment> {
+    let mut found: Vec<Assignment> = Vec::new();
+    for variable in variables {
+        match assignment(variable, root) {
+            Ok(assignment) => found.extend(assignment),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    // In the order of their paths, so that what is in the way of another
+    // comes just before all that it is in the way of.
+    found.sort_by(|a, b| a.keys.cmp(&b.keys));
+    let mut clashes = vec![false; found.len()];
+    let mut above = 0;
+    for idx in 1..found.len() {
+        if !found[idx].keys.starts_with(&found[above].keys) {
+            above = idx;
+            continue;
+        }
+        let (first, second) = (&found[above], &found[idx]);
+        let same = first.keys.len() == second.keys.len();
+        let message = if same {
+            format!("is set by {}, too", first.place)
+        } else {
+            format!("is set by {}, so nothing in it can be set", first.place)
+        };
+        faults.push(Fault { place: second.place.clone(), key: dotted(&first.keys), message });
+        (clashes[above], clashes[idx]) = (true, true);
+    }
+    let mut clashes = clashes.into_iter();
+    found.retain(|_| !clashes.next().unwrap_or_default());
+    found
+}
+
+fn assignment(variable: &Variable, root: &Node) -> Result<Option<Assignment>, Fault> {
+    let place = Place::whole(variable.source());
+    let fault = |key: String, message: String| Err(Fault { place: place.clone(), key, message });
+    let (Some(name), Some(text)) = (&variable.key, variable.value.to_str()) else {
+        return fault(String::new(), "is not UTF-8 text".to_owned());
+    };
+    let parts: Vec<&str> = name.split("__").collect();
+    if parts.iter().any(|part| part.is_empty()) {
+        let path = parts.join(".").to_lowercase();
+        return fault(String::new(), format!("names no setting: {}", Shown(&path)));
+    }
+    let keys = match known(root, &parts).as_slice() {
+        [keys] => keys.clone(),
+        [] if is_of_kubernetes(name, text) => return Ok(None),
+        [] => match nearest(root, &parts) {
+            Ok(keys) => keys,
+            Err((first, second)) => return fault(String::new(), may_mean(root, &first, &second)),
+        },
+        [first, second, ..] => return fault(String::new(), may_mean(root, first, second)),
+    };
+    if let Some(Node { value: Value::Object(_), place: below }) = path::find_keys(root, &keys) {
+        return fault(dotted(&keys), format!("is an object in {below}, so it cannot be set as a whole"));
+    }
+    // What is on the way must be objects.
+    for len in 1..keys.len() {
+        match path::find_keys(root, &keys[..len]) {
+            None | Some(Node { value: Value::Object(_) | Value::Null, .. }) => {}
+            Some(node) => {
+                let message = format!("is not an object in {}, so nothing in it can be set", node.place);
+                return fault(dotted(&keys[..len]), message);
+            }
+        }
+    }
+    Ok(Some(Assignment { place, keys, text: text.to_owned() }))
+}
+
+/// Every known key that the name may mean as a whole. A key may hold `__`
+/// itself, so parts are joined again in every way that is known.
+fn known(root: &Node, parts: &[&str]) -> Vec<Vec<String>> {
+    if parts.is_empty() {
+        return vec![Vec::new()];
+    }
+    let mut all = Vec::new();
+    let Value::Object(members) = &root.value else { return Vec::new() };
+    let joined = parts.len() > 1 && members.iter().any(|member| member.key.contains("__"));
+    for len in 1..=if joined { parts.len() } else { 1 } {
+        for key in matching(root, &parts[..len].join("__")) {
+            let Some(node) = root.get(key) else { continue };
+            for rest in known(node, &parts[len..]) {
+                let mut keys = vec![key.to_owned()];
+                keys.extend(rest);
+                all.push(keys);
+            }
+        }
+    }
+    all
+}
+
+type Twins = (Vec<String>, Vec<String>);
+
+/// The key that a name means which is not known as a whole: known keys as far
+/// as they go, small letters from there. Two known keys on the way are told.
+fn nearest(root: &Node, parts: &[&str]) -> Result<Vec<String>, Twins> {
+    let mut keys: Vec<String> = Vec::new();
+    let mut node = Some(root);
+    for part in parts {
+        let twins = node.map(|node| matching(node, part)).unwrap_or_default();
+        let with = |key: &str| keys.iter().cloned().chain([key.to_owned()]).collect();
+        match twins.as_slice() {
+            [first, second, ..] => return Err((with(first), with(second))),
+            [key] => {
+                node = node.and_then(|node| node.get(key));
+                keys.push((*key).to_owned());
+            }
+            [] => {
+                node = None;
+                keys.push(part.to_lowercase());
+            }
+        }
+    }
+    Ok(keys)
+}
+
+/// The keys of an object that a part of a name may mean.
+fn matching<'a>(node: &'a Node, part: &str) -> Vec<&'a str> {
+    let Value::Object(members) = &node.value else { return Vec::new() };
+    // Compared letter by letter: nearly all keys differ at once.
+    members.iter().map(|member| &*member.key).filter(|key| shape(key).eq(shape(part))).collect()
+}
+
+/// What is left of a key in the name of a variable.
+fn shape(key: &str) -> impl Iterator<Item = char> + '_ {
+    let letter = |c: char| if c.is_alphanumeric() { c } else { '_' };
+    key.chars().map(letter).flat_map(char::to_uppercase)
+}
+
+fn may_mean(root: &Node, first: &[String], second: &[String]) -> String {
+    let one = |keys: &[String]| {
+        let place = path::find_keys(root, keys).map(|node| format!(" ({})", node.place));
+        format!("{}{}", dotted(keys), place.unwrap_or_default())
+    };
+    format!("may mean {} or {}", one(first), one(second))
+}
+
+/// Kubernetes gives every container `<NAME>_PORT..` and `<NAME>_SERVICE_..`
+/// for each service of its namespace. For one that is named after the program
+/// they are not settings, unless they name a setting that is known.
+fn is_of_kubernetes(name: &str, text: &str) -> bool {
+    let url = text.contains("://");
+    name == "PORT" && url
+        || name.starts_with("PORT_")
+        || name == "SERVICE_HOST"
+        || name == "SERVICE_PORT"
+        || name.starts_with("SERVICE_PORT_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::{Faults, parse};
+
+    /// What variables set in a known tree, as `key=text`, and the faults.
+    fn check(known: &str, variables: &[(&str, &str)]) -> (Vec<String>, String) {
+        let root = parse("f", known).unwrap();
+        let variables: Vec<Variable> = variables
+            .iter()
+            .filter_map(|(name, text)| Variable::new("APP_", name.into(), text.into()))
+            .collect();
+        let mut faults = Vec::new();
+        let set = resolve(&variables, &root, &mut faults);
+        let set = set.iter().map(|set| format!("{}={}", dotted(&set.keys), set.text)).collect();
+        (set, Faults::collect(faults).map(|faults| faults.to_string()).unwrap_or_default())
+    }
+
+    #[test]
+    fn wrt_31_every_key_of_the_file_can_be_reached() {
+        let known =
+            r#"{"max_conns": 1, "maxIdle": 1, "max-age": 1, "http": {"readTimeout": 1}, "a__b": 1, "ä": 1}"#;
+        for (name, key) in [
+            ("APP_MAX_CONNS", "max_conns"),
+            ("APP_MAXIDLE", "maxIdle"),
+            ("APP_maxIdle", "maxIdle"),
+            ("APP_MAX_AGE", "max-age"),
+            ("APP_HTTP__READTIMEOUT", "http.readTimeout"),
+            ("APP_Http__NEW__KEY", "http.new.key"),
+            ("APP_A__B", "a__b"),
+            ("APP_Ä", "ä"),
+            ("APP_NEW_KEY", "new_key"),
+        ] {
+            assert_eq!(check(known, &[(name, "x")]), (vec![format!("{key}=x")], String::new()), "{name}");
+        }
+    }
+
+    #[test]
+    fn wrt_32_what_conflicts_is_told_with_both_names() {
+        for (known, variables, faults) in [
+            (
+                "{}",
+                &[("APP_A", "1"), ("APP_A__B", "2"), ("APP_A__C", "2")][..],
+                "env APP_A__B: a: is set by env APP_A, so nothing in it can be set\n\
+                 env APP_A__C: a: is set by env APP_A, so nothing in it can be set",
+            ),
+            ("{}", &[("APP_A", "1"), ("APP_a", "1")], "env APP_a: a: is set by env APP_A, too"),
+            (
+                r#"{"a": {"b": 1}}"#,
+                &[("APP_A", "1")],
+                "env APP_A: a: is an object in f:1:7, so it cannot be set as a whole",
+            ),
+            (
+                r#"{"a": 1}"#,
+                &[("APP_A__B", "1")],
+                "env APP_A__B: a: is not an object in f:1:7, so nothing in it can be set",
+            ),
+            (
+                r#"{"maxAge": 1, "maxage": 2}"#,
+                &[("APP_MAXAGE", "1")],
+                "env APP_MAXAGE: may mean maxAge (f:1:12) or maxage (f:1:25)",
+            ),
+            (
+                r#"{"a__b": 1, "a": {"b": 2}}"#,
+                &[("APP_A__B", "1")],
+                "env APP_A__B: may mean a.b (f:1:24) or a__b (f:1:10)",
+            ),
+            (r#"{"a": {}, "A": {}}"#, &[("APP_A__B", "1")], "env APP_A__B: may mean a (f:1:7) or A (f:1:16)"),
+            ("{}", &[("APP_A____B", "1")], "env APP_A____B: names no setting: \"a..b\""),
+        ] {
+            let mut reversed = variables.to_vec();
+            reversed.reverse();
+            assert_eq!(check(known, variables), (Vec::new(), faults.to_owned()), "{variables:?}");
+            if variables.len() < 2 || faults.contains("nothing in it") {
+                assert_eq!(check(known, &reversed), (Vec::new(), faults.to_owned()), "{variables:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn variables_of_kubernetes_are_left_alone_unless_they_are_known() {
+        let variables = [
+            ("APP_PORT", "tcp://10.0.0.1:80"),
+            ("APP_PORT_80_TCP_ADDR", "10.0.0.1"),
+            ("APP_SERVICE_HOST", "10.0.0.1"),
+            ("APP_SERVICE_PORT_HTTP", "80"),
+        ];
+        assert_eq!(check("{}", &variables), (Vec::new(), String::new()));
+        assert_eq!(check(r#"{"service_host": ""}"#, &variables).0, ["service_host=10.0.0.1"]);
+        assert_eq!(check("{}", &[("APP_PORT", "8080")]).0, ["port=8080"]);
+    }
+}

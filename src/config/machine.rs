@@ -1,0 +1,394 @@
+//! What a config watcher decides, without threads or clocks.
+//!
+//! It looks at a fixed rate. What cannot be used is looked at once more soon,
+//! because an editor may just be between truncating and writing; only what is
+//! still wrong then is told, once, and makes the watcher degraded. The one
+//! that is looked at is also the one that is told of: who put a configuration
+//! in force does not matter.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Snapshot;
+use super::fingerprint::Fingerprint;
+use super::live::faults_of;
+use super::snapshot::without_values;
+use crate::backoff::Backoff;
+use crate::clock::Tick;
+use crate::duration;
+use crate::error::{Error, ErrorKind};
+use crate::event::{EventKind, Health};
+use crate::looper::{Input, Machine, View};
+use crate::name::Name;
+use crate::schedule::Schedule;
+use crate::stamp::Stamp;
+use crate::status::Phase;
+
+/// How soon a failure is looked at again before it is told.
+const CONFIRM: Duration = Duration::from_millis(250);
+/// The longest wait before content that was refused is tried again.
+const MAX_RETRY: Duration = Duration::from_secs(60);
+/// How many changed keys an event names.
+const MAX_KEYS: usize = 64;
+
+/// What one look found.
+pub(super) struct Look {
+    /// When it was.
+    pub(super) at: Stamp,
+    /// What is on disk; `None` when it cannot be read.
+    pub(super) on_disk: Option<Fingerprint>,
+    /// What is in force after it.
+    pub(super) snapshot: Arc<Snapshot>,
+    /// Why that is not what is on disk.
+    pub(super) error: Option<Error>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    pub(super) interval: Duration,
+    pub(super) timeout: Duration,
+    pub(super) spread: bool,
+}
+
+pub(super) struct ConfigMachine {
+    name: Name,
+    settings: Settings,
+    schedule: Option<Schedule>,
+    phase: Phase,
+    health: Health,
+    due: Tick,
+    since: Tick,
+    /// The configuration that was last told of.
+    told: Arc<Snapshot>,
+    /// The failure that was last told.
+    told_error: Option<String>,
+    /// A failure that was seen once.
+    suspect: Option<String>,
+    on_disk: Option<(Fingerprint, Stamp)>,
+    failures_in_a_row: u32,
+    last_check: Option<Tick>,
+    last_success: Option<Tick>,
+    last_error: Option<Error>,
+    latency: Option<Duration>,
+    failures: u64,
+    missed: u64,
+    transitions: u64,
+}
+
+impl ConfigMachine {
+    pub(super) fn new(name: Name, settings: Settings, told: Arc<Snapshot>) -> Self {
+        Self {
+            name,
+            settings,
+            schedule: None,
+            phase: Phase::Stopped,
+            health: Health::Unknown,
+            due: Tick::NEVER,
+            since: Tick::ZERO,
+            told,
+            told_error: None,
+            suspect: None,
+            on_disk: None,
+            failures_in_a_row: 0,
+            last_check: None,
+            last_success: None,
+            last_error: None,
+            latency: None,
+            failures: 0,
+            missed: 0,
+            transitions: 0,
+        }
+    }
+
+    /// The newest content on disk, and when it was first seen there.
+    pub(super) fn on_disk(&self) -> Option<(Fingerprint, Stamp)> {
+        self.on_disk
+    }
+
+    pub(super) fn last_error(&self) -> Option<&Error> {
+        self.last_error.as_ref()
+    }
+
+    fn looked(&mut self, now: Tick, look: Look, took: Duration, events: &mut Vec<EventKind>) {
+        let Look { at, on_disk, snapshot, error } = look;
+        self.on_disk = on_disk.map(|newest| match self.on_disk {
+            Some((known, since)) if known == newest => (known, since),
+            _ => (newest, at),
+        });
+        if snapshot.generation() != self.told.generation() {
+            let mut changed = snapshot.changes_since(&self.told);
+            let n_changed = changed.len();
+            changed.truncate(MAX_KEYS);
+            let generation = snapshot.generation();
+            events.push(EventKind::ConfigReloaded { generation, changed: changed.into(), n_changed });
+        }
+        self.told = snapshot;
+        match error {
+            None => self.succeed(now, took, events),
+            Some(error) => self.fail(now, &error, events),
+        }
+    }
+
+    fn succeed(&mut self, now: Tick, took: Duration, events: &mut Vec<EventKind>) {
+        let attempt = self.failures_in_a_row.saturating_add(1);
+        self.last_success = Some(now);
+        self.last_error = None;
+        self.failures_in_a_row = 0;
+        (self.suspect, self.told_error) = (None, None);
+        if self.health != Health::Ready {
+            let from = self.turn(Health::Ready, now);
+            events.push(EventKind::Ready { from, attempt, latency: took });
+        }
+        self.poll(now);
+    }
+
+    fn fail(&mut self, now: Tick, error: &Error, events: &mut Vec<EventKind>) {
+        let error = quiet(error);
+        let text = error.report().to_string();
+        self.count(&error);
+        if self.told_error.as_ref() == Some(&text) {
+            self.poll(now);
+        } else if self.suspect.as_ref() == Some(&text) {
+            self.suspect = None;
+            self.told_error = Some(text);
+            self.degrade(now);
+            events.push(EventKind::ConfigRejected { error });
+            self.poll(now);
+        } else {
+            self.suspect = Some(text);
+            self.due = now + CONFIRM.min(self.settings.interval);
+        }
+    }
+
+    fn count(&mut self, error: &Error) {
+        self.failures += 1;
+        self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
+        self.last_error = Some(error.clone());
+    }
+
+    fn degrade(&mut self, now: Tick) {
+        if self.health != Health::Degraded {
+            self.turn(Health::Degraded, now);
+        }
+    }
+
+    fn turn(&mut self, health: Health, now: Tick) -> Health {
+        self.transitions += 1;
+        self.since = now;
+        std::mem::replace(&mut self.health, health)
+    }
+
+    fn poll(&mut self, now: Tick) {
+        if let Some(schedule) = &self.schedule {
+            let (due, missed) = schedule.next(self.due.min(now), now);
+            self.due = due;
+            self.missed += missed;
+        }
+    }
+}
+
+impl Machine for ConfigMachine {
+    type Output = Look;
+
+    fn start(&mut self, now: Tick) {
+        let interval = self.settings.interval;
+        let schedule = if self.settings.spread {
+            Schedule::spread(now, interval, self.name.as_str())
+        } else {
+            Schedule::from_now(now, interval)
+        };
+        self.schedule = Some(schedule);
+        (self.suspect, self.told_error, self.last_error) = (None, None, None);
+        (self.last_check, self.last_success, self.latency) = (None, None, None);
+        self.failures_in_a_row = 0;
+        self.phase = Phase::Polling;
+        self.since = now;
+        self.due = now;
+    }
+
+    fn step(&mut self, now: Tick, input: Input<Look>, events: &mut Vec<EventKind>) {
+        match input {
+            Input::Returned { result, took } => {
+                self.last_check = Some(now);
+                self.latency = Some(took);
+                match result {
+                    Ok(look) => self.looked(now, look, took, events),
+                    Err(error) => self.fail(now, &error, events),
+                }
+            }
+            Input::TimedOut { .. } => {
+                self.last_check = Some(now);
+                let allowed = duration::format(self.settings.timeout);
+                let text = format!("no look was finished within {allowed}");
+                self.count(&Error::new(ErrorKind::Timeout).context(text));
+                self.degrade(now);
+                self.poll(now);
+            }
+            // Decided when its deadline passed.
+            Input::Late => {}
+            Input::Poked => self.due = now,
+        }
+    }
+
+    fn stop(&mut self, now: Tick) {
+        self.phase = Phase::Stopped;
+        self.due = Tick::NEVER;
+        if self.health != Health::Unknown {
+            self.turn(Health::Unknown, now);
+        }
+    }
+
+    fn due(&self) -> Tick {
+        self.due
+    }
+
+    fn timeout(&self) -> Duration {
+        self.settings.timeout
+    }
+
+    fn counts_timeouts(&self) -> bool {
+        self.health != Health::Degraded
+    }
+
+    fn view(&self) -> View<'_> {
+        View {
+            health: self.health,
+            phase: self.phase,
+            since: self.since,
+            last_check: self.last_check,
+            last_success: self.last_success,
+            last_error: self.last_error.as_ref(),
+            consecutive_failures: self.failures_in_a_row,
+            attempt: self.failures_in_a_row,
+            failures: self.failures,
+            latency: self.latency,
+            missed: self.missed,
+            transitions: self.transitions,
+            // A program with yesterday's settings is up.
+            critical: false,
+        }
+    }
+}
+
+/// An error as events tell it: keys and places, no values.
+fn quiet(error: &Error) -> Error {
+    match faults_of(error) {
+        Some(faults) => Error::new(error.kind()).context(without_values(faults)),
+        None => error.clone(),
+    }
+}
+
+/// When content that was refused is tried again: twice at once, because it
+/// may just be written, then with growing delays, because a check may ask
+/// about the world. Other content is tried at once.
+#[derive(Debug)]
+pub(super) struct Retry {
+    backoff: Backoff,
+    refused: Option<Refused>,
+}
+
+#[derive(Debug)]
+struct Refused {
+    content: Fingerprint,
+    error: Error,
+    times: u32,
+    again: Tick,
+}
+
+impl Retry {
+    pub(super) fn new(interval: Duration) -> Self {
+        let max = MAX_RETRY.max(interval);
+        Self { backoff: Backoff { initial: interval, max, multiplier: 2.0, jitter: 0.0 }, refused: None }
+    }
+
+    /// Why this content is not to be tried now; `None` when it is.
+    pub(super) fn holds_back(&self, content: Fingerprint, now: Tick) -> Option<&Error> {
+        let refused = self.refused.as_ref()?;
+        (refused.content == content && now < refused.again).then_some(&refused.error)
+    }
+
+    pub(super) fn refuse(&mut self, content: Fingerprint, now: Tick, error: &Error) {
+        let before = self.refused.as_ref().filter(|refused| refused.content == content);
+        let times = before.map_or(0, |refused| refused.times).saturating_add(1);
+        let delay = if times < 2 { Duration::ZERO } else { self.backoff.delay(times - 1) };
+        self.refused = Some(Refused { content, error: error.clone(), times, again: now + delay });
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.refused = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Layers};
+
+    fn snapshot(json: &str) -> Arc<Snapshot> {
+        Config::load(Layers::default().text("f", json)).unwrap().snapshot()
+    }
+
+    fn at(millis: u64) -> Tick {
+        Tick::ZERO + Duration::from_millis(millis)
+    }
+
+    /// Steps a machine through looks, each `(moment, failure)`, and compares
+    /// health, due and events after each.
+    fn check(looks: &[(u64, Option<&str>, &str)]) {
+        let settings =
+            Settings { interval: Duration::from_secs(2), timeout: Duration::from_secs(10), spread: false };
+        let told = snapshot("{}");
+        let mut machine = ConfigMachine::new("c".parse().unwrap(), settings, told.clone());
+        machine.start(at(0));
+        for (moment, failure, expected) in looks {
+            let mut events = Vec::new();
+            let error = failure.map(|text| Error::new(ErrorKind::Config).context(text.to_owned()));
+            let look = Look { at: Stamp::from_micros(0), on_disk: None, snapshot: told.clone(), error };
+            let input = Input::Returned { result: Ok(look), took: Duration::ZERO };
+            machine.step(at(*moment), input, &mut events);
+            let words: Vec<&str> = events.iter().map(EventKind::as_str).collect();
+            let due = machine.due().since(at(0)).as_millis();
+            assert_eq!(
+                format!("{} {due} {}", machine.health, words.join(" ")).trim_end(),
+                *expected,
+                "{moment}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_failure_is_told_when_it_is_still_there_and_once() {
+        check(&[
+            (0, None, "ready 2000 ready"),
+            (2000, Some("a"), "ready 2250"),
+            (2250, Some("a"), "degraded 4000 config_rejected"),
+            (4000, Some("a"), "degraded 6000"),
+            (6000, Some("b"), "degraded 6250"),
+            (6250, Some("b"), "degraded 8000 config_rejected"),
+            (8000, None, "ready 10000 ready"),
+            (10000, Some("a"), "ready 10250"),
+            (10250, None, "ready 12000"),
+        ]);
+        check(&[(0, Some("a"), "unknown 250"), (250, Some("a"), "degraded 2000 config_rejected")]);
+    }
+
+    #[test]
+    fn wrt_35_content_that_was_refused_is_tried_again_and_less_often() {
+        let mut retry = Retry::new(Duration::from_secs(2));
+        let (one, other) = (Fingerprint::NONE.with(b"1"), Fingerprint::NONE.with(b"2"));
+        let error = Error::new(ErrorKind::Config).context("no");
+        assert!(retry.holds_back(one, at(0)).is_none());
+        let mut now = 0;
+        for delay in [0, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000] {
+            retry.refuse(one, at(now), &error);
+            if delay > 0 {
+                assert_eq!(retry.holds_back(one, at(now + delay - 1)).unwrap().to_string(), "no");
+            }
+            assert!(retry.holds_back(one, at(now + delay)).is_none(), "{delay}");
+            assert!(retry.holds_back(other, at(now)).is_none());
+            now += delay;
+        }
+        retry.clear();
+        assert!(retry.holds_back(one, at(now)).is_none());
+    }
+}

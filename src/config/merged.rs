@@ -1,0 +1,192 @@
+//! All layers in one tree, and what is wrong with any of them.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Serialize, Serializer};
+
+use super::fingerprint::Fingerprint;
+use super::layers::redacted;
+use super::secret::{SHOWN, Secrets};
+use super::settings::{self, DEPLOY_DIR, Settings};
+use crate::decode::{self, Object};
+use crate::tree::{self, Fault, Faults, Node, Place, Value};
+
+/// Where a value comes from. The later wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Layer {
+    /// What the program is built with.
+    Default,
+    /// The configuration file.
+    File,
+    /// A variable of the environment.
+    Environment,
+    /// The command line, or the program's code.
+    Override,
+}
+
+impl Layer {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::File => "file",
+            Self::Environment => "environment",
+            Self::Override => "override",
+        }
+    }
+}
+
+impl fmt::Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Layer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// One source of values: its name in places, and its layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Source {
+    name: String,
+    pub(super) layer: Layer,
+}
+
+/// All layers in one tree.
+#[derive(Clone)]
+#[must_use = "the tree is there to be read"]
+pub struct Merged {
+    pub(super) root: Node,
+    pub(super) faults: Vec<Fault>,
+    sources: Vec<Source>,
+    pub(super) secrets: Secrets,
+    /// The files that secrets were read from.
+    pub(super) secret_files: Vec<PathBuf>,
+    pub(super) fingerprint: Fingerprint,
+    /// The folder of the file.
+    pub(super) base: PathBuf,
+    /// The name of the file in places.
+    pub(super) file: Option<String>,
+    /// Whether the file could be read, if there is one.
+    pub(super) is_whole: bool,
+}
+
+impl Merged {
+    pub(super) fn new(root: Node, secrets: Secrets) -> Self {
+        Self {
+            root,
+            faults: Vec::new(),
+            sources: Vec::new(),
+            secrets,
+            secret_files: Vec::new(),
+            fingerprint: Fingerprint::NONE,
+            base: PathBuf::new(),
+            file: None,
+            is_whole: true,
+        }
+    }
+
+    /// Everything that is wrong with the layers themselves.
+    #[must_use]
+    pub fn faults(&self) -> Option<Faults> {
+        Faults::collect(self.faults.clone()).map(|faults| redacted(faults, &self.secrets))
+    }
+
+    /// Reads the whole strictly: what `read` does not ask for is a fault.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with any layer, and every fault of `read`.
+    pub fn decode<'n, T>(&'n self, read: impl FnOnce(&mut Object<'n, '_>) -> Option<T>) -> Result<T, Faults> {
+        match (decode::object(&self.root, "", read), self.faults()) {
+            (Ok(value), None) => Ok(value),
+            (Ok(_), Some(faults)) => Err(faults),
+            (Err(found), faults) => {
+                let found = redacted(found, &self.secrets);
+                let mut all = faults.map(Faults::into_vec).unwrap_or_default();
+                all.extend(found.clone().into_vec());
+                Err(Faults::collect(all).unwrap_or(found))
+            }
+        }
+    }
+
+    /// Reads the daemon's settings.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with any layer.
+    pub fn settings(&self) -> Result<Settings, Faults> {
+        let dir_base = self.dir_base();
+        self.decode(|o| settings::read(o, &dir_base))
+    }
+
+    /// The daemon's folder of descriptors, also when other settings are
+    /// wrong; `None` when it cannot be known.
+    #[must_use]
+    pub fn deploy_dir(&self) -> Option<PathBuf> {
+        let dir = match self.dir_node().map(|node| &node.value) {
+            Some(Value::String(dir) | Value::Raw(dir)) => dir,
+            None if self.is_whole => DEPLOY_DIR,
+            _ => return None,
+        };
+        Some(self.dir_base().join(dir))
+    }
+
+    fn dir_node(&self) -> Option<&Node> {
+        self.root.get("deploy")?.get("dir").filter(|node| node.value != Value::Null)
+    }
+
+    /// What a relative folder of descriptors is relative to: the folder of
+    /// the file that wrote it, or the current one.
+    fn dir_base(&self) -> PathBuf {
+        let elsewhere = self.dir_node().is_some_and(|node| self.file.as_deref() != Some(node.place.file()));
+        if elsewhere { PathBuf::new() } else { self.base.clone() }
+    }
+
+    /// Remembers where values may come from.
+    pub(super) fn source(&mut self, name: String, layer: Layer) {
+        self.sources.push(Source { name, layer });
+    }
+
+    pub(super) fn source_of(&self, place: &Place) -> Option<Source> {
+        self.sources.iter().rev().find(|source| source.name == place.file()).cloned()
+    }
+
+    /// The tree as JSON, without what is secret.
+    pub(super) fn redacted(&self, node: &Node, key: &str) -> serde_json::Value {
+        if node.value != Value::Null && !key.is_empty() && self.secrets.covers(key) {
+            return SHOWN.into();
+        }
+        match &node.value {
+            Value::Array(nodes) => nodes
+                .iter()
+                .enumerate()
+                .map(|(idx, node)| self.redacted(node, &tree::join_idx(key, idx)))
+                .collect(),
+            Value::Object(members) => {
+                let entry = |member: &tree::Member| {
+                    let value = self.redacted(&member.node, &tree::join(key, &member.key));
+                    (member.key.clone(), value)
+                };
+                members.iter().map(entry).collect()
+            }
+            _ => node.to_json(),
+        }
+    }
+}
+
+impl fmt::Debug for Merged {
+    /// Without secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Merged")
+            .field("values", &self.redacted(&self.root, "").to_string())
+            .field("faults", &self.faults())
+            .finish_non_exhaustive()
+    }
+}

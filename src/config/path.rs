@@ -1,0 +1,117 @@
+//! Dotted paths: `http.listen`, and `labels."a.b"` for a key with a dot.
+
+use std::borrow::Cow;
+
+use crate::tree::{Node, Value};
+
+/// The keys of a path. A key in double quotes may hold dots, written as in
+/// JSON; that is also how faults and changes print it. The empty path is the
+/// key `""`.
+pub(super) fn split(path: &str) -> Vec<Cow<'_, str>> {
+    let mut keys = Vec::new();
+    let mut rest = path;
+    loop {
+        let (key, after) = quoted(rest).unwrap_or_else(|| {
+            let end = rest.find('.').unwrap_or(rest.len());
+            (Cow::Borrowed(&rest[..end]), &rest[end..])
+        });
+        keys.push(key);
+        match after.strip_prefix('.') {
+            Some(more) => rest = more,
+            None => return keys,
+        }
+    }
+}
+
+/// A key in quotes and what comes after it; `None` when it is no such key.
+fn quoted(text: &str) -> Option<(Cow<'_, str>, &str)> {
+    let mut key = String::new();
+    let mut rest = text.strip_prefix('"')?;
+    loop {
+        let c = rest.chars().next()?;
+        rest = &rest[c.len_utf8()..];
+        match c {
+            '"' => break,
+            '\\' => key.push(escaped(&mut rest)?),
+            c => key.push(c),
+        }
+    }
+    (rest.is_empty() || rest.starts_with('.')).then_some((Cow::Owned(key), rest))
+}
+
+/// The character that an escape stands for, as JSON and as Rust write them.
+fn escaped(rest: &mut &str) -> Option<char> {
+    let c = rest.chars().next()?;
+    *rest = &rest[c.len_utf8()..];
+    Some(match c {
+        'n' => '\n',
+        'r' => '\r',
+        't' => '\t',
+        'b' => '\u{8}',
+        'f' => '\u{c}',
+        '0' => '\0',
+        'u' => {
+            let (digits, after) = match rest.strip_prefix('{') {
+                Some(inside) => inside.split_once('}')?,
+                None => (rest.get(..4)?, rest.get(4..)?),
+            };
+            *rest = after;
+            char::from_u32(u32::from_str_radix(digits, 16).ok()?)?
+        }
+        c => c,
+    })
+}
+
+/// The keys of a path, for keeping.
+pub(super) fn split_owned(path: &str) -> Vec<String> {
+    split(path).into_iter().map(Cow::into_owned).collect()
+}
+
+/// Finds the node at a path; objects only, lists have no keys.
+pub(super) fn find<'a>(root: &'a Node, path: &str) -> Option<&'a Node> {
+    find_keys(root, &split(path))
+}
+
+pub(super) fn find_keys<'a, S: AsRef<str>>(root: &'a Node, keys: &[S]) -> Option<&'a Node> {
+    keys.iter().try_fold(root, |node, key| node.get(key.as_ref()))
+}
+
+/// Whether there is a value: `null` counts as none.
+pub(super) fn is_set(node: Option<&Node>) -> bool {
+    node.is_some_and(|node| node.value != Value::Null)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::{join, parse};
+
+    #[test]
+    fn paths_are_split_at_dots_outside_quotes() {
+        for (path, keys) in [
+            ("", &[""][..]),
+            ("a", &["a"]),
+            ("a.b", &["a", "b"]),
+            ("a..b", &["a", "", "b"]),
+            ("a.\"b.c\".d", &["a", "b.c", "d"]),
+            ("\"a\\n\"", &["a\n"]),
+            (r#""r\u{1e}\u0041\\\"""#, &["r\u{1e}A\\\""]),
+            (r#""\u{d800}""#, &[r#""\u{d800}""#]),
+            ("a.\"b", &["a", "\"b"]),
+            ("\"a\"b.c", &["\"a\"b", "c"]),
+            (".", &["", ""]),
+        ] {
+            assert_eq!(split(path), keys, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_printed_is_found() {
+        let root = parse("f", r#"{"a": {"x.y": {"": 1, "ä b": 2}}}"#).unwrap();
+        for (key, expected) in [("", "1"), ("ä b", "2")] {
+            let path = join(&join("a", "x.y"), key);
+            assert_eq!(find(&root, &path).unwrap().to_json().to_string(), expected, "{path}");
+        }
+        assert!(find(&root, "a.x.y").is_none() && find(&root, "a.b.c").is_none());
+    }
+}
