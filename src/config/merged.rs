@@ -131,7 +131,7 @@ impl Merged {
     #[must_use]
     pub fn deploy_dir(&self) -> Option<PathBuf> {
         let dir = match self.dir_node().map(|node| &node.value) {
-            Some(Value::String(dir) | Value::Raw(dir)) => dir,
+            Some(Value::String(dir) | Value::Raw(dir)) if !dir.is_empty() => dir,
             None if self.is_whole => DEPLOY_DIR,
             _ => return None,
         };

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use log::Level;
 
+use crate::authority::Host;
 use crate::decode::{Field, Object};
 use crate::duration::Shown;
 
@@ -161,12 +162,14 @@ pub(super) fn read(o: &mut Object<'_, '_>, dir_base: &Path) -> Option<Settings> 
     let logging = logging.or(default.logging);
     let http = o.object("http", |o| {
         let listen = o.string("listen").convert(|text| parse_listen(&text)).or(default.http.listen);
-        let allowed_hosts = o.strings("allowed_hosts").or_default();
+        let are_hosts = |hosts: &Vec<String>| hosts.iter().try_for_each(|host| Host::parse(host).map(drop));
+        let allowed_hosts = o.strings("allowed_hosts").check(are_hosts).or_default();
         o.done().map(|_| HttpConfig { listen, allowed_hosts })
     });
     let http = http.or(default.http);
     let deploy = o.object("deploy", |o| {
-        let dir = o.string("dir").or(DEPLOY_DIR.to_owned());
+        let is_path = |dir: &String| if dir.is_empty() { Err("must not be empty") } else { Ok(()) };
+        let dir = o.string("dir").check(is_path).or(DEPLOY_DIR.to_owned());
         o.done().map(|_| DeployConfig { dir: dir_base.join(dir) })
     });
     let deploy = deploy.or(DeployConfig { dir: dir_base.join(DEPLOY_DIR) });

@@ -4,8 +4,9 @@
 //! loopback address and read what answers there. Such a request still names
 //! the page's host, so only known hosts are answered.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
+use crate::authority::{Host, split_port};
 use crate::error::{Error, Result};
 
 /// The hosts a server answers to.
@@ -15,24 +16,11 @@ pub(super) struct Hosts {
     allowed: Vec<Host>,
 }
 
-/// A host without its port. Names are in lower case, without a last dot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Host {
-    Ip(IpAddr),
-    Name(String),
-}
-
 impl Hosts {
     /// Checks the names that are allowed beside the server's own address.
     pub(super) fn new(listen: SocketAddr, allowed: &[String]) -> Result<Self> {
         let hosts = allowed.iter().map(|entry| {
-            let bare = entry.parse().map(|ip: Ipv6Addr| Host::Ip(ip.into())).ok();
-            bare.or_else(|| split_port(entry).and_then(|(host, port)| port.is_none().then_some(host)))
-                .ok_or_else(|| {
-                    Error::invalid(format!(
-                        "allowed_hosts: expected a name or an address without scheme and port, found {entry:?}"
-                    ))
-                })
+            Host::parse(entry).map_err(|error| Error::invalid(format!("allowed_hosts: {error}")))
         });
         Ok(Self { listen: listen.ip(), allowed: hosts.collect::<Result<_>>()? })
     }
@@ -51,33 +39,6 @@ impl Hosts {
         };
         Some(own || self.allowed.contains(&host))
     }
-}
-
-/// Takes `host`, `host:port`, `[address]` or `[address]:port` apart.
-fn split_port(text: &str) -> Option<(Host, Option<&str>)> {
-    let (host, port) = if let Some(rest) = text.strip_prefix('[') {
-        let (address, rest) = rest.split_once(']')?;
-        let port = if rest.is_empty() { None } else { Some(rest.strip_prefix(':')?) };
-        (Host::Ip(address.parse::<Ipv6Addr>().ok()?.into()), port)
-    } else {
-        let (host, port) = match text.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (text, None),
-        };
-        (parse_host(host)?, port)
-    };
-    let is_port = |port: &str| port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit());
-    port.is_none_or(is_port).then_some((host, port))
-}
-
-fn parse_host(text: &str) -> Option<Host> {
-    if let Ok(ip) = text.parse::<IpAddr>() {
-        return Some(Host::Ip(ip));
-    }
-    let name = text.strip_suffix('.').unwrap_or(text);
-    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-    let is_host = !name.is_empty() && name.len() <= 253 && name.bytes().all(is_name);
-    is_host.then(|| Host::Name(name.to_ascii_lowercase()))
 }
 
 #[cfg(test)]
