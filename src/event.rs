@@ -14,6 +14,8 @@ use crate::stamp::Stamp;
 pub enum LoopKind {
     /// Watches one service.
     Watcher,
+    /// Turns a folder of descriptors into running components.
+    Deployer,
 }
 
 impl LoopKind {
@@ -22,6 +24,7 @@ impl LoopKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Watcher => "watcher",
+            Self::Deployer => "deployer",
         }
     }
 
@@ -29,6 +32,7 @@ impl LoopKind {
     pub(crate) const fn thread_prefix(self) -> &'static str {
         match self {
             Self::Watcher => "w",
+            Self::Deployer => "dep",
         }
     }
 }
@@ -135,6 +139,52 @@ pub enum EventKind {
         /// For how long it ran.
         took: Duration,
     },
+    /// A component that a file describes runs now.
+    Deployed {
+        /// The component.
+        name: Name,
+    },
+    /// A component runs in place of the one that had its name.
+    Replaced {
+        /// The component.
+        name: Name,
+    },
+    /// A component that no file describes any more was stopped.
+    Undeployed {
+        /// The component.
+        name: Name,
+    },
+    /// A component that no file describes any more could not be stopped.
+    UndeployFailed {
+        /// The component.
+        name: Name,
+        /// Why.
+        error: Error,
+        /// When it is tried again.
+        retry_in: Duration,
+    },
+    /// A file cannot be used. What runs goes on.
+    Rejected {
+        /// The component, as far as the file tells.
+        name: Option<Name>,
+        /// The file.
+        file: String,
+        /// Why.
+        error: Error,
+        /// When it is tried again; `None`: not until it changes.
+        retry_in: Option<Duration>,
+    },
+    /// A component did not come up in place of the one that had its name.
+    RolledBack {
+        /// The component.
+        name: Name,
+        /// Why.
+        error: Error,
+        /// Whether the one that had its name runs again already.
+        restored: bool,
+        /// When the new one is tried again; `None`: not until it changes.
+        retry_in: Option<Duration>,
+    },
     /// The loop was told to end: its state is unknown from now on.
     Stopped,
 }
@@ -150,6 +200,12 @@ impl EventKind {
             Self::GaveUp { .. } => "gave_up",
             Self::TimedOut { .. } => "timed_out",
             Self::Late { .. } => "late",
+            Self::Deployed { .. } => "deployed",
+            Self::Replaced { .. } => "replaced",
+            Self::Undeployed { .. } => "undeployed",
+            Self::UndeployFailed { .. } => "undeploy_failed",
+            Self::Rejected { .. } => "rejected",
+            Self::RolledBack { .. } => "rolled_back",
             Self::Stopped => "stopped",
         }
     }
@@ -158,7 +214,11 @@ impl EventKind {
     #[must_use]
     pub fn error(&self) -> Option<&Error> {
         match self {
-            Self::Down { error, .. } | Self::GaveUp { error, .. } => Some(error),
+            Self::Down { error, .. }
+            | Self::GaveUp { error, .. }
+            | Self::UndeployFailed { error, .. }
+            | Self::Rejected { error, .. }
+            | Self::RolledBack { error, .. } => Some(error),
             _ => None,
         }
     }
@@ -179,8 +239,37 @@ impl fmt::Display for EventKind {
             }
             Self::TimedOut { stuck_for } => write!(f, "call timed out, stuck for {stuck_for:.1?}"),
             Self::Late { took } => write!(f, "call came back late, after {took:.1?}"),
+            Self::Deployed { name } => write!(f, "deployed {name}"),
+            Self::Replaced { name } => write!(f, "replaced {name}"),
+            Self::Undeployed { name } => write!(f, "undeployed {name}"),
+            Self::UndeployFailed { name, error, retry_in } => {
+                write!(f, "could not undeploy {name}, again in {retry_in:.1?}: {}", error.report())
+            }
+            Self::Rejected { name, file, error, retry_in } => {
+                f.write_str("rejected ")?;
+                if let Some(name) = name {
+                    write!(f, "{name} of ")?;
+                }
+                write!(f, "{file}, ")?;
+                again(*retry_in, f)?;
+                write!(f, ": {}", error.report())
+            }
+            Self::RolledBack { name, error, restored, retry_in } => {
+                let old = if *restored { "is back" } else { "is not back yet" };
+                write!(f, "rolled back {name}, which {old}; the new one ")?;
+                again(*retry_in, f)?;
+                write!(f, ": {}", error.report())
+            }
             Self::Stopped => f.write_str("stopped"),
         }
+    }
+}
+
+/// When something is tried again.
+fn again(retry_in: Option<Duration>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match retry_in {
+        Some(delay) => write!(f, "again in {delay:.1?}"),
+        None => f.write_str("not again until it changes"),
     }
 }
 

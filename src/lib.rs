@@ -126,11 +126,13 @@ mod watchdog;
 
 // Parts: what users switch on.
 pub mod config;
+pub mod host;
 pub mod watch;
 
 // Faces: what people, programs and machines see.
 #[cfg(feature = "http")]
 pub mod http;
+pub mod shipped;
 #[cfg(any(test, feature = "test-util"))]
 pub mod testing;
 

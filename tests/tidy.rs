@@ -57,7 +57,7 @@ const LAYERS: &[(Layer, &[&str])] = &[
         ],
     ),
     (Layer::Part, &["watch", "controller", "monitor", "recovery", "config", "host", "fleet"]),
-    (Layer::Face, &["http", "capi", "testing", "daemon", "main"]),
+    (Layer::Face, &["http", "capi", "testing", "shipped", "daemon", "main"]),
 ];
 
 /// Parts that build on another part.

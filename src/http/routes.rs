@@ -248,6 +248,32 @@ impl Serialize for EventJson<'_> {
             }
             EventKind::TimedOut { stuck_for } => map.serialize_entry("stuck_for", &seconds(stuck_for))?,
             EventKind::Late { took } => map.serialize_entry("took", &seconds(took))?,
+            EventKind::Deployed { name } | EventKind::Replaced { name } | EventKind::Undeployed { name } => {
+                map.serialize_entry("component", name)?;
+            }
+            EventKind::UndeployFailed { name, error, retry_in } => {
+                map.serialize_entry("component", name)?;
+                map.serialize_entry("error", &error.report().to_string())?;
+                map.serialize_entry("retry_in", &seconds(retry_in))?;
+            }
+            EventKind::Rejected { name, file, error, retry_in } => {
+                if let Some(name) = name {
+                    map.serialize_entry("component", name)?;
+                }
+                map.serialize_entry("file", file)?;
+                map.serialize_entry("error", &error.report().to_string())?;
+                if let Some(retry_in) = retry_in {
+                    map.serialize_entry("retry_in", &seconds(retry_in))?;
+                }
+            }
+            EventKind::RolledBack { name, error, restored, retry_in } => {
+                map.serialize_entry("component", name)?;
+                map.serialize_entry("error", &error.report().to_string())?;
+                map.serialize_entry("restored", restored)?;
+                if let Some(retry_in) = retry_in {
+                    map.serialize_entry("retry_in", &seconds(retry_in))?;
+                }
+            }
         }
         map.end()
     }
@@ -390,6 +416,8 @@ mod tests {
     fn events_carry_the_fields_of_their_kind() {
         let error = || Error::new(ErrorKind::Probe).context("tcp").caused_by("refused");
         let half = Duration::from_millis(500);
+        let name = || "mq".parse().unwrap();
+        let file = || "a.json".to_owned();
         let all = [
             (EventKind::Started, "\"event\":\"started\""),
             (
@@ -407,6 +435,31 @@ mod tests {
             (EventKind::TimedOut { stuck_for: half }, "\"event\":\"timed_out\",\"stuck_for\":0.5"),
             (EventKind::Late { took: half }, "\"event\":\"late\",\"took\":0.5"),
             (EventKind::Stopped, "\"event\":\"stopped\""),
+            (EventKind::Deployed { name: name() }, "\"event\":\"deployed\",\"component\":\"mq\""),
+            (EventKind::Replaced { name: name() }, "\"event\":\"replaced\",\"component\":\"mq\""),
+            (EventKind::Undeployed { name: name() }, "\"event\":\"undeployed\",\"component\":\"mq\""),
+            (
+                EventKind::UndeployFailed { name: name(), error: error(), retry_in: half },
+                "\"event\":\"undeploy_failed\",\"component\":\"mq\",\"error\":\"tcp: refused\",\"retry_in\":0.5",
+            ),
+            (
+                EventKind::Rejected { name: None, file: file(), error: error(), retry_in: None },
+                "\"event\":\"rejected\",\"file\":\"a.json\",\"error\":\"tcp: refused\"",
+            ),
+            (
+                EventKind::Rejected {
+                    name: Some(name()),
+                    file: file(),
+                    error: error(),
+                    retry_in: Some(half),
+                },
+                "\"event\":\"rejected\",\"component\":\"mq\",\"file\":\"a.json\",\"error\":\"tcp: refused\",\
+                 \"retry_in\":0.5",
+            ),
+            (
+                EventKind::RolledBack { name: name(), error: error(), restored: true, retry_in: None },
+                "\"event\":\"rolled_back\",\"component\":\"mq\",\"error\":\"tcp: refused\",\"restored\":true",
+            ),
         ];
         for (what, expected) in all {
             let event = Event {

@@ -46,7 +46,12 @@ fn join(attrs: &[Attr]) -> String {
 
 fn log_event(event: &Event) {
     let level = match event.what {
-        EventKind::Down { .. } | EventKind::GaveUp { .. } | EventKind::TimedOut { .. } => Level::Warn,
+        EventKind::Down { .. }
+        | EventKind::GaveUp { .. }
+        | EventKind::TimedOut { .. }
+        | EventKind::UndeployFailed { .. }
+        | EventKind::Rejected { .. }
+        | EventKind::RolledBack { .. } => Level::Warn,
         _ => Level::Info,
     };
     if level > log::max_level() {

@@ -1,0 +1,114 @@
+//! What stands in the folder of descriptors, read within bounds.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use crate::sys::file::open_without_waiting;
+use crate::tree::{Fault, Place};
+
+/// The largest file that is read, in bytes: far above what people write, and
+/// little enough that a wrong file does not fill the memory.
+const MAX_LEN: u64 = 1 << 20;
+
+/// How often a folder that changes while it is listed is listed again.
+const LISTINGS: u32 = 4;
+
+/// One file that should be a descriptor.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) path: PathBuf,
+    pub(super) content: Result<Vec<u8>, Fault>,
+}
+
+/// Where descriptors are.
+pub(super) trait Folder: Send + 'static {
+    /// Reads all of them, in the order of their paths.
+    fn list(&mut self) -> Result<Vec<Found>, Fault>;
+}
+
+/// A folder of the file system.
+///
+/// Files that end in `.json` are read; hidden ones and folders are left out.
+#[derive(Debug)]
+pub(super) struct Dir(PathBuf);
+
+impl Dir {
+    pub(super) fn new(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
+    fn names(&self) -> Result<Vec<PathBuf>, Fault> {
+        let names = || -> io::Result<Vec<PathBuf>> {
+            let mut names = Vec::new();
+            for entry in fs::read_dir(&self.0)? {
+                let name = entry?.file_name();
+                let bytes = name.as_encoded_bytes();
+                if bytes.ends_with(b".json") && !bytes.starts_with(b".") {
+                    names.push(PathBuf::from(name));
+                }
+            }
+            names.sort();
+            Ok(names)
+        };
+        names()
+            .map_err(|error| fault(&self.0, format!("cannot be read as the folder of descriptors: {error}")))
+    }
+}
+
+impl Folder for Dir {
+    fn list(&mut self) -> Result<Vec<Found>, Fault> {
+        let mut names = self.names()?;
+        for round in 1.. {
+            let paths = names.iter().map(|name| self.0.join(name));
+            let found = paths.filter_map(|path| {
+                let content = read(&path).transpose()?;
+                Some(Found { path, content })
+            });
+            let found = found.collect();
+            // A file that is renamed meanwhile may be in neither place: a
+            // listing counts when the next one is the same.
+            let again = self.names()?;
+            if again == names || round == LISTINGS {
+                return Ok(found);
+            }
+            names = again;
+        }
+        Ok(Vec::new())
+    }
+}
+
+/// Reads a file; `None` when it is a folder.
+fn read(path: &Path) -> Result<Option<Vec<u8>>, Fault> {
+    let unreadable = |error: io::Error| fault(path, format!("cannot be read: {error}"));
+    let metadata = fs::metadata(path).map_err(unreadable)?;
+    if metadata.is_dir() {
+        return Ok(None);
+    }
+    // Looked at before it is opened, because to open a device may do
+    // something, and after, because it may be another by then.
+    let not_regular = || fault(path, "is not a regular file".to_owned());
+    if !metadata.is_file() {
+        return Err(not_regular());
+    }
+    let file: File = open_without_waiting(path).map_err(unreadable)?;
+    if !file.metadata().map_err(unreadable)?.is_file() {
+        return Err(not_regular());
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_LEN + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_LEN {
+        return Err(fault(path, format!("is larger than {} KiB", MAX_LEN >> 10)));
+    }
+    Ok(Some(bytes))
+}
+
+/// The name of a file in places.
+pub(super) fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// A fault of a file as a whole.
+fn fault(path: &Path, message: String) -> Fault {
+    Fault { place: Place::whole(shown(path)), key: String::new(), message }
+}
