@@ -1,9 +1,9 @@
 //! The daemon's configuration: one file, the environment and the command
-//! line, merged key by key, and the folder of descriptors.
+//! line, merged key by key.
 //!
 //! [`Layers`] are merged into one tree that remembers where each value came
 //! from, and the tree is read strictly into a [`Config`]. A setting that has
-//! no effect is refused, not ignored. [`load_descriptors`] reads the folder.
+//! no effect is refused, not ignored.
 //! Whatever is wrong is told all at once, each [`Fault`](crate::tree::Fault)
 //! with its place.
 
@@ -16,11 +16,9 @@ use log::Level;
 use crate::decode::{Field, Object};
 use crate::duration::Shown;
 
-mod descriptors;
 mod file;
 mod layers;
 
-pub use descriptors::{Descriptor, Reader, Types, load_descriptors};
 pub use layers::{Layers, Merged, process_environment};
 
 /// What the daemon is told by its configuration.
