@@ -147,38 +147,14 @@ impl Deployer {
         registry: Registry,
         target: Arc<dyn Target>,
     ) -> Result<Self> {
-        let folder = Box::new(Dir::new(&config.dir));
-        Self::with_folder(env, config, registry, target, folder)
-    }
-
-    pub(super) fn with_folder(
-        env: &Env,
-        config: DeployerConfig,
-        registry: Registry,
-        target: Arc<dyn Target>,
-        folder: Box<dyn Folder>,
-    ) -> Result<Self> {
         config.check()?;
         let name = Name::new(&config.name)?;
-        let outbox = Outbox::default();
+        let folder = Box::new(Dir::new(&config.dir));
+        let work = DeployWork::new(&config, registry, target, folder);
+        let (mail, board) = (work.mail.clone(), work.board.clone());
         let times = (config.scan_interval, config.scan_timeout);
-        let machine = DeployMachine::new(name.clone(), times, env.spreads(), config.critical, outbox.clone());
-        let mail = Arc::new(Mail::default());
-        let board = Arc::default();
-        let work = DeployWork {
-            registry,
-            target,
-            folder,
-            mail: mail.clone(),
-            outbox,
-            board: Arc::clone(&board),
-            ledger: Ledger::new(config.retry_delay),
-            cache: BTreeMap::new(),
-            interval: config.scan_interval,
-            next_scan: Tick::ZERO,
-            again: Tick::NEVER,
-            follows: false,
-        };
+        let machine =
+            DeployMachine::new(name.clone(), times, env.spreads(), config.critical, work.outbox.clone());
         let handler = env.observer().on_event.clone().map(|on_event| -> Handler {
             Box::new(move |event| {
                 crate::observe::contain(|| on_event(event));
@@ -314,12 +290,12 @@ impl Mail {
 }
 
 /// One turn: takes answers in, looks, plans, builds, and begins operations.
-struct DeployWork {
+pub(super) struct DeployWork {
     registry: Registry,
     target: Arc<dyn Target>,
     folder: Box<dyn Folder>,
     mail: Arc<Mail>,
-    outbox: Outbox,
+    pub(super) outbox: Outbox,
     board: Arc<Mutex<Arc<Board>>>,
     ledger: Ledger,
     /// What each file said when it had this content.
@@ -356,6 +332,28 @@ impl Work<Report> for DeployWork {
 }
 
 impl DeployWork {
+    pub(super) fn new(
+        config: &DeployerConfig,
+        registry: Registry,
+        target: Arc<dyn Target>,
+        folder: Box<dyn Folder>,
+    ) -> Self {
+        Self {
+            registry,
+            target,
+            folder,
+            mail: Arc::default(),
+            outbox: Outbox::default(),
+            board: Arc::default(),
+            ledger: Ledger::new(config.retry_delay),
+            cache: BTreeMap::new(),
+            interval: config.scan_interval,
+            next_scan: Tick::ZERO,
+            again: Tick::NEVER,
+            follows: false,
+        }
+    }
+
     fn scan(&mut self, cx: &Context, now: Tick) -> Result<()> {
         self.next_scan = now + self.interval;
         self.follows = false;

@@ -16,6 +16,8 @@ mod deployer;
 mod descriptor;
 mod ledger;
 mod machine;
+#[cfg(test)]
+mod model;
 mod plan;
 mod registry;
 mod scan;

@@ -148,7 +148,7 @@ impl Registry {
             return Err(Error::new(ErrorKind::NotFound).context(self.unknown(name)));
         };
         let described = catch_unwind(AssertUnwindSafe(|| decode::describe(|o| factory("", o))));
-        let description = described.map_err(|payload| panicked(payload))?;
+        let description = described.map_err(panicked)?;
         Ok(TypeInfo { name: name.clone(), summary: description.doc, fields: description.fields })
     }
 
