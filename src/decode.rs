@@ -166,7 +166,7 @@ impl<'n> Object<'n, '_> {
         &self.key
     }
 
-    /// Says what the object is for, to those who ask; see [`describe`].
+    /// Says what the object is for, to those who ask; see [`describe`](describe()).
     pub fn doc(&mut self, text: &'static str) {
         self.sink.document(self.note, text);
     }

@@ -149,3 +149,98 @@ pub(super) fn duration(duration: &Duration) -> String {
 pub(super) fn json<T: Serialize>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Size;
+    use super::*;
+
+    /// One line for each field.
+    fn check<T>(read: impl FnOnce(&mut Object<'_, '_>) -> Option<T>) -> String {
+        let fields = describe(read).fields.into_iter().map(|field| {
+            let presence = match field.presence {
+                Presence::Required => "!".to_owned(),
+                Presence::Optional => "?".to_owned(),
+                Presence::Default(default) => default.unwrap_or_else(|| "unspoken".to_owned()),
+            };
+            format!("{}: {} = {presence} {}", field.path, field.kind, field.doc)
+        });
+        fields.map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn defaults_are_written_as_json() {
+        let described = check(|o| {
+            let _ = o.string("string").or("a\"b".to_owned());
+            let _ = o.bool("bool").or(true);
+            let _ = o.u32("u32").at_least(1).at_most(9).or(2);
+            let _ = o.u64("u64").or(3);
+            let _ = o.f64("f64").or(0.5);
+            let _ = o.duration("duration").at_least(Duration::from_secs(1)).or(Duration::from_secs(90));
+            let _ = o.size("size").or(Size::Bytes(3 << 20));
+            let _ = o.size("share").or(Size::Percent(2.5));
+            let _ = o.size("bytes").or(Size::Bytes(1000));
+            let _ = o.strings("strings").or_default();
+            let _ = o.string_map("map").or_default();
+            let _ = o.string("converted").convert(|text| text.parse::<u8>()).or(1);
+            let shown = o.string("shown").convert(|text| text.parse::<u8>()).shown_as(u8::to_string);
+            let _ = shown.expecting("a small number").doc("Small.").or(1);
+            o.done()
+        });
+        assert_eq!(
+            described,
+            r#"string: a string = "a\"b"
+bool: true or false = true
+u32: a whole number from 0 to 4294967295, at least 1, at most 9 = 2
+u64: a whole number from 0 to 18446744073709551615 = 3
+f64: a number = 0.5
+duration: a duration such as "30s", at least 1s = "1m30s"
+size: a size such as "1GiB" or "10%" = "3MiB"
+share: a size such as "1GiB" or "10%" = "2.5%"
+bytes: a size such as "1GiB" or "10%" = 1000
+strings: a list of strings = []
+map: an object of strings = {}
+converted: a string = unspoken
+shown: a small number = 1 Small."#
+        );
+    }
+
+    #[test]
+    fn what_is_below_a_field_is_described_with_it() {
+        let inner = |o: &mut Object<'_, '_>| {
+            o.doc("Inside.");
+            o.name("n").doc("A name.").required().take(o.done()?)
+        };
+        let described = check(|o| {
+            let _ = o.object("object", inner).optional();
+            let _ = o.objects("list", inner).optional();
+            let _ = o.texts_or_objects("both", |_| Err("no"), inner).doc("Both.").optional();
+            let choice = o.one_of("choice").case("a", inner).case("b", |o| o.name("m").optional());
+            choice.end().required().take(o.done()?)
+        });
+        assert_eq!(
+            described,
+            r#"object: an object = ? Inside.
+object.n: a string = ! A name.
+list: a list of objects = ? Inside.
+list[].n: a string = ! A name.
+both: a list of strings or objects = ? Both.
+both[].n: a string = ! A name.
+choice: an object with exactly one of "a", "b" = !
+choice.a: an object = ? Inside.
+choice.a.n: a string = ! A name.
+choice.b: an object = ?
+choice.b.m: a string = ?"#
+        );
+    }
+
+    #[test]
+    fn what_reads_itself_within_itself_ends() {
+        fn tree(o: &mut Object<'_, '_>) -> Option<()> {
+            let _ = o.objects("children", tree).optional();
+            o.done().map(drop)
+        }
+        let described = describe(tree);
+        assert!(described.fields.iter().all(|field| field.path.len() <= MAX_KEY + 20));
+    }
+}

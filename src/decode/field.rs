@@ -105,7 +105,7 @@ impl<'n, 'f, T> Field<'n, 'f, T> {
     }
 
     /// Says what the field is for, to those who ask; see
-    /// [`describe`](super::describe).
+    /// [`describe`](super::describe()).
     pub fn doc(self, text: &'static str) -> Self {
         self.sink.document(self.note, text);
         self

@@ -66,7 +66,7 @@ pub fn http(url: impl Into<String>) -> HttpProbe {
 ///
 /// Each call makes a connection of its own, so that one kept alive from
 /// better times cannot hide that nobody accepts any more. A name is looked up
-/// each time, as by [`tcp`](super::tcp). No proxy is used. The body is read to
+/// each time, as by [`tcp`](super::tcp()). No proxy is used. The body is read to
 /// its end or to its bound: a server that stops in the middle is down.
 ///
 /// A user and password in the URL are sent as basic authentication; neither

@@ -2,7 +2,7 @@
 //!
 //! One JSON file describes one component. A [`Registry`] knows the types that
 //! a file may name and reads their settings strictly. A [`Deployer`] looks at
-//! the folder again and again, [plans](plan) what changed, builds what is new
+//! the folder again and again, plans what is to change, builds what is new
 //! before it touches what runs, and hands the rest to a [`Target`]: the host,
 //! which starts, replaces and stops, and answers when it is done.
 //!

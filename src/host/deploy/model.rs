@@ -305,7 +305,10 @@ impl Run {
                 let claimant = claimant(&world.files, name);
                 if let Some((file, Text::Good { version: found, builds: true, enabled: true, .. })) = claimant
                 {
-                    if found == version {
+                    // A file that is wrong now holds what came of it.
+                    let source = self.sources.get(name).filter(|source| **source < file);
+                    let held = source.and_then(|source| world.files.get(source));
+                    if found == version && !held.is_some_and(|text| !matches!(text, Text::Good { .. })) {
                         self.sources.insert(name.clone(), file);
                     }
                 }

@@ -189,3 +189,75 @@ pub(super) fn panicked(payload: Box<dyn std::any::Any + Send>) -> Error {
     let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
     error
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::component::Context;
+    use crate::host::deploy::Descriptor;
+
+    struct Inert;
+
+    impl Component for Inert {
+        fn start(&mut self, _: &Context) -> std::result::Result<(), BoxError> {
+            Ok(())
+        }
+
+        fn stop(&mut self, _: &Context) -> std::result::Result<(), BoxError> {
+            Ok(())
+        }
+    }
+
+    fn registry() -> Registry {
+        let mut registry = Registry::new();
+        registry
+            .register("good", |_, o| {
+                o.done()?;
+                Some(|_: &Env| Ok(Inert))
+            })
+            .unwrap();
+        registry
+            .register("panics", |_, o| {
+                if o.has("late") {
+                    let _ = o.bool("late").optional();
+                    return Some(|_: &Env| -> std::result::Result<Inert, BoxError> {
+                        panic!("while building")
+                    });
+                }
+                panic!("while reading")
+            })
+            .unwrap();
+        registry
+    }
+
+    fn parse(kind: &str, config: &str) -> std::result::Result<Descriptor, String> {
+        let text = format!(r#"{{"name": "a", "type": "{kind}", "config": {config}}}"#);
+        Descriptor::parse("f", text.as_bytes(), &registry()).map_err(|faults| faults.to_string())
+    }
+
+    #[test]
+    fn a_type_is_registered_once() {
+        let mut registry = registry();
+        let again = registry.register("good", |_, _| Some(|_: &Env| Ok(Inert)));
+        assert_eq!(again.unwrap_err().kind(), ErrorKind::Duplicate);
+        assert_eq!(registry.names().collect::<Vec<_>>(), ["good", "panics"]);
+        let error = registry.register("", |_, _| Some(|_: &Env| Ok(Inert)));
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidArgument);
+    }
+
+    #[test]
+    fn panics_of_a_factory_are_errors_of_its_descriptor() {
+        let env = Env::new().unwrap();
+        assert!(parse("good", "{}").unwrap().build(&env).is_ok());
+        assert_eq!(
+            parse("panics", "{}").unwrap_err(),
+            "f:1:43: config: type panics: panicked: while reading"
+        );
+        let error = parse("panics", r#"{"late": true}"#).unwrap().build(&env).err().unwrap();
+        assert_eq!(
+            (error.kind(), error.to_string().as_str()),
+            (ErrorKind::Panicked, "panicked: while building")
+        );
+        assert_eq!(registry().describe("panics").unwrap_err().kind(), ErrorKind::Panicked);
+    }
+}
