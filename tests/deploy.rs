@@ -24,7 +24,7 @@ use loopkeeper::{
     BoxError, Component, Context, Env, EnvConfig, Error, ErrorKind, EventKind, Health, ManualClock, Name,
     Subscription, Watcher, WatcherConfig, shipped,
 };
-use support::{PATIENCE, TempDir};
+use support::{PATIENCE, TempDir, eventually};
 
 const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -803,6 +803,31 @@ fn a_stuck_factory_is_told_and_what_came_of_it_is_not_lost() {
     assert_eq!((scene.target.running(), scene.state()), ("a b".into(), Health::Ready));
     let told = scene.told();
     assert!(told.contains("call timed out") && told.contains("deployed a; deployed b"), "{told}");
+}
+
+#[test]
+fn a_file_that_is_renamed_all_the_time_disturbs_nothing() {
+    // On real threads and real time: what is raced is the file system.
+    let env = Env::new().unwrap();
+    let (dir, log, target) = (TempDir::new("renames"), Log::default(), Double::new(&env));
+    let config = DeployerConfig::new(dir.path()).scan_interval(Duration::from_micros(200));
+    let deployer = Deployer::new(&env, config, registry(&log), Arc::new(target.clone())).unwrap();
+    let events = deployer.subscribe();
+    let paths = ["a.json", "z.json", "m.json"].map(|file| dir.path().join(file));
+    dir.write("a.json", part("a", r#""v": 1"#));
+    dir.write("k.json", part("k", r#""v": 1"#));
+    deployer.start().unwrap();
+    eventually("both run", || target.running() == "a k");
+    let runs = deployer.status().runs;
+    for round in 0..3_000 {
+        fs::rename(&paths[round % 3], &paths[(round + 1) % 3]).unwrap();
+    }
+    eventually("it looks on", || deployer.status().runs > runs + 3);
+    assert!(deployer.stop(PATIENCE).is_clean());
+    assert_eq!(log.lock().unwrap().join(", "), "build a 1, start a 1, build k 1, start k 1");
+    let told = std::iter::from_fn(|| events.try_recv()).map(|delivery| delivery.event.what.as_str());
+    let told: Vec<_> = told.filter(|word| ["undeployed", "replaced", "deployed"].contains(word)).collect();
+    assert_eq!(told, ["deployed", "deployed"]);
 }
 
 // A folder read once.

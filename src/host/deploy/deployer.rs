@@ -12,7 +12,7 @@ use super::ledger::{Board, Ledger};
 use super::machine::{DeployMachine, Outbox, Report};
 use super::plan::{Candidate, Change, Fingerprint, Reading, plan};
 use super::registry::Registry;
-use super::scan::{Dir, Folder, Found, shown};
+use super::scan::{Dir, Folder, Found, Listing, shown};
 use super::target::{Deployment, Operation, Outcome, Reply, Target};
 use crate::clock::Tick;
 use crate::component::{Component, Context};
@@ -357,9 +357,9 @@ impl DeployWork {
     fn scan(&mut self, cx: &Context, now: Tick) -> Result<()> {
         self.next_scan = now + self.interval;
         self.follows = false;
-        let found = self.folder.list().map_err(wrong)?;
+        let Listing { found, is_whole } = self.folder.list().map_err(wrong)?;
         let files = self.candidates(&found);
-        let plan = plan(&files, &self.ledger, now);
+        let plan = plan(&files, is_whole, &self.ledger, now);
         self.follows = plan.follows;
         let mut events = Vec::new();
         self.ledger.note(&files, &plan.changes, &mut events);

@@ -200,7 +200,7 @@ fn meaning(node: &Node) -> Fingerprint {
 /// }
 /// ```
 pub fn load_folder(dir: &Path, registry: &Registry) -> Result<Vec<Descriptor>, Faults> {
-    let found = Dir::new(dir).list()?;
+    let found = Dir::new(dir).list()?.found;
     let mut names: HashMap<Name, Place> = HashMap::new();
     let mut descriptors = Vec::new();
     let mut faults: Vec<Fault> = Vec::new();

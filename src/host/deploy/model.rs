@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::deployer::{DeployWork, DeployerConfig};
 use super::registry::Registry;
-use super::scan::{Folder, Found};
+use super::scan::{Folder, Found, Listing};
 use super::target::{Operation, Outcome, Reply, Target};
 use crate::clock::ManualClock;
 use crate::component::{Component, Context};
@@ -129,14 +129,15 @@ struct World {
 struct Shared(Arc<Mutex<World>>);
 
 impl Folder for Shared {
-    fn list(&mut self) -> Result<Vec<Found>, Fault> {
+    fn list(&mut self) -> Result<Listing, Fault> {
         let world = self.0.lock();
         if world.hidden {
             let message = "is not there".to_owned();
             return Err(Fault { place: Place::whole("."), key: String::new(), message });
         }
         let files = world.files.iter();
-        Ok(files.map(|(path, text)| Found { path: PathBuf::from(path), content: text.content() }).collect())
+        let found = files.map(|(path, text)| Found { path: PathBuf::from(path), content: text.content() });
+        Ok(Listing { found: found.collect(), is_whole: true })
     }
 }
 

@@ -89,8 +89,10 @@ enum Claim {
 /// * Of two files with one name the first in path order wins.
 /// * What runs is stopped only when its file is gone or says, rightly, that
 ///   something else is to run; never for a file that is wrong.
-pub(super) fn plan(files: &[Candidate], ledger: &Ledger, now: Tick) -> Plan {
-    let mut planner = Planner { files, ledger, now, claims: BTreeMap::new(), plan: Plan::default() };
+/// * When the files may not be all there are, nothing is taken for gone.
+pub(super) fn plan(files: &[Candidate], is_whole: bool, ledger: &Ledger, now: Tick) -> Plan {
+    let mut planner =
+        Planner { files, is_whole, ledger, now, claims: BTreeMap::new(), plan: Plan::default() };
     let rejected = planner.claim();
     let stops = planner.stops();
     let starts = planner.starts();
@@ -101,6 +103,7 @@ pub(super) fn plan(files: &[Candidate], ledger: &Ledger, now: Tick) -> Plan {
 
 struct Planner<'a> {
     files: &'a [Candidate],
+    is_whole: bool,
     ledger: &'a Ledger,
     now: Tick,
     claims: BTreeMap<Name, Claim>,
@@ -155,11 +158,12 @@ impl Planner<'_> {
         // A new file that does not tell its name may be one of those that are
         // gone, moved and not yet whole. Nothing is taken for gone until it
         // has been seen twice.
-        let torn = self.files.iter().any(|file| {
-            matches!(file.reading, Reading::Wrong { name: None, .. })
-                && self.ledger.applied_from(&file.path).next().is_none()
-                && !self.ledger.has_seen(&file.path, file.content)
-        });
+        let torn = !self.is_whole
+            || self.files.iter().any(|file| {
+                matches!(file.reading, Reading::Wrong { name: None, .. })
+                    && self.ledger.applied_from(&file.path).next().is_none()
+                    && !self.ledger.has_seen(&file.path, file.content)
+            });
         let mut changes = Vec::new();
         for (name, running) in self.ledger.running() {
             let unclaimed = match self.claims.get(name) {
@@ -353,7 +357,7 @@ mod tests {
     #[track_caller]
     fn check(applied: &str, more: &str, found: &str, at: u64, expected: &str) -> bool {
         let (ledger, files) = (ledger(applied, more), files(found));
-        let plan = plan(&files, &ledger, ticks(at));
+        let plan = plan(&files, true, &ledger, ticks(at));
         assert_eq!(show(&plan, &files), expected, "applied {applied}; {more}; found {found}");
         plan.follows
     }
@@ -407,6 +411,13 @@ mod tests {
         ] {
             check(applied, "", found, 0, expected);
         }
+    }
+
+    #[test]
+    fn nothing_is_gone_from_a_folder_that_does_not_keep_still() {
+        let (ledger, files) = (ledger("a x 1, b y 1", ""), files("b y 1 off"));
+        assert_eq!(show(&plan(&files, true, &ledger, Tick::ZERO), &files), "stop x, stop y");
+        assert_eq!(show(&plan(&files, false, &ledger, Tick::ZERO), &files), "keep x, stop y");
     }
 
     #[test]

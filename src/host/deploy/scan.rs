@@ -21,10 +21,19 @@ pub(super) struct Found {
     pub(super) content: Result<Vec<u8>, Fault>,
 }
 
+/// What stands in a folder.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Listing {
+    /// In the order of their paths.
+    pub(super) found: Vec<Found>,
+    /// Whether nothing was missed: the folder kept still meanwhile.
+    pub(super) is_whole: bool,
+}
+
 /// Where descriptors are.
 pub(super) trait Folder: Send + 'static {
-    /// Reads all of them, in the order of their paths.
-    fn list(&mut self) -> Result<Vec<Found>, Fault>;
+    /// Reads all of them.
+    fn list(&mut self) -> Result<Listing, Fault>;
 }
 
 /// A folder of the file system.
@@ -57,9 +66,10 @@ impl Dir {
 }
 
 impl Folder for Dir {
-    fn list(&mut self) -> Result<Vec<Found>, Fault> {
+    fn list(&mut self) -> Result<Listing, Fault> {
         let mut names = self.names()?;
-        for round in 1.. {
+        let mut listing = Listing::default();
+        for _ in 0..LISTINGS {
             let paths = names.iter().map(|name| self.0.join(name));
             let found = paths.filter_map(|path| {
                 let content = read(&path).transpose()?;
@@ -69,12 +79,13 @@ impl Folder for Dir {
             // A file that is renamed meanwhile may be in neither place: a
             // listing counts when the next one is the same.
             let again = self.names()?;
-            if again == names || round == LISTINGS {
-                return Ok(found);
+            listing = Listing { found, is_whole: again == names };
+            if listing.is_whole {
+                break;
             }
             names = again;
         }
-        Ok(Vec::new())
+        Ok(listing)
     }
 }
 
