@@ -1,7 +1,7 @@
 //! What was applied, what is under way, and what failed: the memory of a
 //! deployer. Pure: time comes in, events go out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -129,11 +129,6 @@ impl Ledger {
         troubles.chain(stops).filter(|again| *again > now).min().unwrap_or(Tick::NEVER)
     }
 
-    /// What runs that came from this file.
-    pub(super) fn applied_from(&self, path: &Path) -> impl Iterator<Item = &Name> {
-        self.running.iter().filter(move |(_, running)| running.path == path).map(|(name, _)| name)
-    }
-
     /// Whether the last scan saw this file with this content.
     pub(super) fn has_seen(&self, path: &Path, content: Option<Fingerprint>) -> bool {
         self.seen.get(path) == Some(&content)
@@ -162,14 +157,16 @@ impl Ledger {
     /// Remembers what a scan saw and what was planned about it: what moved,
     /// what is rejected, what is forgotten. Tells what is rejected newly.
     pub(super) fn note(&mut self, files: &[Candidate], changes: &[Change], events: &mut Vec<EventKind>) {
-        let asked = |name: &Name| {
-            files.iter().any(|file| match &file.reading {
-                Reading::Right { name: other, .. } => other == name,
-                Reading::Wrong { name: other, .. } => other.as_ref() == Some(name),
-            })
-        };
+        let mut asked: HashSet<&Name> = HashSet::new();
+        let mut right: HashMap<&Name, &Candidate> = HashMap::new();
+        for file in files {
+            match &file.reading {
+                Reading::Right { name, .. } => _ = right.entry(name).or_insert(file),
+                Reading::Wrong { name, .. } => asked.extend(name),
+            }
+        }
         // Put back, a content is tried anew.
-        self.trouble.retain(|name, _| asked(name));
+        self.trouble.retain(|name, _| right.contains_key(name) || asked.contains(name));
         self.seen = files.iter().map(|file| (file.path.clone(), file.content)).collect();
         let before = std::mem::take(&mut self.rejected);
         for change in changes {
@@ -182,10 +179,7 @@ impl Ledger {
                 }
                 Change::Wait { name } => {
                     // What is tried again is as little in use as what is not.
-                    let waits = files.iter().find(
-                        |file| matches!(&file.reading, Reading::Right { name: other, .. } if other == name),
-                    );
-                    if let (Some(file), Some(trouble)) = (waits, self.trouble.get(name)) {
+                    if let (Some(file), Some(trouble)) = (right.get(name), self.trouble.get(name)) {
                         if Some(trouble.content) == file.content {
                             self.rejected.insert(file.path.clone(), trouble.error.clone());
                         }

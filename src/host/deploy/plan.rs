@@ -1,7 +1,8 @@
 //! What to do about what stands in the folder: pure, as data, doing nothing.
 
 use std::collections::hash_map::DefaultHasher;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::OsStr;
 use std::hash::Hasher;
 use std::path::{Path, PathBuf};
 
@@ -91,8 +92,13 @@ enum Claim {
 ///   something else is to run; never for a file that is wrong.
 /// * When the files may not be all there are, nothing is taken for gone.
 pub(super) fn plan(files: &[Candidate], is_whole: bool, ledger: &Ledger, now: Tick) -> Plan {
-    let mut planner =
-        Planner { files, is_whole, ledger, now, claims: BTreeMap::new(), plan: Plan::default() };
+    let mut applied: HashMap<&OsStr, Vec<&Name>> = HashMap::new();
+    for (name, running) in ledger.running() {
+        applied.entry(running.path.as_os_str()).or_default().push(name);
+    }
+    let paths = files.iter().enumerate().map(|(file, candidate)| (candidate.path.as_os_str(), file));
+    let (paths, claims) = (paths.collect(), BTreeMap::new());
+    let mut planner = Planner { files, paths, applied, is_whole, ledger, now, claims, plan: Plan::default() };
     let rejected = planner.claim();
     let stops = planner.stops();
     let starts = planner.starts();
@@ -103,6 +109,10 @@ pub(super) fn plan(files: &[Candidate], is_whole: bool, ledger: &Ledger, now: Ti
 
 struct Planner<'a> {
     files: &'a [Candidate],
+    /// The files by their paths.
+    paths: HashMap<&'a OsStr, usize>,
+    /// What runs, by the path of its file.
+    applied: HashMap<&'a OsStr, Vec<&'a Name>>,
     is_whole: bool,
     ledger: &'a Ledger,
     now: Tick,
@@ -124,8 +134,8 @@ impl Planner<'_> {
                     }
                 },
                 Reading::Wrong { error, .. } => {
-                    for name in self.ledger.applied_from(&candidate.path) {
-                        self.claims.entry(name.clone()).or_insert(Claim::Held(file));
+                    for name in self.applied.get(candidate.path.as_os_str()).into_iter().flatten() {
+                        self.claims.entry((*name).clone()).or_insert(Claim::Held(file));
                     }
                     rejected.push(Change::Reject { file, error: error.clone() });
                 }
@@ -161,7 +171,7 @@ impl Planner<'_> {
         let torn = !self.is_whole
             || self.files.iter().any(|file| {
                 matches!(file.reading, Reading::Wrong { name: None, .. })
-                    && self.ledger.applied_from(&file.path).next().is_none()
+                    && !self.applied.contains_key(file.path.as_os_str())
                     && !self.ledger.has_seen(&file.path, file.content)
             });
         let mut changes = Vec::new();
@@ -188,7 +198,7 @@ impl Planner<'_> {
 
     /// Whether the file that something was applied from asks for it no more.
     fn is_given_up(&mut self, path: &Path, torn: bool) -> bool {
-        let Some(file) = self.files.iter().position(|file| file.path == path) else { return !torn };
+        let Some(&file) = self.paths.get(path.as_os_str()) else { return !torn };
         let Reading::Right { name, enabled, meaning, .. } = &self.files[file].reading else { return false };
         // It describes something else now. Until that runs, what ran goes on.
         match self.claims.get(name) {
