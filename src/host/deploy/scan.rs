@@ -70,16 +70,21 @@ impl Folder for Dir {
         let mut names = self.names()?;
         let mut listing = Listing::default();
         for _ in 0..LISTINGS {
+            let mut vanished = false;
             let paths = names.iter().map(|name| self.0.join(name));
             let found = paths.filter_map(|path| {
                 let content = read(&path).transpose()?;
+                let content = content.map_err(|flaw| {
+                    vanished |= flaw.is_gone && !path.is_symlink();
+                    flaw.fault
+                });
                 Some(Found { path, content })
             });
             let found = found.collect();
             // A file that is renamed meanwhile may be in neither place: a
             // listing counts when the next one is the same.
             let again = self.names()?;
-            listing = Listing { found, is_whole: again == names };
+            listing = Listing { found, is_whole: again == names && !vanished };
             if listing.is_whole {
                 break;
             }
@@ -89,16 +94,27 @@ impl Folder for Dir {
     }
 }
 
+/// Why a file cannot be read.
+struct Flaw {
+    fault: Fault,
+    /// Whether it, or what it links to, is not there.
+    is_gone: bool,
+}
+
 /// Reads a file; `None` when it is a folder.
-fn read(path: &Path) -> Result<Option<Vec<u8>>, Fault> {
-    let unreadable = |error: io::Error| fault(path, format!("cannot be read: {error}"));
+fn read(path: &Path) -> Result<Option<Vec<u8>>, Flaw> {
+    let unreadable = |error: io::Error| Flaw {
+        fault: fault(path, format!("cannot be read: {error}")),
+        is_gone: error.kind() == io::ErrorKind::NotFound,
+    };
+    let refused = |message: String| Flaw { fault: fault(path, message), is_gone: false };
     let metadata = fs::metadata(path).map_err(unreadable)?;
     if metadata.is_dir() {
         return Ok(None);
     }
     // Looked at before it is opened, because to open a device may do
     // something, and after, because it may be another by then.
-    let not_regular = || fault(path, "is not a regular file".to_owned());
+    let not_regular = || refused("is not a regular file".to_owned());
     if !metadata.is_file() {
         return Err(not_regular());
     }
@@ -109,7 +125,7 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, Fault> {
     let mut bytes = Vec::new();
     file.take(MAX_LEN + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > MAX_LEN {
-        return Err(fault(path, format!("is larger than {} KiB", MAX_LEN >> 10)));
+        return Err(refused(format!("is larger than {} KiB", MAX_LEN >> 10)));
     }
     Ok(Some(bytes))
 }
