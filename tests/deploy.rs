@@ -760,6 +760,21 @@ fn a_cancelled_operation_is_no_failure() {
     scene.part("a.json", "a", r#""v": 1"#).start();
     scene.clock.run_for(secs(25));
     assert_eq!(scene.told(), "deployed a");
+    // Nor does it spin while another operation is under way.
+    scene.log();
+    scene.target.hold();
+    scene.part("b.json", "b", r#""v": 1"#).part("c.json", "c", r#""v": 1"#).scan();
+    scene.deployer.rescan();
+    scene.clock.settle();
+    let cancel = || {
+        let (_, reply) = scene.target.0.lock().unwrap().held.remove(0);
+        reply.tell(Outcome::Failed(Error::new(ErrorKind::Cancelled)));
+        scene.clock.settle();
+    };
+    cancel();
+    assert_eq!((scene.log(), scene.state()), ("build b 1, build c 1".into(), Health::Ready));
+    scene.scan();
+    assert_eq!(scene.log(), "build b 1");
 }
 
 #[test]

@@ -80,6 +80,8 @@ pub(super) struct Ledger {
     running: BTreeMap<Name, Running>,
     under_way: BTreeMap<Name, UnderWay>,
     trouble: BTreeMap<Name, Trouble>,
+    /// Until when a name is left alone whose operation was cancelled.
+    paused: BTreeMap<Name, Tick>,
     /// What stood in the folder at the last scan.
     seen: BTreeMap<PathBuf, Option<Fingerprint>>,
     /// What was rejected at the last scan, and so was told.
@@ -94,6 +96,7 @@ impl Ledger {
             running: BTreeMap::new(),
             under_way: BTreeMap::new(),
             trouble: BTreeMap::new(),
+            paused: BTreeMap::new(),
             seen: BTreeMap::new(),
             rejected: BTreeMap::new(),
             backoff: Backoff { initial: retry_delay, max, multiplier: 2.0, jitter: 0.0 },
@@ -121,12 +124,18 @@ impl Ledger {
         self.under_way.contains_key(name)
     }
 
+    /// Whether an operation about this name was cancelled just now.
+    pub(super) fn is_paused(&self, name: &Name, now: Tick) -> bool {
+        self.paused.get(name).is_some_and(|until| now < *until)
+    }
+
     /// When the next failed content or stop is to be tried again; `NEVER` when
     /// there is none.
     pub(super) fn again(&self, now: Tick) -> Tick {
         let troubles = self.trouble.values().map(|trouble| trouble.again);
         let stops = self.running.values().map(|running| running.stop_again);
-        troubles.chain(stops).filter(|again| *again > now).min().unwrap_or(Tick::NEVER)
+        let pauses = self.paused.values().copied();
+        troubles.chain(stops).chain(pauses).filter(|again| *again > now).min().unwrap_or(Tick::NEVER)
     }
 
     /// Whether the last scan saw this file with this content.
@@ -167,6 +176,7 @@ impl Ledger {
         }
         // Put back, a content is tried anew.
         self.trouble.retain(|name, _| right.contains_key(name) || asked.contains(name));
+        self.paused.retain(|name, _| right.contains_key(name));
         self.seen = files.iter().map(|file| (file.path.clone(), file.content)).collect();
         let before = std::mem::take(&mut self.rejected);
         for change in changes {
@@ -302,7 +312,9 @@ impl Ledger {
         event: impl FnOnce(Name, String, Error, Option<Duration>) -> EventKind,
     ) {
         if error.class() == ErrorClass::Cancelled {
-            // The target ends, or was told to: no fault of the content.
+            // The target ends, or was told to: no fault of the content. To
+            // begin again at once could go on for ever.
+            self.paused.insert(name.clone(), now + self.backoff.delay(1));
             return;
         }
         let earlier = self.trouble.get(name).filter(|trouble| trouble.content == content);

@@ -234,6 +234,7 @@ impl Planner<'_> {
             }
             match running {
                 None if !enabled => {}
+                _ if enabled && self.ledger.is_paused(&name, self.now) => starts.push(Change::Wait { name }),
                 Some(running) if !enabled => stops.push(if self.now < running.stop_again {
                     Change::Wait { name }
                 } else {
