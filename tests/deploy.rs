@@ -476,6 +476,17 @@ fn wrt_09_a_passing_failure_ends_well() {
 }
 
 #[test]
+fn what_requires_something_that_is_not_there_is_tried_until_it_is() {
+    let scene = Scene::new();
+    let missing =
+        || Outcome::Failed(Error::new(ErrorKind::NotFound).context("a requires b, which is not registered"));
+    scene.target.fails("a", (0..6).map(|_| missing()));
+    scene.part("a.json", "a", r#""v": 1"#).start();
+    scene.clock.run_for(secs(600));
+    assert!(scene.told().ends_with("again in 60.0s: a requires b, which is not registered; deployed a"));
+}
+
+#[test]
 fn wrt_10_renames_and_moves_disturb_nothing() {
     let scene = Scene::new();
     scene.part("a.json", "a", r#""v": 1"#).part("b.json", "b", r#""v": 1"#).start();

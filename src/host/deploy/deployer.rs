@@ -406,6 +406,7 @@ impl DeployWork {
                 name: descriptor.name,
                 place: descriptor.place,
                 enabled: descriptor.enabled,
+                requires: descriptor.requires.into_iter().map(|required| required.name).collect(),
                 meaning: descriptor.meaning,
             },
             Err(wrong) => Reading::Wrong { name: wrong.name, error: wrong.faults.into() },

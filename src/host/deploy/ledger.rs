@@ -319,7 +319,9 @@ impl Ledger {
         }
         let earlier = self.trouble.get(name).filter(|trouble| trouble.content == content);
         let tries = earlier.map_or(0, |trouble| trouble.tries) + 1;
-        let for_good = error.class() == ErrorClass::Terminal || tries >= TRIES;
+        // What it requires may come later: no content is to blame for that.
+        let is_missing = error.kind() == ErrorKind::NotFound;
+        let for_good = error.class() == ErrorClass::Terminal || tries >= TRIES && !is_missing;
         let retry_in = (!for_good).then(|| self.backoff.delay(tries));
         let again = retry_in.map_or(Tick::NEVER, |delay| now + delay);
         events.push(event(name.clone(), shown(&path), error.clone(), retry_in));

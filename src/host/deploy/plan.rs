@@ -44,7 +44,7 @@ pub(super) struct Candidate {
 #[derive(Debug, Clone)]
 pub(super) enum Reading {
     /// It describes a component.
-    Right { name: Name, place: Place, enabled: bool, meaning: Fingerprint },
+    Right { name: Name, place: Place, enabled: bool, requires: Vec<Name>, meaning: Fingerprint },
     /// It does not.
     Wrong { name: Option<Name>, error: Error },
 }
@@ -211,6 +211,39 @@ impl Planner<'_> {
         }
     }
 
+    /// In path order, but what others require before them. Where there is a
+    /// circle, path order has to do.
+    fn in_order(&self, claims: &[(usize, Name)]) -> Vec<(usize, Name)> {
+        let by_name: HashMap<&Name, usize> =
+            claims.iter().enumerate().map(|(idx, (_, name))| (name, idx)).collect();
+        let requires = |idx: usize| match &self.files[claims[idx].0].reading {
+            Reading::Right { requires, .. } => requires.as_slice(),
+            Reading::Wrong { .. } => &[],
+        };
+        let mut ordered = Vec::with_capacity(claims.len());
+        let mut met = vec![false; claims.len()];
+        for first in 0..claims.len() {
+            // A list instead of recursion: chains may be long.
+            let mut path = if met[first] { Vec::new() } else { vec![(first, 0)] };
+            met[first] = true;
+            while let Some((idx, next)) = path.last_mut() {
+                let idx = *idx;
+                let Some(required) = requires(idx).get(*next) else {
+                    ordered.push(claims[idx].clone());
+                    path.pop();
+                    continue;
+                };
+                *next += 1;
+                let required = by_name.get(required).copied().filter(|required| !met[*required]);
+                if let Some(required) = required {
+                    met[required] = true;
+                    path.push((required, 0));
+                }
+            }
+        }
+        ordered
+    }
+
     /// What right files ask for.
     fn starts(&mut self) -> Vec<Change> {
         let mut claims: Vec<(usize, Name)> = self
@@ -222,6 +255,7 @@ impl Planner<'_> {
             })
             .collect();
         claims.sort_unstable_by_key(|(file, _)| *file);
+        let claims = self.in_order(&claims);
         let (mut stops, mut starts) = (Vec::new(), Vec::new());
         for (file, name) in claims {
             let candidate = &self.files[file];
@@ -276,7 +310,8 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// A file as `PATH NAME VERSION`, with `off` behind when it is disabled;
+    /// A file as `PATH NAME VERSION`, with `off` behind when it is disabled, or
+    /// `after` and the names that it requires;
     /// `PATH ?` is wrong and has no name, `PATH ?NAME` is wrong and has one.
     fn file(text: &str) -> Candidate {
         let words: Vec<&str> = text.split(' ').collect();
@@ -289,6 +324,7 @@ mod tests {
                 name: name(words[1]),
                 place: Place::whole(words[0]),
                 enabled: words.get(3) != Some(&"off"),
+                requires: words.get(4..).unwrap_or_default().iter().map(|word| name(word)).collect(),
                 meaning: Fingerprint::of(words[2].as_bytes()),
             },
         };
@@ -421,6 +457,18 @@ mod tests {
             ("a x 1", "a ?, b y 1", "keep x, start y b, reject a"),
         ] {
             check(applied, "", found, 0, expected);
+        }
+    }
+
+    #[test]
+    fn what_is_required_comes_first() {
+        for (found, expected) in [
+            ("a x 1 after y, b y 1 after z, c z 1", "start z c, start y b, start x a"),
+            ("a x 1 after z y, b y 1, c z 1", "start z c, start y b, start x a"),
+            ("a x 1 after y, b y 1 after x", "start y b, start x a"),
+            ("a x 1 after elsewhere, b y 1", "start x a, start y b"),
+        ] {
+            check("", "", found, 0, expected);
         }
     }
 

@@ -58,6 +58,11 @@ pub enum Outcome {
     /// It did not. A start: nothing runs under the name. A stop: it may still
     /// run, and is stopped again later. A replacement: the old component was
     /// not touched and goes on.
+    ///
+    /// An error of the class `Terminal` rejects the content until it changes;
+    /// `Cancelled` is no failure; `NotFound` is of something required that is
+    /// not there yet, and does not count against the content either. Other
+    /// errors are tried three times in all.
     Failed(Error),
     /// The new component did not come up, and the old one is back.
     RolledBack(Error),
