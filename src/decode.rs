@@ -71,24 +71,29 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use crate::duration::Shown;
 use crate::name::Name;
 use crate::tree::{self, Fault, Faults, Member, Members, Node, Place, Value};
 
+mod describe;
 mod field;
 mod guess;
 mod one_of;
 mod scalar;
 mod size;
 
+pub use describe::{Description, FieldInfo, Presence, describe};
 pub use field::{Done, Field, Required};
 pub use one_of::OneOf;
 pub use scalar::{Scalar, value};
 pub use size::Size;
 
+use describe::Sink;
 use field::State;
+pub(crate) use guess::meant;
 pub(crate) use scalar::Refusal;
 pub(crate) use scalar::sealed::Read;
 use scalar::{DURATION, Found, read_duration};
@@ -108,9 +113,9 @@ pub fn object<'n, T>(
     key: &str,
     read: impl FnOnce(&mut Object<'n, '_>) -> Option<T>,
 ) -> Result<T, Faults> {
-    let mut faults = Vec::new();
-    let value = read_object(node, key, &mut faults, read);
-    match (Faults::collect(faults), value) {
+    let mut sink = Sink::default();
+    let value = read_object(node, key, &mut sink, read);
+    match (Faults::collect(sink.faults), value) {
         (None, Some(value)) => Ok(value),
         (Some(faults), _) => Err(faults),
         (None, None) => Err(Fault {
@@ -141,10 +146,25 @@ pub struct Object<'n, 'f> {
     members: &'n Members,
     key: String,
     known: Vec<&'static str>,
-    faults: &'f mut Vec<Fault>,
+    sink: &'f mut Sink,
+    /// What is written down about this object, when it is described.
+    note: Option<usize>,
     /// How many faults there were when this object was begun.
     before: usize,
     finished: bool,
+}
+
+impl<'n, 'f> Object<'n, 'f> {
+    fn begin(
+        node: &'n Node,
+        members: &'n Members,
+        key: &str,
+        sink: &'f mut Sink,
+        note: Option<usize>,
+    ) -> Self {
+        let before = sink.faults.len();
+        Self { node, members, key: key.to_owned(), known: Vec::new(), sink, note, before, finished: false }
+    }
 }
 
 impl<'n> Object<'n, '_> {
@@ -160,9 +180,20 @@ impl<'n> Object<'n, '_> {
         &self.key
     }
 
+    /// Says what the object is for, to those who ask; see [`describe`](describe()).
+    pub fn doc(&mut self, text: &'static str) {
+        self.sink.document(self.note, text);
+    }
+
+    /// Whether a field is written, and is not `null`. Does not make it known.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.members.get(name).is_some_and(|member| member.node.value != Value::Null)
+    }
+
     /// Reads a text.
     pub fn string(&mut self, name: &'static str) -> Field<'n, '_, String> {
-        self.simple(name, String::EXPECTED, Read::read)
+        self.simple(name, String::EXPECTED, Read::read).shown_as(describe::quoted)
     }
 
     /// Reads the name of a loop or component.
@@ -172,22 +203,22 @@ impl<'n> Object<'n, '_> {
 
     /// Reads `true` or `false`.
     pub fn bool(&mut self, name: &'static str) -> Field<'n, '_, bool> {
-        self.simple(name, bool::EXPECTED, Read::read)
+        self.simple(name, bool::EXPECTED, Read::read).shown_as(bool::to_string)
     }
 
     /// Reads a whole number that fits 32 bits.
     pub fn u32(&mut self, name: &'static str) -> Field<'n, '_, u32> {
-        self.simple(name, u32::EXPECTED, Read::read)
+        self.simple(name, u32::EXPECTED, Read::read).shown_as(u32::to_string)
     }
 
     /// Reads a whole number that fits 64 bits.
     pub fn u64(&mut self, name: &'static str) -> Field<'n, '_, u64> {
-        self.simple(name, u64::EXPECTED, Read::read)
+        self.simple(name, u64::EXPECTED, Read::read).shown_as(u64::to_string)
     }
 
     /// Reads a number.
     pub fn f64(&mut self, name: &'static str) -> Field<'n, '_, f64> {
-        self.simple(name, f64::EXPECTED, Read::read)
+        self.simple(name, f64::EXPECTED, Read::read).shown_as(f64::to_string)
     }
 
     /// Reads a duration of more than zero: text such as `"30s"`, or a number
@@ -197,21 +228,23 @@ impl<'n> Object<'n, '_> {
             Duration::ZERO => Err(Refusal::Text(format!("must be more than zero, found {}", Found(node)))),
             duration => Ok(duration),
         })
+        .shown_as(describe::duration)
     }
 
     /// Reads a duration as [`duration`](Self::duration) does; zero is allowed.
     pub fn duration_or_zero(&mut self, name: &'static str) -> Field<'n, '_, Duration> {
-        self.simple(name, DURATION, read_duration)
+        self.simple(name, DURATION, read_duration).shown_as(describe::duration)
     }
 
     /// Reads a size: text such as `"1GiB"` or `"10%"`, or a number of bytes.
     pub fn size(&mut self, name: &'static str) -> Field<'n, '_, Size> {
-        self.simple(name, Size::EXPECTED, Read::read)
+        self.simple(name, Size::EXPECTED, Read::read).shown_as(Size::to_string)
     }
 
     /// Reads a list of texts.
     pub fn strings(&mut self, name: &'static str) -> Field<'n, '_, Vec<String>> {
-        self.field(name, "a list of strings", |node, key, faults| {
+        self.field(name, "a list of strings", |node, key, sink| {
+            let faults = &mut sink.faults;
             let written = node.as_written();
             let Value::Array(nodes) = &written.value else {
                 return refuse(node, key, "a list of strings", faults);
@@ -222,11 +255,13 @@ impl<'n> Object<'n, '_> {
                 texts.map(|(idx, node)| text(node, || tree::join_idx(key, idx), faults)).collect();
             texts.into_iter().collect()
         })
+        .shown_as(describe::json)
     }
 
     /// Reads an object whose values are texts, such as HTTP headers.
     pub fn string_map(&mut self, name: &'static str) -> Field<'n, '_, BTreeMap<String, String>> {
-        self.field(name, "an object of strings", |node, key, faults| {
+        self.field(name, "an object of strings", |node, key, sink| {
+            let faults = &mut sink.faults;
             let Value::Object(members) = &node.value else {
                 return refuse(node, key, "an object of strings", faults);
             };
@@ -237,6 +272,7 @@ impl<'n> Object<'n, '_> {
             let texts: Vec<Option<(String, String)>> = texts.collect();
             texts.into_iter().collect()
         })
+        .shown_as(describe::json)
     }
 
     /// Reads an object within this one.
@@ -245,7 +281,7 @@ impl<'n> Object<'n, '_> {
         name: &'static str,
         read: impl FnOnce(&mut Object<'n, '_>) -> Option<T>,
     ) -> Field<'n, '_, T> {
-        self.field(name, "an object", |node, key, faults| read_object(node, key, faults, read))
+        self.describing(name, "an object", read, |node, key, sink, read| read_object(node, key, sink, read))
     }
 
     /// Reads a list of objects, each with `read`.
@@ -254,13 +290,42 @@ impl<'n> Object<'n, '_> {
         name: &'static str,
         mut read: impl FnMut(&mut Object<'n, '_>) -> Option<T>,
     ) -> Field<'n, '_, Vec<T>> {
-        self.field(name, "a list of objects", |node, key, faults| {
+        self.describing(name, "a list of objects", &mut read, |node, key, sink, read| {
             let Value::Array(nodes) = &node.value else {
-                return refuse(node, key, "a list of objects", faults);
+                return refuse(node, key, "a list of objects", &mut sink.faults);
             };
             let values = nodes.iter().enumerate();
             let values =
-                values.map(|(idx, node)| read_object(node, &tree::join_idx(key, idx), faults, |o| read(o)));
+                values.map(|(idx, node)| read_object(node, &tree::join_idx(key, idx), sink, |o| read(o)));
+            let values: Vec<Option<T>> = values.collect();
+            values.into_iter().collect()
+        })
+    }
+
+    /// Reads a list whose elements are texts, each read with `short`, or
+    /// objects, each read with `read`.
+    pub fn texts_or_objects<T, E: fmt::Display>(
+        &mut self,
+        name: &'static str,
+        short: impl Fn(&str) -> Result<T, E>,
+        mut read: impl FnMut(&mut Object<'n, '_>) -> Option<T>,
+    ) -> Field<'n, '_, Vec<T>> {
+        const EXPECTED: &str = "a list of strings or objects";
+        self.describing(name, EXPECTED, &mut read, |node, key, sink, read| {
+            let Value::Array(nodes) = &node.value else {
+                return refuse(node, key, EXPECTED, &mut sink.faults);
+            };
+            let values = nodes.iter().enumerate().map(|(idx, node)| {
+                let key = tree::join_idx(key, idx);
+                match &node.value {
+                    Value::String(text) => match short(text) {
+                        Ok(value) => Some(value),
+                        Err(error) => push(node, &key, error.to_string(), &mut sink.faults),
+                    },
+                    Value::Object(_) => read_object(node, &key, sink, |o| read(o)),
+                    _ => refuse(node, &key, "a string or an object", &mut sink.faults),
+                }
+            });
             let values: Vec<Option<T>> = values.collect();
             values.into_iter().collect()
         })
@@ -271,8 +336,9 @@ impl<'n> Object<'n, '_> {
     ///
     /// Each [`case`](OneOf::case) names a key and reads its object.
     pub fn one_of<T>(&mut self, name: &'static str) -> OneOf<'n, '_, T> {
+        let empty = self.sink.is_describing().then_some(self.node);
         let field = self.field(name, "an object", |_, _, _| None);
-        OneOf::new(field)
+        OneOf::new(field, empty)
     }
 
     /// Takes a value as it stands in the tree, of whichever type.
@@ -284,7 +350,7 @@ impl<'n> Object<'n, '_> {
     /// the object. For what several fields must have in common.
     pub fn fault(&mut self, name: &str, message: impl Into<String>) {
         let place = self.members.get(name).map_or(&self.node.place, |member| &member.node.place);
-        self.faults.push(Fault {
+        self.sink.faults.push(Fault {
             place: place.clone(),
             key: tree::join(&self.key, name),
             message: message.into(),
@@ -293,7 +359,7 @@ impl<'n> Object<'n, '_> {
 
     /// Adds faults that were found by other means.
     pub fn faults(&mut self, faults: Faults) {
-        self.faults.extend(faults.into_vec());
+        self.sink.faults.extend(faults.into_vec());
     }
 
     /// Ends the reading: fields that were not asked for become faults.
@@ -303,9 +369,9 @@ impl<'n> Object<'n, '_> {
     pub fn done(&mut self) -> Option<Done> {
         if !std::mem::replace(&mut self.finished, true) {
             let unknown = self.members.iter().filter(|member| !self.known.contains(&&*member.key));
-            self.faults.extend(unknown.map(|member| unknown_field(member, &self.key, &self.known)));
+            self.sink.faults.extend(unknown.map(|member| unknown_field(member, &self.key, &self.known)));
         }
-        (self.faults.len() == self.before).then_some(Done(()))
+        (self.sink.faults.len() == self.before).then_some(Done(()))
     }
 
     fn simple<T>(
@@ -314,9 +380,9 @@ impl<'n> Object<'n, '_> {
         expected: &'static str,
         read: impl FnOnce(&'n Node) -> Result<T, Refusal>,
     ) -> Field<'n, '_, T> {
-        self.field(name, expected, |node, key, faults| match read(node) {
+        self.field(name, expected, |node, key, sink| match read(node) {
             Ok(value) => Some(value),
-            Err(refusal) => push(node, key, refusal.message(expected, node), faults),
+            Err(refusal) => push(node, key, refusal.message(expected, node), &mut sink.faults),
         })
     }
 
@@ -324,36 +390,82 @@ impl<'n> Object<'n, '_> {
         &mut self,
         name: &'static str,
         expected: &'static str,
-        read: impl FnOnce(&'n Node, &str, &mut Vec<Fault>) -> Option<T>,
+        read: impl FnOnce(&'n Node, &str, &mut Sink) -> Option<T>,
     ) -> Field<'n, '_, T> {
         self.known.push(name);
         let key = tree::join(&self.key, name);
+        let note = self.sink.note(&key, expected);
         let node = self.members.get(name).map(|member| &member.node);
         let state = match node {
             None | Some(Node { value: Value::Null, .. }) => State::Absent,
-            Some(node) => read(node, &key, self.faults).map_or(State::Wrong, State::Value),
+            Some(node) => read(node, &key, self.sink).map_or(State::Wrong, State::Value),
         };
-        Field { owner: self.node, node, key, expected: expected.into(), state, faults: self.faults }
+        Field {
+            owner: self.node,
+            node,
+            key,
+            expected: expected.into(),
+            state,
+            sink: self.sink,
+            note,
+            show: None,
+        }
+    }
+
+    /// Reads a field that `inner` reads the objects of; when the fields are
+    /// described, those of such an object are, too.
+    fn describing<T, U, R>(
+        &mut self,
+        name: &'static str,
+        expected: &'static str,
+        inner: R,
+        read: impl FnOnce(&'n Node, &str, &mut Sink, R) -> Option<T>,
+    ) -> Field<'n, '_, T>
+    where
+        R: FnOnce(&mut Object<'n, '_>) -> Option<U>,
+    {
+        if !self.sink.is_describing() {
+            return self.field(name, expected, |node, key, sink| read(node, key, sink, inner));
+        }
+        let node = self.node;
+        let field = self.field(name, expected, |_, _, _| None);
+        if let (Some(note), false) = (field.note, field.key.len() > describe::MAX_KEY) {
+            let list = if expected.starts_with("a list") { "[]" } else { "" };
+            let key = format!("{}{list}", field.key);
+            describe_object(node, &key, field.sink, Some(note), inner);
+        }
+        field
     }
 }
 
 fn read_object<'n, T>(
     node: &'n Node,
     key: &str,
-    faults: &mut Vec<Fault>,
+    sink: &mut Sink,
     read: impl FnOnce(&mut Object<'n, '_>) -> Option<T>,
 ) -> Option<T> {
-    let Value::Object(members) = &node.value else { return refuse(node, key, "an object", faults) };
-    let before = faults.len();
-    let mut object =
-        Object { node, members, key: key.to_owned(), known: Vec::new(), faults, before, finished: false };
+    let Value::Object(members) = &node.value else { return refuse(node, key, "an object", &mut sink.faults) };
+    let mut object = Object::begin(node, members, key, sink, None);
     let value = read(&mut object);
     let done = object.done();
     match value {
         Some(value) => done.map(|_| value),
         // No value and no fault either must not pass for an absent field.
-        None if done.is_some() => push(node, key, "cannot be used".to_owned(), faults),
+        None if done.is_some() => push(node, key, "cannot be used".to_owned(), &mut sink.faults),
         None => None,
+    }
+}
+
+/// Has `read` read an object without fields, for what it asks for.
+fn describe_object<'n, T>(
+    empty: &'n Node,
+    key: &str,
+    sink: &mut Sink,
+    note: Option<usize>,
+    read: impl FnOnce(&mut Object<'n, '_>) -> Option<T>,
+) {
+    if let Value::Object(members) = &empty.value {
+        let _ = read(&mut Object::begin(empty, members, key, sink, note));
     }
 }
 
@@ -368,11 +480,7 @@ fn refuse<T>(node: &Node, key: &str, expected: &str, faults: &mut Vec<Fault>) ->
 
 fn unknown_field(member: &Member, key: &str, known: &[&str]) -> Fault {
     let name = Shown(&member.key);
-    let message = match guess::closest(&member.key, known) {
-        Some(meant) => format!("unknown field {name}, did you mean {meant:?}?"),
-        None if known.is_empty() => format!("unknown field {name}, expected none"),
-        None => format!("unknown field {name}, expected {}", guess::list(known, " or ")),
-    };
+    let message = format!("unknown field {name}, {}", meant(&member.key, known));
     Fault { place: member.key_place.clone(), key: key.to_owned(), message }
 }
 

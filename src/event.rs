@@ -17,6 +17,8 @@ pub enum LoopKind {
     Watcher,
     /// Watches the files of a configuration.
     ConfigWatcher,
+    /// Turns a folder of descriptors into running components.
+    Deployer,
 }
 
 impl LoopKind {
@@ -26,6 +28,7 @@ impl LoopKind {
         match self {
             Self::Watcher => "watcher",
             Self::ConfigWatcher => "config",
+            Self::Deployer => "deployer",
         }
     }
 
@@ -34,6 +37,7 @@ impl LoopKind {
         match self {
             Self::Watcher => "w",
             Self::ConfigWatcher => "cfg",
+            Self::Deployer => "dep",
         }
     }
 }
@@ -155,6 +159,52 @@ pub enum EventKind {
         /// What is wrong with it, and where; without the values.
         error: Error,
     },
+    /// A component that a file describes runs now.
+    Deployed {
+        /// The component.
+        name: Name,
+    },
+    /// A component runs in place of the one that had its name.
+    Replaced {
+        /// The component.
+        name: Name,
+    },
+    /// A component that no file describes any more was stopped.
+    Undeployed {
+        /// The component.
+        name: Name,
+    },
+    /// A component that no file describes any more could not be stopped.
+    UndeployFailed {
+        /// The component.
+        name: Name,
+        /// Why.
+        error: Error,
+        /// When it is tried again.
+        retry_in: Duration,
+    },
+    /// A file cannot be used. What runs goes on.
+    Rejected {
+        /// The component, as far as the file tells.
+        name: Option<Name>,
+        /// The file.
+        file: String,
+        /// Why.
+        error: Error,
+        /// When it is tried again; `None`: not until it changes.
+        retry_in: Option<Duration>,
+    },
+    /// A component did not come up in place of the one that had its name.
+    RolledBack {
+        /// The component.
+        name: Name,
+        /// Why.
+        error: Error,
+        /// Whether the one that had its name runs again already.
+        restored: bool,
+        /// When the new one is tried again; `None`: not until it changes.
+        retry_in: Option<Duration>,
+    },
     /// The loop was told to end: its state is unknown from now on.
     Stopped,
 }
@@ -172,6 +222,12 @@ impl EventKind {
             Self::Late { .. } => "late",
             Self::ConfigReloaded { .. } => "config_reloaded",
             Self::ConfigRejected { .. } => "config_rejected",
+            Self::Deployed { .. } => "deployed",
+            Self::Replaced { .. } => "replaced",
+            Self::Undeployed { .. } => "undeployed",
+            Self::UndeployFailed { .. } => "undeploy_failed",
+            Self::Rejected { .. } => "rejected",
+            Self::RolledBack { .. } => "rolled_back",
             Self::Stopped => "stopped",
         }
     }
@@ -180,9 +236,12 @@ impl EventKind {
     #[must_use]
     pub fn error(&self) -> Option<&Error> {
         match self {
-            Self::Down { error, .. } | Self::GaveUp { error, .. } | Self::ConfigRejected { error } => {
-                Some(error)
-            }
+            Self::Down { error, .. }
+            | Self::GaveUp { error, .. }
+            | Self::UndeployFailed { error, .. }
+            | Self::Rejected { error, .. }
+            | Self::RolledBack { error, .. }
+            | Self::ConfigRejected { error } => Some(error),
             _ => None,
         }
     }
@@ -211,8 +270,37 @@ impl fmt::Display for EventKind {
             Self::ConfigRejected { error } => {
                 write!(f, "not reloaded, the last good configuration stays: {}", error.report())
             }
+            Self::Deployed { name } => write!(f, "deployed {name}"),
+            Self::Replaced { name } => write!(f, "replaced {name}"),
+            Self::Undeployed { name } => write!(f, "undeployed {name}"),
+            Self::UndeployFailed { name, error, retry_in } => {
+                write!(f, "could not undeploy {name}, again in {retry_in:.1?}: {}", error.report())
+            }
+            Self::Rejected { name, file, error, retry_in } => {
+                f.write_str("rejected ")?;
+                if let Some(name) = name {
+                    write!(f, "{name} of ")?;
+                }
+                write!(f, "{file}, ")?;
+                again(*retry_in, f)?;
+                write!(f, ": {}", error.report())
+            }
+            Self::RolledBack { name, error, restored, retry_in } => {
+                let old = if *restored { "is back" } else { "is not back yet" };
+                write!(f, "rolled back {name}, which {old}; the new one ")?;
+                again(*retry_in, f)?;
+                write!(f, ": {}", error.report())
+            }
             Self::Stopped => f.write_str("stopped"),
         }
+    }
+}
+
+/// When something is tried again.
+fn again(retry_in: Option<Duration>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match retry_in {
+        Some(delay) => write!(f, "again in {delay:.1?}"),
+        None => f.write_str("not again until it changes"),
     }
 }
 

@@ -136,6 +136,7 @@ mod watchdog;
 
 // Parts: what users switch on.
 pub mod config;
+pub mod host;
 pub mod watch;
 
 // Faces: what people, programs and machines see.
@@ -144,6 +145,7 @@ pub mod watch;
 pub mod console;
 #[cfg(feature = "http")]
 pub mod http;
+pub mod shipped;
 #[cfg(feature = "signals")]
 pub mod signals;
 #[cfg(any(test, feature = "test-util"))]

@@ -177,12 +177,35 @@ fn check_counts_what_is_right() {
 
 #[test]
 fn help_teaches_and_versions_are_told() {
-    for args in [&["help"][..], &["--help"], &["help", "run"], &["run", "--help"], &["check", "-h"]] {
+    for args in [
+        &["help"][..],
+        &["--help"],
+        &["help", "run"],
+        &["help", "types"],
+        &["run", "--help"],
+        &["check", "-h"],
+    ] {
         let (code, out, err) = run_to_end(args);
         assert_eq!((code, &*err), (Some(0), ""));
         assert!(out.contains("$ loopkeeper "), "{out}");
     }
     assert_eq!(run_to_end(&["--version"]).1, format!("loopkeeper {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn types_are_explained_from_what_reads_them() {
+    let (code, out, err) = run_to_end(&["types", "watcher"]);
+    assert_eq!((code, &*err), (Some(0), ""));
+    for part in ["  probe.http.url\n", "  probe.exec.command\n", "  backoff.jitter\n", "0.1 when absent"] {
+        assert!(out.contains(part), "{part}: {out}");
+    }
+    assert_eq!(run_to_end(&["types"]).1, out);
+    let (code, out, err) = run_to_end(&["types", "wacher"]);
+    assert_eq!((code, &*out), (Some(2), ""));
+    assert_eq!(
+        err,
+        "loopkeeper: unknown type \"wacher\", did you mean \"watcher\"?\nsee: loopkeeper help types\n"
+    );
 }
 
 #[test]

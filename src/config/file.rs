@@ -4,16 +4,11 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::path::Path;
 
-use crate::tree::{self, Fault, Faults, Node, Place};
+use crate::tree::{Fault, Faults, Place};
 
 /// The largest file that is read, in bytes: far above what people write, and
 /// little enough that a wrong path does not fill the memory.
 const MAX_LEN: u64 = 1 << 20;
-
-/// Reads a file of JSON.
-pub(super) fn read(path: &Path) -> Result<Node, Faults> {
-    tree::parse_bytes(name(path), &read_bytes(path)?)
-}
 
 /// Reads a file as it is at one moment.
 pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>, Faults> {

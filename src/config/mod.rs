@@ -9,12 +9,10 @@
 //! changed.
 //!
 //! The daemon reads its [`Settings`] from the same layers, strictly: one that
-//! has no effect is refused. [`load_descriptors`] reads its folder. Whatever
-//! is wrong is told all at once, each [`Fault`](crate::tree::Fault) with its
-//! place.
+//! has no effect is refused. Whatever is wrong is told all at once, each
+//! [`Fault`](crate::tree::Fault) with its place.
 
 mod de;
-mod descriptors;
 mod environment;
 mod file;
 mod fingerprint;
@@ -29,7 +27,6 @@ mod settings;
 mod snapshot;
 mod watcher;
 
-pub use descriptors::{Descriptor, Reader, Types, load_descriptors};
 pub use fingerprint::Fingerprint;
 pub use layers::{Layers, process_environment};
 pub use listeners::{Change, ChangeGuard};

@@ -15,6 +15,8 @@ pub(crate) enum Command {
     Run(Layers),
     /// Tell what is wrong with the files.
     Check(Layers),
+    /// Tell about the types of components, or about one of them.
+    Types(Option<String>),
     /// Explain.
     Help(Topic),
     /// Say which version this is.
@@ -28,6 +30,13 @@ pub(crate) struct Usage {
     topic: Topic,
 }
 
+impl Usage {
+    /// Says what is wrong with the type that was asked about.
+    pub(crate) fn about_types(message: String) -> Self {
+        Self { message, topic: Topic::Types }
+    }
+}
+
 impl fmt::Display for Usage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "loopkeeper: {}\nsee: loopkeeper {}", self.message, self.topic.words())
@@ -38,7 +47,7 @@ impl fmt::Display for Usage {
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Usage> {
     let mut parser = Parser::from_args(args);
     let usage = |message| Usage { message, topic: Topic::Program };
-    let expected = "expected run, check or help";
+    let expected = "expected run, check, types or help";
     match parser.next().map_err(|error| usage(error.to_string()))? {
         None => Err(usage(format!("no command, {expected}"))),
         Some(Arg::Long("help") | Arg::Short('h')) => Ok(Command::Help(Topic::Program)),
@@ -46,6 +55,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
         Some(Arg::Value(command)) => match command.to_str() {
             Some("run") => options(parser, Topic::Run),
             Some("check") => options(parser, Topic::Check),
+            Some("types") => types(parser),
             Some("help") => help(parser),
             _ => Err(usage(format!("unknown command {command:?}, {expected}"))),
         },
@@ -59,10 +69,29 @@ fn help(mut parser: Parser) -> Result<Command, Usage> {
         None => Topic::Program,
         Some(Arg::Value(word)) if word == "run" => Topic::Run,
         Some(Arg::Value(word)) if word == "check" => Topic::Check,
+        Some(Arg::Value(word)) if word == "types" => Topic::Types,
         Some(Arg::Value(word)) if word == "help" => Topic::Program,
-        Some(other) => return Err(usage(format!("no help about {}, expected run or check", Shown(&other)))),
+        Some(other) => {
+            return Err(usage(format!("no help about {}, expected run, check or types", Shown(&other))));
+        }
     };
     Ok(Command::Help(topic))
+}
+
+/// Reads what `types` is asked about.
+fn types(mut parser: Parser) -> Result<Command, Usage> {
+    let mut name = None;
+    loop {
+        match parser.next().map_err(|error| Usage::about_types(error.to_string()))? {
+            None => return Ok(Command::Types(name)),
+            Some(Arg::Long("help") | Arg::Short('h')) => return Ok(Command::Help(Topic::Types)),
+            Some(Arg::Value(word)) if name.is_none() => name = Some(word.to_string_lossy().into_owned()),
+            Some(other) => {
+                let message = format!("unexpected argument {}, expected one type", Shown(&other));
+                return Err(Usage::about_types(message));
+            }
+        }
+    }
 }
 
 /// Reads the options of `run` or `check`.
@@ -124,7 +153,7 @@ impl Topic {
     /// The options that a command has, without their dashes.
     fn options(self) -> &'static [&'static str] {
         match self {
-            Self::Program => &[],
+            Self::Program | Self::Types => &[],
             Self::Run => &["config", "deploy", "listen", "set", "log-level", "log-format"],
             Self::Check => &["config", "deploy", "set"],
         }
@@ -190,11 +219,16 @@ mod tests {
             ("run --help", Topic::Run),
             ("run --set a=1 -h", Topic::Run),
             ("check --help", Topic::Check),
+            ("types --help", Topic::Types),
+            ("types watcher -h", Topic::Types),
+            ("help types", Topic::Types),
         ] {
             assert!(matches!(check(line), Ok(Command::Help(topic)) if topic == expected), "{line}");
         }
         assert!(matches!(check("--version"), Ok(Command::Version)));
         assert!(matches!(check("-V"), Ok(Command::Version)));
+        assert!(matches!(check("types"), Ok(Command::Types(None))));
+        assert!(matches!(check("types watcher"), Ok(Command::Types(Some(name))) if name == "watcher"));
     }
 
     #[test]
@@ -213,10 +247,10 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_told_with_what_was_expected() {
         for (line, expected) in [
-            ("", "no command, expected run, check or help"),
-            ("start", "unknown command \"start\", expected run, check or help"),
-            ("--config x", "unknown option \"--config\", expected run, check or help"),
-            ("help me", "no help about \"me\", expected run or check"),
+            ("", "no command, expected run, check, types or help"),
+            ("start", "unknown command \"start\", expected run, check, types or help"),
+            ("--config x", "unknown option \"--config\", expected run, check, types or help"),
+            ("help me", "no help about \"me\", expected run, check or types"),
             (
                 "run --lisen x",
                 "unknown option \"--lisen\", expected --config, --deploy, --listen, --set, --log-level, --log-format",
@@ -228,6 +262,8 @@ mod tests {
             ),
             ("run now", "unexpected argument \"now\", expected options only"),
             ("run --config", "--config is missing its value"),
+            ("types a b", "unexpected argument \"b\", expected one type"),
+            ("types --json", "unexpected argument \"--json\", expected one type"),
             ("run --config a --config b", "--config is given twice"),
             ("run --listen none --listen none", "--listen is given twice"),
             ("run --set http.listen", "--set: expected KEY=VALUE, found \"http.listen\""),

@@ -9,6 +9,8 @@ pub(crate) enum Topic {
     Run,
     /// The command `check`.
     Check,
+    /// The command `types`.
+    Types,
 }
 
 impl Topic {
@@ -18,6 +20,7 @@ impl Topic {
             Self::Program => PROGRAM,
             Self::Run => RUN,
             Self::Check => CHECK,
+            Self::Types => TYPES,
         }
     }
 
@@ -27,6 +30,7 @@ impl Topic {
             Self::Program => "help",
             Self::Run => "help run",
             Self::Check => "help check",
+            Self::Types => "help types",
         }
     }
 }
@@ -36,7 +40,8 @@ loopkeeper watches the services a machine depends on and tells how they are.
 
     loopkeeper run    [OPTIONS]      watch what the folder of descriptors names
     loopkeeper check  [OPTIONS]      tell everything that is wrong with the files
-    loopkeeper help   [run|check]    explain a command and its options
+    loopkeeper types  [TYPE]         tell what a descriptor may hold, and what it means
+    loopkeeper help   [COMMAND]      explain run, check or types, and their options
     loopkeeper --version
 
 Begin with one file, deploy/mqtt.json:
@@ -99,3 +104,16 @@ Example:
 
 Ends with 0 when nothing is wrong, 1 when something is, 2 for a command line
 that makes no sense.";
+
+const TYPES: &str = "\
+loopkeeper types [TYPE]
+
+Tells which types of components a descriptor may name, and for each type, or
+for one, the settings that its config may have: what they hold, what holds when
+they are absent, and what they mean.
+
+Example:
+
+    $ loopkeeper types watcher
+
+Ends with 0, or with 2 when there is no such type.";

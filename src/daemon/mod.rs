@@ -10,8 +10,10 @@ mod load;
 mod logging;
 mod run;
 mod serve;
+mod types;
 
 use cli::Command;
+use loopkeeper::shipped;
 use loopkeeper::tree::Faults;
 
 /// How the program ends; the numbers are part of its outside.
@@ -39,7 +41,8 @@ impl From<Exit> for ExitCode {
 pub(crate) fn main() -> ExitCode {
     let exit = match cli::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run(layers)) => run::run(layers),
-        Ok(Command::Check(layers)) => check(load::load(layers)),
+        Ok(Command::Check(layers)) => check(load::load(layers, &shipped::registry())),
+        Ok(Command::Types(name)) => types(name.as_deref()),
         Ok(Command::Help(topic)) => say(topic.text()),
         Ok(Command::Version) => say(concat!("loopkeeper ", env!("CARGO_PKG_VERSION"))),
         Err(usage) => {
@@ -63,6 +66,17 @@ fn check(loaded: Result<load::Loaded, Faults>) -> Exit {
         Err(faults) => {
             let _ = say(lines(&faults));
             Exit::Failed
+        }
+    }
+}
+
+/// Says which types of components there are, and what their settings mean.
+fn types(name: Option<&str>) -> Exit {
+    match types::text(&shipped::registry(), name) {
+        Ok(text) => say(text),
+        Err(error) => {
+            complain(cli::Usage::about_types(error.to_string()));
+            Exit::Usage
         }
     }
 }

@@ -1,19 +1,25 @@
 //! Watches until told to stop: starts in order, stops in reverse.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use loopkeeper::config::{Layers, Settings};
+use loopkeeper::decode::Object;
+use loopkeeper::host::deploy::{Descriptor, Registry};
 use loopkeeper::http::StatusServer;
 use loopkeeper::signals::{Signal, Signals};
-use loopkeeper::{Env, EnvConfig, Error, Observer, Result, StopReport, WatchManager};
+use loopkeeper::{
+    BoxError, Component, Context, Env, EnvConfig, Error, Observer, Result, StopReport, WatchManager,
+    WatcherConfig, watch,
+};
 
 use super::load::{Loaded, load};
 use super::{Exit, complain, lines, logging, serve};
 
 /// The command `run`.
 pub(crate) fn run(layers: Layers) -> Exit {
-    let loaded = match load(layers) {
+    let watched = Watched::default();
+    let loaded = match load(layers, &watched.registry()) {
         Ok(loaded) => loaded,
         Err(faults) => {
             complain(lines(&faults));
@@ -22,7 +28,7 @@ pub(crate) fn run(layers: Layers) -> Exit {
     };
     logging::install(&loaded.config.logging);
     let shutdown_timeout = loaded.config.shutdown_timeout;
-    let started = Signals::install().and_then(|signals| Ok((signals, Running::start(loaded)?)));
+    let started = Signals::install().and_then(|signals| Ok((signals, Running::start(loaded, &watched)?)));
     let (mut signals, running) = match started {
         Ok(started) => started,
         Err(error) => {
@@ -83,6 +89,47 @@ fn tell(report: &StopReport) {
     }
 }
 
+/// The watchers that descriptors describe, in the order in which they are
+/// built.
+#[derive(Clone, Default)]
+struct Watched(Arc<Mutex<Vec<WatcherConfig>>>);
+
+/// Stands for a watcher, which the manager starts and stops.
+struct Managed;
+
+impl Component for Managed {
+    fn start(&mut self, _: &Context) -> std::result::Result<(), BoxError> {
+        Ok(())
+    }
+
+    fn stop(&mut self, _: &Context) -> std::result::Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+impl Watched {
+    /// The types that the program can run: to build one is to keep its
+    /// settings for the manager.
+    fn registry(&self) -> Registry {
+        let found = self.clone();
+        let mut registry = Registry::new();
+        let registered = registry.register("watcher", move |name: &str, o: &mut Object<'_, '_>| {
+            let config = watch::descriptor::read(name, o)?;
+            let found = found.clone();
+            Some(move |_: &Env| {
+                found.lock().push(config);
+                Ok(Managed)
+            })
+        });
+        debug_assert!(registered.is_ok(), "the first of its name");
+        registry
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<WatcherConfig>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Everything that was started, in the order of its fields.
 struct Running {
     env: Env,
@@ -93,7 +140,7 @@ struct Running {
 impl Running {
     /// Starts the server, then the watchers; what was started is stopped
     /// again when one cannot be.
-    fn start(loaded: Loaded) -> Result<Self> {
+    fn start(loaded: Loaded, watched: &Watched) -> Result<Self> {
         let Loaded { config, descriptors } = loaded;
         let env = Env::with(EnvConfig::default().observer(Observer::log()))?;
         let watchers = Arc::new(WatchManager::new(&env));
@@ -102,15 +149,24 @@ impl Running {
         let disabled = descriptors.iter().filter(|descriptor| !descriptor.enabled).count();
         let mut n = 0;
         for descriptor in descriptors.into_iter().filter(|descriptor| descriptor.enabled) {
-            if let Err(error) = running.watchers.watch(descriptor.config) {
+            if !descriptor.requires.is_empty() {
+                log::warn!("{}: starts without waiting for what it requires", descriptor.name);
+            }
+            let context = format!("{} {}", descriptor.kind, descriptor.name);
+            if let Err(error) = running.watch(descriptor, watched) {
                 let _ = running.stop(config.shutdown_timeout);
-                let context = descriptor.kind.to_string();
                 return Err(Error::new(error.kind()).context(context).caused_by(error));
             }
             n += 1;
         }
         running.announce(n, disabled, &config);
         Ok(running)
+    }
+
+    fn watch(&self, descriptor: Descriptor, watched: &Watched) -> Result<()> {
+        descriptor.build(&self.env)?;
+        let configs = std::mem::take(&mut *watched.lock());
+        configs.into_iter().try_for_each(|config| self.watchers.watch(config).map(drop))
     }
 
     fn announce(&self, n: usize, disabled: usize, config: &Settings) {
@@ -141,7 +197,6 @@ impl Running {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loopkeeper::{Context, WatcherConfig};
 
     fn check(probe: impl loopkeeper::Probe + 'static) -> Exit {
         let env = Env::new().unwrap();

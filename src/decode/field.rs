@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use super::describe::{Presence, Sink};
 use super::{push, refuse};
 use crate::duration;
-use crate::tree::{Fault, Node};
+use crate::tree::Node;
 
 /// Tells that all fields of an object were read and all were right.
 #[derive(Debug, Clone, Copy)]
@@ -55,19 +56,26 @@ pub struct Field<'n, 'f, T> {
     pub(super) key: String,
     pub(super) expected: Cow<'static, str>,
     pub(super) state: State<T>,
-    pub(super) faults: &'f mut Vec<Fault>,
+    pub(super) sink: &'f mut Sink,
+    /// What is written down about the field, when it is described.
+    pub(super) note: Option<usize>,
+    /// How a value is written in JSON, for the default.
+    pub(super) show: Option<fn(&T) -> String>,
 }
 
 impl<'n, 'f, T> Field<'n, 'f, T> {
     /// Takes the value, which must be there.
     pub fn required(self) -> Required<T> {
+        self.sink.presence(self.note, || Presence::Required);
         match (self.state, self.node) {
             (State::Value(value), _) => Required(Some(value)),
             (State::Wrong, _) => Required(None),
-            (State::Absent, Some(null)) => Required(refuse(null, &self.key, &self.expected, self.faults)),
+            (State::Absent, Some(null)) => {
+                Required(refuse(null, &self.key, &self.expected, &mut self.sink.faults))
+            }
             (State::Absent, None) => {
                 let message = format!("is missing, expected {}", self.expected);
-                Required(push(self.owner, &self.key, message, self.faults))
+                Required(push(self.owner, &self.key, message, &mut self.sink.faults))
             }
         }
     }
@@ -84,7 +92,7 @@ impl<'n, 'f, T> Field<'n, 'f, T> {
     /// Takes the value, or the default when it is absent.
     #[must_use]
     pub fn or(self, default: T) -> T {
-        self.optional().unwrap_or(default)
+        self.defaults_to(&default).optional().unwrap_or(default)
     }
 
     /// Takes the value, or the type's default when it is absent.
@@ -93,29 +101,66 @@ impl<'n, 'f, T> Field<'n, 'f, T> {
     where
         T: Default,
     {
-        self.optional().unwrap_or_default()
+        self.or(T::default())
+    }
+
+    /// Says what the field is for, to those who ask; see
+    /// [`describe`](super::describe()).
+    pub fn doc(self, text: &'static str) -> Self {
+        self.sink.document(self.note, text);
+        self
+    }
+
+    /// Says what holds when the field is absent, where
+    /// [`or`](Self::or) cannot: the value is taken with
+    /// [`optional`](Self::optional) and the default comes later.
+    pub fn defaults_to(self, default: &T) -> Self {
+        let show = self.show;
+        self.sink.presence(self.note, || Presence::Default(show.map(|show| show(default))));
+        self
+    }
+
+    /// Says in JSON what holds when the field is absent, where there is no
+    /// value to [show](Self::defaults_to).
+    pub fn defaults_to_json(self, default: impl FnOnce() -> String) -> Self {
+        self.sink.presence(self.note, || Presence::Default(Some(default())));
+        self
+    }
+
+    /// Says how a value is written in JSON, where a conversion has made one
+    /// that only the program knows how to write.
+    pub fn shown_as(mut self, show: fn(&T) -> String) -> Self {
+        self.show = Some(show);
+        self
+    }
+
+    /// Says what the value must be, where the type alone does not.
+    pub fn expecting(self, expected: &'static str) -> Self {
+        self.sink.kind(self.note, expected);
+        self
     }
 
     /// Checks the value; an error becomes a fault at its place.
     pub fn check<E: fmt::Display>(self, check: impl FnOnce(&T) -> Result<(), E>) -> Self {
-        self.convert(|value| check(&value).map(|()| value))
+        let show = self.show;
+        Self { show, ..self.convert(|value| check(&value).map(|()| value)) }
     }
 
     /// Turns the value into another; an error becomes a fault at its place.
     pub fn convert<U, E: fmt::Display>(self, convert: impl FnOnce(T) -> Result<U, E>) -> Field<'n, 'f, U> {
-        let Self { owner, node, key, expected, state, faults } = self;
+        let Self { owner, node, key, expected, state, sink, note, show: _ } = self;
         let state = match state {
             State::Absent => State::Absent,
             State::Wrong => State::Wrong,
             State::Value(value) => match convert(value) {
                 Ok(value) => State::Value(value),
                 Err(error) => {
-                    let _: Option<U> = push(node.unwrap_or(owner), &key, error.to_string(), faults);
+                    let _: Option<U> = push(node.unwrap_or(owner), &key, error.to_string(), &mut sink.faults);
                     State::Wrong
                 }
             },
         };
-        Field { owner, node, key, expected, state, faults }
+        Field { owner, node, key, expected, state, sink, note, show: None }
     }
 
     /// Turns the value into another.
@@ -127,6 +172,7 @@ impl<'n, 'f, T> Field<'n, 'f, T> {
 impl<T: Bound> Field<'_, '_, T> {
     /// Checks that the value is not less than `min`.
     pub fn at_least(self, min: T) -> Self {
+        self.sink.bound(self.note, || format!("at least {}", min.show()));
         self.check(|value| {
             if *value >= min {
                 Ok(())
@@ -138,6 +184,7 @@ impl<T: Bound> Field<'_, '_, T> {
 
     /// Checks that the value is not more than `max`.
     pub fn at_most(self, max: T) -> Self {
+        self.sink.bound(self.note, || format!("at most {}", max.show()));
         self.check(|value| {
             if *value <= max {
                 Ok(())

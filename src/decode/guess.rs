@@ -1,5 +1,15 @@
 //! What may have been meant by a key that nobody knows.
 
+/// Completes "unknown x": with the word that may have been meant, or with
+/// all there are.
+pub(crate) fn meant(unknown: &str, known: &[&str]) -> String {
+    match closest(unknown, known) {
+        Some(meant) => format!("did you mean {meant:?}?"),
+        None if known.is_empty() => "expected none".to_owned(),
+        None => format!("expected {}", list(known, " or ")),
+    }
+}
+
 /// Finds the known key that is closest to `unknown`, if it is close at all:
 /// no more than one edit for every three characters.
 pub(super) fn closest<'a>(unknown: &str, known: &[&'a str]) -> Option<&'a str> {

@@ -1,5 +1,7 @@
 //! Sizes of files and disks: `"1GiB"`, `"500MB"`, `"10%"`, or bytes.
 
+use std::fmt;
+
 /// A size that is absolute or a part of a whole.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Size {
@@ -7,6 +9,22 @@ pub enum Size {
     Bytes(u64),
     /// So many hundredths of the whole, from 0 to 100.
     Percent(f64),
+}
+
+impl fmt::Display for Size {
+    /// Writes it as JSON, with the largest unit that loses nothing.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Percent(percent) => write!(f, "\"{percent}%\""),
+            Self::Bytes(bytes) => {
+                let binary = UNITS.iter().filter(|(unit, _)| unit.contains('i')).rev();
+                match binary.into_iter().find(|(_, factor)| bytes > 0 && bytes % factor == 0) {
+                    Some((unit, factor)) => write!(f, "\"{}{unit}\"", bytes / factor),
+                    None => write!(f, "{bytes}"),
+                }
+            }
+        }
+    }
 }
 
 /// Why a text is not a size.

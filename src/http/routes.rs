@@ -256,6 +256,32 @@ impl Serialize for EventJson<'_> {
             EventKind::ConfigRejected { error } => {
                 map.serialize_entry("error", &error.report().to_string())?;
             }
+            EventKind::Deployed { name } | EventKind::Replaced { name } | EventKind::Undeployed { name } => {
+                map.serialize_entry("component", name)?;
+            }
+            EventKind::UndeployFailed { name, error, retry_in } => {
+                map.serialize_entry("component", name)?;
+                map.serialize_entry("error", &error.report().to_string())?;
+                map.serialize_entry("retry_in", &seconds(retry_in))?;
+            }
+            EventKind::Rejected { name, file, error, retry_in } => {
+                if let Some(name) = name {
+                    map.serialize_entry("component", name)?;
+                }
+                map.serialize_entry("file", file)?;
+                map.serialize_entry("error", &error.report().to_string())?;
+                if let Some(retry_in) = retry_in {
+                    map.serialize_entry("retry_in", &seconds(retry_in))?;
+                }
+            }
+            EventKind::RolledBack { name, error, restored, retry_in } => {
+                map.serialize_entry("component", name)?;
+                map.serialize_entry("error", &error.report().to_string())?;
+                map.serialize_entry("restored", restored)?;
+                if let Some(retry_in) = retry_in {
+                    map.serialize_entry("retry_in", &seconds(retry_in))?;
+                }
+            }
         }
         map.end()
     }
@@ -399,6 +425,8 @@ mod tests {
     fn events_carry_the_fields_of_their_kind() {
         let error = || Error::new(ErrorKind::Probe).context("tcp").caused_by("refused");
         let half = Duration::from_millis(500);
+        let name = || "mq".parse().unwrap();
+        let file = || "a.json".to_owned();
         let all = [
             (EventKind::Started, "\"event\":\"started\""),
             (
@@ -424,6 +452,31 @@ mod tests {
                 "\"event\":\"config_rejected\",\"error\":\"tcp: refused\"",
             ),
             (EventKind::Stopped, "\"event\":\"stopped\""),
+            (EventKind::Deployed { name: name() }, "\"event\":\"deployed\",\"component\":\"mq\""),
+            (EventKind::Replaced { name: name() }, "\"event\":\"replaced\",\"component\":\"mq\""),
+            (EventKind::Undeployed { name: name() }, "\"event\":\"undeployed\",\"component\":\"mq\""),
+            (
+                EventKind::UndeployFailed { name: name(), error: error(), retry_in: half },
+                "\"event\":\"undeploy_failed\",\"component\":\"mq\",\"error\":\"tcp: refused\",\"retry_in\":0.5",
+            ),
+            (
+                EventKind::Rejected { name: None, file: file(), error: error(), retry_in: None },
+                "\"event\":\"rejected\",\"file\":\"a.json\",\"error\":\"tcp: refused\"",
+            ),
+            (
+                EventKind::Rejected {
+                    name: Some(name()),
+                    file: file(),
+                    error: error(),
+                    retry_in: Some(half),
+                },
+                "\"event\":\"rejected\",\"component\":\"mq\",\"file\":\"a.json\",\"error\":\"tcp: refused\",\
+                 \"retry_in\":0.5",
+            ),
+            (
+                EventKind::RolledBack { name: name(), error: error(), restored: true, retry_in: None },
+                "\"event\":\"rolled_back\",\"component\":\"mq\",\"error\":\"tcp: refused\",\"restored\":true",
+            ),
         ];
         for (what, expected) in all {
             let event = Event {

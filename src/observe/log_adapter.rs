@@ -49,7 +49,10 @@ fn log_event(event: &Event) {
         EventKind::Down { .. }
         | EventKind::GaveUp { .. }
         | EventKind::TimedOut { .. }
-        | EventKind::ConfigRejected { .. } => Level::Warn,
+        | EventKind::ConfigRejected { .. }
+        | EventKind::UndeployFailed { .. }
+        | EventKind::Rejected { .. }
+        | EventKind::RolledBack { .. } => Level::Warn,
         _ => Level::Info,
     };
     if level > log::max_level() {

@@ -58,32 +58,38 @@ pub fn decode<'n, 'o>(object: &'o mut Object<'n, '_>, field: &'static str) -> Fi
 type Found = Option<Box<dyn Probe>>;
 
 fn read_tcp(o: &mut Object<'_, '_>) -> Found {
-    let address = o.string("address").check(|address| tcp::check_address(address)).required();
+    o.doc("Connects to a TCP port.");
+    let address = o.string("address").check(|address| tcp::check_address(address));
+    let address = address.doc("The host and the port, as HOST:PORT.").required();
     let done = o.done()?;
     Some(Box::new(tcp(address.take(done)?)))
 }
 
 fn read_exec(o: &mut Object<'_, '_>) -> Found {
+    o.doc("Runs a command; it must end with 0. At the deadline its process group is killed.");
     let named = |command: &Vec<String>| match command.first() {
         Some(program) if !program.is_empty() => Ok(()),
         _ => Err("must name a program"),
     };
-    let command = o.strings("command").check(named).required();
+    let command = o.strings("command").check(named).doc("The program and its arguments.").required();
     let done = o.done()?;
     Some(Box::new(exec(command.take(done)?)))
 }
 
 fn read_file_age(o: &mut Object<'_, '_>) -> Found {
-    let path = o.string("path").check(not_empty).required();
-    let max_age = o.duration("max_age").required();
+    o.doc("Looks when a file was last changed.");
+    let path = o.string("path").check(not_empty).doc("The file.").required();
+    let max_age = o.duration("max_age").doc("How long ago that may be.").required();
     let done = o.done()?;
     let (path, max_age): (String, Duration) = (path.take(done)?, max_age.take(done)?);
     Some(Box::new(file_age(path, max_age)))
 }
 
 fn read_disk(o: &mut Object<'_, '_>) -> Found {
-    let path = o.string("path").check(not_empty).required();
-    let min_free = o.size("min_free").check(disk::check_size).required();
+    o.doc("Looks how much space a disk has left.");
+    let path = o.string("path").check(not_empty).doc("A file or folder on the disk.").required();
+    let min_free = o.size("min_free").check(disk::check_size);
+    let min_free = min_free.doc("How much must be free, in bytes or as a share of the whole.").required();
     let done = o.done()?;
     let (path, min_free): (String, Size) = (path.take(done)?, min_free.take(done)?);
     Some(Box::new(disk(path, min_free)))
@@ -100,13 +106,16 @@ mod http {
     use super::{Found, Object};
     use crate::tree::Fault;
 
+    const NEEDS: &str = "Needs the feature `http-client`, which this build does not have.";
+
     /// The kind is known, so that people hear what is missing.
     pub(super) fn read(o: &mut Object<'_, '_>) -> Found {
         for field in
             ["url", "method", "headers", "expect_status", "expect_body", "follow_redirects", "max_body"]
         {
-            let _ = o.value(field).optional();
+            let _ = o.value(field).doc(NEEDS).optional();
         }
+        o.doc(NEEDS);
         let message = "needs the feature `http-client`, which this build does not have".to_owned();
         o.faults(Fault { place: o.place().clone(), key: o.key().to_owned(), message }.into());
         None
@@ -118,20 +127,24 @@ mod http {
     use std::collections::BTreeMap;
     use std::ops::RangeInclusive;
 
-    use super::super::http::{check_header, check_method, check_url, status_range};
+    use super::super::http::{DEFAULT_STATUS, check_header, check_method, check_url, status_range};
     use super::{Found, Object, Size};
     use crate::duration::Shown;
     use crate::probe::http;
     use crate::tree::{Fault, Node, Value, join, join_idx};
 
     pub(super) fn read(o: &mut Object<'_, '_>) -> Found {
-        let url = o.string("url").check(|url| check_url(url)).required();
-        let method = o.string("method").check(|method| check_method(method)).or("GET".to_owned());
-        let headers = o.string_map("headers").check(check_headers).or_default();
+        o.doc("Asks a web server.");
+        let url = o.string("url").check(|url| check_url(url)).doc("The address to ask.").required();
+        let method = o.string("method").check(|method| check_method(method));
+        let method = method.doc("The method to ask with.").or("GET".to_owned());
+        let headers = o.string_map("headers").check(check_headers);
+        let headers = headers.doc("Headers to send along.").or_default();
         let statuses = read_statuses(o);
-        let expected = o.string("expect_body").optional();
-        let redirects = o.u32("follow_redirects").at_most(20).or(0);
-        let max_body = o.size("max_body").convert(bytes).or(64 * 1024);
+        let expected = o.string("expect_body").doc("A text that the answer's body must have.").optional();
+        let redirects = o.u32("follow_redirects").at_most(20).doc("How many redirects are followed.").or(0);
+        let max_body = o.size("max_body").convert(bytes).shown_as(|bytes| Size::Bytes(*bytes).to_string());
+        let max_body = max_body.doc("How much of the answer's body is read.").or(64 * 1024);
         if expected.as_ref().is_some_and(|text| text.len() as u64 > max_body) {
             o.fault("expect_body", "is longer than max_body, so it cannot be found");
         }
@@ -163,7 +176,10 @@ mod http {
     /// Each element has a place of its own.
     fn read_statuses(o: &mut Object<'_, '_>) -> Vec<RangeInclusive<u16>> {
         const NAME: &str = "expect_status";
-        let Some(node) = o.value(NAME).optional() else { return Vec::new() };
+        let field = o.value(NAME).expecting("a status, a range such as \"200-299\", or a list of these");
+        let default = || format!("\"{}-{}\"", DEFAULT_STATUS.start(), DEFAULT_STATUS.end());
+        let field = field.doc("Which statuses are good.").defaults_to_json(default);
+        let Some(node) = field.optional() else { return Vec::new() };
         let key = join(o.key(), NAME);
         let nodes: Vec<(String, &Node)> = match &node.value {
             Value::Array(nodes) if !nodes.is_empty() => {

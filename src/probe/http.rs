@@ -245,7 +245,7 @@ impl HttpProbe {
     }
 }
 
-const DEFAULT_STATUS: RangeInclusive<u16> = 200..=299;
+pub(super) const DEFAULT_STATUS: RangeInclusive<u16> = 200..=299;
 
 impl Probe for HttpProbe {
     fn check(&self) -> Result<()> {

@@ -6,6 +6,7 @@
 #![allow(unsafe_code, reason = "the one module for calls into the system")]
 
 pub(crate) mod disk;
+pub(crate) mod file;
 pub(crate) mod limits;
 pub(crate) mod net;
 #[cfg(feature = "http")]

@@ -5,10 +5,9 @@
 //! starts.
 
 use super::config::{BackoffConfig, WatcherConfig};
-use crate::decode::{self, Object};
+use crate::decode::Object;
 use crate::duration::GoDuration;
 use crate::probe;
-use crate::tree::{self, Node};
 
 /// Reads the settings of the watcher `name`: the `config` object of its
 /// descriptor.
@@ -31,18 +30,24 @@ use crate::tree::{self, Node};
 /// # Ok::<(), tree::Faults>(())
 /// ```
 pub fn read(name: &str, o: &mut Object<'_, '_>) -> Option<WatcherConfig> {
-    let probe = probe::decode(o, "probe").required();
-    let key = tree::join(o.key(), "backoff");
-    let backoff = match o.value("backoff").optional() {
-        None => BackoffConfig::default(),
-        Some(node) => decode::object(node, &key, |o| read_backoff(node, o)).unwrap_or_else(|faults| {
-            o.faults(faults);
-            BackoffConfig::default()
-        }),
-    };
-    let failure_threshold = o.u32("failure_threshold").at_least(1).or(1);
-    let success_threshold = o.u32("success_threshold").at_least(1).or(1);
-    let critical = o.bool("critical").or(true);
+    o.doc("Watches one service: probes it, and tells when it turns ready or down.");
+    let probe = probe::decode(o, "probe").doc("How to ask the service.").required();
+    let backoff = o.object("backoff", read_backoff).defaults_to_json(|| "{}".to_owned());
+    let backoff = backoff.optional().unwrap_or_default();
+    let failure_threshold = o
+        .u32("failure_threshold")
+        .at_least(1)
+        .doc("How many probes in a row must fail before the service is down.")
+        .or(1);
+    let success_threshold = o
+        .u32("success_threshold")
+        .at_least(1)
+        .doc("How many probes in a row must succeed before the service is ready.")
+        .or(1);
+    let critical = o
+        .bool("critical")
+        .doc("Whether the whole is down, and not only degraded, while this service is.")
+        .or(true);
     let done = o.done()?;
     let config = WatcherConfig::new(name, probe.take(done)?)
         .backoff(backoff)
@@ -51,25 +56,30 @@ pub fn read(name: &str, o: &mut Object<'_, '_>) -> Option<WatcherConfig> {
     Some(if critical { config } else { config.optional() })
 }
 
-fn read_backoff(node: &Node, o: &mut Object<'_, '_>) -> Option<BackoffConfig> {
+fn read_backoff(o: &mut Object<'_, '_>) -> Option<BackoffConfig> {
+    o.doc("When to probe, and how long to wait for an answer.");
     let default = BackoffConfig::default();
-    let initial_delay = o.duration("initial_delay").optional();
-    let max_delay = o.duration("max_delay").optional();
+    let initial_delay = o
+        .duration("initial_delay")
+        .doc("The delay after the first failed probe.")
+        .defaults_to(&default.initial_delay)
+        .optional();
+    let max_delay =
+        o.duration("max_delay").doc("No delay is longer.").defaults_to(&default.max_delay).optional();
     // Compared only when what was written is right: no fault comes of another.
-    let absent = |key: &str| node.get(key).is_none_or(|node| node.value == tree::Value::Null);
     match (initial_delay, max_delay) {
         (Some(initial), Some(max)) if max < initial => {
             let (initial, max) = (GoDuration(initial), GoDuration(max));
             o.fault("max_delay", format!("must be at least initial_delay ({initial}), found {max}"));
         }
-        (Some(initial), None) if absent("max_delay") && initial > default.max_delay => {
+        (Some(initial), None) if !o.has("max_delay") && initial > default.max_delay => {
             let (initial, max) = (GoDuration(initial), GoDuration(default.max_delay));
             o.fault(
                 "initial_delay",
                 format!("must be at most max_delay (by default {max}), found {initial}"),
             );
         }
-        (None, Some(max)) if absent("initial_delay") && max < default.initial_delay => {
+        (None, Some(max)) if !o.has("initial_delay") && max < default.initial_delay => {
             let (initial, max) = (GoDuration(default.initial_delay), GoDuration(max));
             o.fault(
                 "max_delay",
@@ -81,11 +91,30 @@ fn read_backoff(node: &Node, o: &mut Object<'_, '_>) -> Option<BackoffConfig> {
     let backoff = BackoffConfig {
         initial_delay: initial_delay.unwrap_or(default.initial_delay),
         max_delay: max_delay.unwrap_or(default.max_delay),
-        multiplier: o.f64("multiplier").at_least(1.0).or(default.multiplier),
-        max_retries: o.u32("max_retries").at_least(1).or(default.max_retries),
-        poll_interval: o.duration("poll_interval").or(default.poll_interval),
-        probe_timeout: o.duration("probe_timeout").or(default.probe_timeout),
-        jitter: o.f64("jitter").at_least(0.0).at_most(1.0).or(default.jitter),
+        multiplier: o
+            .f64("multiplier")
+            .at_least(1.0)
+            .doc("By how much each delay is longer than the one before.")
+            .or(default.multiplier),
+        max_retries: o
+            .u32("max_retries")
+            .at_least(1)
+            .doc("How many probes are made at start-up before probing goes on at the poll interval.")
+            .or(default.max_retries),
+        poll_interval: o
+            .duration("poll_interval")
+            .doc("The time between regular probes.")
+            .or(default.poll_interval),
+        probe_timeout: o
+            .duration("probe_timeout")
+            .doc("How long one probe may take.")
+            .or(default.probe_timeout),
+        jitter: o
+            .f64("jitter")
+            .at_least(0.0)
+            .at_most(1.0)
+            .doc("By which share a delay may be shorter, at random.")
+            .or(default.jitter),
     };
     o.done().map(|_| backoff)
 }
@@ -95,6 +124,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::{decode, tree};
 
     /// Reads a watcher's settings; faults come without the name of the file.
     fn check(text: &str) -> Result<WatcherConfig, String> {
@@ -238,5 +268,77 @@ mod tests {
         assert!(faults.ends_with("1:2: unknown field \"prob\", did you mean \"probe\"?"), "{faults}");
         let faults = check(r#"{"probe": {"tpc": {}}}"#).unwrap_err();
         assert_eq!(faults, "1:12: probe: unknown field \"tpc\", did you mean \"tcp\"?");
+    }
+
+    /// What a watcher's settings are, and a word for each field's presence.
+    fn described() -> Vec<decode::FieldInfo> {
+        decode::describe(|o| read("", o)).fields
+    }
+
+    #[test]
+    fn every_field_is_described() {
+        for field in described() {
+            assert!(!field.doc.is_empty(), "{} has no doc", field.path);
+            assert_ne!(field.presence, decode::Presence::Default(None), "{}", field.path);
+            let parent = field.path.rsplit_once('.').map_or("", |(parent, _)| parent);
+            let known = |parent: &str| described().iter().any(|field| field.path == parent);
+            assert!(parent.is_empty() || known(parent), "{parent}");
+        }
+        let top: Vec<String> = described().into_iter().map(|field| field.path).collect();
+        let top: Vec<&str> = top.iter().map(String::as_str).filter(|path| !path.contains('.')).collect();
+        assert_eq!(top, ["probe", "backoff", "failure_threshold", "success_threshold", "critical"]);
+    }
+
+    #[test]
+    fn what_is_described_is_what_is_known() {
+        // Everything that is described is taken, and with an unknown field in
+        // every object the decoder names all it knows: the same fields.
+        let fields = described();
+        for object in fields
+            .iter()
+            .filter(|field| fields.iter().any(|f| f.path.starts_with(&format!("{}.", field.path))))
+        {
+            let below = |field: &&decode::FieldInfo| {
+                field
+                    .path
+                    .strip_prefix(&object.path)
+                    .and_then(|rest| rest.strip_prefix('.'))
+                    .is_some_and(|rest| !rest.contains('.'))
+            };
+            let names: Vec<&str> =
+                fields.iter().filter(below).map(|field| field.path.rsplit('.').next().unwrap()).collect();
+            let nested = object
+                .path
+                .split('.')
+                .rev()
+                .fold("{\"?\": 1}".to_owned(), |inner, key| format!("{{\"{key}\": {inner}}}"));
+            let faults = check(&nested).unwrap_err();
+            for name in names {
+                assert!(faults.contains(&format!("\"{name}\"")), "{name} of {}: {faults}", object.path);
+            }
+        }
+    }
+
+    #[test]
+    fn the_described_defaults_are_those_that_hold() {
+        let mut backoff = Vec::new();
+        let mut own = Vec::new();
+        for field in described() {
+            let decode::Presence::Default(Some(default)) = field.presence else { continue };
+            match field.path.rsplit_once('.') {
+                Some(("backoff", key)) => backoff.push(format!("\"{key}\": {default}")),
+                None if field.path != "backoff" => own.push(format!("\"{}\": {default}", field.path)),
+                _ => {}
+            }
+        }
+        assert_eq!((backoff.len(), own.len()), (7, 3));
+        let text = format!(
+            r#"{{"probe": {{"tcp": {{"address": "a:1"}}}}, "backoff": {{{}}}, {}}}"#,
+            backoff.join(", "),
+            own.join(", ")
+        );
+        let written = check(&text).unwrap();
+        let absent = check(r#"{"probe": {"tcp": {"address": "a:1"}}}"#).unwrap();
+        assert_eq!(format!("{written:?}"), format!("{absent:?}"));
     }
 }

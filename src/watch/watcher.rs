@@ -78,7 +78,16 @@ impl Watcher {
         Ok(watcher)
     }
 
-    /// Makes a watcher that is not started.
+    /// Makes a watcher that is not started, for a host to start as a
+    /// [`Component`].
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub fn new(env: &Env, config: WatcherConfig) -> Result<Self> {
+        Self::new_in(env, config, None)
+    }
+
     pub(super) fn new_in(env: &Env, config: WatcherConfig, hub: Option<Arc<Hub>>) -> Result<Self> {
         config.check()?;
         let name = Name::new(&config.name)?;

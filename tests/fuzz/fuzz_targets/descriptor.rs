@@ -5,10 +5,9 @@
 
 #![no_main]
 
-use std::time::Duration;
-
 use libfuzzer_sys::fuzz_target;
-use loopkeeper::decode::{self, Object};
+use loopkeeper::host::deploy::Descriptor;
+use loopkeeper::shipped;
 use loopkeeper::tree::{self, Faults, Node, Place, Value};
 
 fuzz_target!(|bytes: &[u8]| {
@@ -16,7 +15,7 @@ fuzz_target!(|bytes: &[u8]| {
         (Ok(node), Ok(json)) => {
             assert_eq!(node.to_json(), json);
             inside_all(&node, bytes);
-            if let Err(faults) = decode::object(&node, "", descriptor) {
+            if let Err(faults) = Descriptor::parse("f", bytes, &shipped::registry()) {
                 inside_faults(&faults, bytes);
             }
         }
@@ -31,50 +30,6 @@ fuzz_target!(|bytes: &[u8]| {
         }
     }
 });
-
-/// Reads the shape of a watcher's descriptor. What comes out does not matter.
-fn descriptor(o: &mut Object<'_, '_>) -> Option<()> {
-    let name = o.name("name").required();
-    let kind = o.string("type").check(|kind| if kind == "watcher" { Ok(()) } else { Err("unknown type") });
-    let kind = kind.required();
-    let _ = o.bool("enabled").or(true);
-    let _ = o.strings("requires").or_default();
-    let config = o.object("config", watcher).required();
-    let done = o.done()?;
-    name.take(done).expect("done, so it is there");
-    kind.take(done).expect("done, so it is there");
-    config.take(done)
-}
-
-fn watcher(o: &mut Object<'_, '_>) -> Option<()> {
-    let probe = o
-        .one_of("probe")
-        .case("http", |o| {
-            let url = o.string("url").required();
-            let _ = o.string_map("headers").or_default();
-            url.take(o.done()?).map(drop)
-        })
-        .case("exec", |o| o.strings("command").required().take(o.done()?).map(drop))
-        .case("disk", |o| {
-            let path = o.string("path").required();
-            let min_free = o.size("min_free").required();
-            let done = o.done()?;
-            path.take(done)?;
-            min_free.take(done).map(drop)
-        })
-        .end()
-        .required();
-    let _ = o.object("backoff", |o| {
-        let _ = o.duration_or_zero("initial_delay").or(Duration::from_secs(2));
-        let _ = o.duration("max_delay").at_least(Duration::from_secs(1)).optional();
-        let _ = o.f64("multiplier").at_least(1.0).or(2.0);
-        let _ = o.u64("max_retries").or(10);
-        Some(())
-    });
-    let _ = o.u32("failure_threshold").at_least(1).or(1);
-    let _ = o.objects("checks", |o| o.value("any").required().take(o.done()?).map(drop)).optional();
-    probe.take(o.done()?)
-}
 
 fn inside_all(node: &Node, bytes: &[u8]) {
     inside(&node.place, bytes);

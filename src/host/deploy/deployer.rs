@@ -1,0 +1,487 @@
+//! The loop that keeps what runs as the folder says.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use super::descriptor;
+use super::ledger::{Board, Ledger};
+use super::machine::{DeployMachine, Outbox, Report};
+use super::plan::{Candidate, Change, Fingerprint, Reading, plan};
+use super::registry::Registry;
+use super::scan::{Dir, Folder, Found, Listing, shown};
+use super::target::{Deployment, Operation, Outcome, Reply, Target};
+use crate::clock::Tick;
+use crate::component::{Component, Context};
+use crate::dispatch::Handler;
+use crate::env::Env;
+use crate::error::{BoxError, Error, ErrorKind, Result};
+use crate::event::{EventKind, LoopKind};
+use crate::looper::{Instruments, Loop, Spec, Work};
+use crate::name::Name;
+use crate::observe::{Attr, Observer};
+use crate::primitive::{AtomicBool, Mutex, Ordering};
+use crate::status::{LoopStatus, StatusSource};
+use crate::stop::StopReport;
+use crate::subscription::{DEFAULT_CAPACITY, Subscription};
+use crate::tree::{Fault, Faults};
+
+/// Settings of a [`Deployer`].
+#[derive(Debug, Clone)]
+#[must_use = "settings do nothing until a deployer is made from them"]
+pub struct DeployerConfig {
+    name: String,
+    dir: PathBuf,
+    scan_interval: Duration,
+    scan_timeout: Duration,
+    retry_delay: Duration,
+    critical: bool,
+    drop_grace: Duration,
+}
+
+impl DeployerConfig {
+    /// A deployer of a folder, under the name `deployer`.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            name: "deployer".to_owned(),
+            dir: dir.into(),
+            scan_interval: Duration::from_secs(5),
+            scan_timeout: Duration::from_secs(60),
+            retry_delay: Duration::from_secs(5),
+            critical: false,
+            drop_grace: Duration::from_secs(1),
+        }
+    }
+
+    /// Its name. Defaults to `deployer`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// The time between two looks at the folder. Defaults to 5 s.
+    pub fn scan_interval(mut self, interval: Duration) -> Self {
+        self.scan_interval = interval;
+        self
+    }
+
+    /// How long one look may take, factories included, before it is reported
+    /// as stuck. Defaults to 60 s.
+    pub fn scan_timeout(mut self, timeout: Duration) -> Self {
+        self.scan_timeout = timeout;
+        self
+    }
+
+    /// How long to wait before a content that failed is tried a second time;
+    /// twice as long before the third, which is the last. Defaults to 5 s.
+    pub fn retry_delay(mut self, delay: Duration) -> Self {
+        self.retry_delay = delay;
+        self
+    }
+
+    /// Says that the whole is down, not degraded, while the folder cannot be
+    /// read or a file in it is rejected. Deployers are optional unless this
+    /// is called.
+    pub fn critical(mut self) -> Self {
+        self.critical = true;
+        self
+    }
+
+    /// How long dropping the deployer waits for its thread. Defaults to 1 s.
+    pub fn drop_grace(mut self, grace: Duration) -> Self {
+        self.drop_grace = grace;
+        self
+    }
+
+    fn check(&self) -> Result<()> {
+        for (key, value) in [
+            ("scan_interval", self.scan_interval),
+            ("scan_timeout", self.scan_timeout),
+            ("retry_delay", self.retry_delay),
+        ] {
+            if value.is_zero() {
+                return Err(Error::invalid(format!("{key}: must be more than zero")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Keeps what runs as a folder of descriptors says.
+///
+/// Looks at the folder at once, then at every scan interval and when told to
+/// [`rescan`](Self::rescan). Cloning shares it; it is a [`Component`], so that
+/// a host can start and stop it with everything else.
+///
+/// What it deploys belongs to its [`Target`] and goes on when it stops.
+///
+/// # Threads
+///
+/// One thread named `dep/<name>`: it reads the folder and calls the
+/// factories. Operations go on at the target meanwhile, so a slow one holds
+/// up neither the next look nor a stop. Dropping the last handle stops it
+/// within its drop grace.
+#[derive(Clone)]
+pub struct Deployer(Arc<Inner>);
+
+struct Inner {
+    inner: Arc<Loop<DeployMachine, DeployWork>>,
+    mail: Arc<Mail>,
+    board: Arc<Mutex<Arc<Board>>>,
+    drop_grace: Duration,
+}
+
+impl Deployer {
+    /// Makes a deployer that is not started.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` when a setting cannot be used, `Spawn` or `Budget`
+    /// when there is no thread for callbacks to be had.
+    pub fn new(
+        env: &Env,
+        config: DeployerConfig,
+        registry: Registry,
+        target: Arc<dyn Target>,
+    ) -> Result<Self> {
+        config.check()?;
+        let name = Name::new(&config.name)?;
+        let folder = Box::new(Dir::new(&config.dir));
+        let work = DeployWork::new(&config, registry, target, folder);
+        let (mail, board) = (work.mail.clone(), work.board.clone());
+        let times = (config.scan_interval, config.scan_timeout);
+        let machine =
+            DeployMachine::new(name.clone(), times, env.spreads(), config.critical, work.outbox.clone());
+        let handler = env.observer().on_event.clone().map(|on_event| -> Handler {
+            Box::new(move |event| {
+                crate::observe::contain(|| on_event(event));
+            })
+        });
+        let instruments = instruments(env.observer(), &name);
+        let spec = Spec {
+            name,
+            kind: LoopKind::Deployer,
+            cancel: crate::cancel::CancelToken::new(),
+            handler,
+            hub: None,
+            instruments,
+        };
+        let inner = Arc::new(Loop::new(env, spec, machine, work)?);
+        // Set once, here.
+        let _ = mail.bell.set(Arc::downgrade(&inner));
+        Ok(Self(Arc::new(Inner { inner, mail, board, drop_grace: config.drop_grace })))
+    }
+
+    /// Starts looking, for the first time or after a stop.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidState` while it runs or while an earlier look is stuck;
+    /// `Spawn` or `Budget` when there is no thread to be had.
+    pub fn start(&self) -> Result<()> {
+        self.0.inner.start()
+    }
+
+    /// Looks at the folder now; during a look, once more after it.
+    ///
+    /// A content that was rejected stays so: change the file, or take it away
+    /// and put it back.
+    pub fn rescan(&self) {
+        self.0.mail.rescan.store(true, Ordering::Release);
+        self.0.inner.trigger();
+    }
+
+    /// Stops looking. What was deployed goes on.
+    ///
+    /// No operation begins after this returns; those under way go on at the
+    /// target, and what came of them is taken in when the deployer is started
+    /// again. The look in progress is waited for at most a second.
+    ///
+    /// # Threads
+    ///
+    /// Blocks the caller. From the deployer's own thread, in a factory, it only
+    /// cancels, and the report has an `InvalidState`.
+    pub fn stop(&self, grace: Duration) -> StopReport {
+        self.0.inner.stop(grace)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        self.0.inner.name()
+    }
+
+    /// How its loop is: ready when all is as the folder says, degraded while
+    /// a file is rejected, down while the folder cannot be read.
+    #[must_use]
+    pub fn status(&self) -> LoopStatus {
+        self.0.inner.status()
+    }
+
+    /// What it has done and could not do, at the end of its last turn.
+    #[must_use]
+    pub fn board(&self) -> Arc<Board> {
+        self.0.board.lock().clone()
+    }
+
+    /// Hears of every event from now on, through a queue of 256 that loses
+    /// the oldest when nobody reads.
+    pub fn subscribe(&self) -> Subscription {
+        self.0.inner.subscribe(DEFAULT_CAPACITY)
+    }
+}
+
+impl Component for Deployer {
+    fn start(&mut self, _: &Context) -> std::result::Result<(), BoxError> {
+        Ok(Self::start(self)?)
+    }
+
+    fn stop(&mut self, cx: &Context) -> std::result::Result<(), BoxError> {
+        let report = Self::stop(self, cx.remaining());
+        if report.is_clean() { Ok(()) } else { Err(report.to_string().into()) }
+    }
+}
+
+impl StatusSource for Deployer {
+    fn statuses(&self) -> Vec<LoopStatus> {
+        vec![self.status()]
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let _ = self.inner.stop(self.drop_grace);
+    }
+}
+
+impl fmt::Debug for Deployer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deployer").field("name", self.name()).finish_non_exhaustive()
+    }
+}
+
+/// What reaches a deployer from other threads.
+#[derive(Default)]
+struct Mail {
+    answers: Mutex<Vec<(Name, Outcome)>>,
+    rescan: AtomicBool,
+    bell: OnceLock<Weak<Loop<DeployMachine, DeployWork>>>,
+}
+
+impl Mail {
+    fn answer(&self, name: Name, outcome: Outcome) {
+        // What a target's error holds is dropped on the deployer's thread
+        // later: it must not be a user's.
+        let plain = |error: Error| Error::from_user(&error);
+        let outcome = match outcome {
+            Outcome::Done => Outcome::Done,
+            Outcome::Failed(error) => Outcome::Failed(plain(error)),
+            Outcome::RolledBack(error) => Outcome::RolledBack(plain(error)),
+            Outcome::RollingBack(error) => Outcome::RollingBack(plain(error)),
+        };
+        self.answers.lock().push((name, outcome));
+        if let Some(inner) = self.bell.get().and_then(Weak::upgrade) {
+            inner.trigger();
+        }
+    }
+}
+
+/// One turn: takes answers in, looks, plans, builds, and begins operations.
+pub(super) struct DeployWork {
+    registry: Registry,
+    target: Arc<dyn Target>,
+    folder: Box<dyn Folder>,
+    mail: Arc<Mail>,
+    pub(super) outbox: Outbox,
+    board: Arc<Mutex<Arc<Board>>>,
+    ledger: Ledger,
+    /// What each file said when it had this content.
+    cache: BTreeMap<PathBuf, (Fingerprint, Reading)>,
+    interval: Duration,
+    next_scan: Tick,
+    /// When there is something to try again.
+    again: Tick,
+    /// Whether an answer may lead to another change.
+    follows: bool,
+}
+
+impl Work<Report> for DeployWork {
+    fn call(&mut self, cx: &Context) -> std::result::Result<Report, BoxError> {
+        let now = cx.env().clock().now();
+        let answers = std::mem::take(&mut *self.mail.answers.lock());
+        let answered = !answers.is_empty();
+        let mut events = Vec::new();
+        for (name, outcome) in answers {
+            self.ledger.end(&name, outcome, now, &mut events);
+        }
+        self.tell(&mut events);
+        // Answers alone do not need a look at the folder: a hundred
+        // components that start one after the other would cost a hundred.
+        let asked = self.mail.rescan.swap(false, Ordering::AcqRel);
+        let is_due = now >= self.next_scan || now >= self.again;
+        let scanned = (!answered || asked || is_due || self.follows).then(|| self.scan(cx, now));
+        let board = Arc::new(self.ledger.board());
+        let old = std::mem::replace(&mut *self.board.lock(), board);
+        drop(old);
+        self.again = self.ledger.again(now);
+        Ok(Report { scanned, rejection: self.ledger.rejection().cloned(), again: self.again })
+    }
+}
+
+impl DeployWork {
+    pub(super) fn new(
+        config: &DeployerConfig,
+        registry: Registry,
+        target: Arc<dyn Target>,
+        folder: Box<dyn Folder>,
+    ) -> Self {
+        Self {
+            registry,
+            target,
+            folder,
+            mail: Arc::default(),
+            outbox: Outbox::default(),
+            board: Arc::default(),
+            ledger: Ledger::new(config.retry_delay),
+            cache: BTreeMap::new(),
+            interval: config.scan_interval,
+            next_scan: Tick::ZERO,
+            again: Tick::NEVER,
+            follows: false,
+        }
+    }
+
+    fn scan(&mut self, cx: &Context, now: Tick) -> Result<()> {
+        self.next_scan = now + self.interval;
+        self.follows = false;
+        let Listing { found, is_whole } = self.folder.list().map_err(wrong)?;
+        let files = self.candidates(&found);
+        let plan = plan(&files, is_whole, &self.ledger, now);
+        self.follows = plan.follows;
+        let mut events = Vec::new();
+        self.ledger.note(&files, &plan.changes, &mut events);
+        self.tell(&mut events);
+        for change in &plan.changes {
+            if cx.is_cancelled() {
+                // Nothing begins after a stop.
+                break;
+            }
+            self.apply(cx.env(), change, (&found, &files), now, &mut events);
+            self.tell(&mut events);
+        }
+        Ok(())
+    }
+
+    /// What each file says. What has not changed is not read anew.
+    fn candidates(&mut self, found: &[Found]) -> Vec<Candidate> {
+        let mut old = std::mem::take(&mut self.cache);
+        let mut candidates = Vec::with_capacity(found.len());
+        for Found { path, content } in found {
+            let bytes = match content {
+                Ok(bytes) => bytes,
+                Err(fault) => {
+                    let error = wrong(fault.clone());
+                    let reading = Reading::Wrong { name: None, error };
+                    candidates.push(Candidate { path: path.clone(), content: None, reading });
+                    continue;
+                }
+            };
+            let print = Fingerprint::of(bytes);
+            let reading = match old.remove(path) {
+                Some((cached, reading)) if cached == print => reading,
+                _ => self.read(path, bytes),
+            };
+            self.cache.insert(path.clone(), (print, reading.clone()));
+            candidates.push(Candidate { path: path.clone(), content: Some(print), reading });
+        }
+        candidates
+    }
+
+    fn read(&self, path: &Path, bytes: &[u8]) -> Reading {
+        match descriptor::parse(&shown(path), bytes, &self.registry) {
+            Ok(descriptor) => Reading::Right {
+                name: descriptor.name,
+                place: descriptor.place,
+                enabled: descriptor.enabled,
+                requires: descriptor.requires.into_iter().map(|required| required.name).collect(),
+                meaning: descriptor.meaning,
+            },
+            Err(wrong) => Reading::Wrong { name: wrong.name, error: wrong.faults.into() },
+        }
+    }
+
+    fn apply(
+        &mut self,
+        env: &Env,
+        change: &Change,
+        (found, files): (&[Found], &[Candidate]),
+        now: Tick,
+        events: &mut Vec<EventKind>,
+    ) {
+        let (name, file) = match change {
+            Change::Stop { name } => {
+                self.ledger.begin(name, change, files);
+                self.begin(name, Operation::Stop(name.clone()));
+                return;
+            }
+            Change::Start { name, file } | Change::Replace { name, file } => (name, *file),
+            Change::Keep { .. } | Change::Reject { .. } | Change::Wait { .. } => return,
+        };
+        let deployment = match self.build(env, &found[file]) {
+            Ok(deployment) => deployment,
+            Err(error) => {
+                self.ledger.refuse(name, &files[file], error, now, events);
+                return;
+            }
+        };
+        self.ledger.begin(name, change, files);
+        let operation = match change {
+            Change::Replace { .. } => Operation::Replace(deployment),
+            _ => Operation::Start(deployment),
+        };
+        self.begin(name, operation);
+    }
+
+    fn build(&self, env: &Env, found: &Found) -> Result<Deployment> {
+        let bytes = found.content.as_deref().map_err(|fault| wrong(fault.clone()))?;
+        let descriptor = descriptor::parse(&shown(&found.path), bytes, &self.registry)
+            .map_err(|wrong| Error::from(wrong.faults))?;
+        let (name, kind, requires) =
+            (descriptor.name.clone(), descriptor.kind.clone(), descriptor.requires.clone());
+        let component = descriptor.build(env)?;
+        Ok(Deployment { name, kind, requires, component })
+    }
+
+    fn begin(&self, name: &Name, operation: Operation) {
+        let mail = self.mail.clone();
+        let theirs = name.clone();
+        let reply = Reply::new(name.clone(), move |outcome| mail.answer(theirs, outcome));
+        // A target that panics has dropped its reply, which is an answer.
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.target.begin(operation, reply))) {
+            let _ = super::registry::panicked(payload);
+        }
+    }
+
+    fn tell(&self, events: &mut Vec<EventKind>) {
+        self.outbox.lock().append(events);
+    }
+}
+
+/// What is wrong with a file or folder as a whole.
+fn wrong(fault: Fault) -> Error {
+    let faults: Faults = fault.into();
+    Error::new(ErrorKind::Io).caused_by(faults)
+}
+
+/// Resolves a deployer's instruments; every series exists from now on, at
+/// zero.
+fn instruments(observer: &Observer, name: &Name) -> Instruments {
+    let label = Attr::new("loop", name.as_str());
+    Instruments {
+        missed: observer.counter("loop_missed_ticks_total", std::slice::from_ref(&label)),
+        ..Instruments::default()
+    }
+}

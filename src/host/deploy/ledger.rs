@@ -1,0 +1,354 @@
+//! What was applied, what is under way, and what failed: the memory of a
+//! deployer. Pure: time comes in, events go out.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::plan::{Candidate, Change, Fingerprint, Reading};
+use super::scan::shown;
+use super::target::Outcome;
+use crate::backoff::Backoff;
+use crate::clock::Tick;
+use crate::error::{Error, ErrorClass, ErrorKind};
+use crate::event::EventKind;
+use crate::name::Name;
+
+/// How often a content is tried before it is rejected.
+const TRIES: u32 = 3;
+
+/// What a deployer has done and could not do.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Board {
+    /// What runs, by name, and the file it came from.
+    pub running: BTreeMap<Name, PathBuf>,
+    /// What is being started, replaced or stopped.
+    pub under_way: Vec<Name>,
+    /// What cannot be used, in the order of the files.
+    pub rejected: Vec<Rejection>,
+}
+
+/// A file whose content cannot be used.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Rejection {
+    /// The file.
+    pub file: PathBuf,
+    /// Why.
+    pub error: Error,
+}
+
+/// Something that runs, or that its target keeps trying to run.
+#[derive(Debug, Clone)]
+pub(super) struct Running {
+    pub(super) path: PathBuf,
+    pub(super) meaning: Fingerprint,
+    /// When a stop that failed is tried again.
+    pub(super) stop_again: Tick,
+    stop_failures: u32,
+}
+
+/// An operation that is not over.
+#[derive(Debug, Clone)]
+struct UnderWay {
+    what: What,
+    path: PathBuf,
+    content: Fingerprint,
+    meaning: Fingerprint,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    Start,
+    Replace,
+    Stop,
+}
+
+/// A content that failed.
+#[derive(Debug, Clone)]
+pub(super) struct Trouble {
+    pub(super) content: Fingerprint,
+    /// `NEVER`: it is rejected until it changes.
+    pub(super) again: Tick,
+    pub(super) error: Error,
+    tries: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct Ledger {
+    running: BTreeMap<Name, Running>,
+    under_way: BTreeMap<Name, UnderWay>,
+    trouble: BTreeMap<Name, Trouble>,
+    /// Until when a name is left alone whose operation was cancelled.
+    paused: BTreeMap<Name, Tick>,
+    /// What stood in the folder at the last scan.
+    seen: BTreeMap<PathBuf, Option<Fingerprint>>,
+    /// What was rejected at the last scan, and so was told.
+    rejected: BTreeMap<PathBuf, Error>,
+    backoff: Backoff,
+}
+
+impl Ledger {
+    pub(super) fn new(retry_delay: Duration) -> Self {
+        let max = Duration::from_secs(60).max(retry_delay);
+        Self {
+            running: BTreeMap::new(),
+            under_way: BTreeMap::new(),
+            trouble: BTreeMap::new(),
+            paused: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            rejected: BTreeMap::new(),
+            backoff: Backoff { initial: retry_delay, max, multiplier: 2.0, jitter: 0.0 },
+        }
+    }
+
+    pub(super) fn running(&self) -> impl Iterator<Item = (&Name, &Running)> {
+        self.running.iter()
+    }
+
+    pub(super) fn get(&self, name: &Name) -> Option<&Running> {
+        self.running.get(name)
+    }
+
+    pub(super) fn runs(&self, name: &Name, meaning: Fingerprint) -> bool {
+        self.get(name).is_some_and(|running| running.meaning == meaning)
+    }
+
+    pub(super) fn trouble(&self, name: &Name) -> Option<&Trouble> {
+        self.trouble.get(name)
+    }
+
+    /// Whether an operation about this name is not over.
+    pub(super) fn is_under_way(&self, name: &Name) -> bool {
+        self.under_way.contains_key(name)
+    }
+
+    /// Whether an operation about this name was cancelled just now.
+    pub(super) fn is_paused(&self, name: &Name, now: Tick) -> bool {
+        self.paused.get(name).is_some_and(|until| now < *until)
+    }
+
+    /// When the next failed content or stop is to be tried again; `NEVER` when
+    /// there is none.
+    pub(super) fn again(&self, now: Tick) -> Tick {
+        let troubles = self.trouble.values().map(|trouble| trouble.again);
+        let stops = self.running.values().map(|running| running.stop_again);
+        let pauses = self.paused.values().copied();
+        troubles.chain(stops).chain(pauses).filter(|again| *again > now).min().unwrap_or(Tick::NEVER)
+    }
+
+    /// Whether the last scan saw this file with this content.
+    pub(super) fn has_seen(&self, path: &Path, content: Option<Fingerprint>) -> bool {
+        self.seen.get(path) == Some(&content)
+    }
+
+    pub(super) fn board(&self) -> Board {
+        let rejected = self.rejected.iter();
+        Board {
+            running: self
+                .running
+                .iter()
+                .map(|(name, running)| (name.clone(), running.path.clone()))
+                .collect(),
+            under_way: self.under_way.keys().cloned().collect(),
+            rejected: rejected
+                .map(|(file, error)| Rejection { file: file.clone(), error: error.clone() })
+                .collect(),
+        }
+    }
+
+    /// Why the first of the rejected files is.
+    pub(super) fn rejection(&self) -> Option<&Error> {
+        self.rejected.values().next()
+    }
+
+    /// Remembers what a scan saw and what was planned about it: what moved,
+    /// what is rejected, what is forgotten. Tells what is rejected newly.
+    pub(super) fn note(&mut self, files: &[Candidate], changes: &[Change], events: &mut Vec<EventKind>) {
+        let mut asked: HashSet<&Name> = HashSet::new();
+        let mut right: HashMap<&Name, &Candidate> = HashMap::new();
+        for file in files {
+            match &file.reading {
+                Reading::Right { name, .. } => _ = right.entry(name).or_insert(file),
+                Reading::Wrong { name, .. } => asked.extend(name),
+            }
+        }
+        // Put back, a content is tried anew.
+        self.trouble.retain(|name, _| right.contains_key(name) || asked.contains(name));
+        self.paused.retain(|name, _| right.contains_key(name));
+        self.seen = files.iter().map(|file| (file.path.clone(), file.content)).collect();
+        let before = std::mem::take(&mut self.rejected);
+        for change in changes {
+            match change {
+                Change::Keep { name, file: Some(file) } => {
+                    self.trouble.remove(name);
+                    if let Some(running) = self.running.get_mut(name) {
+                        running.path.clone_from(&files[*file].path);
+                    }
+                }
+                Change::Wait { name } => {
+                    // What is tried again is as little in use as what is not.
+                    if let (Some(file), Some(trouble)) = (right.get(name), self.trouble.get(name)) {
+                        if Some(trouble.content) == file.content {
+                            self.rejected.insert(file.path.clone(), trouble.error.clone());
+                        }
+                    }
+                }
+                Change::Reject { file, error } => {
+                    let Candidate { path, reading, .. } = &files[*file];
+                    let told = before.get(path).is_some_and(|told| same(told, error));
+                    let name = match reading {
+                        Reading::Right { name, .. } => Some(name),
+                        Reading::Wrong { name, .. } => name.as_ref(),
+                    };
+                    if !told {
+                        events.push(EventKind::Rejected {
+                            name: name.cloned(),
+                            file: shown(path),
+                            error: error.clone(),
+                            retry_in: None,
+                        });
+                    }
+                    self.rejected.insert(path.clone(), error.clone());
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Marks that an operation begins.
+    pub(super) fn begin(&mut self, name: &Name, change: &Change, files: &[Candidate]) {
+        let (what, file) = match change {
+            Change::Start { file, .. } => (What::Start, Some(*file)),
+            Change::Replace { file, .. } => (What::Replace, Some(*file)),
+            _ => (What::Stop, None),
+        };
+        let nothing = Fingerprint::of(b"");
+        let file = file.map(|file| &files[file]);
+        let meaning = match file.map(|file| &file.reading) {
+            Some(Reading::Right { meaning, .. }) => *meaning,
+            _ => nothing,
+        };
+        let path = file.map(|file| file.path.clone()).unwrap_or_default();
+        let content = file.and_then(|file| file.content).unwrap_or(nothing);
+        self.under_way.insert(name.clone(), UnderWay { what, path, content, meaning });
+    }
+
+    /// Takes in how an operation ended.
+    pub(super) fn end(&mut self, name: &Name, outcome: Outcome, now: Tick, events: &mut Vec<EventKind>) {
+        let Some(ended) = self.under_way.remove(name) else { return };
+        match (ended.what, outcome) {
+            (What::Stop, Outcome::Done) => {
+                self.running.remove(name);
+                events.push(EventKind::Undeployed { name: name.clone() });
+            }
+            (What::Stop, outcome) => self.fail_stop(name, outcome, now, events),
+            (what, Outcome::Done) => {
+                self.trouble.remove(name);
+                self.rejected.remove(&ended.path);
+                let (path, meaning) = (ended.path, ended.meaning);
+                let running = Running { path, meaning, stop_again: Tick::ZERO, stop_failures: 0 };
+                let replaced = self.running.insert(name.clone(), running).is_some();
+                events.push(if replaced || what == What::Replace {
+                    EventKind::Replaced { name: name.clone() }
+                } else {
+                    EventKind::Deployed { name: name.clone() }
+                });
+            }
+            (_, Outcome::Failed(error)) => {
+                self.fail(
+                    name,
+                    ended.path,
+                    ended.content,
+                    error,
+                    now,
+                    events,
+                    |name, file, error, retry_in| EventKind::Rejected {
+                        name: Some(name),
+                        file,
+                        error,
+                        retry_in,
+                    },
+                );
+            }
+            (_, outcome @ (Outcome::RolledBack(_) | Outcome::RollingBack(_))) => {
+                let restored = matches!(outcome, Outcome::RolledBack(_));
+                let (Outcome::RolledBack(error) | Outcome::RollingBack(error)) = outcome else { return };
+                self.fail(name, ended.path, ended.content, error, now, events, |name, _, error, retry_in| {
+                    EventKind::RolledBack { name, error, restored, retry_in }
+                });
+            }
+        }
+    }
+
+    /// Takes in that a component could not be built.
+    pub(super) fn refuse(
+        &mut self,
+        name: &Name,
+        file: &Candidate,
+        error: Error,
+        now: Tick,
+        events: &mut Vec<EventKind>,
+    ) {
+        let Some(content) = file.content else { return };
+        self.fail(name, file.path.clone(), content, error, now, events, |name, file, error, retry_in| {
+            EventKind::Rejected { name: Some(name), file, error, retry_in }
+        });
+    }
+
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "what failed, when and how it is told; called in three places"
+    )]
+    fn fail(
+        &mut self,
+        name: &Name,
+        path: PathBuf,
+        content: Fingerprint,
+        error: Error,
+        now: Tick,
+        events: &mut Vec<EventKind>,
+        event: impl FnOnce(Name, String, Error, Option<Duration>) -> EventKind,
+    ) {
+        if error.class() == ErrorClass::Cancelled {
+            // The target ends, or was told to: no fault of the content. To
+            // begin again at once could go on for ever.
+            self.paused.insert(name.clone(), now + self.backoff.delay(1));
+            return;
+        }
+        let earlier = self.trouble.get(name).filter(|trouble| trouble.content == content);
+        let tries = earlier.map_or(0, |trouble| trouble.tries) + 1;
+        // What it requires may come later: no content is to blame for that.
+        let is_missing = error.kind() == ErrorKind::NotFound;
+        let for_good = error.class() == ErrorClass::Terminal || tries >= TRIES && !is_missing;
+        let retry_in = (!for_good).then(|| self.backoff.delay(tries));
+        let again = retry_in.map_or(Tick::NEVER, |delay| now + delay);
+        events.push(event(name.clone(), shown(&path), error.clone(), retry_in));
+        self.rejected.insert(path, error.clone());
+        self.trouble.insert(name.clone(), Trouble { content, again, error, tries });
+    }
+
+    fn fail_stop(&mut self, name: &Name, outcome: Outcome, now: Tick, events: &mut Vec<EventKind>) {
+        let (Outcome::Failed(error) | Outcome::RolledBack(error) | Outcome::RollingBack(error)) = outcome
+        else {
+            return;
+        };
+        if error.kind() == ErrorKind::NotFound {
+            // Somebody else took it away.
+            self.running.remove(name);
+            events.push(EventKind::Undeployed { name: name.clone() });
+            return;
+        }
+        let Some(running) = self.running.get_mut(name) else { return };
+        running.stop_failures = running.stop_failures.saturating_add(1);
+        let delay = self.backoff.delay(running.stop_failures);
+        running.stop_again = now + delay;
+        events.push(EventKind::UndeployFailed { name: name.clone(), error, retry_in: delay });
+    }
+}
+
+/// Whether two errors say the same.
+fn same(a: &Error, b: &Error) -> bool {
+    a.kind() == b.kind() && a.report().to_string() == b.report().to_string()
+}

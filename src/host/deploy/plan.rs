@@ -1,0 +1,543 @@
+//! What to do about what stands in the folder: pure, as data, doing nothing.
+
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::OsStr;
+use std::hash::Hasher;
+use std::path::{Path, PathBuf};
+
+use super::descriptor::taken;
+use super::ledger::Ledger;
+use super::scan;
+use crate::clock::Tick;
+use crate::error::{Error, ErrorKind};
+use crate::name::Name;
+use crate::tree::{Fault, Faults, Place};
+
+/// Stands for a content. Two contents of the same fingerprint do not happen:
+/// it has 128 bits, and nobody gains from making two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Fingerprint([u64; 2]);
+
+impl Fingerprint {
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        let half = |salt: u8| {
+            let mut hasher = DefaultHasher::new();
+            hasher.write_u8(salt);
+            hasher.write(bytes);
+            hasher.finish()
+        };
+        Self([half(1), half(2)])
+    }
+}
+
+/// A file of the folder, and what it says.
+#[derive(Debug, Clone)]
+pub(super) struct Candidate {
+    pub(super) path: PathBuf,
+    /// `None` when it cannot be read.
+    pub(super) content: Option<Fingerprint>,
+    pub(super) reading: Reading,
+}
+
+/// What a file says.
+#[derive(Debug, Clone)]
+pub(super) enum Reading {
+    /// It describes a component.
+    Right { name: Name, place: Place, enabled: bool, requires: Vec<Name>, meaning: Fingerprint },
+    /// It does not.
+    Wrong { name: Option<Name>, error: Error },
+}
+
+/// One thing to do, or to leave.
+#[derive(Debug, Clone)]
+pub(super) enum Change {
+    /// Stop what no file asks for any more.
+    Stop { name: Name },
+    /// Build and start what this file describes.
+    Start { name: Name, file: usize },
+    /// Build what this file describes, and start it in place of what runs.
+    Replace { name: Name, file: usize },
+    /// Leave what runs; it is what this file describes, when it is one's.
+    Keep { name: Name, file: Option<usize> },
+    /// Leave the file: it is wrong, its name is taken, or what it describes
+    /// has failed for good.
+    Reject { file: usize, error: Error },
+    /// Leave the name for now: an operation is under way, or what failed is not
+    /// yet to be tried again.
+    Wait { name: Name },
+}
+
+/// What to do, in this order: removals first.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Plan {
+    pub(super) changes: Vec<Change>,
+    /// Whether the end of an operation may lead to another change.
+    pub(super) follows: bool,
+}
+
+/// Who has a name.
+enum Claim {
+    /// A file that describes it.
+    Right(usize),
+    /// A file that is wrong now and was right when it was applied.
+    Held(usize),
+}
+
+/// Compares what stands in the folder with what runs.
+///
+/// * Names decide, not files: a file that moved changes nothing.
+/// * Of two files with one name the first in path order wins.
+/// * What runs is stopped only when its file is gone or says, rightly, that
+///   something else is to run; never for a file that is wrong.
+/// * When the files may not be all there are, nothing is taken for gone.
+pub(super) fn plan(files: &[Candidate], is_whole: bool, ledger: &Ledger, now: Tick) -> Plan {
+    let mut applied: HashMap<&OsStr, Vec<&Name>> = HashMap::new();
+    for (name, running) in ledger.running() {
+        applied.entry(running.path.as_os_str()).or_default().push(name);
+    }
+    let paths = files.iter().enumerate().map(|(file, candidate)| (candidate.path.as_os_str(), file));
+    let (paths, claims) = (paths.collect(), BTreeMap::new());
+    let mut planner = Planner { files, paths, applied, is_whole, ledger, now, claims, plan: Plan::default() };
+    let rejected = planner.claim();
+    let stops = planner.stops();
+    let starts = planner.starts();
+    let mut plan = planner.plan;
+    plan.changes = stops.into_iter().chain(starts).chain(rejected).collect();
+    plan
+}
+
+struct Planner<'a> {
+    files: &'a [Candidate],
+    /// The files by their paths.
+    paths: HashMap<&'a OsStr, usize>,
+    /// What runs, by the path of its file.
+    applied: HashMap<&'a OsStr, Vec<&'a Name>>,
+    is_whole: bool,
+    ledger: &'a Ledger,
+    now: Tick,
+    claims: BTreeMap<Name, Claim>,
+    plan: Plan,
+}
+
+impl Planner<'_> {
+    /// Decides who has which name; what cannot have one is rejected.
+    fn claim(&mut self) -> Vec<Change> {
+        let mut rejected = Vec::new();
+        for (file, candidate) in self.files.iter().enumerate() {
+            match &candidate.reading {
+                Reading::Right { name, place, .. } => match self.claims.get(name) {
+                    None => _ = self.claims.insert(name.clone(), Claim::Right(file)),
+                    Some(Claim::Right(first) | Claim::Held(first)) => {
+                        let error = self.taken(name, place, *first);
+                        rejected.push(Change::Reject { file, error });
+                    }
+                },
+                Reading::Wrong { error, .. } => {
+                    for name in self.applied.get(candidate.path.as_os_str()).into_iter().flatten() {
+                        self.claims.entry((*name).clone()).or_insert(Claim::Held(file));
+                    }
+                    rejected.push(Change::Reject { file, error: error.clone() });
+                }
+            }
+        }
+        rejected
+    }
+
+    fn taken(&self, name: &Name, place: &Place, first: usize) -> Error {
+        let first = match &self.files[first] {
+            Candidate { reading: Reading::Right { place, .. }, .. } => place.clone(),
+            Candidate { path, .. } => Place::whole(scan::shown(path)),
+        };
+        let fault = Fault { place: place.clone(), key: "name".to_owned(), message: taken(name, &first) };
+        let faults: Faults = fault.into();
+        Error::new(ErrorKind::Duplicate).caused_by(faults)
+    }
+
+    /// What runs and no right file asks for.
+    fn stops(&mut self) -> Vec<Change> {
+        // A name in a file that is wrong for another reason is still asked for.
+        let named: BTreeSet<&Name> = self
+            .files
+            .iter()
+            .filter_map(|file| match &file.reading {
+                Reading::Wrong { name, .. } => name.as_ref(),
+                Reading::Right { .. } => None,
+            })
+            .collect();
+        // A new file that does not tell its name may be one of those that are
+        // gone, moved and not yet whole. Nothing is taken for gone until it
+        // has been seen twice.
+        let torn = !self.is_whole
+            || self.files.iter().any(|file| {
+                matches!(file.reading, Reading::Wrong { name: None, .. })
+                    && !self.applied.contains_key(file.path.as_os_str())
+                    && !self.ledger.has_seen(&file.path, file.content)
+            });
+        let mut changes = Vec::new();
+        for (name, running) in self.ledger.running() {
+            let unclaimed = match self.claims.get(name) {
+                Some(Claim::Right(_)) => continue,
+                Some(Claim::Held(_)) => false,
+                None => !named.contains(name) && self.is_given_up(&running.path, torn),
+            };
+            let name = name.clone();
+            changes.push(if self.ledger.is_under_way(&name) {
+                self.plan.follows = true;
+                Change::Wait { name }
+            } else if !unclaimed {
+                Change::Keep { name, file: None }
+            } else if self.now < running.stop_again {
+                Change::Wait { name }
+            } else {
+                Change::Stop { name }
+            });
+        }
+        changes
+    }
+
+    /// Whether the file that something was applied from asks for it no more.
+    fn is_given_up(&mut self, path: &Path, torn: bool) -> bool {
+        let Some(&file) = self.paths.get(path.as_os_str()) else { return !torn };
+        let Reading::Right { name, enabled, meaning, .. } = &self.files[file].reading else { return false };
+        // It describes something else now. Until that runs, what ran goes on.
+        match self.claims.get(name) {
+            Some(Claim::Right(first)) if *first == file => {
+                let done = !enabled || self.ledger.runs(name, *meaning) && !self.ledger.is_under_way(name);
+                self.plan.follows |= !done;
+                done
+            }
+            _ => false,
+        }
+    }
+
+    /// In path order, but what others require before them. Where there is a
+    /// circle, path order has to do.
+    fn in_order(&self, claims: &[(usize, Name)]) -> Vec<(usize, Name)> {
+        let by_name: HashMap<&Name, usize> =
+            claims.iter().enumerate().map(|(idx, (_, name))| (name, idx)).collect();
+        let requires = |idx: usize| match &self.files[claims[idx].0].reading {
+            Reading::Right { requires, .. } => requires.as_slice(),
+            Reading::Wrong { .. } => &[],
+        };
+        let mut ordered = Vec::with_capacity(claims.len());
+        let mut met = vec![false; claims.len()];
+        for first in 0..claims.len() {
+            // A list instead of recursion: chains may be long.
+            let mut path = if met[first] { Vec::new() } else { vec![(first, 0)] };
+            met[first] = true;
+            while let Some((idx, next)) = path.last_mut() {
+                let idx = *idx;
+                let Some(required) = requires(idx).get(*next) else {
+                    ordered.push(claims[idx].clone());
+                    path.pop();
+                    continue;
+                };
+                *next += 1;
+                let required = by_name.get(required).copied().filter(|required| !met[*required]);
+                if let Some(required) = required {
+                    met[required] = true;
+                    path.push((required, 0));
+                }
+            }
+        }
+        ordered
+    }
+
+    /// What right files ask for.
+    fn starts(&mut self) -> Vec<Change> {
+        let mut claims: Vec<(usize, Name)> = self
+            .claims
+            .iter()
+            .filter_map(|(name, claim)| match claim {
+                Claim::Right(file) => Some((*file, name.clone())),
+                Claim::Held(_) => None,
+            })
+            .collect();
+        claims.sort_unstable_by_key(|(file, _)| *file);
+        let claims = self.in_order(&claims);
+        let (mut stops, mut starts) = (Vec::new(), Vec::new());
+        for (file, name) in claims {
+            let candidate = &self.files[file];
+            let Reading::Right { enabled, meaning, .. } = candidate.reading else { continue };
+            let running = self.ledger.get(&name);
+            if self.ledger.is_under_way(&name) {
+                self.plan.follows = true;
+                starts.push(Change::Wait { name });
+                continue;
+            }
+            match running {
+                None if !enabled => {}
+                _ if enabled && self.ledger.is_paused(&name, self.now) => starts.push(Change::Wait { name }),
+                Some(running) if !enabled => stops.push(if self.now < running.stop_again {
+                    Change::Wait { name }
+                } else {
+                    Change::Stop { name }
+                }),
+                Some(running) if running.meaning == meaning => {
+                    starts.push(Change::Keep { name, file: Some(file) });
+                }
+                _ => {
+                    let trouble = self
+                        .ledger
+                        .trouble(&name)
+                        .filter(|trouble| Some(trouble.content) == candidate.content);
+                    let replaces = running.is_some();
+                    starts.push(match trouble {
+                        Some(trouble) if trouble.again == Tick::NEVER => {
+                            Change::Reject { file, error: trouble.error.clone() }
+                        }
+                        Some(trouble) if self.now < trouble.again => Change::Wait { name },
+                        _ if replaces => Change::Replace { name, file },
+                        _ => Change::Start { name, file },
+                    });
+                }
+            }
+        }
+        stops.append(&mut starts);
+        stops
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::target::Outcome;
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    /// A file as `PATH NAME VERSION`, with `off` behind when it is disabled, or
+    /// `after` and the names that it requires;
+    /// `PATH ?` is wrong and has no name, `PATH ?NAME` is wrong and has one.
+    fn file(text: &str) -> Candidate {
+        let words: Vec<&str> = text.split(' ').collect();
+        let path = PathBuf::from(words[0]);
+        let reading = match words[1].strip_prefix('?') {
+            Some(known) => {
+                Reading::Wrong { name: Name::new(known).ok(), error: Error::new(ErrorKind::Config) }
+            }
+            None => Reading::Right {
+                name: name(words[1]),
+                place: Place::whole(words[0]),
+                enabled: words.get(3) != Some(&"off"),
+                requires: words.get(4..).unwrap_or_default().iter().map(|word| name(word)).collect(),
+                meaning: Fingerprint::of(words[2].as_bytes()),
+            },
+        };
+        let content = Some(Fingerprint::of(text.split_once(' ').unwrap().1.as_bytes()));
+        Candidate { path, content, reading }
+    }
+
+    fn files(text: &str) -> Vec<Candidate> {
+        let mut files: Vec<Candidate> =
+            text.split(',').map(str::trim).filter(|text| !text.is_empty()).map(file).collect();
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        files
+    }
+
+    fn ticks(n: u64) -> Tick {
+        Tick::ZERO + Duration::from_secs(n)
+    }
+
+    /// A ledger after these files were applied, and after what is in `more`:
+    /// `begin FILE` and `stop NAME` leave an operation under way, `fail FILE`
+    /// and `refuse FILE` end it badly, `stuck NAME` is a stop that failed, all
+    /// at 0.
+    fn ledger(applied: &str, more: &str) -> Ledger {
+        let mut ledger = Ledger::new(Duration::from_secs(5));
+        let mut events = Vec::new();
+        let applied = files(applied);
+        ledger.note(&applied, &[], &mut events);
+        for (idx, candidate) in applied.iter().enumerate() {
+            if let Reading::Right { name, enabled: true, .. } = &candidate.reading {
+                ledger.begin(name, &Change::Start { name: name.clone(), file: idx }, &applied);
+                ledger.end(name, Outcome::Done, Tick::ZERO, &mut events);
+            }
+        }
+        let failed = |kind| Outcome::Failed(Error::new(kind));
+        for step in more.split(',').map(str::trim).filter(|step| !step.is_empty()) {
+            let (word, rest) = step.split_once(' ').unwrap();
+            if let "stop" | "stuck" = word {
+                ledger.begin(&name(rest), &Change::Stop { name: name(rest) }, &[]);
+                if word == "stuck" {
+                    ledger.end(&name(rest), failed(ErrorKind::Component), Tick::ZERO, &mut events);
+                }
+                continue;
+            }
+            let file = file(rest);
+            let Reading::Right { name, .. } = file.reading.clone() else { panic!("{rest}") };
+            let replaces = ledger.get(&name).is_some();
+            let change = if replaces {
+                Change::Replace { name: name.clone(), file: 0 }
+            } else {
+                Change::Start { name: name.clone(), file: 0 }
+            };
+            ledger.begin(&name, &change, &[file]);
+            match word {
+                "begin" => {}
+                "fail" => ledger.end(&name, failed(ErrorKind::Component), Tick::ZERO, &mut events),
+                "refuse" => ledger.end(&name, failed(ErrorKind::Config), Tick::ZERO, &mut events),
+                other => panic!("{other}?"),
+            }
+        }
+        ledger
+    }
+
+    fn show(plan: &Plan, files: &[Candidate]) -> String {
+        let path = |file: usize| files[file].path.display();
+        let words = plan.changes.iter().map(|change| match change {
+            Change::Stop { name } => format!("stop {name}"),
+            Change::Start { name, file } => format!("start {name} {}", path(*file)),
+            Change::Replace { name, file } => format!("replace {name} {}", path(*file)),
+            Change::Keep { name, file: Some(file) } => format!("keep {name} {}", path(*file)),
+            Change::Keep { name, file: None } => format!("keep {name}"),
+            Change::Reject { file, .. } => format!("reject {}", path(*file)),
+            Change::Wait { name } => format!("wait {name}"),
+        });
+        words.collect::<Vec<_>>().join(", ")
+    }
+
+    #[track_caller]
+    fn check(applied: &str, more: &str, found: &str, at: u64, expected: &str) -> bool {
+        let (ledger, files) = (ledger(applied, more), files(found));
+        let plan = plan(&files, true, &ledger, ticks(at));
+        assert_eq!(show(&plan, &files), expected, "applied {applied}; {more}; found {found}");
+        plan.follows
+    }
+
+    #[test]
+    fn what_is_new_changed_or_gone() {
+        for (applied, found, expected) in [
+            ("", "", ""),
+            ("", "a x 1, b y 1", "start x a, start y b"),
+            ("", "a x 1 off", ""),
+            ("a x 1", "a x 1", "keep x a"),
+            ("a x 1", "a x 2", "replace x a"),
+            ("a x 1", "a x 1 off", "stop x"),
+            ("a x 1", "a x 2 off", "stop x"),
+            ("a x 1", "", "stop x"),
+            ("a x 1, b y 1", "b y 2, c z 1", "stop x, replace y b, start z c"),
+        ] {
+            check(applied, "", found, 0, expected);
+        }
+    }
+
+    #[test]
+    fn wrt_10_names_decide_not_files() {
+        for (applied, found, expected) in [
+            // Renamed, renamed and changed, swapped, moved into another file.
+            ("a x 1", "b x 1", "keep x b"),
+            ("a x 1", "b x 2", "replace x b"),
+            ("a x 1, b y 1", "a y 1, b x 1", "keep y a, keep x b"),
+            ("a x 1, b y 1", "b x 1", "stop y, keep x b"),
+            ("b x 1", "a x 1, b y 1", "keep x a, start y b"),
+        ] {
+            check(applied, "", found, 0, expected);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_leaves_alone_what_came_of_it() {
+        for (applied, found, expected) in [
+            ("a x 1", "a ?", "keep x, reject a"),
+            ("a x 1", "a ?x", "keep x, reject a"),
+            ("a x 1", "a ?y", "keep x, reject a"),
+            // Moved and wrong.
+            ("a x 1", "b ?x", "keep x, reject b"),
+            // Moved and torn: nothing is gone until it has been seen twice.
+            ("a x 1", "b ?", "keep x, reject b"),
+            ("a x 1, b ?", "b ?", "stop x, reject b"),
+            // Wrong, and the name stands rightly elsewhere: path order.
+            ("a x 1", "a ?, b x 2", "keep x, reject a, reject b"),
+            ("b x 1", "a x 2, b ?", "replace x a, reject b"),
+            ("a x 1", "a ?, b y 1", "keep x, start y b, reject a"),
+        ] {
+            check(applied, "", found, 0, expected);
+        }
+    }
+
+    #[test]
+    fn what_is_required_comes_first() {
+        for (found, expected) in [
+            ("a x 1 after y, b y 1 after z, c z 1", "start z c, start y b, start x a"),
+            ("a x 1 after z y, b y 1, c z 1", "start z c, start y b, start x a"),
+            ("a x 1 after y, b y 1 after x", "start y b, start x a"),
+            ("a x 1 after elsewhere, b y 1", "start x a, start y b"),
+        ] {
+            check("", "", found, 0, expected);
+        }
+    }
+
+    #[test]
+    fn nothing_is_gone_from_a_folder_that_does_not_keep_still() {
+        let (ledger, files) = (ledger("a x 1, b y 1", ""), files("b y 1 off"));
+        assert_eq!(show(&plan(&files, true, &ledger, Tick::ZERO), &files), "stop x, stop y");
+        assert_eq!(show(&plan(&files, false, &ledger, Tick::ZERO), &files), "keep x, stop y");
+    }
+
+    #[test]
+    fn the_first_in_path_order_has_the_name() {
+        for (applied, found, expected) in [
+            ("", "a x 1, b x 2", "start x a, reject b"),
+            ("a x 1", "a x 1, b x 2", "keep x a, reject b"),
+            ("b x 2", "a x 1, b x 2", "replace x a, reject b"),
+            ("a x 1", "b x 2", "replace x b"),
+            // The loser would be another component: that change has failed,
+            // and what its file was before goes on.
+            ("a x 1, b y 1", "a x 1, b x 2", "keep y, keep x a, reject b"),
+            ("", "a x 1 off, b x 2", "reject b"),
+        ] {
+            check(applied, "", found, 0, expected);
+        }
+    }
+
+    #[test]
+    fn a_file_that_describes_another_component_is_no_removal_until_that_runs() {
+        assert!(check("a x 1", "", "a y 1", 0, "keep x, start y a"));
+        check("a x 1", "begin a y 1", "a y 1", 0, "keep x, wait y");
+        check("a x 1", "refuse a y 1", "a y 1", 0, "keep x, reject a");
+        check("a x 1, a y 1", "", "a y 1", 0, "stop x, keep y a");
+        check("a x 1", "", "a y 1 off", 0, "stop x");
+    }
+
+    #[test]
+    fn what_failed_waits_and_what_is_rejected_stays_so() {
+        for (more, found, at, expected) in [
+            ("fail a x 2", "a x 2", 0, "wait x"),
+            ("fail a x 2", "a x 2", 4, "wait x"),
+            ("fail a x 2", "a x 2", 5, "replace x a"),
+            ("fail a x 2, fail a x 2", "a x 2", 9, "wait x"),
+            ("fail a x 2, fail a x 2", "a x 2", 10, "replace x a"),
+            ("fail a x 2, fail a x 2, fail a x 2", "a x 2", 1_000_000, "reject a"),
+            ("refuse a x 2", "a x 2", 1_000_000, "reject a"),
+            // It moved: the same content. It changed: another.
+            ("refuse a x 2", "b x 2", 0, "reject b"),
+            ("refuse a x 2", "a x 3", 0, "replace x a"),
+            ("refuse a x 2", "a x 1", 0, "keep x a"),
+            ("stuck x", "", 4, "wait x"),
+            ("stuck x", "", 5, "stop x"),
+            ("stuck x", "a x 1", 0, "keep x a"),
+        ] {
+            check("a x 1", more, found, at, expected);
+        }
+        check("", "refuse a x 1", "a x 1", 7, "reject a");
+    }
+
+    #[test]
+    fn nothing_begins_while_an_operation_is_under_way() {
+        for (more, found, expected) in [
+            ("begin a x 2", "a x 2", "wait x"),
+            ("begin a x 2", "a x 3", "wait x"),
+            ("begin a x 2", "", "wait x"),
+            ("begin a x 2", "a ?", "wait x, reject a"),
+            ("stop x", "a x 1", "wait x"),
+            ("stop x", "", "wait x"),
+        ] {
+            assert!(check("a x 1", more, found, 0, expected));
+        }
+    }
+}

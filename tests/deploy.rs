@@ -1,0 +1,911 @@
+//! The deployer and its folder, through the public surface, on a clock that
+//! the tests move and with a target that only keeps account. `crt` names what
+//! the behaviour must be, `wrt` a weakness of earlier designs that must not
+//! come back.
+
+#![allow(clippy::unwrap_used, reason = "test code: what cannot be set up is a failed test")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use loopkeeper::decode::Object;
+use loopkeeper::host::deploy::{
+    Deployer, DeployerConfig, Descriptor, OnDown, Operation, Outcome, Registry, Reply, Target, load_folder,
+};
+use loopkeeper::testing::Recorder;
+use loopkeeper::{
+    BoxError, Component, Context, Env, EnvConfig, Error, ErrorKind, EventKind, Health, ManualClock, Name,
+    Subscription, Watcher, WatcherConfig, shipped,
+};
+use support::{PATIENCE, TempDir, eventually};
+
+const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+type Log = Arc<Mutex<Vec<String>>>;
+
+/// A component that notes when it is started and stopped.
+struct Part {
+    label: String,
+    log: Log,
+}
+
+impl Component for Part {
+    fn start(&mut self, _: &Context) -> Result<(), BoxError> {
+        self.log.lock().unwrap().push(format!("start {}", self.label));
+        Ok(())
+    }
+
+    fn stop(&mut self, _: &Context) -> Result<(), BoxError> {
+        self.log.lock().unwrap().push(format!("stop {}", self.label));
+        Ok(())
+    }
+}
+
+/// The type `part`, with a version `v` and a way to `fail` when it is built.
+fn registry(log: &Log) -> Registry {
+    let log = log.clone();
+    let mut registry = Registry::new();
+    let factory = move |name: &str, o: &mut Object<'_, '_>| {
+        let version = o.u32("v").at_least(1).doc("The version.").required();
+        let fail = o.string("fail").doc("How to fail.").optional();
+        let label = format!("{name} {}", version.take(o.done()?)?);
+        let log = log.clone();
+        Some(move |_: &Env| {
+            log.lock().unwrap().push(format!("build {label}"));
+            match fail.as_deref() {
+                None => Ok(Part { label, log }),
+                Some("panic") => panic!("no part"),
+                Some("terminal") => Err(Error::terminal("never").into()),
+                Some(other) => Err(other.into()),
+            }
+        })
+    };
+    registry.register("part", factory).unwrap();
+    registry
+}
+
+/// A target that does what it is told at once, or holds the answers back.
+#[derive(Clone)]
+struct Double(Arc<Mutex<Inner>>);
+
+struct Inner {
+    env: Env,
+    running: BTreeMap<String, Box<dyn Component>>,
+    /// How the next operations for a name end, instead of well.
+    outcomes: BTreeMap<String, Vec<Outcome>>,
+    hold: bool,
+    held: Vec<(Operation, Reply)>,
+    panics: bool,
+}
+
+impl Double {
+    fn new(env: &Env) -> Self {
+        Self(Arc::new(Mutex::new(Inner {
+            env: env.clone(),
+            running: BTreeMap::new(),
+            outcomes: BTreeMap::new(),
+            hold: false,
+            held: Vec::new(),
+            panics: false,
+        })))
+    }
+
+    fn fails(&self, name: &str, outcomes: impl IntoIterator<Item = Outcome>) {
+        self.0.lock().unwrap().outcomes.insert(name.to_owned(), outcomes.into_iter().collect());
+    }
+
+    fn hold(&self) {
+        self.0.lock().unwrap().hold = true;
+    }
+
+    /// Does what was held back.
+    fn release(&self) {
+        let mut inner = self.0.lock().unwrap();
+        inner.hold = false;
+        let held = std::mem::take(&mut inner.held);
+        drop(inner);
+        for (operation, reply) in held {
+            self.begin(operation, reply);
+        }
+    }
+
+    fn running(&self) -> String {
+        self.0.lock().unwrap().running.keys().cloned().collect::<Vec<_>>().join(" ")
+    }
+}
+
+impl Inner {
+    fn act(&mut self, operation: Operation) -> Outcome {
+        let cx = |name: &str| Context::detached(&self.env, name.parse().unwrap(), secs(1));
+        let about = match &operation {
+            Operation::Start(deployment) | Operation::Replace(deployment) => deployment.name.to_string(),
+            Operation::Stop(name) => name.to_string(),
+            other => panic!("{other:?}?"),
+        };
+        if let Some(outcomes) = self.outcomes.get_mut(&about).filter(|outcomes| !outcomes.is_empty()) {
+            return outcomes.remove(0);
+        }
+        let cx = cx(&about);
+        match operation {
+            Operation::Start(mut deployment) => {
+                assert!(!self.running.contains_key(&about), "{about} is started twice");
+                deployment.component.start(&cx).unwrap();
+                self.running.insert(about, deployment.component);
+            }
+            Operation::Replace(mut deployment) => {
+                self.running.remove(&about).expect("something to replace").stop(&cx).unwrap();
+                deployment.component.start(&cx).unwrap();
+                self.running.insert(about, deployment.component);
+            }
+            Operation::Stop(_) => {
+                self.running.remove(&about).expect("something to stop").stop(&cx).unwrap();
+            }
+            other => panic!("{other:?}?"),
+        }
+        Outcome::Done
+    }
+}
+
+impl Target for Double {
+    fn begin(&self, operation: Operation, reply: Reply) {
+        let mut inner = self.0.lock().unwrap();
+        if inner.panics {
+            drop(inner);
+            panic!("the target is ill");
+        }
+        if inner.hold {
+            inner.held.push((operation, reply));
+            return;
+        }
+        let outcome = inner.act(operation);
+        drop(inner);
+        reply.tell(outcome);
+    }
+}
+
+/// A folder, its deployer, and where its parts go.
+struct Scene {
+    clock: ManualClock,
+    dir: TempDir,
+    log: Log,
+    target: Double,
+    deployer: Deployer,
+    events: Subscription,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let clock = ManualClock::default();
+        let env = Env::manual(&clock).unwrap();
+        let (log, target) = (Log::default(), Double::new(&env));
+        Self::with(clock, &env, registry(&log), log, target)
+    }
+
+    fn with(clock: ManualClock, env: &Env, registry: Registry, log: Log, target: Double) -> Self {
+        let dir = TempDir::new("deploy");
+        let config = DeployerConfig::new(dir.path());
+        let deployer = Deployer::new(env, config, registry, Arc::new(target.clone())).unwrap();
+        let events = deployer.subscribe();
+        Self { clock, dir, log, target, deployer, events }
+    }
+
+    fn start(&self) -> &Self {
+        self.deployer.start().unwrap();
+        self.clock.settle();
+        self
+    }
+
+    /// Lets the next regular scan come.
+    fn scan(&self) -> &Self {
+        self.clock.run_for(secs(5));
+        self
+    }
+
+    /// Writes a descriptor of a part.
+    fn part(&self, file: &str, name: &str, config: &str) -> &Self {
+        self.dir.write(file, part(name, config));
+        self
+    }
+
+    fn rename(&self, from: &str, to: &str) {
+        fs::rename(self.dir.path().join(from), self.dir.path().join(to)).unwrap();
+    }
+
+    fn remove(&self, file: &str) {
+        fs::remove_file(self.dir.path().join(file)).unwrap();
+    }
+
+    /// What was built, started and stopped since the last time.
+    fn log(&self) -> String {
+        std::mem::take(&mut *self.log.lock().unwrap()).join(", ")
+    }
+
+    /// What was told since the last time, but for the loop's own beginning.
+    fn told(&self) -> String {
+        let events = std::iter::from_fn(|| self.events.try_recv()).map(|delivery| delivery.event);
+        let events = events.filter_map(|event| match &event.what {
+            EventKind::Started | EventKind::Ready { .. } => None,
+            EventKind::Down { error, .. } => Some(format!("down: {}", error.report())),
+            what => Some(what.to_string()),
+        });
+        short(self.dir.path(), &events.collect::<Vec<_>>().join("; "))
+    }
+
+    fn state(&self) -> Health {
+        self.deployer.status().health
+    }
+}
+
+fn part(name: &str, config: &str) -> String {
+    format!(r#"{{"name": "{name}", "type": "part", "config": {{{config}}}}}"#)
+}
+
+fn short(dir: &Path, text: &str) -> String {
+    text.replace(&format!("{}/", dir.display()), "")
+}
+
+fn failed(text: &'static str) -> Outcome {
+    Outcome::Failed(Error::new(ErrorKind::Component).context(text))
+}
+
+fn rolled_back(text: &'static str) -> Outcome {
+    Outcome::RolledBack(Error::new(ErrorKind::Component).context(text))
+}
+
+// What it does.
+
+#[test]
+fn crt_13_deploy_rescan_change_remove() {
+    let scene = Scene::new();
+    scene.part("a.json", "a", r#""v": 1"#).start();
+    assert_eq!((scene.log(), scene.told()), ("build a 1, start a 1".into(), "deployed a".into()));
+    assert_eq!(scene.state(), Health::Ready);
+    scene.scan();
+    scene.deployer.rescan();
+    scene.clock.settle();
+    assert_eq!((scene.log(), scene.told()), (String::new(), String::new()));
+    scene.part("a.json", "a", r#""v": 2"#).scan();
+    assert_eq!((scene.log(), scene.told()), ("build a 2, stop a 1, start a 2".into(), "replaced a".into()));
+    scene.remove("a.json");
+    scene.scan();
+    assert_eq!((scene.log(), scene.told()), ("stop a 2".into(), "undeployed a".into()));
+    assert_eq!(scene.target.running(), "");
+}
+
+#[test]
+fn crt_14_a_failed_rebuild_keeps_the_old_one_and_reports() {
+    let scene = Scene::new();
+    scene.part("a.json", "a", r#""v": 1"#).start();
+    scene.told();
+    scene.log();
+    for config in [r#""v": 0"#, r#""v": 2, "fail": "no port""#, r#""v": 2, "fail": "panic""#, r#""w": 2"#] {
+        scene.part("a.json", "a", config).scan();
+        assert_eq!(scene.target.running(), "a");
+        assert!(scene.told().starts_with("rejected a of a.json, "), "{config}");
+        assert!(!scene.log().contains("stop"), "{config}");
+        assert_eq!(scene.state(), Health::Degraded);
+        assert!(scene.deployer.status().last_error.is_some());
+    }
+    scene.part("a.json", "a", r#""v": 1"#).scan();
+    assert_eq!((scene.state(), scene.log(), scene.told()), (Health::Ready, String::new(), String::new()));
+}
+
+#[test]
+fn crt_15_disabled_is_not_deployed_and_an_unknown_type_is_reported() {
+    let scene = Scene::new();
+    scene.dir.write("a.json", part("a", r#""v": 1"#).replace("\"config\"", "\"enabled\": false, \"config\""));
+    scene.dir.write("b.json", part("b", r#""v": 1"#).replace("\"part\"", "\"prat\""));
+    scene.start();
+    assert_eq!(scene.log(), "");
+    assert_eq!(
+        scene.told(),
+        "rejected b of b.json, not again until it changes: b.json:1:23: type: unknown type \"prat\", did you mean \"part\"?"
+    );
+    scene.scan();
+    assert_eq!(scene.told(), "", "told once");
+}
+
+#[test]
+fn crt_19_the_story_of_a_folder() {
+    let scene = Scene::new();
+    let off = part("beta", r#""v": 1"#).replace("\"config\"", "\"enabled\": false, \"config\"");
+    scene.part("1.json", "alpha", r#""v": 1"#).dir.write("2.json", off);
+    scene.start();
+    assert_eq!(scene.target.running(), "alpha");
+    scene.part("2.json", "beta", r#""v": 1"#).scan();
+    assert_eq!(scene.target.running(), "alpha beta");
+    scene.part("1.json", "alpha", r#""v": 2"#).scan();
+    assert_eq!(scene.target.running(), "alpha beta");
+    scene.remove("2.json");
+    scene.scan();
+    assert_eq!(scene.target.running(), "alpha");
+    assert_eq!(scene.told(), "deployed alpha; deployed beta; replaced alpha; undeployed beta");
+    assert_eq!(
+        scene.log(),
+        "build alpha 1, start alpha 1, build beta 1, start beta 1, build alpha 2, stop alpha 1, start alpha 2, \
+         stop beta 1"
+    );
+}
+
+#[test]
+fn crt_20_one_bad_build_does_not_stop_a_good_sibling() {
+    let scene = Scene::new();
+    scene.part("a.json", "a", r#""v": 1, "fail": "no"#.to_owned().as_str());
+    scene.part("b.json", "b", r#""v": 1, "fail": "panic""#).part("c.json", "c", r#""v": 1"#).start();
+    assert_eq!(scene.target.running(), "c");
+    let told = scene.told();
+    assert!(told.contains("rejected a.json") && told.contains("rejected b of b.json"), "{told}");
+    assert!(told.contains("again in 5.0s: panicked: no part"), "{told}");
+}
+
+#[test]
+fn crt_21_an_unknown_type_is_an_error() {
+    let registry = shipped::registry();
+    assert_eq!(registry.describe("watchers").unwrap_err().kind(), ErrorKind::NotFound);
+    let text = r#"{"name": "a", "type": "watchre", "config": {}}"#;
+    let faults = Descriptor::parse("a.json", text.as_bytes(), &registry).unwrap_err();
+    assert_eq!(faults.to_string(), "a.json:1:23: type: unknown type \"watchre\", did you mean \"watcher\"?");
+    let error = Registry::new()
+        .register("a b", |_, _| Some(|_: &Env| Ok(Part { label: String::new(), log: Log::default() })));
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidArgument);
+}
+
+#[test]
+fn crt_22_the_settings_of_a_type_are_read_strictly() {
+    let registry = shipped::registry();
+    let check = |config: &str| {
+        let text = format!(r#"{{"name": "a", "type": "watcher", "config": {config}}}"#);
+        Descriptor::parse("a", text.as_bytes(), &registry).map_err(|faults| faults.to_string())
+    };
+    let env = Env::new().unwrap();
+    let good =
+        check(r#"{"probe": {"tcp": {"address": "h:1"}}, "backoff": {"poll_interval": "30s"}}"#).unwrap();
+    assert!(good.build(&env).is_ok());
+    for (config, expected) in [
+        (
+            r#"{"probe": {"tcp": {"address": "h:1"}}, "backoff": {"poll_interval": 0}}"#,
+            "must be more than zero",
+        ),
+        (r#"{"probe": }"#, "expected value"),
+        ("[]", "config: expected an object, found a list"),
+        (r#"{"probe": {"tcp": {"address": "h:1"}}, "poll_interval": 1}"#, "unknown field \"poll_interval\""),
+    ] {
+        let faults = check(config).unwrap_err();
+        assert!(faults.contains(expected), "{faults}");
+    }
+}
+
+#[test]
+fn crt_26_a_hosted_deployer_deploys_what_becomes_usable() {
+    let clock = ManualClock::default();
+    let recorder = Recorder::default();
+    let env = Env::with(EnvConfig::default().clock(&clock).observer(recorder.observer())).unwrap();
+    let scene = Scene::with(clock, &env, shipped::registry(), Log::default(), Double::new(&env));
+    scene.dir.write(
+        "disk.json",
+        r#"{"name": "disk", "type": "watcher", "config": {"probe": {"disk": {"path": "/", "min_free": 1}}}}"#,
+    );
+    // As a host does it.
+    let mut component: Box<dyn Component> = Box::new(scene.deployer.clone());
+    let cx = Context::detached(&env, name("deployer"), secs(10));
+    component.start(&cx).unwrap();
+    scene.clock.settle();
+    let ready = |event: &loopkeeper::Event| event.source.as_str() == "disk" && event.what.as_str() == "ready";
+    assert!(recorder.events().iter().any(ready), "{:?}", recorder.words());
+    component.stop(&cx).unwrap();
+    assert_eq!(scene.target.running(), "disk", "what was deployed is the target's");
+}
+
+// What must not come back.
+
+#[test]
+fn wrt_09_a_failed_replacement_is_rolled_back_and_tried_within_bounds() {
+    let scene = Scene::new();
+    scene.part("a.json", "a", r#""v": 1"#).start();
+    scene.log();
+    scene.told();
+    scene.target.fails("a", (0..9).map(|_| rolled_back("no port")));
+    scene.part("a.json", "a", r#""v": 2"#).scan();
+    assert_eq!(scene.told(), "rolled back a, which is back; the new one again in 5.0s: no port");
+    assert_eq!((scene.log(), scene.state()), ("build a 2".into(), Health::Degraded));
+    scene.scan();
+    assert_eq!(scene.told(), "rolled back a, which is back; the new one again in 10.0s: no port");
+    scene.scan();
+    assert_eq!(scene.told(), "", "not yet");
+    scene.scan();
+    assert_eq!(scene.told(), "rolled back a, which is back; the new one not again until it changes: no port");
+    scene.log();
+    scene.clock.run_for(secs(600));
+    assert_eq!(
+        (scene.told(), scene.log(), scene.target.running()),
+        (String::new(), String::new(), "a".into())
+    );
+    let board = scene.deployer.board();
+    assert_eq!(board.rejected.len(), 1);
+    assert_eq!(board.rejected[0].error.to_string(), "no port");
+    // Another content is another matter; so is the same, put back.
+    scene.part("a.json", "a", r#""v": 3"#).scan();
+    assert_eq!(scene.log(), "build a 3");
+    scene.target.fails("a", []);
+    scene.part("a.json", "a", r#""v": 4"#).scan();
+    assert_eq!(scene.log(), "build a 4, stop a 1, start a 4");
+    assert_eq!((scene.state(), scene.deployer.board().rejected.len()), (Health::Ready, 0));
+}
+
+#[test]
+fn wrt_09_what_cannot_help_is_tried_once() {
+    let scene = Scene::new();
+    scene.part("a.json", "a", r#""v": 1, "fail": "terminal""#).start();
+    assert_eq!(scene.told(), "rejected a of a.json, not again until it changes: never");
+    scene.target.fails("b", [Outcome::Failed(Error::new(ErrorKind::Config).context("bad"))]);
+    scene.part("b.json", "b", r#""v": 1"#).scan();
+    assert_eq!(scene.told(), "rejected b of b.json, not again until it changes: bad");
+    assert_eq!(scene.log(), "build a 1, build b 1");
+    scene.clock.run_for(secs(60));
+    assert_eq!(scene.log(), "");
+    scene.remove("b.json");
+    scene.scan();
+    scene.part("b.json", "b", r#""v": 1"#).scan();
+    assert_eq!((scene.log(), scene.told()), ("build b 1, start b 1".into(), "deployed b".into()));
+}
+
+#[test]
+fn wrt_09_a_passing_failure_ends_well() {
+    let scene = Scene::new();
+    scene.target.fails("a", [failed("not yet"), failed("not yet")]);
+    scene.part("a.json", "a", r#""v": 1"#).start();
+    scene.clock.run_for(secs(15));
+    assert_eq!(
+        scene.told(),
+        "rejected a of a.json, again in 5.0s: not yet; rejected a of a.json, again in 10.0s: not yet; deployed a"
+    );
+    assert_eq!(scene.state(), Health::Ready);
+}
+
+#[test]
+fn what_requires_something_that_is_not_there_is_tried_until_it_is() {
+    let scene = Scene::new();
+    let missing =
+        || Outcome::Failed(Error::new(ErrorKind::NotFound).context("a requires b, which is not registered"));
+    scene.target.fails("a", (0..6).map(|_| missing()));
+    scene.part("a.json", "a", r#""v": 1"#).start();
+    scene.clock.run_for(secs(600));
+    assert!(scene.told().ends_with("again in 60.0s: a requires b, which is not registered; deployed a"));
+}
+
+#[test]
+fn wrt_10_renames_and_moves_disturb_nothing() {
+    let scene = Scene::new();
+    scene.part("a.json", "a", r#""v": 1"#).part("b.json", "b", r#""v": 1"#).start();
+    scene.log();
+    scene.told();
+    scene.rename("a.json", "z.json");
+    scene.scan();
+    // Swapped between files.
+    scene.part("z.json", "b", r#""v": 1"#).part("b.json", "a", r#""v": 1"#).scan();
+    // Space, order of keys.
+    scene.dir.write("b.json", "{\"config\": {\"v\":   1},\n\"type\": \"part\", \"name\": \"a\"}");
+    scene.scan();
+    assert_eq!((scene.log(), scene.told()), (String::new(), String::new()));
+    let board = scene.deployer.board();
+    assert_eq!(board.running[&name("a")], scene.dir.path().join("b.json"));
+    // Renamed and changed at once: one replacement.
+    scene.remove("b.json");
+    scene.part("c.json", "a", r#""v": 2"#).scan();
+    assert_eq!((scene.log(), scene.told()), ("build a 2, stop a 1, start a 2".into(), "replaced a".into()));
+}
+
+#[test]
+fn wrt_11_the_name_is_the_descriptors() {
+    let clock = ManualClock::default();
+    let env = Env::manual(&clock).unwrap();
+    let mut registry = Registry::new();
+    registry
+        .register("stubborn", |_, o| {
+            o.done()?;
+            Some(|env: &Env| Ok(Watcher::new(env, WatcherConfig::new("mine", |_: &Context| Ok(())))?))
+        })
+        .unwrap();
+    let scene = Scene::with(clock, &env, registry, Log::default(), Double::new(&env));
+    scene.dir.write("a.json", r#"{"name": "a", "type": "stubborn", "config": {}}"#);
+    scene.start();
+    assert_eq!(scene.target.running(), "a");
+    scene.remove("a.json");
+    scene.scan();
+    assert_eq!((scene.target.running(), scene.told()), (String::new(), "deployed a; undeployed a".into()));
+}
+
+#[test]
+fn wrt_12_the_loser_of_a_name_is_told_once_and_never_built() {
+    let scene = Scene::new();
+    scene.part("a.json", "x", r#""v": 1"#).part("b.json", "x", r#""v": 2"#).start();
+    assert_eq!(scene.log(), "build x 1, start x 1");
+    assert_eq!(
+        scene.told(),
+        "rejected x of b.json, not again until it changes: b.json:1:10: name: x is taken, first at a.json:1:10; \
+         deployed x"
+    );
+    scene.clock.run_for(secs(60));
+    assert_eq!((scene.log(), scene.told()), (String::new(), String::new()));
+    scene.remove("a.json");
+    scene.scan();
+    assert_eq!((scene.log(), scene.told()), ("build x 2, stop x 1, start x 2".into(), "replaced x".into()));
+}
+
+#[test]
+fn wrt_13_one_bad_entry_never_stops_the_others() {
+    let scene = Scene::new();
+    let path = |file: &str| scene.dir.path().join(file);
+    scene.part("good.json", "good", r#""v": 1"#).part("gone.json", "gone", r#""v": 1"#);
+    scene.part("half.json", "half", r#""v": 1"#).start();
+    scene.told();
+    scene.log();
+    assert!(Command::new("mkfifo").arg(path("fifo.json")).status().unwrap().success());
+    symlink("nowhere", path("dangling.json")).unwrap();
+    fs::create_dir(path("folder.json")).unwrap();
+    symlink(path("folder.json"), path("link.json")).unwrap();
+    scene.dir.write("big.json", vec![b' '; (1 << 20) + 1]);
+    scene.dir.write("bytes.json", b"{\"name\": \"\xff\"}");
+    scene.dir.write("deep.json", "[".repeat(100_000));
+    scene.dir.write("empty.json", "");
+    scene.dir.write("twice.json", r#"{"name": "t", "name": "t"}"#);
+    scene.dir.write("half.json", r#"{"name": "half", "ty"#);
+    scene.dir.write(".hidden.json", "x");
+    scene.dir.write("note.txt", "x");
+    // Seen twice, before it is believed that it is gone.
+    scene.remove("gone.json");
+    scene.part("good.json", "good", r#""v": 2"#).part("new.json", "new", r#""v": 1"#).scan().scan();
+    assert_eq!(scene.log(), "build good 2, stop good 1, start good 2, build new 1, start new 1, stop gone 1");
+    assert_eq!(scene.target.running(), "good half new");
+    let mut told: Vec<String> = scene.told().split("; ").map(str::to_owned).collect();
+    told.sort();
+    let rejected = |text: &str| {
+        let (file, error) = text.split_once(": ").unwrap();
+        format!("rejected {file}, not again until it changes: {error}")
+    };
+    let nested = told.iter().find(|line| line.contains("deep.json")).cloned().unwrap();
+    assert_eq!(
+        told,
+        [
+            rejected("big.json: big.json: is larger than 1024 KiB"),
+            rejected("bytes.json: bytes.json:1:11: is not UTF-8 text: found byte 0xff"),
+            rejected("dangling.json: dangling.json: cannot be read: No such file or directory (os error 2)"),
+            nested,
+            rejected("empty.json: empty.json:1:1: is empty"),
+            rejected("fifo.json: fifo.json: is not a regular file"),
+            rejected("half.json: half.json:1:20: EOF while parsing a string"),
+            rejected("twice.json: twice.json:1:15: name: stands twice, first at twice.json:1:2"),
+            "deployed new".to_owned(),
+            "replaced good".to_owned(),
+            "undeployed gone".to_owned(),
+        ]
+        .into_iter()
+        .collect::<std::collections::BTreeSet<_>>()
+        .into_iter()
+        .collect::<Vec<_>>()
+    );
+    scene.part("half.json", "half", r#""v": 1"#).scan();
+    assert_eq!((scene.log(), scene.told()), (String::new(), String::new()), "whole again, and the same");
+}
+
+#[test]
+fn a_missing_folder_is_an_error_and_changes_nothing() {
+    let scene = Scene::new();
+    scene.part("a.json", "a", r#""v": 1"#).start();
+    scene.told();
+    let (here, away) = (scene.dir.path().to_owned(), scene.dir.path().with_extension("away"));
+    fs::rename(&here, &away).unwrap();
+    scene.scan().scan();
+    let told = scene.told();
+    assert!(told.starts_with("down: ") && told.ends_with("No such file or directory (os error 2)"), "{told}");
+    assert_eq!((scene.state(), scene.deployer.status().consecutive_failures), (Health::Down, 2));
+    assert_eq!(scene.target.running(), "a");
+    fs::rename(&away, &here).unwrap();
+    scene.scan();
+    assert_eq!((scene.state(), scene.told()), (Health::Ready, String::new()));
+    assert_eq!(scene.log(), "build a 1, start a 1");
+}
+
+#[test]
+fn wrt_14_descriptors_are_strict_and_enabled_unless_they_say_no() {
+    let registry = registry(&Log::default());
+    let parse = |text: &str| Descriptor::parse("f", text.as_bytes(), &registry);
+    let found = parse(
+        r#"{"name": "a", "type": "part", "config": {"v": 1},
+            "requires": ["b", {"name": "c", "on_down": "stop", "timeout": "30s"}]}"#,
+    )
+    .unwrap();
+    assert!(found.enabled);
+    let requires: Vec<_> = found.requires.iter().map(|r| (r.name.as_str(), r.on_down, r.timeout)).collect();
+    assert_eq!(requires, [("b", OnDown::Keep, None), ("c", OnDown::Stop, Some(secs(30)))]);
+    let faults = parse(
+        r#"{"nmae": "a", "name": "a", "type": "part", "enabled": "no", "config": {"v": 1, "w": 1},
+"requires": ["a b", 1, {"name": "c", "on_down": "explode", "timeout": 0, "x": 1}, {}]}"#,
+    );
+    assert_eq!(
+        faults.unwrap_err().to_string(),
+        r#"f:1:2: unknown field "nmae", did you mean "name"?
+f:1:55: enabled: expected true or false, found the string "no"
+f:1:80: config: unknown field "w", expected "v" or "fail"
+f:2:14: requires[0]: letters, digits, '.', '_' and '-' only, found ' ' at byte 1
+f:2:21: requires[1]: expected a string or an object, found the number 1
+f:2:49: requires[2].on_down: expected "stop" or "keep", found the string "explode"
+f:2:71: requires[2].timeout: must be more than zero, found the number 0
+f:2:74: requires[2]: unknown field "x", expected "name", "on_down" or "timeout"
+f:2:83: requires[3].name: is missing, expected a string"#
+    );
+    for (requires, expected) in
+        [(r#"["a"]"#, "a cannot require itself"), (r#"["b", {"name": "b"}]"#, "b stands twice")]
+    {
+        let text =
+            format!(r#"{{"name": "a", "type": "part", "requires": {requires}, "config": {{"v": 1}}}}"#);
+        assert!(parse(&text).unwrap_err().to_string().ends_with(expected));
+    }
+}
+
+#[test]
+fn wrt_15_scans_never_overlap_and_the_last_content_wins() {
+    let scene = Scene::new();
+    scene.start();
+    for version in 1..=20 {
+        scene.part("a.json", "a", &format!(r#""v": {version}"#));
+        // Asked for by many at once.
+        for asker in [(); 4].map(|()| scene.deployer.clone()) {
+            asker.rescan();
+        }
+    }
+    scene.clock.settle();
+    assert!(scene.log().ends_with("start a 20"));
+}
+
+#[test]
+fn wrt_16_an_undeploy_that_failed_is_tried_again() {
+    let scene = Scene::new();
+    scene.part("a.json", "a", r#""v": 1"#).start();
+    scene.told();
+    scene.target.fails("a", [failed("it hangs"), failed("it hangs")]);
+    scene.remove("a.json");
+    scene.scan();
+    assert_eq!(scene.told(), "could not undeploy a, again in 5.0s: it hangs");
+    assert!(scene.deployer.board().running.contains_key(&name("a")));
+    scene.clock.run_for(secs(5));
+    assert_eq!(scene.told(), "could not undeploy a, again in 10.0s: it hangs");
+    scene.clock.run_for(secs(10));
+    assert_eq!((scene.told(), scene.target.running()), ("undeployed a".into(), String::new()));
+    // Somebody else has taken it away already.
+    scene.part("b.json", "b", r#""v": 1"#).scan();
+    scene.target.fails("b", [Outcome::Failed(Error::new(ErrorKind::NotFound))]);
+    scene.remove("b.json");
+    scene.scan();
+    assert_eq!(scene.told(), "deployed b; undeployed b");
+}
+
+#[test]
+fn wrt_17_bad_intervals_second_starts_and_what_outlives_a_stop() {
+    let env = Env::new().unwrap();
+    let make = |config| Deployer::new(&env, config, Registry::new(), Arc::new(Double::new(&env)));
+    for config in [
+        DeployerConfig::new("x").scan_interval(Duration::ZERO),
+        DeployerConfig::new("x").scan_timeout(Duration::ZERO),
+        DeployerConfig::new("x").retry_delay(Duration::ZERO),
+        DeployerConfig::new("x").name("a b"),
+    ] {
+        assert_eq!(make(config).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    }
+    let scene = Scene::new();
+    scene.part("a.json", "a", r#""v": 1"#).start();
+    assert_eq!(scene.deployer.start().unwrap_err().kind(), ErrorKind::InvalidState);
+    assert!(scene.deployer.stop(PATIENCE).is_clean());
+    assert_eq!((scene.target.running(), scene.state()), ("a".into(), Health::Unknown));
+    scene.remove("a.json");
+    scene.part("b.json", "b", r#""v": 1"#);
+    scene.deployer.rescan();
+    scene.scan();
+    assert_eq!(scene.target.running(), "a", "nothing begins after a stop");
+    scene.start();
+    assert_eq!(scene.target.running(), "b");
+    assert_eq!(scene.log(), "build a 1, start a 1, stop a 1, build b 1, start b 1");
+}
+
+// What it promises beyond.
+
+#[test]
+fn a_slow_verdict_holds_up_neither_the_scan_nor_a_stop() {
+    let scene = Scene::new();
+    scene.target.hold();
+    scene.part("a.json", "a", r#""v": 1"#).start();
+    assert_eq!(scene.deployer.board().under_way, [name("a")]);
+    // Its file changes meanwhile, and another comes: both are seen, and the
+    // name that is under way is left alone until it is not.
+    scene.part("a.json", "a", r#""v": 2"#).part("b.json", "b", r#""v": 1"#).scan().scan();
+    assert_eq!(scene.log(), "build a 1, build b 1");
+    scene.target.release();
+    scene.clock.settle();
+    assert_eq!(
+        scene.log(),
+        "start a 1, start b 1, build a 2, stop a 1, start a 2",
+        "at once, not at the next scan"
+    );
+    scene.target.hold();
+    scene.part("c.json", "c", r#""v": 1"#).scan();
+    assert!(scene.deployer.stop(PATIENCE).is_clean());
+    scene.target.release();
+    scene.told();
+    scene.deployer.start().unwrap();
+    scene.clock.settle();
+    assert_eq!(scene.deployer.board().running.len(), 3, "the answer is taken in after the restart");
+}
+
+#[test]
+fn an_answer_that_never_comes_is_a_failure() {
+    let scene = Scene::new();
+    scene.target.hold();
+    scene.part("a.json", "a", r#""v": 1"#).start();
+    scene.target.0.lock().unwrap().held.clear();
+    scene.clock.settle();
+    assert_eq!(scene.told(), "rejected a of a.json, again in 5.0s: a: nobody answered");
+    let mut inner = scene.target.0.lock().unwrap();
+    (inner.hold, inner.panics) = (false, true);
+    drop(inner);
+    scene.scan();
+    assert_eq!(scene.told(), "rejected a of a.json, again in 10.0s: a: nobody answered");
+}
+
+#[test]
+fn a_cancelled_operation_is_no_failure() {
+    let scene = Scene::new();
+    scene.target.fails("a", (0..5).map(|_| Outcome::Failed(Error::new(ErrorKind::Cancelled))));
+    scene.part("a.json", "a", r#""v": 1"#).start();
+    scene.clock.run_for(secs(25));
+    assert_eq!(scene.told(), "deployed a");
+    // Nor does it spin while another operation is under way.
+    scene.log();
+    scene.target.hold();
+    scene.part("b.json", "b", r#""v": 1"#).part("c.json", "c", r#""v": 1"#).scan();
+    scene.deployer.rescan();
+    scene.clock.settle();
+    let cancel = || {
+        let (_, reply) = scene.target.0.lock().unwrap().held.remove(0);
+        reply.tell(Outcome::Failed(Error::new(ErrorKind::Cancelled)));
+        scene.clock.settle();
+    };
+    cancel();
+    assert_eq!((scene.log(), scene.state()), ("build b 1, build c 1".into(), Health::Ready));
+    scene.scan();
+    assert_eq!(scene.log(), "build b 1");
+}
+
+#[test]
+fn a_file_that_turns_into_another_component_leaves_the_old_one_until_that_runs() {
+    let scene = Scene::new();
+    scene.part("a.json", "x", r#""v": 1"#).start();
+    scene.target.fails("y", [Outcome::Failed(Error::terminal("no"))]);
+    scene.part("a.json", "y", r#""v": 1"#).scan().scan();
+    assert_eq!(scene.target.running(), "x");
+    scene.part("a.json", "y", r#""v": 2"#).scan();
+    assert_eq!(scene.target.running(), "y");
+    assert!(scene.told().ends_with("deployed y; undeployed x"));
+}
+
+#[test]
+fn a_stuck_factory_is_told_and_what_came_of_it_is_not_lost() {
+    let clock = ManualClock::default();
+    let env = Env::manual(&clock).unwrap();
+    let gate = loopkeeper::testing::Gate::default();
+    let (log, theirs) = (Log::default(), gate.clone());
+    let mut registry = registry(&log);
+    let (parts, time) = (log.clone(), clock.clone());
+    let stuck = move |_: &str, o: &mut Object<'_, '_>| {
+        o.done()?;
+        let (gate, time, log) = (theirs.clone(), time.clone(), parts.clone());
+        Some(move |_: &Env| {
+            gate.pass(&time);
+            Ok(Part { label: "stuck".to_owned(), log })
+        })
+    };
+    registry.register("stuck", stuck).unwrap();
+    let scene = Scene::with(clock, &env, registry, log, Double::new(&env));
+    scene.part("a.json", "a", r#""v": 1"#);
+    scene.dir.write("b.json", r#"{"name": "b", "type": "stuck", "config": {}}"#);
+    scene.start();
+    scene.clock.run_for(secs(60));
+    assert_eq!(scene.state(), Health::Down);
+    gate.open();
+    scene.clock.settle();
+    scene.scan();
+    assert_eq!((scene.target.running(), scene.state()), ("a b".into(), Health::Ready));
+    let told = scene.told();
+    assert!(told.contains("call timed out") && told.contains("deployed a; deployed b"), "{told}");
+}
+
+#[test]
+fn a_file_that_is_renamed_all_the_time_disturbs_nothing() {
+    // On real threads and real time: what is raced is the file system.
+    let env = Env::new().unwrap();
+    let (dir, log, target) = (TempDir::new("renames"), Log::default(), Double::new(&env));
+    let config = DeployerConfig::new(dir.path()).scan_interval(Duration::from_micros(200));
+    let deployer = Deployer::new(&env, config, registry(&log), Arc::new(target.clone())).unwrap();
+    let events = deployer.subscribe();
+    let paths = ["a.json", "z.json", "m.json"].map(|file| dir.path().join(file));
+    dir.write("a.json", part("a", r#""v": 1"#));
+    dir.write("k.json", part("k", r#""v": 1"#));
+    deployer.start().unwrap();
+    eventually("both run", || target.running() == "a k");
+    let runs = deployer.status().runs;
+    for round in 0..20_000 {
+        fs::rename(&paths[round % 3], &paths[(round + 1) % 3]).unwrap();
+    }
+    eventually("it looks on", || deployer.status().runs > runs + 3);
+    assert!(deployer.stop(PATIENCE).is_clean());
+    assert_eq!(log.lock().unwrap().join(", "), "build a 1, start a 1, build k 1, start k 1");
+    let told = std::iter::from_fn(|| events.try_recv()).map(|delivery| delivery.event.what.as_str());
+    let told: Vec<_> = told.filter(|word| ["undeployed", "replaced", "deployed"].contains(word)).collect();
+    assert_eq!(told, ["deployed", "deployed"]);
+}
+
+// A folder read once.
+
+#[test]
+fn a_folder_is_read_in_the_order_of_its_files() {
+    let dir = TempDir::new("descriptors");
+    dir.write("b.json", part("first", r#""v": 1"#));
+    dir.write("a.json", part("second", r#""v": 2"#));
+    dir.write("c.json", part("third", r#""v": 3"#).replace("\"config\"", "\"enabled\": false, \"config\""));
+    dir.write(".hidden.json", "x");
+    dir.write("a.json~", "x");
+    dir.write("folder.json/x.json", "x");
+    let registry = registry(&Log::default());
+    let found = load_folder(dir.path(), &registry).unwrap();
+    let found: Vec<_> = found.iter().map(|found| (found.name.as_str(), found.enabled)).collect();
+    assert_eq!(found, [("second", true), ("first", true), ("third", false)]);
+    assert_eq!(load_folder(TempDir::new("descriptors").path(), &registry).unwrap().len(), 0);
+    let missing = dir.path().join("missing");
+    assert_eq!(
+        load_folder(&missing, &registry).unwrap_err().to_string(),
+        format!(
+            "{}: cannot be read as the folder of descriptors: No such file or directory (os error 2)",
+            missing.display()
+        )
+    );
+}
+
+#[test]
+fn everything_that_is_wrong_with_any_file_is_told_at_once() {
+    let dir = TempDir::new("descriptors");
+    dir.write("a.json", "");
+    dir.write("b.json", "{\"name\": \"b\", \"type\": \"par");
+    dir.write("c.json", part("c", r#""v": 0"#));
+    dir.write("d.json", part("d", r#""v": 1"#));
+    dir.write("e.json", r#"{"name": "d", "type": "part", "config": {"v": 1}}"#);
+    dir.write("f.json", r#"{"name": "../f", "type": "x", "enabled": 1}"#);
+    dir.write("g.json", "[1]");
+    symlink(dir.path().join("nowhere"), dir.path().join("h.json")).unwrap();
+    dir.write("i.json", vec![b' '; (1 << 20) + 1]);
+    let faults = load_folder(dir.path(), &registry(&Log::default())).unwrap_err().to_string();
+    assert_eq!(
+        short(dir.path(), &faults),
+        r#"a.json:1:1: is empty
+b.json:1:26: EOF while parsing a string
+c.json:1:47: config.v: must be at least 1, found 0
+e.json:1:10: name: d is taken, first at d.json:1:10
+f.json:1:10: name: must begin with a letter or digit, found '.'
+f.json:1:26: type: unknown type "x", expected "part"
+f.json:1:42: enabled: expected true or false, found the number 1
+g.json:1:1: expected an object, found a list
+h.json: cannot be read: No such file or directory (os error 2)
+i.json: is larger than 1024 KiB"#
+    );
+}
