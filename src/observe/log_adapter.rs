@@ -46,7 +46,14 @@ fn join(attrs: &[Attr]) -> String {
 
 fn log_event(event: &Event) {
     let level = match event.what {
-        EventKind::Down { .. } | EventKind::GaveUp { .. } | EventKind::TimedOut { .. } => Level::Warn,
+        EventKind::Down { .. }
+        | EventKind::GaveUp { .. }
+        | EventKind::TimedOut { .. }
+        | EventKind::ComponentNotReady { .. }
+        | EventKind::ComponentFailed { .. }
+        | EventKind::ComponentGaveUp { .. }
+        | EventKind::ComponentAbandoned { .. }
+        | EventKind::ComponentRolledBack { .. } => Level::Warn,
         _ => Level::Info,
     };
     if level > log::max_level() {
