@@ -126,6 +126,7 @@ mod watchdog;
 
 // Parts: what users switch on.
 pub mod config;
+pub mod host;
 pub mod watch;
 
 // Faces: what people, programs and machines see.
@@ -151,11 +152,12 @@ pub mod _documentation {
 
 pub use cancel::CancelToken;
 pub use clock::{Clock, ManualClock, Tick};
-pub use component::{CancelGuard, Component, Context};
+pub use component::{CancelGuard, Component, Context, Reporter};
 pub use env::{Env, EnvConfig};
 pub use error::{BoxError, Error, ErrorClass, ErrorKind, Result};
 pub use event::{Event, EventKind, Health, LoopKind};
 pub use event_log::EventPage;
+pub use host::{ComponentConfig, Host, HostConfig};
 #[cfg(feature = "http")]
 pub use http::{StatusServer, StatusServerConfig};
 pub use name::Name;

@@ -653,7 +653,7 @@ impl<M: Machine> Guarded for Source<M> {
 /// By how much the deadline that a call sees lies before the watchdog's, so
 /// that a call which ends at its deadline tells what it waited for instead of
 /// being taken for stuck.
-fn lead(timeout: Duration) -> Duration {
+pub(crate) fn lead(timeout: Duration) -> Duration {
     (timeout / 20).min(Duration::from_millis(50))
 }
 
@@ -673,7 +673,7 @@ fn call<T>(work: &mut impl Work<T>, cx: &Context) -> Result<T> {
 }
 
 /// The wall-clock moment of a tick, from a pair of both.
-fn wall_at(tick: Tick, now: Tick, wall: Stamp) -> Stamp {
+pub(crate) fn wall_at(tick: Tick, now: Tick, wall: Stamp) -> Stamp {
     let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
     let moment = if tick >= now {
         wall.as_micros().saturating_add(micros(tick.since(now)))

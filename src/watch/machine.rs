@@ -135,17 +135,17 @@ impl WatchMachine {
                     self.due = now + self.soon(self.attempt.saturating_add(1));
                 }
             }
-            Phase::Polling | Phase::Stopped if self.health == Health::Ready && believed => {
+            Phase::Polling | Phase::Running | Phase::Stopped if self.health == Health::Ready && believed => {
                 self.go_down(now, &error, events);
                 self.phase = Phase::Recovering;
                 self.attempt = 0;
                 self.due = now + self.soon(1);
             }
-            Phase::Polling | Phase::Stopped if self.health == Health::Ready => {
+            Phase::Polling | Phase::Running | Phase::Stopped if self.health == Health::Ready => {
                 // Suspicious: do not wait a whole interval for certainty.
                 self.due = now + self.soon(self.failures_in_a_row);
             }
-            Phase::Polling | Phase::Stopped => {
+            Phase::Polling | Phase::Running | Phase::Stopped => {
                 if believed {
                     self.go_down(now, &error, events);
                 }
