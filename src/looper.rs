@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::cancel::{CancelToken, LinkGuard};
 use crate::clock::{Inbox, Signals, Tick, real_deadline};
-use crate::component::Context;
+use crate::component::{Context, Reporter};
 use crate::dispatch::{Handler, Mailbox};
 use crate::env::Env;
 use crate::error::{BoxError, Error, ErrorKind, Result};
@@ -192,6 +192,9 @@ pub(crate) struct Source<M> {
     mailbox: Option<Arc<Mailbox>>,
     state: Mutex<State<M>>,
     changed: Condvar,
+    /// Hears of each health, when the loop is a component. Taken before
+    /// `state`, so that of two who tell the later one tells the truth.
+    reporter: Mutex<Option<Reporter>>,
 }
 
 /// The handle of one loop: its thread is stopped when this is dropped.
@@ -242,6 +245,7 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
             mailbox,
             state: Mutex::new(state),
             changed: Condvar::default(),
+            reporter: Mutex::new(None),
         });
         let thread = Mutex::new(Thread { task: None, token: cancel.child(), _ring: None });
         Ok(Self { source, cancel, thread, work: Arc::new(Mutex::new(Some(work))) })
@@ -296,6 +300,22 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
         drop(state);
         *thread = Thread { task: Some(Arc::new(task)), token, _ring: Some(ring) };
         Ok(())
+    }
+
+    /// Has each change of health told to `reporter`, from the next on.
+    pub(crate) fn report_to(&self, reporter: Reporter) {
+        *self.source.reporter.lock() = Some(reporter);
+    }
+
+    /// Tells the present health to whom changes are told.
+    pub(crate) fn report(&self) {
+        self.source.report();
+    }
+
+    /// Whether it was started and not told to end.
+    pub(crate) fn is_running(&self) -> bool {
+        let running = self.source.state.lock().stage == Stage::Running;
+        running && self.thread.lock().task.as_ref().is_some_and(|task| !task.has_ended())
     }
 
     /// Has the next run made now; during a call, right after it.
@@ -493,7 +513,23 @@ impl<M: Machine> Source<M> {
             self.instruments.duration.observe(took.as_secs_f64());
         }
         if let Some(change) = change {
-            self.instruments.note(&change);
+            self.note(&change);
+        }
+    }
+
+    /// Measures and reports a change, with no lock held.
+    fn note(&self, change: &Change) {
+        self.instruments.note(change);
+        if change.from != change.to {
+            self.report();
+        }
+    }
+
+    fn report(&self) {
+        let reporter = self.reporter.lock();
+        if let Some(reporter) = &*reporter {
+            let health = self.state.lock().machine.view().health;
+            reporter.set_health(health);
         }
     }
 
@@ -556,7 +592,7 @@ impl<M: Machine> Source<M> {
                 events.push(EventKind::Stopped);
             });
             drop(state);
-            self.instruments.note(&change);
+            self.note(&change);
         }
     }
 
@@ -641,7 +677,7 @@ impl<M: Machine> Guarded for Source<M> {
         let change = self.time_out(&mut state, now, stuck_for);
         let again = if state.machine.counts_timeouts() { deadline } else { Tick::NEVER };
         drop(state);
-        self.instruments.note(&change);
+        self.note(&change);
         again
     }
 

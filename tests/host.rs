@@ -12,10 +12,12 @@ use std::time::Duration;
 use loopkeeper::host::{
     ComponentState, HostHandle, Requires, Restart, RestartBudget, RestartPolicy, WhenExhausted, component,
 };
-use loopkeeper::testing::{Gate, Recorder};
+use loopkeeper::status::StatusSource;
+use loopkeeper::testing::{Gate, Recorder, Script};
+use loopkeeper::watch::BackoffConfig;
 use loopkeeper::{
     BoxError, CancelToken, Component, ComponentConfig, Context, Env, EnvConfig, ErrorKind, Health, Host,
-    HostConfig, ManualClock, Reporter,
+    HostConfig, LoopKind, ManualClock, Reporter, WatchManager, Watcher, WatcherConfig,
 };
 use support::{PATIENCE, eventually, threads_named};
 
@@ -1240,5 +1242,83 @@ fn no_lock_is_held_in_user_code() {
         let json: HashMap<String, serde_json::Value> =
             serde_json::from_value(serde_json::to_value(&host.status()[0]).unwrap()).unwrap();
         assert_eq!((json["name"].as_str(), json["state"].as_str()), (Some("a"), Some("stopped")));
+    });
+}
+
+#[test]
+fn a_watcher_is_up_with_its_first_verdict_and_ready_while_its_service_is() {
+    scenario(|world| {
+        let host = world.host();
+        let script = Script::new([false, true, false]);
+        let backoff = BackoffConfig { jitter: 0.0, ..BackoffConfig::default() };
+        let config = WatcherConfig::new("mqtt", script).backoff(backoff);
+        host.register("mqtt", Watcher::new(host.env(), config).unwrap()).unwrap();
+        host.register_with(world.well("bridge").requires([Requires::new("mqtt").or_stop()])).unwrap();
+        host.start().unwrap();
+        world.clock.settle();
+        assert_eq!(states(&host), "mqtt:down bridge:waiting");
+        assert!(host.component("mqtt").unwrap().up);
+        world.clock.run_for(secs(2));
+        world.clock.settle();
+        assert_eq!(states(&host), "mqtt:ready bridge:ready");
+        world.clock.run_for(secs(60));
+        world.clock.settle();
+        assert_eq!(states(&host), "mqtt:down bridge:waiting");
+        assert!(host.stop(PATIENCE).is_clean());
+        assert_eq!(world.told.take(), "+bridge -bridge");
+        assert_eq!(host.statuses()[0].kind, LoopKind::Component);
+        host.start().unwrap();
+        world.clock.settle();
+        assert_eq!(states(&host), "mqtt:down bridge:waiting");
+    });
+}
+
+#[test]
+fn a_replacement_that_is_a_watcher_of_a_service_that_is_down_is_accepted() {
+    scenario(|world| {
+        let host = world.host();
+        host.start().unwrap();
+        let watcher = |ok| Watcher::new(host.env(), WatcherConfig::new("mqtt", Script::new([ok]))).unwrap();
+        host.deploy(ComponentConfig::new("mqtt", watcher(true))).unwrap();
+        host.replace(ComponentConfig::new("mqtt", watcher(false)), secs(30)).unwrap();
+        world.clock.settle();
+        assert_eq!(states(&host), "mqtt:down");
+    });
+}
+
+#[test]
+fn a_manager_of_watchers_is_as_ready_as_all_of_them() {
+    scenario(|world| {
+        let host = world.host();
+        let services = Arc::new(WatchManager::new(host.env()));
+        let backoff = || BackoffConfig { jitter: 0.0, ..BackoffConfig::default() };
+        let watch = |name: &str, script| WatcherConfig::new(name, script).backoff(backoff());
+        let gate = Gate::default();
+        services.watch(watch("a", Script::new([true]))).unwrap();
+        services.watch(WatcherConfig::new("b", gate.probe(&world.clock)).backoff(backoff())).unwrap();
+        services.watch(watch("c", Script::new([false, true])).optional()).unwrap();
+        host.register("services", services.component()).unwrap();
+        host.register_with(world.well("api").requires(["services"])).unwrap();
+        host.start().unwrap();
+        world.clock.settle();
+        assert_eq!(states(&host), "services:starting api:waiting");
+        gate.open();
+        world.clock.settle();
+        assert_eq!(states(&host), "services:degraded api:ready");
+        world.clock.run_for(secs(2));
+        world.clock.settle();
+        assert_eq!(states(&host), "services:ready api:ready");
+        services.watch(watch("d", Script::new([false]))).unwrap();
+        world.clock.settle();
+        assert_eq!(states(&host), "services:down api:ready");
+        services.unwatch(&"d".parse().unwrap(), PATIENCE).unwrap();
+        world.clock.settle();
+        assert_eq!(states(&host), "services:ready api:ready");
+        // Again after a stop, with all that was watched.
+        assert!(host.stop(PATIENCE).is_clean());
+        assert_eq!(services.health(), Health::Down);
+        host.start().unwrap();
+        world.clock.settle();
+        assert_eq!(states(&host), "services:ready api:ready");
     });
 }
