@@ -1311,7 +1311,7 @@ fn a_manager_of_watchers_is_as_ready_as_all_of_them() {
         services.watch(watch("d", Script::new([false]))).unwrap();
         world.clock.settle();
         assert_eq!(states(&host), "services:down api:ready");
-        services.unwatch(&"d".parse().unwrap(), PATIENCE).unwrap();
+        assert!(services.unwatch(&"d".parse().unwrap(), PATIENCE).unwrap().is_clean());
         world.clock.settle();
         assert_eq!(states(&host), "services:ready api:ready");
         // Again after a stop, with all that was watched.
