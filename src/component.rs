@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -303,6 +304,42 @@ impl Reporter {
         let error: BoxError = error.into();
         if let Some(hears) = &self.0 {
             hears.failed(Error::from_user(&*error));
+        }
+    }
+
+    /// Runs the body of one of the component's threads, here: an `Ok` says
+    /// that the component is [`done`](Self::done), an error or a panic that it
+    /// has [`failed`](Self::fail).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use loopkeeper::{BoxError, Component, Context};
+    ///
+    /// #[derive(Default)]
+    /// struct Consumer(Option<std::thread::JoinHandle<()>>);
+    /// impl Component for Consumer {
+    ///     fn start(&mut self, cx: &Context) -> Result<(), BoxError> {
+    ///         let (reporter, cancel) = (cx.reporter().clone(), cx.cancel_token().clone());
+    ///         let body = move || -> Result<(), BoxError> { Ok(cancel.wait()) };
+    ///         self.0 = Some(std::thread::spawn(move || reporter.run(body)));
+    ///         Ok(())
+    ///     }
+    ///     fn stop(&mut self, _: &Context) -> Result<(), BoxError> {
+    ///         // Cancelled before this call, so the thread ends.
+    ///         self.0.take().map_or(Ok(()), |thread| thread.join().map_err(|_| "lost".into()))
+    ///     }
+    /// }
+    /// ```
+    pub fn run<E: Into<BoxError>>(&self, body: impl FnOnce() -> std::result::Result<(), E>) {
+        match catch_unwind(AssertUnwindSafe(|| body().map_err(Into::into))) {
+            Ok(Ok(())) => self.done(),
+            Ok(Err(error)) => self.fail(error),
+            Err(payload) => {
+                self.fail(Error::from_panic(&*payload));
+                // A payload whose drop panics must not end the thread.
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
+            }
         }
     }
 

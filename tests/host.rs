@@ -1322,3 +1322,82 @@ fn a_manager_of_watchers_is_as_ready_as_all_of_them() {
         assert_eq!(states(&host), "services:ready api:ready");
     });
 }
+
+#[test]
+fn a_thread_of_a_component_that_panics_fails_its_component() {
+    scenario(|world| {
+        let host = world.host();
+        let a = Remote::default();
+        let config = world.part("a").start(a.keep(None)).config();
+        host.register_with(config.restart(exact(RestartPolicy::Transient))).unwrap();
+        host.start().unwrap();
+        a.run(0).run(|| -> Result<(), BoxError> { panic!("in its thread") });
+        world.clock.run_for(secs(1));
+        world.clock.settle();
+        let status = host.component("a").unwrap();
+        assert_eq!((status.state, status.restarts), (ComponentState::Ready, 1));
+        let error = status.last_error.unwrap();
+        assert_eq!(
+            (error.kind(), error.to_string()),
+            (ErrorKind::Panicked, "panicked: in its thread".into())
+        );
+        // Cancelled is an end like others where nobody told it to end.
+        a.run(1).run(|| Err(loopkeeper::Error::new(ErrorKind::Cancelled)));
+        world.clock.run_for(secs(2));
+        world.clock.settle();
+        assert_eq!((host.component("a").unwrap().restarts, states(&host)), (2, "a:ready".to_owned()));
+        a.run(2).run(|| Ok::<(), BoxError>(()));
+        world.clock.settle();
+        assert_eq!((world.told.take(), states(&host)), ("+a -a +a -a +a -a".into(), "a:stopped".into()));
+    });
+}
+
+#[test]
+fn a_pending_restart_revives_nobody_who_was_taken_out_or_replaced() {
+    scenario(|world| {
+        let host = world.host();
+        host.start().unwrap();
+        for name in ["a", "b"] {
+            let remote = Remote::default();
+            let config = world.part(name).start(remote.keep(None)).config();
+            host.deploy(config.restart(exact(RestartPolicy::Permanent))).unwrap();
+            remote.run(0).fail("gone");
+        }
+        world.clock.settle();
+        assert_eq!(states(&host), "a:backing_off b:backing_off");
+        assert!(host.undeploy("a", PATIENCE).unwrap().is_clean());
+        host.replace(world.well("b"), secs(5)).unwrap();
+        // Nor does a handle that goes away stop anything.
+        drop(host.handle());
+        world.clock.run_for(secs(600));
+        world.clock.settle();
+        assert_eq!(states(&host), "b:ready");
+        assert_eq!(world.told.take().matches("+b").count(), 2);
+    });
+}
+
+#[test]
+fn operations_may_be_begun_and_looked_after_later() {
+    scenario(|world| {
+        let host = world.host();
+        host.start().unwrap();
+        let gate = Gate::default();
+        let (theirs, clock) = (gate.clone(), world.clock.clone());
+        let slow = move |_: &Context| {
+            theirs.pass(&clock);
+            Ok(())
+        };
+        let pending = host.begin_deploy(world.part("a").start(slow).config()).unwrap();
+        assert!(pending.try_wait().is_none() && pending.wait_timeout(Duration::ZERO).is_none());
+        // One slow operation holds up no other.
+        host.deploy(world.well("b")).unwrap();
+        gate.open();
+        pending.wait().unwrap();
+        host.begin_replace(world.well("a"), secs(5)).unwrap().wait().unwrap();
+        assert!(host.begin_deploy(world.well("a")).is_err());
+        let pending = host.begin_undeploy("a", PATIENCE).unwrap();
+        world.clock.settle();
+        assert!(pending.try_wait().unwrap().is_ok() && pending.try_wait().is_none());
+        assert_eq!(states(&host), "b:ready");
+    });
+}

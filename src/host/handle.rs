@@ -74,6 +74,62 @@ pub struct HostHandle {
     config: Arc<HostConfig>,
 }
 
+/// An operation of a host that was begun. Dropping it does not undo it; what
+/// came of it is told by events, too.
+///
+/// # Examples
+///
+/// ```
+/// use loopkeeper::host::component;
+/// use loopkeeper::{ComponentConfig, Context, Host, HostConfig};
+///
+/// let host = Host::new(HostConfig::default())?;
+/// host.start()?;
+/// let slow = component(|cx: &Context| Ok(cx.sleep(std::time::Duration::from_millis(5))?), |_| Ok(()));
+/// let pending = host.begin_deploy(ComponentConfig::new("slow", slow))?;
+/// // .. other work ..
+/// pending.wait()?;
+/// # Ok::<(), loopkeeper::Error>(())
+/// ```
+#[must_use = "only this says how it went, besides the events"]
+pub struct Pending {
+    shared: Arc<Shared>,
+    op: u64,
+}
+
+impl Pending {
+    /// How it went, once it is over; said once.
+    pub fn try_wait(&self) -> Option<Result<()>> {
+        self.shared.lock().answer(self.op)
+    }
+
+    /// Blocks until it is over or `timeout` has passed. Real time.
+    pub fn wait_timeout(&self, timeout: Duration) -> Option<Result<()>> {
+        self.shared.wait(Some(real_deadline(timeout)), |state| state.answer(self.op))
+    }
+
+    /// Blocks until it is over.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operation.
+    pub fn wait(self) -> Result<()> {
+        self.shared.wait(None, |state| state.answer(self.op)).unwrap_or(Ok(()))
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.shared.lock().forget(self.op);
+    }
+}
+
+impl fmt::Debug for Pending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pending").field("op", &self.op).finish_non_exhaustive()
+    }
+}
+
 impl Host {
     /// Makes a host without components.
     ///
@@ -218,7 +274,7 @@ impl HostHandle {
             let started = state.machine.start(now, op, out);
             started.map(|()| op).inspect_err(|_| state.forget(op))
         })?;
-        self.answer(op)
+        Pending { shared: self.shared.clone(), op }.wait()
     }
 
     /// Stops every component, in the reverse order of their starts.
@@ -349,6 +405,15 @@ impl HostHandle {
     ///
     /// Blocks the caller.
     pub fn deploy(&self, config: ComponentConfig) -> Result<()> {
+        self.begin_deploy(config)?.wait()
+    }
+
+    /// Begins what [`deploy`](Self::deploy) does and does not wait for it.
+    ///
+    /// # Errors
+    ///
+    /// What can be said at once.
+    pub fn begin_deploy(&self, config: ComponentConfig) -> Result<Pending> {
         self.bring(config, |state, now, id, spec, op, out| state.machine.add(now, id, spec, Some(op), out))
     }
 
@@ -373,6 +438,15 @@ impl HostHandle {
     /// Blocks the caller. Of the component itself: refused with `InvalidState`
     /// from its own calls.
     pub fn replace(&self, config: ComponentConfig, limit: Duration) -> Result<()> {
+        self.begin_replace(config, limit)?.wait()
+    }
+
+    /// Begins what [`replace`](Self::replace) does and does not wait for it.
+    ///
+    /// # Errors
+    ///
+    /// What can be said at once.
+    pub fn begin_replace(&self, config: ComponentConfig, limit: Duration) -> Result<Pending> {
         self.bring(config, move |state, now, id, spec, op, out| {
             check_not_own(state, spec.name.as_str(), "replace")?;
             state.machine.replace(now, id, spec, limit, op, out)
@@ -395,19 +469,12 @@ impl HostHandle {
     /// Blocks the caller, at most for `grace`.
     pub fn undeploy(&self, name: &str, grace: Duration) -> Result<StopReport> {
         let deadline = real_deadline(grace);
-        let (op, id) = self.shared.act(|state, now, out| {
-            check_not_own(state, name, "undeploy")?;
-            let id = state.machine.get(name).map(|member| member.id);
-            let op = state.op();
-            let begun = state.machine.remove(now, name, grace, op, out);
-            begun.map(|()| (op, id)).inspect_err(|_| state.forget(op))
-        })?;
-        let answer = self.shared.wait(Some(deadline), |state| state.answer(op));
-        let mut state = self.shared.lock();
-        state.forget(op);
+        let (pending, id) = self.remove(name, grace)?;
+        let answer = pending.shared.wait(Some(deadline), |state| state.answer(pending.op));
+        let state = self.shared.lock();
         let mut report = StopReport::default();
         let now = self.shared.now();
-        let stuck = state.machine.members().find(|member| Some(member.id) == id);
+        let stuck = state.machine.members().find(|member| member.id == id);
         match (answer, stuck) {
             (Some(Ok(())), _) => {}
             (Some(Err(error)), _) if error.kind() == ErrorKind::InvalidState => return Err(error),
@@ -417,7 +484,28 @@ impl HostHandle {
             (Some(Err(error)), _) => report.add_error(error),
             (None, _) => report.add_error(timed_out(name)),
         }
+        drop(state);
         Ok(report)
+    }
+
+    /// Begins what [`undeploy`](Self::undeploy) does and does not wait for it.
+    ///
+    /// # Errors
+    ///
+    /// What can be said at once.
+    pub fn begin_undeploy(&self, name: &str, grace: Duration) -> Result<Pending> {
+        self.remove(name, grace).map(|(pending, _)| pending)
+    }
+
+    fn remove(&self, name: &str, grace: Duration) -> Result<(Pending, u64)> {
+        let (op, id) = self.shared.act(|state, now, out| {
+            check_not_own(state, name, "undeploy")?;
+            let id = state.machine.get(name).map(|member| member.id).unwrap_or_default();
+            let op = state.op();
+            let begun = state.machine.remove(now, name, grace, op, out);
+            begun.map(|()| (op, id)).inspect_err(|_| state.forget(op))
+        })?;
+        Ok((Pending { shared: self.shared.clone(), op }, id))
     }
 
     /// The names of the components, in the order of their starts.
@@ -461,7 +549,7 @@ impl HostHandle {
             u64,
             &mut Vec<super::supervisor::Action>,
         ) -> Result<()>,
-    ) -> Result<()> {
+    ) -> Result<Pending> {
         let (spec, component) = config.into_parts(&self.config)?;
         // Where it is refused, its owner drops it: here, without a lock.
         let mut component = Some(component);
@@ -480,11 +568,7 @@ impl HostHandle {
             }
         });
         drop(component);
-        self.answer(begun?)
-    }
-
-    fn answer(&self, op: u64) -> Result<()> {
-        self.shared.wait(None, |state| state.answer(op)).unwrap_or(Ok(()))
+        Ok(Pending { shared: self.shared.clone(), op: begun? })
     }
 }
 

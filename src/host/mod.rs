@@ -16,6 +16,6 @@ mod status;
 mod supervisor;
 
 pub use config::{ComponentConfig, HostConfig, Requires, component};
-pub use handle::{Host, HostHandle};
+pub use handle::{Host, HostHandle, Pending};
 pub use restart::{Restart, RestartBudget, RestartPolicy, WhenExhausted};
 pub use status::{ComponentState, ComponentStatus};
