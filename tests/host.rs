@@ -1401,3 +1401,36 @@ fn operations_may_be_begun_and_looked_after_later() {
         assert_eq!(states(&host), "b:ready");
     });
 }
+
+#[test]
+fn what_is_refused_is_dropped_without_a_lock() {
+    struct Looks(HostHandle, Told);
+    impl Component for Looks {
+        fn start(&mut self, _: &Context) -> Result<(), BoxError> {
+            Ok(())
+        }
+        fn stop(&mut self, _: &Context) -> Result<(), BoxError> {
+            Ok(())
+        }
+    }
+    impl Drop for Looks {
+        fn drop(&mut self) {
+            self.1.push(states(&self.0));
+        }
+    }
+    scenario(|world| {
+        let host = world.host();
+        let looks = || Looks(host.handle(), world.told.clone());
+        host.register("a", world.part("a")).unwrap();
+        assert!(host.register("a", looks()).is_err());
+        host.start().unwrap();
+        assert!(host.register("b", looks()).is_err());
+        assert!(host.deploy(ComponentConfig::new("a", looks())).is_err());
+        let needs = ComponentConfig::new("a", looks()).requires(["gone"]);
+        assert!(host.replace(needs, secs(1)).is_err());
+        host.deploy(ComponentConfig::new("c", looks())).unwrap();
+        assert!(host.undeploy("c", PATIENCE).unwrap().is_clean());
+        world.clock.settle();
+        assert_eq!(world.told.take(), "a:registered +a a:ready a:ready a:ready a:ready");
+    });
+}

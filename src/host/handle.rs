@@ -235,10 +235,14 @@ impl HostHandle {
     /// `InvalidState` while the host runs: [`deploy`](Self::deploy) then.
     pub fn register_with(&self, config: ComponentConfig) -> Result<()> {
         let (spec, component) = config.into_parts(&self.config)?;
+        // Where it is refused, its owner drops it: here, without a lock.
+        let mut component = Some(component);
         self.shared.act(|state, now, out| {
             let id = state.number();
             state.machine.add(now, id, spec, None, out)?;
-            state.settle_in(id, component);
+            if let Some(component) = component.take() {
+                state.settle_in(id, component);
+            }
             Ok(())
         })
     }
