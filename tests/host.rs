@@ -12,7 +12,7 @@ use std::time::Duration;
 use loopkeeper::host::{
     ComponentState, HostHandle, Requires, Restart, RestartBudget, RestartPolicy, WhenExhausted, component,
 };
-use loopkeeper::status::StatusSource;
+use loopkeeper::status::{StatusSource, aggregate};
 use loopkeeper::testing::{Gate, Recorder, Script};
 use loopkeeper::watch::BackoffConfig;
 use loopkeeper::{
@@ -1432,5 +1432,33 @@ fn what_is_refused_is_dropped_without_a_lock() {
         assert!(host.undeploy("c", PATIENCE).unwrap().is_clean());
         world.clock.settle();
         assert_eq!(world.told.take(), "a:registered +a a:ready a:ready a:ready a:ready");
+    });
+}
+
+#[test]
+fn the_whole_is_as_ready_as_its_critical_components() {
+    scenario(|world| {
+        let host = world.host();
+        let (a, b) = (Remote::default(), Remote::default());
+        let config = world.part("a").start(a.keep(None)).config().restart(exact(RestartPolicy::Transient));
+        host.register_with(config).unwrap();
+        let config = world.part("b").start(b.keep(None)).config().restart(RestartPolicy::Temporary);
+        host.register_with(config.optional()).unwrap();
+        let health = || aggregate(&host.statuses());
+        assert_eq!(health(), Health::Down);
+        host.start().unwrap();
+        assert_eq!(health(), Health::Ready);
+        b.run(0).fail("gone");
+        world.clock.settle();
+        assert_eq!(health(), Health::Degraded);
+        a.run(0).fail("gone");
+        world.clock.settle();
+        assert_eq!(health(), Health::Down);
+        world.clock.run_for(secs(1));
+        a.run(1).done();
+        world.clock.settle();
+        assert_eq!((states(&host), health()), ("a:stopped b:failed".into(), Health::Degraded));
+        assert!(host.stop(PATIENCE).is_clean());
+        assert_eq!(health(), Health::Down);
     });
 }

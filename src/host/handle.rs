@@ -578,7 +578,19 @@ impl HostHandle {
 
 impl StatusSource for HostHandle {
     fn statuses(&self) -> Vec<LoopStatus> {
-        self.status().into_iter().map(loop_status).collect()
+        let state = self.shared.lock();
+        let (now, wall) = (self.shared.now(), self.shared.env.stamp());
+        let is_on = matches!(state.machine.phase(), HostPhase::Starting { .. } | HostPhase::Running);
+        let members = state.machine.members();
+        members
+            .map(|member| {
+                let mut status = status(&state, member, now, wall);
+                // One that is done with what it was for keeps nobody from
+                // being ready.
+                status.critical &= !(is_on && status.state == ComponentState::Stopped);
+                loop_status(status)
+            })
+            .collect()
     }
 }
 
