@@ -315,11 +315,12 @@ impl HostHandle {
             report.add_error(refused("host: stop from inside a component's call only begins"));
             return report;
         }
-        self.shared.wait(Some(deadline), |state| (state.machine.phase() == HostPhase::Idle).then_some(()));
-        let mut report = {
-            let state = self.shared.lock();
-            report(&state, self.shared.now())
-        };
+        // Looked at under the same lock: another may start it right after.
+        let stopped = self.shared.wait(Some(deadline), |state| {
+            let is_idle = state.machine.phase() == HostPhase::Idle;
+            is_idle.then(|| report(state, self.shared.now()))
+        });
+        let mut report = stopped.unwrap_or_else(|| report(&self.shared.lock(), self.shared.now()));
         if let Some(mailbox) = &self.shared.mailbox {
             let before = mailbox.counts().dropped;
             report.add_dropped_callbacks(mailbox.close(deadline).dropped - before);
