@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use crate::clock::{Inbox, Signals, Tick};
 use crate::dispatch::Job;
 use crate::env::Env;
 use crate::error::{BoxError, Error, ErrorKind, Result};
+use crate::event::Health;
 use crate::name::Name;
 use crate::primitive::Mutex;
 
@@ -53,6 +55,7 @@ pub struct Context {
     cancel: CancelToken,
     inbox: Arc<Inbox>,
     deadline: Tick,
+    reporter: Reporter,
     /// Ends a sleep on cancel, where no loop sees to that.
     _ring: Option<LinkGuard>,
     /// One thread sleeps on the doorbell: a context cannot be shared.
@@ -61,7 +64,16 @@ pub struct Context {
 
 impl Context {
     pub(crate) fn new(env: Env, name: Name, cancel: CancelToken, inbox: Arc<Inbox>) -> Self {
-        Self { env, name, cancel, inbox, deadline: Tick::NEVER, _ring: None, _one_thread: PhantomData }
+        Self {
+            env,
+            name,
+            cancel,
+            inbox,
+            deadline: Tick::NEVER,
+            reporter: Reporter::default(),
+            _ring: None,
+            _one_thread: PhantomData,
+        }
     }
 
     /// Makes a context without a loop, to call a probe by hand: once, now,
@@ -88,13 +100,33 @@ impl Context {
     /// ```
     #[must_use]
     pub fn detached(env: &Env, name: Name, timeout: Duration) -> Self {
-        // The seat is given up at once: this thread is its caller's, and a
-        // manual clock must not wait for it to come to rest.
-        let (inbox, _) = env.clock().join(name.as_str());
-        let cancel = CancelToken::new();
-        let ring = cancel.ring(&inbox);
         let deadline = env.clock().now() + timeout;
-        Self { env: env.clone(), name, cancel, inbox, deadline, _ring: Some(ring), _one_thread: PhantomData }
+        Self::for_call(env, name, CancelToken::new(), deadline, Reporter::default())
+    }
+
+    /// Makes a context for one call on a thread that waits elsewhere between
+    /// calls.
+    pub(crate) fn for_call(
+        env: &Env,
+        name: Name,
+        cancel: CancelToken,
+        deadline: Tick,
+        reporter: Reporter,
+    ) -> Self {
+        // The seat is given up at once: this thread has one of its own, or is
+        // its caller's, and a manual clock must not wait for it twice.
+        let (inbox, _) = env.clock().join(name.as_str());
+        let ring = cancel.ring(&inbox);
+        Self {
+            env: env.clone(),
+            name,
+            cancel,
+            inbox,
+            deadline,
+            reporter,
+            _ring: Some(ring),
+            _one_thread: PhantomData,
+        }
     }
 
     pub(crate) fn set_deadline(&mut self, deadline: Tick) {
@@ -117,6 +149,13 @@ impl Context {
     #[must_use]
     pub fn cancel_token(&self) -> &CancelToken {
         &self.cancel
+    }
+
+    /// What a component tells its host through, also after `start` has
+    /// returned. Outside a host nobody hears of it.
+    #[must_use]
+    pub fn reporter(&self) -> &Reporter {
+        &self.reporter
     }
 
     /// Whether the call should end early.
@@ -212,6 +251,122 @@ impl fmt::Debug for Context {
             .field("deadline", &self.deadline)
             .field("is_cancelled", &self.is_cancelled())
             .finish_non_exhaustive()
+    }
+}
+
+/// Who hears what a component says of itself. Not user code; never waits.
+pub(crate) trait Hears: Send + Sync {
+    fn health(&self, health: Health);
+    fn failed(&self, error: Error);
+    fn done(&self);
+}
+
+/// How a component says, at any time, how it is. Cloning shares it: keep one,
+/// give one to each thread.
+///
+/// It belongs to one run of the component. After that run nobody hears it
+/// any more, so a thread that outlived its component cannot harm the next.
+///
+/// # Up and ready
+///
+/// A component whose `start` returned `Ok` is *up* and *ready*. One that
+/// called [`set_health`](Self::set_health) before says it itself: it is up
+/// with the first health other than unknown, and ready while that is ready or
+/// degraded.
+///
+/// # Examples
+///
+/// ```
+/// use loopkeeper::{BoxError, Component, Context, Health};
+///
+/// struct Consumer;
+/// impl Component for Consumer {
+///     fn start(&mut self, cx: &Context) -> Result<(), BoxError> {
+///         let reporter = cx.reporter().clone();
+///         reporter.set_health(Health::Unknown);
+///         std::thread::spawn(move || match std::net::TcpStream::connect("127.0.0.1:1883") {
+///             Ok(_) => reporter.set_health(Health::Ready),
+///             Err(error) => reporter.fail(error),
+///         });
+///         Ok(())
+///     }
+///     fn stop(&mut self, _: &Context) -> Result<(), BoxError> {
+///         Ok(())
+///     }
+/// }
+/// ```
+#[derive(Clone, Default)]
+pub struct Reporter(Option<Arc<dyn Hears>>);
+
+impl Reporter {
+    pub(crate) fn new(hears: Arc<dyn Hears>) -> Self {
+        Self(Some(hears))
+    }
+
+    /// Says whether the component can take work.
+    pub fn set_health(&self, health: Health) {
+        if let Some(hears) = &self.0 {
+            hears.health(health);
+        }
+    }
+
+    /// Says that the component has failed. It is stopped, and started again
+    /// if its restart policy wants that.
+    pub fn fail(&self, error: impl Into<BoxError>) {
+        let error: BoxError = error.into();
+        if let Some(hears) = &self.0 {
+            hears.failed(Error::from_user(&*error));
+        }
+    }
+
+    /// Runs the body of one of the component's threads, here: an `Ok` says
+    /// that the component is [`done`](Self::done), an error or a panic that it
+    /// has [`failed`](Self::fail).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use loopkeeper::{BoxError, Component, Context};
+    ///
+    /// #[derive(Default)]
+    /// struct Consumer(Option<std::thread::JoinHandle<()>>);
+    /// impl Component for Consumer {
+    ///     fn start(&mut self, cx: &Context) -> Result<(), BoxError> {
+    ///         let (reporter, cancel) = (cx.reporter().clone(), cx.cancel_token().clone());
+    ///         let body = move || -> Result<(), BoxError> { Ok(cancel.wait()) };
+    ///         self.0 = Some(std::thread::spawn(move || reporter.run(body)));
+    ///         Ok(())
+    ///     }
+    ///     fn stop(&mut self, _: &Context) -> Result<(), BoxError> {
+    ///         // Cancelled before this call, so the thread ends.
+    ///         self.0.take().map_or(Ok(()), |thread| thread.join().map_err(|_| "lost".into()))
+    ///     }
+    /// }
+    /// ```
+    pub fn run<E: Into<BoxError>>(&self, body: impl FnOnce() -> std::result::Result<(), E>) {
+        match catch_unwind(AssertUnwindSafe(|| body().map_err(Into::into))) {
+            Ok(Ok(())) => self.done(),
+            Ok(Err(error)) => self.fail(error),
+            Err(payload) => {
+                self.fail(Error::from_panic(&*payload));
+                // A payload whose drop panics must not end the thread.
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
+            }
+        }
+    }
+
+    /// Says that the component has done what it was for. It is stopped, and
+    /// started again only if its restart policy is permanent.
+    pub fn done(&self) {
+        if let Some(hears) = &self.0 {
+            hears.done();
+        }
+    }
+}
+
+impl fmt::Debug for Reporter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reporter").field("is_heard", &self.0.is_some()).finish_non_exhaustive()
     }
 }
 

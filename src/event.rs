@@ -19,6 +19,8 @@ pub enum LoopKind {
     ConfigWatcher,
     /// Turns a folder of descriptors into running components.
     Deployer,
+    /// A part of the program that a host starts and stops.
+    Component,
 }
 
 impl LoopKind {
@@ -29,6 +31,7 @@ impl LoopKind {
             Self::Watcher => "watcher",
             Self::ConfigWatcher => "config",
             Self::Deployer => "deployer",
+            Self::Component => "component",
         }
     }
 
@@ -38,6 +41,7 @@ impl LoopKind {
             Self::Watcher => "w",
             Self::ConfigWatcher => "cfg",
             Self::Deployer => "dep",
+            Self::Component => "c",
         }
     }
 }
@@ -207,6 +211,66 @@ pub enum EventKind {
     },
     /// The loop was told to end: its state is unknown from now on.
     Stopped,
+    /// The component is not started until what it requires is ready.
+    ComponentWaiting {
+        /// What it waits for.
+        requires: Vec<Name>,
+    },
+    /// The component's `start` is called.
+    ComponentStarting,
+    /// The component works. What requires it may have to wait still.
+    ComponentUp {
+        /// How long it took from the call of its `start`.
+        took: Duration,
+    },
+    /// The component can take work: what requires it may start.
+    ComponentReady,
+    /// The component runs and can take no work any more.
+    ComponentNotReady {
+        /// What it says of itself.
+        health: Health,
+    },
+    /// The component did not start, failed while it ran, or did not stop.
+    ComponentFailed {
+        /// Why.
+        error: Error,
+    },
+    /// The component is started again after a delay.
+    ComponentRestarting {
+        /// The delay.
+        delay: Duration,
+        /// How often it was started again before.
+        restarts: u64,
+    },
+    /// The component used up its restarts and is left as failed.
+    ComponentGaveUp {
+        /// Why it failed the last time.
+        error: Error,
+        /// How often it was started again.
+        restarts: u64,
+    },
+    /// The component's `stop` is called.
+    ComponentStopping,
+    /// The component has ended.
+    ComponentStopped,
+    /// A call into the component passed its deadline: its thread was left to
+    /// it, and the host went on without.
+    ComponentAbandoned {
+        /// The call, `start` or `stop`.
+        call: &'static str,
+        /// For how long it has run.
+        stuck_for: Duration,
+    },
+    /// The component took the place of another, which is gone.
+    ComponentReplaced,
+    /// The component that was to take this one's place did not come up; this
+    /// one is back in its place and is started again.
+    ComponentRolledBack {
+        /// Why the other one did not come up.
+        error: Error,
+    },
+    /// The component is no longer part of the host.
+    ComponentRemoved,
 }
 
 impl EventKind {
@@ -229,6 +293,20 @@ impl EventKind {
             Self::Rejected { .. } => "rejected",
             Self::RolledBack { .. } => "rolled_back",
             Self::Stopped => "stopped",
+            Self::ComponentWaiting { .. } => "component_waiting",
+            Self::ComponentStarting => "component_starting",
+            Self::ComponentUp { .. } => "component_up",
+            Self::ComponentReady => "component_ready",
+            Self::ComponentNotReady { .. } => "component_not_ready",
+            Self::ComponentFailed { .. } => "component_failed",
+            Self::ComponentRestarting { .. } => "component_restarting",
+            Self::ComponentGaveUp { .. } => "component_gave_up",
+            Self::ComponentStopping => "component_stopping",
+            Self::ComponentStopped => "component_stopped",
+            Self::ComponentAbandoned { .. } => "component_abandoned",
+            Self::ComponentReplaced => "component_replaced",
+            Self::ComponentRolledBack { .. } => "component_rolled_back",
+            Self::ComponentRemoved => "component_removed",
         }
     }
 
@@ -241,7 +319,10 @@ impl EventKind {
             | Self::UndeployFailed { error, .. }
             | Self::Rejected { error, .. }
             | Self::RolledBack { error, .. }
-            | Self::ConfigRejected { error } => Some(error),
+            | Self::ConfigRejected { error }
+            | Self::ComponentFailed { error }
+            | Self::ComponentGaveUp { error, .. }
+            | Self::ComponentRolledBack { error } => Some(error),
             _ => None,
         }
     }
@@ -291,7 +372,30 @@ impl fmt::Display for EventKind {
                 again(*retry_in, f)?;
                 write!(f, ": {}", error.report())
             }
-            Self::Stopped => f.write_str("stopped"),
+            Self::Stopped | Self::ComponentStopped => f.write_str("stopped"),
+            Self::ComponentWaiting { requires } => {
+                write!(f, "waits for {}", crate::name::join(requires))
+            }
+            Self::ComponentStarting => f.write_str("starting"),
+            Self::ComponentUp { took } => write!(f, "up after {took:.1?}"),
+            Self::ComponentReady => f.write_str("ready"),
+            Self::ComponentNotReady { health } => write!(f, "not ready any more: {health}"),
+            Self::ComponentFailed { error } => write!(f, "failed: {}", error.report()),
+            Self::ComponentRestarting { delay, restarts } => {
+                write!(f, "restarts in {delay:.1?} (restarts before: {restarts})")
+            }
+            Self::ComponentGaveUp { error, restarts } => {
+                write!(f, "gave up after {restarts} restarts: {}", error.report())
+            }
+            Self::ComponentStopping => f.write_str("stopping"),
+            Self::ComponentAbandoned { call, stuck_for } => {
+                write!(f, "left behind, stuck in {call} for {stuck_for:.1?}")
+            }
+            Self::ComponentReplaced => f.write_str("took the place of the one before"),
+            Self::ComponentRolledBack { error } => {
+                write!(f, "is back, because the one in its place did not come up: {}", error.report())
+            }
+            Self::ComponentRemoved => f.write_str("removed"),
         }
     }
 }

@@ -4,7 +4,9 @@
 //! Many programs cannot or will not have an async runtime and still depend on
 //! other services. A [`Watcher`] gives each of them a thread that probes it:
 //! at once, then with growing delays until it is up, then regularly; and tells
-//! the program in order what changed. A [`WatchManager`] holds many.
+//! the program in order what changed. A [`WatchManager`] holds many. A
+//! [`Host`] starts the parts of the program in order, keeps them running and
+//! stops them in reverse.
 //!
 //! A [`Config`] is what a program reads its settings from: layers in which
 //! every value knows its place, replaced as a whole while the program runs. A
@@ -35,6 +37,9 @@
 //!   code once, and tells what came of it. A watcher is a loop.
 //! * The *machine* of a loop decides: when to call next, what the state is,
 //!   which events to tell. It is pure code without threads or clocks.
+//! * A [`Component`] is a part of the program that can be started and stopped,
+//!   by a host. It is *up* when it works and *ready* when what requires it
+//!   may start; see [`Reporter`].
 //! * The *watchdog* is one thread for all loops of an [`Env`]. When a call
 //!   passes its deadline it steps the loop's machine in the loop's place, so
 //!   the timeout is told while the call is still stuck.
@@ -49,6 +54,7 @@
 //! | --- | --- |
 //! | [`Probe::probe`] | its watcher's thread, `w/<name>` |
 //! | [`Layers::check`] | who loads or reloads, or the config watcher's thread, `cfg/<name>` |
+//! | [`Component::start`], [`Component::stop`], drops of components | a thread of their host, `lk/call` |
 //! | `on_ready`, `on_down`, `on_gave_up`, `on_change`, [`Context::on_cancel`] | the dispatcher's thread, `lk/dispatch` |
 //! | [`Observer::on_event`](observe::Observer) | the dispatcher's thread |
 //! | counters, gauges, histograms | where it happened: a loop's thread or `lk/watchdog` |
@@ -168,12 +174,13 @@ pub mod _documentation {
 
 pub use cancel::CancelToken;
 pub use clock::{Clock, ManualClock, Tick};
-pub use component::{CancelGuard, Component, Context};
+pub use component::{CancelGuard, Component, Context, Reporter};
 pub use config::{Config, ConfigWatcher, ConfigWatcherConfig, Layers};
 pub use env::{Env, EnvConfig};
 pub use error::{BoxError, Error, ErrorClass, ErrorKind, Result};
 pub use event::{Event, EventKind, Health, LoopKind};
 pub use event_log::EventPage;
+pub use host::{ComponentConfig, Host, HostConfig};
 #[cfg(feature = "http")]
 pub use http::{StatusServer, StatusServerConfig};
 pub use name::Name;

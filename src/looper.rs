@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::cancel::{CancelToken, LinkGuard};
 use crate::clock::{Inbox, Signals, Tick, real_deadline};
-use crate::component::Context;
+use crate::component::{Context, Reporter};
 use crate::dispatch::{Closed, Handler, Mailbox, Running};
 use crate::env::Env;
 use crate::error::{BoxError, Error, ErrorKind, Result};
@@ -193,6 +193,9 @@ pub(crate) struct Source<M> {
     mailbox: Option<Arc<Mailbox>>,
     state: Mutex<State<M>>,
     changed: Condvar,
+    /// Hears of each health, when the loop is a component. Taken before
+    /// `state`, so that of two who tell the later one tells the truth.
+    reporter: Mutex<Option<Reporter>>,
 }
 
 /// The handle of one loop: its thread is stopped when this is dropped.
@@ -249,6 +252,7 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
             mailbox,
             state: Mutex::new(state),
             changed: Condvar::default(),
+            reporter: Mutex::new(None),
         });
         let thread = Mutex::new(Thread::default());
         Ok(Self { source, cancel, thread, work: Arc::new(Mutex::new(Some(work))) })
@@ -302,6 +306,22 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
         drop(state);
         *thread = Thread { task: Some(task), token: Some(token), _ring: Some(ring), ..Thread::default() };
         Ok(())
+    }
+
+    /// Has each change of health told to `reporter`, from the next on.
+    pub(crate) fn report_to(&self, reporter: Reporter) {
+        *self.source.reporter.lock() = Some(reporter);
+    }
+
+    /// Tells the present health to whom changes are told.
+    pub(crate) fn report(&self) {
+        self.source.report();
+    }
+
+    /// Whether it was started and not told to end.
+    pub(crate) fn is_running(&self) -> bool {
+        let running = self.source.state.lock().stage == Stage::Running;
+        running && self.thread.lock().task.as_ref().is_some_and(|task| !task.has_ended())
     }
 
     /// Has the next run made now; during a call, right after it.
@@ -602,10 +622,21 @@ impl<M: Machine> Source<M> {
         Some(change)
     }
 
-    /// Measures what a step changed. With no lock held.
+    /// Measures and reports what a step changed. With no lock held.
     fn note(&self, change: Option<Change>) {
         if let Some(change) = change {
             self.instruments.note(&change);
+            if change.from != change.to {
+                self.report();
+            }
+        }
+    }
+
+    fn report(&self) {
+        let reporter = self.reporter.lock();
+        if let Some(reporter) = &*reporter {
+            let health = self.state.lock().machine.view().health;
+            reporter.set_health(health);
         }
     }
 
@@ -698,7 +729,7 @@ impl<M: Machine> Guarded for Source<M> {
         let change = self.time_out(&mut state, now, stuck_for);
         let again = if state.machine.counts_timeouts() { deadline } else { Tick::NEVER };
         drop(state);
-        self.instruments.note(&change);
+        self.note(Some(change));
         again
     }
 
@@ -738,7 +769,7 @@ fn call<T>(work: &mut impl Work<T>, cx: &Context) -> Result<T> {
 }
 
 /// The wall-clock moment of a tick, from a pair of both.
-fn wall_at(tick: Tick, now: Tick, wall: Stamp) -> Stamp {
+pub(crate) fn wall_at(tick: Tick, now: Tick, wall: Stamp) -> Stamp {
     let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
     let moment = if tick >= now {
         wall.as_micros().saturating_add(micros(tick.since(now)))

@@ -62,6 +62,11 @@ impl Name {
     }
 }
 
+/// Names in a row, as people read them.
+pub(crate) fn join(names: &[Name]) -> String {
+    names.iter().map(Name::as_str).collect::<Vec<_>>().join(", ")
+}
+
 impl FromStr for Name {
     type Err = Error;
 

@@ -131,6 +131,8 @@ pub enum Phase {
     Polling,
     /// Down after having been ready: trying with growing delays.
     Recovering,
+    /// Running, without regular looks.
+    Running,
     /// Ended, or told to end.
     Stopped,
 }
@@ -143,6 +145,7 @@ impl Phase {
             Self::Starting => "starting",
             Self::Polling => "polling",
             Self::Recovering => "recovering",
+            Self::Running => "running",
             Self::Stopped => "stopped",
         }
     }
@@ -180,7 +183,10 @@ impl Serialize for Health {
 }
 
 #[allow(clippy::ref_option, reason = "the form serde calls")]
-fn seconds<S: serde::Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn seconds<S: serde::Serializer>(
+    duration: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(duration.unwrap_or_default().as_secs_f64())
 }
 

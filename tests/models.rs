@@ -12,10 +12,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use loopkeeper::host::ComponentState;
 use loopkeeper::status::Phase;
 use loopkeeper::testing::Gate;
 use loopkeeper::watch::BackoffConfig;
-use loopkeeper::{CancelToken, Context, Env, ErrorKind, Health, ManualClock, Watcher, WatcherConfig};
+use loopkeeper::{
+    BoxError, CancelToken, Component, ComponentConfig, Context, Env, ErrorKind, Health, Host, HostConfig,
+    ManualClock, Watcher, WatcherConfig,
+};
 
 const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -429,5 +433,116 @@ fn a_hang_right_after_a_late_call_is_published() {
         assert!(watcher.status().timeouts > 0);
         gate.open();
         assert!(watcher.stop(secs(1)).is_clean());
+    });
+}
+
+/// A component that counts how many of its calls run at once, and whether it
+/// is at work.
+struct Counted {
+    at_work: Arc<AtomicU32>,
+    in_call: Arc<AtomicU32>,
+}
+
+impl Counted {
+    fn call(&self, change: impl FnOnce(&AtomicU32)) {
+        assert_eq!(self.in_call.fetch_add(1, Ordering::SeqCst), 0, "two calls at once");
+        change(&self.at_work);
+        self.in_call.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Component for Counted {
+    fn start(&mut self, _: &Context) -> Result<(), BoxError> {
+        self.call(|at_work| assert_eq!(at_work.fetch_add(1, Ordering::SeqCst), 0, "started twice"));
+        Ok(())
+    }
+
+    fn stop(&mut self, _: &Context) -> Result<(), BoxError> {
+        self.call(|at_work| {
+            at_work.fetch_sub(1, Ordering::SeqCst);
+        });
+        Ok(())
+    }
+}
+
+/// Mutant: `Supervisor::turn` takes a host for idle while a component is in its
+/// `start`: the stop then returns before it.
+#[test]
+fn deploy_undeploy_and_stop_at_once_leave_nothing_at_work() {
+    model(|| {
+        let clock = ManualClock::default();
+        let env = Env::manual(&clock).unwrap();
+        let host = Host::new(HostConfig::default().env(&env)).unwrap();
+        let at_work = Arc::new(AtomicU32::new(0));
+        let counted = || Counted { at_work: at_work.clone(), in_call: Arc::default() };
+        host.start().unwrap();
+        let handle = host.handle();
+        let config = ComponentConfig::new("x", counted());
+        let deploys = shuttle::thread::spawn(move || handle.deploy(config).is_ok());
+        let handle = host.handle();
+        let undeploys = shuttle::thread::spawn(move || handle.undeploy("x", secs(1)).is_ok());
+        let report = host.stop(secs(1));
+        assert!(report.is_clean(), "{report}");
+        let (deployed, undeployed) = (deploys.join().unwrap(), undeploys.join().unwrap());
+        // Deployed after the stop was over: registered only, and not started.
+        assert_eq!(at_work.load(Ordering::SeqCst), 0, "deployed: {deployed}, undeployed: {undeployed}");
+        drop(host);
+    });
+}
+
+/// Mutants: `Shared::apply` does not ring the one who minds the time when a job
+/// finds no free thread; `Shared::finish` puts the component back only after
+/// the machine has heard of its return, so that the next call finds none.
+#[test]
+fn a_deploy_from_inside_a_start_gets_a_thread_of_its_own() {
+    model(|| {
+        let clock = ManualClock::default();
+        let env = Env::manual(&clock).unwrap();
+        let host = Host::new(HostConfig::default().env(&env)).unwrap();
+        let at_work = Arc::new(AtomicU32::new(0));
+        let (handle, theirs) = (host.handle(), at_work.clone());
+        let start = move |_: &Context| {
+            let x = Counted { at_work: theirs.clone(), in_call: Arc::default() };
+            Ok(handle.deploy(ComponentConfig::new("x", x))?)
+        };
+        host.register("a", loopkeeper::host::component(start, |_: &Context| Ok(()))).unwrap();
+        host.start().unwrap();
+        assert_eq!(at_work.load(Ordering::SeqCst), 1);
+        assert!(host.stop(secs(1)).is_clean());
+        assert_eq!(at_work.load(Ordering::SeqCst), 0);
+        drop(host);
+    });
+}
+
+/// Mutant: `Supervisor::ended` does not look whether the component is wanted:
+/// one that fails just before a stop is left to be started again.
+#[test]
+fn a_component_that_fails_while_the_host_stops_is_stopped_once() {
+    model(|| {
+        let clock = ManualClock::default();
+        let env = Env::manual(&clock).unwrap();
+        let host = Host::new(HostConfig::default().env(&env)).unwrap();
+        let stops = Arc::new(AtomicU32::new(0));
+        let count = stops.clone();
+        let reporter = Arc::new(std::sync::Mutex::new(None));
+        let kept = reporter.clone();
+        let start = move |cx: &Context| {
+            *kept.lock().unwrap() = Some(cx.reporter().clone());
+            Ok(())
+        };
+        let stop = move |_: &Context| {
+            count.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        };
+        host.register("a", loopkeeper::host::component(start, stop)).unwrap();
+        host.start().unwrap();
+        let reporter = reporter.lock().unwrap().take().unwrap();
+        let fails = shuttle::thread::spawn(move || reporter.fail("gone"));
+        assert!(host.stop(secs(1)).is_clean());
+        fails.join().unwrap();
+        assert_eq!(stops.load(Ordering::SeqCst), 1);
+        let state = host.component("a").unwrap().state;
+        assert!(matches!(state, ComponentState::Stopped | ComponentState::Failed), "{state}");
+        drop(host);
     });
 }

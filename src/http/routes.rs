@@ -231,7 +231,14 @@ impl Serialize for EventJson<'_> {
         map.serialize_entry("event", what.as_str())?;
         let seconds = Duration::as_secs_f64;
         match what {
-            EventKind::Started | EventKind::Stopped => {}
+            EventKind::Started
+            | EventKind::Stopped
+            | EventKind::ComponentStarting
+            | EventKind::ComponentReady
+            | EventKind::ComponentStopping
+            | EventKind::ComponentStopped
+            | EventKind::ComponentReplaced
+            | EventKind::ComponentRemoved => {}
             EventKind::Ready { from, attempt, latency } => {
                 map.serialize_entry("from", from)?;
                 map.serialize_entry("attempt", attempt)?;
@@ -247,7 +254,6 @@ impl Serialize for EventJson<'_> {
                 map.serialize_entry("attempts", attempts)?;
             }
             EventKind::TimedOut { stuck_for } => map.serialize_entry("stuck_for", &seconds(stuck_for))?,
-            EventKind::Late { took } => map.serialize_entry("took", &seconds(took))?,
             EventKind::ConfigReloaded { generation, changed, n_changed } => {
                 map.serialize_entry("generation", generation)?;
                 map.serialize_entry("changed", changed)?;
@@ -281,6 +287,26 @@ impl Serialize for EventJson<'_> {
                 if let Some(retry_in) = retry_in {
                     map.serialize_entry("retry_in", &seconds(retry_in))?;
                 }
+            }
+            EventKind::Late { took } | EventKind::ComponentUp { took } => {
+                map.serialize_entry("took", &seconds(took))?;
+            }
+            EventKind::ComponentWaiting { requires } => map.serialize_entry("requires", requires)?,
+            EventKind::ComponentNotReady { health } => map.serialize_entry("health", health)?,
+            EventKind::ComponentFailed { error } | EventKind::ComponentRolledBack { error } => {
+                map.serialize_entry("error", &error.report().to_string())?;
+            }
+            EventKind::ComponentRestarting { delay, restarts } => {
+                map.serialize_entry("delay", &seconds(delay))?;
+                map.serialize_entry("restarts", restarts)?;
+            }
+            EventKind::ComponentGaveUp { error, restarts } => {
+                map.serialize_entry("error", &error.report().to_string())?;
+                map.serialize_entry("restarts", restarts)?;
+            }
+            EventKind::ComponentAbandoned { call, stuck_for } => {
+                map.serialize_entry("call", call)?;
+                map.serialize_entry("stuck_for", &seconds(stuck_for))?;
             }
         }
         map.end()
@@ -477,6 +503,41 @@ mod tests {
                 EventKind::RolledBack { name: name(), error: error(), restored: true, retry_in: None },
                 "\"event\":\"rolled_back\",\"component\":\"mq\",\"error\":\"tcp: refused\",\"restored\":true",
             ),
+            (
+                EventKind::ComponentWaiting { requires: vec!["db".parse().unwrap()] },
+                "\"event\":\"component_waiting\",\"requires\":[\"db\"]",
+            ),
+            (EventKind::ComponentStarting, "\"event\":\"component_starting\""),
+            (EventKind::ComponentUp { took: half }, "\"event\":\"component_up\",\"took\":0.5"),
+            (EventKind::ComponentReady, "\"event\":\"component_ready\""),
+            (
+                EventKind::ComponentNotReady { health: Health::Down },
+                "\"event\":\"component_not_ready\",\"health\":\"down\"",
+            ),
+            (
+                EventKind::ComponentFailed { error: error() },
+                "\"event\":\"component_failed\",\"error\":\"tcp: refused\"",
+            ),
+            (
+                EventKind::ComponentRestarting { delay: half, restarts: 2 },
+                "\"event\":\"component_restarting\",\"delay\":0.5,\"restarts\":2",
+            ),
+            (
+                EventKind::ComponentGaveUp { error: error(), restarts: 5 },
+                "\"event\":\"component_gave_up\",\"error\":\"tcp: refused\",\"restarts\":5",
+            ),
+            (EventKind::ComponentStopping, "\"event\":\"component_stopping\""),
+            (EventKind::ComponentStopped, "\"event\":\"component_stopped\""),
+            (
+                EventKind::ComponentAbandoned { call: "start", stuck_for: half },
+                "\"event\":\"component_abandoned\",\"call\":\"start\",\"stuck_for\":0.5",
+            ),
+            (EventKind::ComponentReplaced, "\"event\":\"component_replaced\""),
+            (
+                EventKind::ComponentRolledBack { error: error() },
+                "\"event\":\"component_rolled_back\",\"error\":\"tcp: refused\"",
+            ),
+            (EventKind::ComponentRemoved, "\"event\":\"component_removed\""),
         ];
         for (what, expected) in all {
             let event = Event {

@@ -52,7 +52,12 @@ fn log_event(event: &Event) {
         | EventKind::ConfigRejected { .. }
         | EventKind::UndeployFailed { .. }
         | EventKind::Rejected { .. }
-        | EventKind::RolledBack { .. } => Level::Warn,
+        | EventKind::RolledBack { .. }
+        | EventKind::ComponentNotReady { .. }
+        | EventKind::ComponentFailed { .. }
+        | EventKind::ComponentGaveUp { .. }
+        | EventKind::ComponentAbandoned { .. }
+        | EventKind::ComponentRolledBack { .. } => Level::Warn,
         _ => Level::Info,
     };
     if level > log::max_level() {

@@ -136,7 +136,7 @@ impl WatchMachine {
                     self.due = now + self.soon(self.attempt.saturating_add(1));
                 }
             }
-            Phase::Polling | Phase::Stopped if self.health == Health::Ready && believed => {
+            Phase::Polling | Phase::Running | Phase::Stopped if self.health == Health::Ready && believed => {
                 self.go_down(now, &error, events);
                 self.attempt = 0;
                 if terminal {
@@ -146,11 +146,11 @@ impl WatchMachine {
                     self.due = now + self.soon(1);
                 }
             }
-            Phase::Polling | Phase::Stopped if self.health == Health::Ready && !terminal => {
+            Phase::Polling | Phase::Running | Phase::Stopped if self.health == Health::Ready && !terminal => {
                 // Suspicious: do not wait a whole interval for certainty.
                 self.due = now + self.soon(self.failures_in_a_row);
             }
-            Phase::Polling | Phase::Stopped => {
+            Phase::Polling | Phase::Running | Phase::Stopped => {
                 if believed {
                     self.go_down(now, &error, events);
                 }
@@ -163,7 +163,7 @@ impl WatchMachine {
     fn ask_again(&mut self, now: Tick) {
         match self.phase {
             Phase::Starting | Phase::Recovering => self.due = now + self.soon(self.attempt.saturating_add(1)),
-            Phase::Polling | Phase::Stopped => self.poll(now),
+            Phase::Polling | Phase::Running | Phase::Stopped => self.poll(now),
         }
     }
 

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::config::WatcherConfig;
 use super::watcher::Watcher;
+use crate::component::{Component, Context, Hears, Reporter};
 use crate::env::Env;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::event::Health;
 use crate::looper::StopDeadlines;
 use crate::name::Name;
@@ -43,7 +44,17 @@ use crate::subscription::{DEFAULT_CAPACITY, Hub, Subscription};
 pub struct WatchManager {
     env: Env,
     hub: Arc<Hub>,
+    shared: Arc<Shared>,
+}
+
+/// What the manager shares with what its watchers tell.
+#[derive(Default)]
+struct Shared {
     state: Mutex<State>,
+    /// Hears of the health of all together, when the manager is a component.
+    /// Taken before `state`, so that of two who tell the later one tells the
+    /// truth.
+    reporter: Mutex<Option<Reporter>>,
 }
 
 #[derive(Default)]
@@ -58,7 +69,7 @@ impl WatchManager {
     /// Makes a manager without services.
     #[must_use]
     pub fn new(env: &Env) -> Self {
-        Self { env: env.clone(), hub: Arc::new(Hub::default()), state: Mutex::new(State::default()) }
+        Self { env: env.clone(), hub: Arc::new(Hub::default()), shared: Arc::default() }
     }
 
     /// Begins to watch a service.
@@ -82,7 +93,8 @@ impl WatchManager {
     /// `instead_of`'s.
     fn begin(&self, watcher: &Arc<Watcher>, instead_of: Option<&Arc<Watcher>>) -> Result<()> {
         let name = watcher.name();
-        let mut state = self.state.lock();
+        watcher.report_to(Reporter::new(Arc::new(Ears(Arc::downgrade(&self.shared)))));
+        let mut state = self.shared.state.lock();
         if state.stopped {
             let context = format!("{name}: watch after the manager was stopped");
             return Err(Error::new(ErrorKind::InvalidState).context(context));
@@ -101,6 +113,7 @@ impl WatchManager {
         let replaced = state.watchers.insert(name.clone(), watcher.clone());
         drop(state);
         drop(replaced);
+        self.shared.report();
         Ok(())
     }
 
@@ -145,7 +158,7 @@ impl WatchManager {
 
     /// Has a watcher go on that was stopped for another, if it is still ours.
     fn resume(&self, old: &Arc<Watcher>) {
-        let state = self.state.lock();
+        let state = self.shared.state.lock();
         let is_ours = state.watchers.get(old.name()).is_some_and(|holder| Arc::ptr_eq(holder, old));
         if is_ours && !state.stopped {
             // The failure that matters is the new one's.
@@ -159,17 +172,18 @@ impl WatchManager {
     ///
     /// `NotFound` when no service has this name.
     pub fn unwatch(&self, name: &str, grace: Duration) -> Result<StopReport> {
-        let watcher = self.state.lock().watchers.remove(name);
+        let watcher = self.shared.state.lock().watchers.remove(name);
         let Some(watcher) = watcher else {
             return Err(Error::new(ErrorKind::NotFound).context(format!("{name}: is not watched")));
         };
+        self.shared.report();
         Ok(watcher.stop(grace))
     }
 
     /// The watcher of this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Arc<Watcher>> {
-        self.state.lock().watchers.get(name).cloned()
+        self.shared.state.lock().watchers.get(name).cloned()
     }
 
     /// A snapshot of each service, by name.
@@ -206,7 +220,7 @@ impl WatchManager {
     pub fn subscribe(&self) -> Subscription {
         let subscription = self.hub.subscribe(DEFAULT_CAPACITY);
         // Looked at afterwards: a stop either sees the newcomer, or is seen.
-        if self.state.lock().ended {
+        if self.shared.state.lock().ended {
             self.hub.close();
         }
         subscription
@@ -217,9 +231,43 @@ impl WatchManager {
     ///
     /// See [`Watcher::stop`] for what holds after this returns.
     pub fn stop(&self, grace: Duration) -> StopReport {
+        let report = self.end(grace);
+        self.shared.state.lock().ended = true;
+        self.hub.close();
+        report
+    }
+
+    /// This manager as a component, for those who keep it, too.
+    pub fn component(self: &Arc<Self>) -> impl Component + use<> {
+        Hosted(self.clone())
+    }
+
+    /// Begins as a component: watches all again that were watched before the
+    /// stop.
+    fn start_hosted(&self, cx: &Context) -> Result<()> {
+        *self.shared.reporter.lock() = Some(cx.reporter().clone());
+        {
+            let mut state = self.shared.state.lock();
+            for watcher in state.watchers.values().filter(|watcher| !watcher.is_running()) {
+                watcher.start_new()?;
+            }
+            state.stopped = false;
+            state.ended = false;
+        }
+        self.shared.report();
+        Ok(())
+    }
+
+    fn stop_hosted(&self, cx: &Context) -> std::result::Result<(), BoxError> {
+        // Who listens goes on listening: it may be started again.
+        let report = self.end(cx.remaining());
+        if report.is_clean() { Ok(()) } else { Err(report.to_string().into()) }
+    }
+
+    fn end(&self, grace: Duration) -> StopReport {
         let deadlines = StopDeadlines::new(grace);
         let watchers: Vec<_> = {
-            let mut state = self.state.lock();
+            let mut state = self.shared.state.lock();
             state.stopped = true;
             state.watchers.values().cloned().collect()
         };
@@ -230,32 +278,89 @@ impl WatchManager {
         for watcher in &watchers {
             report.merge(watcher.join(deadlines));
         }
-        self.state.lock().ended = true;
-        self.hub.close();
         report
     }
 
     fn watchers(&self) -> Vec<Arc<Watcher>> {
-        self.state.lock().watchers.values().cloned().collect()
+        self.shared.state.lock().watchers.values().cloned().collect()
+    }
+}
+
+impl Shared {
+    fn statuses(&self) -> Vec<LoopStatus> {
+        let watchers: Vec<_> = self.state.lock().watchers.values().cloned().collect();
+        watchers.iter().map(|watcher| watcher.status()).collect()
+    }
+
+    /// Tells the present health of all together.
+    fn report(&self) {
+        let reporter = self.reporter.lock();
+        if let Some(reporter) = &*reporter {
+            reporter.set_health(verdict(&self.statuses()));
+        }
+    }
+}
+
+/// All together, unknown while a critical one may still turn it either way.
+fn verdict(loops: &[LoopStatus]) -> Health {
+    let critical = |health| loops.iter().any(|status| status.critical && status.health == health);
+    if critical(Health::Unknown) && !critical(Health::Down) { Health::Unknown } else { aggregate(loops) }
+}
+
+/// Hears of the health of one watcher.
+struct Ears(Weak<Shared>);
+
+impl Hears for Ears {
+    fn health(&self, _: Health) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.report();
+        }
+    }
+
+    fn failed(&self, _: Error) {}
+
+    fn done(&self) {}
+}
+
+/// Up after the first verdict about all; ready while they are, together.
+impl Component for WatchManager {
+    fn start(&mut self, cx: &Context) -> std::result::Result<(), BoxError> {
+        Ok(self.start_hosted(cx)?)
+    }
+
+    fn stop(&mut self, cx: &Context) -> std::result::Result<(), BoxError> {
+        self.stop_hosted(cx)
+    }
+}
+
+struct Hosted(Arc<WatchManager>);
+
+impl Component for Hosted {
+    fn start(&mut self, cx: &Context) -> std::result::Result<(), BoxError> {
+        Ok(self.0.start_hosted(cx)?)
+    }
+
+    fn stop(&mut self, cx: &Context) -> std::result::Result<(), BoxError> {
+        self.0.stop_hosted(cx)
     }
 }
 
 impl StatusSource for WatchManager {
     fn statuses(&self) -> Vec<LoopStatus> {
-        self.watchers().iter().map(|watcher| watcher.status()).collect()
+        self.shared.statuses()
     }
 }
 
 impl Drop for WatchManager {
     fn drop(&mut self) {
-        let _ = self.stop(Duration::from_secs(1));
+        let _ = Self::stop(self, Duration::from_secs(1));
     }
 }
 
 impl fmt::Debug for WatchManager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WatchManager")
-            .field("watchers", &self.state.lock().watchers.keys())
+            .field("watchers", &self.shared.state.lock().watchers.keys())
             .finish_non_exhaustive()
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::config::{Callbacks, WatcherConfig};
 use super::machine::{Settings, WatchMachine};
 use crate::clock::real_deadline;
-use crate::component::{Component, Context};
+use crate::component::{Component, Context, Reporter};
 use crate::dispatch::Handler;
 use crate::env::Env;
 use crate::error::{BoxError, Error, Result};
@@ -78,12 +78,24 @@ impl Watcher {
         Ok(watcher)
     }
 
-    /// Makes a watcher that is not started, for a host to start as a
-    /// [`Component`].
+    /// Makes a watcher that is not started: for a host, which does that, or
+    /// for [`restart`](Self::restart).
     ///
     /// # Errors
     ///
-    /// As [`start`](Self::start).
+    /// `InvalidArgument` when a setting cannot be used.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use loopkeeper::{Context, Host, HostConfig, Watcher, WatcherConfig};
+    ///
+    /// let host = Host::new(HostConfig::default())?;
+    /// let queue = Watcher::new(host.env(), WatcherConfig::new("queue", |_: &Context| Ok(())))?;
+    /// host.register("queue", queue)?;
+    /// host.start()?;
+    /// # Ok::<(), loopkeeper::Error>(())
+    /// ```
     pub fn new(env: &Env, config: WatcherConfig) -> Result<Self> {
         Self::new_in(env, config, None)
     }
@@ -226,19 +238,60 @@ impl Watcher {
         self.inner.cancel();
     }
 
+    /// Has each change of health told to `reporter`.
+    pub(super) fn report_to(&self, reporter: Reporter) {
+        self.inner.report_to(reporter);
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.inner.is_running()
+    }
+
+    /// This watcher as a component, for those who keep it, too.
+    pub fn component(self: &Arc<Self>) -> impl Component + use<> {
+        Hosted(self.clone())
+    }
+
+    /// Begins as a component: one that runs already is taken as it is.
+    fn start_hosted(&self, cx: &Context) -> Result<()> {
+        self.inner.report_to(cx.reporter().clone());
+        if !self.is_running() {
+            self.inner.start()?;
+        }
+        self.inner.report();
+        Ok(())
+    }
+
+    fn stop_hosted(&self, cx: &Context) -> std::result::Result<(), BoxError> {
+        let report = self.stop(cx.remaining());
+        if report.is_clean() { Ok(()) } else { Err(report.to_string().into()) }
+    }
+
     pub(super) fn join(&self, deadlines: StopDeadlines) -> StopReport {
         self.inner.join(deadlines)
     }
 }
 
+/// Up after the first verdict, whichever; ready while its service is.
 impl Component for Watcher {
-    fn start(&mut self, _: &Context) -> std::result::Result<(), BoxError> {
-        Ok(self.restart()?)
+    fn start(&mut self, cx: &Context) -> std::result::Result<(), BoxError> {
+        Ok(self.start_hosted(cx)?)
     }
 
     fn stop(&mut self, cx: &Context) -> std::result::Result<(), BoxError> {
-        let report = Self::stop(self, cx.remaining());
-        if report.is_clean() { Ok(()) } else { Err(report.to_string().into()) }
+        self.stop_hosted(cx)
+    }
+}
+
+struct Hosted(Arc<Watcher>);
+
+impl Component for Hosted {
+    fn start(&mut self, cx: &Context) -> std::result::Result<(), BoxError> {
+        Ok(self.0.start_hosted(cx)?)
+    }
+
+    fn stop(&mut self, cx: &Context) -> std::result::Result<(), BoxError> {
+        self.0.stop_hosted(cx)
     }
 }
 

@@ -1,0 +1,724 @@
+//! The host, as its users hold it.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::config::{ComponentConfig, HostConfig, Settings};
+use super::runner::{Shared, State};
+use super::status::{ComponentState, ComponentStatus};
+use super::supervisor::{HostPhase, Member, Stage, Supervisor};
+use crate::cancel::CancelToken;
+use crate::clock::{Signals, Tick, real_deadline};
+use crate::component::Component;
+use crate::env::Env;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{Event, Health, LoopKind};
+use crate::looper::wall_at;
+use crate::name::Name;
+use crate::stamp::Stamp;
+use crate::status::{LoopStatus, Phase, StatusSource, ThreadStatus};
+use crate::stop::StopReport;
+use crate::subscription::{DEFAULT_CAPACITY, Subscription};
+use crate::thread::{STACK_SIZE, Task};
+
+/// How long dropping a host waits for what it drops in turn.
+const DROP_GRACE: Duration = Duration::from_secs(5);
+
+/// Holds the components of a program: starts them in order, keeps them
+/// running, stops them in reverse.
+///
+/// All it can do is on [`HostHandle`], to which it derefs; give a
+/// [`handle`](Self::handle) to those who should not own it. Dropping the host
+/// stops it within its shutdown timeout and drops the components.
+///
+/// # Threads
+///
+/// One thread that minds the time, `lk/host`, and one for each call into a
+/// component, `lk/call`; at rest one of these is left. Besides, those of the
+/// [`Env`].
+///
+/// # Examples
+///
+/// ```
+/// use loopkeeper::host::component;
+/// use loopkeeper::{Context, Host, HostConfig};
+/// use std::time::Duration;
+///
+/// let host = Host::new(HostConfig::default())?;
+/// host.register("db", component(|_: &Context| Ok(()), |_: &Context| Ok(())))?;
+/// host.register("api", component(|_: &Context| Err("port 80 is taken".into()), |_: &Context| Ok(())))?;
+/// let error = host.start().unwrap_err();
+/// assert_eq!(error.to_string(), "api: start: port 80 is taken");
+/// assert!(host.stop(Duration::from_secs(1)).is_clean(), "db was stopped again");
+/// # Ok::<(), loopkeeper::Error>(())
+/// ```
+#[must_use = "the host stops when it is dropped"]
+pub struct Host {
+    handle: HostHandle,
+    minder: Task,
+}
+
+/// Where a host can be reached. Cloning shares it; it does not keep the host
+/// alive: once that is dropped, every call is refused.
+///
+/// # Threads
+///
+/// All methods may be called from any thread, from callbacks and from inside
+/// a component's `start` and `stop`. What would wait for the very call it is
+/// made from is refused with `InvalidState`.
+#[derive(Clone)]
+pub struct HostHandle {
+    shared: Arc<Shared>,
+    config: Arc<HostConfig>,
+}
+
+/// An operation of a host that was begun. Dropping it does not undo it; what
+/// came of it is told by events, too.
+///
+/// # Examples
+///
+/// ```
+/// use loopkeeper::host::component;
+/// use loopkeeper::{ComponentConfig, Context, Host, HostConfig};
+///
+/// let host = Host::new(HostConfig::default())?;
+/// host.start()?;
+/// let slow = component(|cx: &Context| Ok(cx.sleep(std::time::Duration::from_millis(5))?), |_| Ok(()));
+/// let pending = host.begin_deploy(ComponentConfig::new("slow", slow))?;
+/// // .. other work ..
+/// pending.wait()?;
+/// # Ok::<(), loopkeeper::Error>(())
+/// ```
+#[must_use = "only this says how it went, besides the events"]
+pub struct Pending {
+    shared: Arc<Shared>,
+    op: u64,
+}
+
+impl Pending {
+    /// How it went, once it is over; said once.
+    pub fn try_wait(&self) -> Option<Result<()>> {
+        self.shared.lock().answer(self.op)
+    }
+
+    /// Blocks until it is over or `timeout` has passed. Real time.
+    pub fn wait_timeout(&self, timeout: Duration) -> Option<Result<()>> {
+        self.shared.wait(Some(real_deadline(timeout)), |state| state.answer(self.op))
+    }
+
+    /// Blocks until it is over.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operation.
+    pub fn wait(self) -> Result<()> {
+        self.shared.wait(None, |state| state.answer(self.op)).unwrap_or(Ok(()))
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.shared.lock().forget(self.op);
+    }
+}
+
+impl fmt::Debug for Pending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pending").field("op", &self.op).finish_non_exhaustive()
+    }
+}
+
+impl Host {
+    /// Makes a host without components.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` when a setting cannot be used; `Spawn` or `Budget`
+    /// when there is no thread to be had.
+    pub fn new(config: HostConfig) -> Result<Self> {
+        config.check()?;
+        let env = config.make_env()?;
+        let settings = Settings { shutdown_timeout: config.shutdown_timeout, parallel: config.parallel };
+        let machine = Supervisor::new(settings, env.seed());
+        let mailbox = match env.observer().on_event.clone() {
+            Some(on_event) => {
+                let call = move |event: &Event| {
+                    crate::observe::contain(|| on_event(event));
+                };
+                Some(env.dispatcher().mailbox(Box::new(call))?)
+            }
+            None => None,
+        };
+        let (minder, seat) = env.clock().join("host");
+        let shared = Arc::new(Shared::new(&env, machine, mailbox, minder));
+        let theirs = shared.clone();
+        // The first thread for calls at once: a stop must not fail for want
+        // of one.
+        shared.spawn(&mut shared.lock())?;
+        let minder = Task::spawn(env.budget(), "lk/host".to_owned(), STACK_SIZE, move || {
+            theirs.mind();
+            drop(seat);
+        });
+        let handle = HostHandle { shared, config: Arc::new(config) };
+        match minder {
+            Ok(minder) => Ok(Self { handle, minder }),
+            Err(error) => {
+                let _ = handle.shared.close(real_deadline(DROP_GRACE));
+                Err(error)
+            }
+        }
+    }
+
+    /// Where the host can be reached by those who do not own it.
+    #[must_use]
+    pub fn handle(&self) -> HostHandle {
+        self.handle.clone()
+    }
+}
+
+impl Deref for Host {
+    type Target = HostHandle;
+
+    fn deref(&self) -> &HostHandle {
+        &self.handle
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let shared = &self.handle.shared;
+        let _ = self.handle.stop(self.handle.config.shutdown_timeout);
+        shared.act(|state, now, out| state.machine.close(now, out));
+        let deadline = real_deadline(DROP_GRACE);
+        let _ = shared.close(deadline);
+        shared.minder.ring(Signals::CANCEL);
+        if !self.minder.is_current() {
+            let _ = self.minder.join_until(deadline);
+        }
+        shared.hub.close();
+        if let Some(mailbox) = &shared.mailbox {
+            mailbox.close(deadline);
+        }
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host").field("components", &self.components()).finish_non_exhaustive()
+    }
+}
+
+impl HostHandle {
+    /// What the host and its components share.
+    #[must_use]
+    pub fn env(&self) -> &Env {
+        &self.shared.env
+    }
+
+    /// Adds a component with default settings, before the start.
+    ///
+    /// # Errors
+    ///
+    /// As [`register_with`](Self::register_with).
+    pub fn register(&self, name: impl Into<String>, component: impl Component + 'static) -> Result<()> {
+        self.register_with(ComponentConfig::new(name, component))
+    }
+
+    /// Adds a component, before the start.
+    ///
+    /// # Errors
+    ///
+    /// `Duplicate` when the name is taken; `InvalidArgument` when a setting
+    /// cannot be used or components would require each other in a circle;
+    /// `InvalidState` while the host runs: [`deploy`](Self::deploy) then.
+    pub fn register_with(&self, config: ComponentConfig) -> Result<()> {
+        let (spec, component) = config.into_parts(&self.config)?;
+        // Where it is refused, its owner drops it: here, without a lock.
+        let mut component = Some(component);
+        self.shared.act(|state, now, out| {
+            let id = state.number();
+            state.machine.add(now, id, spec, None, out)?;
+            if let Some(component) = component.take() {
+                state.settle_in(id, component);
+            }
+            Ok(())
+        })
+    }
+
+    /// Starts every component, each after what it requires and otherwise in
+    /// the order of registration.
+    ///
+    /// Returns when every `start` that could be called has returned. What
+    /// requires something that is up and not ready yet is left waiting and
+    /// starts by itself later.
+    ///
+    /// When one fails, it and all that were started are stopped in reverse,
+    /// within the shutdown timeout; they stay registered, so that start can
+    /// be tried again.
+    ///
+    /// # Errors
+    ///
+    /// The first failure, with the component's name, and what did not stop
+    /// afterwards: `Component`, `Panicked`, `Timeout` when a `start` is stuck.
+    /// `NotFound` when something required is not registered, `Cancelled` when
+    /// the host was stopped meanwhile, `InvalidState` while it runs, while an
+    /// earlier call is stuck and from inside a component's call.
+    ///
+    /// # Threads
+    ///
+    /// Blocks the caller.
+    pub fn start(&self) -> Result<()> {
+        let op = self.shared.act(|state, now, out| {
+            if state.caller().is_some() {
+                return Err(refused("host: start from inside a component's call"));
+            }
+            let op = state.op();
+            let started = state.machine.start(now, op, out);
+            started.map(|()| op).inspect_err(|_| state.forget(op))
+        })?;
+        Pending { shared: self.shared.clone(), op }.wait()
+    }
+
+    /// Stops every component, in the reverse order of their starts.
+    ///
+    /// Each sees its cancel just before its `stop` is called. Each has its
+    /// stop timeout, and all together have `grace`; of what is left of that a
+    /// little is kept for each that has still to come, so that a few which
+    /// hang cannot use up the time of all. One that is stuck past its time is
+    /// left behind; the others go on.
+    ///
+    /// After this returns:
+    ///
+    /// * no component is in a call and none is started, unless the report
+    ///   names it;
+    /// * nothing is started again by itself;
+    /// * callbacks about the host's events have been made, or are counted;
+    /// * [`start`](Self::start) may be called again.
+    ///
+    /// Stopping twice, or before the start, does nothing but try those once
+    /// more whose `stop` failed, and reports what still holds.
+    ///
+    /// # Threads
+    ///
+    /// Blocks the caller, at most for `grace`. From inside a component's call
+    /// it only begins, and the report has an `InvalidState`.
+    pub fn stop(&self, grace: Duration) -> StopReport {
+        let deadline = real_deadline(grace);
+        let is_inside = self.shared.act(|state, now, out| {
+            state.machine.stop(now, grace, out);
+            state.caller().is_some()
+        });
+        if is_inside {
+            let mut report = StopReport::default();
+            report.add_error(refused("host: stop from inside a component's call only begins"));
+            return report;
+        }
+        // Looked at under the same lock: another may start it right after.
+        let stopped = self.shared.wait(Some(deadline), |state| {
+            let is_idle = state.machine.phase() == HostPhase::Idle;
+            is_idle.then(|| report(state, self.shared.now()))
+        });
+        let mut report = stopped.unwrap_or_else(|| report(&self.shared.lock(), self.shared.now()));
+        if let Some(mailbox) = &self.shared.mailbox {
+            let before = mailbox.counts().dropped;
+            report.add_dropped_callbacks(mailbox.close(deadline).dropped - before);
+            mailbox.reopen();
+        }
+        report
+    }
+
+    /// Starts every component, blocks until `cancel` is cancelled or the host
+    /// stops by itself, and stops every component.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`start`](Self::start). Afterwards one that names who failed
+    /// and who would not stop.
+    pub fn run(&self, cancel: &CancelToken) -> Result<()> {
+        let grace = self.config.shutdown_timeout;
+        let theirs = Arc::downgrade(&self.shared);
+        let hook = cancel.hook(move || {
+            if let Some(shared) = theirs.upgrade() {
+                shared.act(|state, now, out| {
+                    if state.machine.phase() != HostPhase::Idle {
+                        state.machine.stop(now, grace, out);
+                    }
+                });
+            }
+        });
+        if cancel.is_cancelled() {
+            return Ok(());
+        }
+        match self.start() {
+            Err(error) if error.kind() != ErrorKind::Cancelled || !cancel.is_cancelled() => {
+                return Err(error);
+            }
+            _ => {}
+        }
+        // Cancelled between the look above and the start.
+        if !cancel.is_cancelled() {
+            self.shared.wait(None, |state| {
+                let is_on = matches!(state.machine.phase(), HostPhase::Starting { .. } | HostPhase::Running);
+                (!is_on || cancel.is_cancelled()).then_some(())
+            });
+        }
+        drop(hook);
+        let failed: Vec<Error> = {
+            let state = self.shared.lock();
+            let failed = state.machine.members().filter(|member| member.stage == Stage::Failed);
+            let named = |member: &Member| {
+                let error = member.last_error.as_ref()?;
+                let context = format!("{}: failed: {}", member.name(), error.report());
+                Some(Error::new(error.kind()).with_class(error.class()).context(context))
+            };
+            match state.machine.fatal() {
+                Some(fatal) => vec![fatal.clone()],
+                None => failed.filter_map(named).collect(),
+            }
+        };
+        let report = self.stop(grace);
+        let Some(first) = failed.first() else {
+            if report.is_clean() {
+                return Ok(());
+            }
+            let is_stuck = !report.stragglers().is_empty();
+            let kind = if is_stuck { ErrorKind::Timeout } else { ErrorKind::Component };
+            return Err(Error::new(kind).context(report.to_string()));
+        };
+        let mut text: Vec<String> = failed.iter().map(|error| error.report().to_string()).collect();
+        if !report.is_clean() {
+            text.push(report.to_string());
+        }
+        Err(Error::new(first.kind()).with_class(first.class()).context(text.join("; ")))
+    }
+
+    /// Adds a component to a host that runs and starts it; before the start
+    /// it is only registered.
+    ///
+    /// Returns when its `start` has returned, or at once when it waits for
+    /// something it requires.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`register_with`](Self::register_with); `NotFound` when
+    /// something required is not there; what the start failed for: it is then
+    /// stopped and taken out again. `InvalidState` when the host stops.
+    ///
+    /// # Threads
+    ///
+    /// Blocks the caller.
+    pub fn deploy(&self, config: ComponentConfig) -> Result<()> {
+        self.begin_deploy(config)?.wait()
+    }
+
+    /// Begins what [`deploy`](Self::deploy) does and does not wait for it.
+    ///
+    /// # Errors
+    ///
+    /// What can be said at once.
+    pub fn begin_deploy(&self, config: ComponentConfig) -> Result<Pending> {
+        self.bring(config, |state, now, id, spec, op, out| state.machine.add(now, id, spec, Some(op), out))
+    }
+
+    /// Stops a component and starts another of the same name in its place;
+    /// where none is, the new one is simply deployed.
+    ///
+    /// The new one has to be *up* within `limit`: its `start` returned, and
+    /// where it says so itself, it knows how it is (a watcher is up after its
+    /// first verdict, whichever). One that waits for what it requires passes.
+    /// Otherwise it is stopped and the one before comes back and is started
+    /// again, by its restart policy also when that fails at first. The place
+    /// in the order stays the same.
+    ///
+    /// # Errors
+    ///
+    /// As [`deploy`](Self::deploy). The new one's failure when the one before
+    /// is back; the failure to stop the one before, when that was not touched
+    /// further.
+    ///
+    /// # Threads
+    ///
+    /// Blocks the caller. Of the component itself: refused with `InvalidState`
+    /// from its own calls.
+    pub fn replace(&self, config: ComponentConfig, limit: Duration) -> Result<()> {
+        self.begin_replace(config, limit)?.wait()
+    }
+
+    /// Begins what [`replace`](Self::replace) does and does not wait for it.
+    ///
+    /// # Errors
+    ///
+    /// What can be said at once.
+    pub fn begin_replace(&self, config: ComponentConfig, limit: Duration) -> Result<Pending> {
+        self.bring(config, move |state, now, id, spec, op, out| {
+            check_not_own(state, spec.name.as_str(), "replace")?;
+            state.machine.replace(now, id, spec, limit, op, out)
+        })
+    }
+
+    /// Stops a component and takes it out, within `grace`.
+    ///
+    /// One whose `stop` fails stays, as failed, until a later undeploy
+    /// succeeds. One that is stuck gives its name free; it is still named in
+    /// [`status`](Self::status) and in every report until it returns.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` when no component has this name; `InvalidState` from the
+    /// component's own calls and when the host stops.
+    ///
+    /// # Threads
+    ///
+    /// Blocks the caller, at most for `grace`.
+    pub fn undeploy(&self, name: &str, grace: Duration) -> Result<StopReport> {
+        let deadline = real_deadline(grace);
+        let (pending, id) = self.remove(name, grace)?;
+        let answer = pending.shared.wait(Some(deadline), |state| state.answer(pending.op));
+        let state = self.shared.lock();
+        let mut report = StopReport::default();
+        let now = self.shared.now();
+        let stuck = state.machine.members().find(|member| member.id == id);
+        match (answer, stuck) {
+            (Some(Ok(())), _) => {}
+            (Some(Err(error)), _) if error.kind() == ErrorKind::InvalidState => return Err(error),
+            (_, Some(member)) if state.thread_of(member.id, now).is_some() => {
+                report.add_straggler(state.straggler(member, now));
+            }
+            (Some(Err(error)), _) => report.add_error(error),
+            (None, _) => report.add_error(timed_out(name)),
+        }
+        drop(state);
+        Ok(report)
+    }
+
+    /// Begins what [`undeploy`](Self::undeploy) does and does not wait for it.
+    ///
+    /// # Errors
+    ///
+    /// What can be said at once.
+    pub fn begin_undeploy(&self, name: &str, grace: Duration) -> Result<Pending> {
+        self.remove(name, grace).map(|(pending, _)| pending)
+    }
+
+    fn remove(&self, name: &str, grace: Duration) -> Result<(Pending, u64)> {
+        let (op, id) = self.shared.act(|state, now, out| {
+            check_not_own(state, name, "undeploy")?;
+            let id = state.machine.get(name).map(|member| member.id).unwrap_or_default();
+            let op = state.op();
+            let begun = state.machine.remove(now, name, grace, op, out);
+            begun.map(|()| (op, id)).inspect_err(|_| state.forget(op))
+        })?;
+        Ok((Pending { shared: self.shared.clone(), op }, id))
+    }
+
+    /// The names of the components, in the order of their starts.
+    #[must_use]
+    pub fn components(&self) -> Vec<Name> {
+        let state = self.shared.lock();
+        state.machine.members().filter(|member| !member.stray).map(|member| member.name().clone()).collect()
+    }
+
+    /// Every component at this moment, in the order of their starts; then
+    /// those that were taken out and are stuck in a call.
+    #[must_use]
+    pub fn status(&self) -> Vec<ComponentStatus> {
+        let state = self.shared.lock();
+        let (now, wall) = (self.shared.now(), self.shared.env.stamp());
+        state.machine.members().map(|member| status(&state, member, now, wall)).collect()
+    }
+
+    /// One component at this moment.
+    #[must_use]
+    pub fn component(&self, name: &str) -> Option<ComponentStatus> {
+        let state = self.shared.lock();
+        let (now, wall) = (self.shared.now(), self.shared.env.stamp());
+        state.machine.get(name).map(|member| status(&state, member, now, wall))
+    }
+
+    /// Hears of every event of every component from now on, through a queue
+    /// of 256 that loses the oldest when nobody reads.
+    pub fn subscribe(&self) -> Subscription {
+        self.shared.hub.subscribe(DEFAULT_CAPACITY)
+    }
+
+    fn bring(
+        &self,
+        config: ComponentConfig,
+        begin: impl FnOnce(
+            &mut State,
+            Tick,
+            u64,
+            super::config::Spec,
+            u64,
+            &mut Vec<super::supervisor::Action>,
+        ) -> Result<()>,
+    ) -> Result<Pending> {
+        let (spec, component) = config.into_parts(&self.config)?;
+        // Where it is refused, its owner drops it: here, without a lock.
+        let mut component = Some(component);
+        let begun = self.shared.act(|state, now, out| {
+            let (id, op) = (state.number(), state.op());
+            if let Some(component) = component.take() {
+                state.settle_in(id, component);
+            }
+            match begin(state, now, id, spec, op, out) {
+                Ok(()) => Ok(op),
+                Err(error) => {
+                    component = state.move_out(id);
+                    state.forget(op);
+                    Err(error)
+                }
+            }
+        });
+        drop(component);
+        Ok(Pending { shared: self.shared.clone(), op: begun? })
+    }
+}
+
+impl StatusSource for HostHandle {
+    fn statuses(&self) -> Vec<LoopStatus> {
+        let state = self.shared.lock();
+        let (now, wall) = (self.shared.now(), self.shared.env.stamp());
+        let is_on = matches!(state.machine.phase(), HostPhase::Starting { .. } | HostPhase::Running);
+        let members = state.machine.members();
+        members
+            .map(|member| {
+                let mut status = status(&state, member, now, wall);
+                // One that is done with what it was for keeps nobody from
+                // being ready.
+                status.critical &= !(is_on && status.state == ComponentState::Stopped);
+                loop_status(status)
+            })
+            .collect()
+    }
+}
+
+impl StatusSource for Host {
+    fn statuses(&self) -> Vec<LoopStatus> {
+        self.handle.statuses()
+    }
+}
+
+impl fmt::Debug for HostHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HostHandle").field("components", &self.components()).finish_non_exhaustive()
+    }
+}
+
+fn refused(text: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+    Error::new(ErrorKind::InvalidState).context(text)
+}
+
+fn timed_out(name: &str) -> Error {
+    Error::new(ErrorKind::Timeout).context(format!("{name}: not stopped: no time was left"))
+}
+
+/// Refuses what would wait for the very call it comes from.
+fn check_not_own(state: &State, name: &str, what: &str) -> Result<()> {
+    let own = state.caller();
+    let is_own = state.machine.get(name).is_some_and(|member| Some(member.id) == own);
+    if is_own { Err(refused(format!("{name}: {what} from inside its own call"))) } else { Ok(()) }
+}
+
+/// What holds after a stop.
+fn report(state: &State, now: Tick) -> StopReport {
+    let mut report = StopReport::default();
+    for error in state.machine.stop_errors() {
+        report.add_error(error.clone());
+    }
+    for member in state.machine.members() {
+        match member.stage {
+            Stage::Starting { .. } | Stage::Stopping { .. } | Stage::Abandoned { .. } => {
+                report.add_straggler(state.straggler(member, now));
+            }
+            Stage::Started => report.add_error(timed_out(member.name().as_str())),
+            _ => {}
+        }
+    }
+    report
+}
+
+fn state_of(member: &Member) -> ComponentState {
+    match member.stage {
+        Stage::Registered => ComponentState::Registered,
+        Stage::Waiting { .. } => ComponentState::Waiting,
+        Stage::Starting { .. } => ComponentState::Starting,
+        Stage::Started if member.is_ending() => ComponentState::Stopping,
+        Stage::Started if !member.up => ComponentState::Starting,
+        Stage::Started => match member.health {
+            Health::Ready => ComponentState::Ready,
+            Health::Degraded => ComponentState::Degraded,
+            Health::Down | Health::Unknown => ComponentState::Down,
+        },
+        Stage::Stopping { .. } => ComponentState::Stopping,
+        Stage::BackingOff { .. } => ComponentState::BackingOff,
+        Stage::Stopped => ComponentState::Stopped,
+        Stage::Failed => ComponentState::Failed,
+        Stage::Abandoned { .. } => ComponentState::Abandoned,
+    }
+}
+
+fn status(state: &State, member: &Member, now: Tick, wall: Stamp) -> ComponentStatus {
+    let thread = state.thread_of(member.id, now);
+    let shown = state_of(member);
+    ComponentStatus {
+        name: member.name().clone(),
+        state: shown,
+        health: member.health,
+        up: member.up && member.stage == Stage::Started,
+        ready: matches!(shown, ComponentState::Ready | ComponentState::Degraded),
+        critical: member.spec.critical,
+        since: wall_at(member.since, now, wall),
+        last_error: member.last_error.clone(),
+        restarts: member.restarts,
+        runs: member.generation,
+        requires: member.spec.requires.iter().map(|require| require.name.clone()).collect(),
+        waits_for: state.machine.waits_for(member),
+        running_for: thread.map(|(_, running_for)| running_for),
+        thread: thread.map(|(task, _)| ThreadStatus { name: task.name().to_string(), tid: task.tid() }),
+    }
+}
+
+/// A component as the status server shows loops.
+fn loop_status(status: ComponentStatus) -> LoopStatus {
+    let phase = match status.state {
+        ComponentState::Waiting | ComponentState::Starting => Phase::Starting,
+        ComponentState::BackingOff => Phase::Recovering,
+        ComponentState::Ready | ComponentState::Degraded | ComponentState::Down => Phase::Running,
+        _ => Phase::Stopped,
+    };
+    let health = match status.state {
+        ComponentState::Failed | ComponentState::BackingOff | ComponentState::Abandoned => Health::Down,
+        _ => status.health,
+    };
+    LoopStatus {
+        name: status.name,
+        kind: LoopKind::Component,
+        health,
+        ready: status.ready,
+        critical: status.critical,
+        phase,
+        since: status.since,
+        last_check: None,
+        last_success: None,
+        last_error: status.last_error.map(|error| error.report().to_string()),
+        consecutive_failures: 0,
+        attempt: u32::try_from(status.runs).unwrap_or(u32::MAX),
+        next_run: None,
+        latency: None,
+        runs: status.runs,
+        failures: 0,
+        panics: 0,
+        timeouts: 0,
+        late: 0,
+        missed: 0,
+        transitions: 0,
+        running_for: status.running_for,
+        overdue_for: None,
+        thread: status.thread,
+        lost_callbacks: 0,
+        config: None,
+    }
+}

@@ -1,0 +1,603 @@
+//! The threads of a host: one that minds the time, and as many as there are
+//! calls into components at this moment.
+//!
+//! A call takes its component out of its place and puts it back when it
+//! returns, so nothing is locked meanwhile and one that is stuck is simply
+//! absent. Calls never queue behind a stuck one: a thread that is in a call is
+//! not free, and for what waits another is made.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use super::supervisor::{Action, Call, Id, Input, Member, Op, Report, Supervisor};
+use crate::cancel::CancelToken;
+use crate::clock::{Inbox, Seat, Signals, Tick};
+use crate::component::{Component, Context, Hears, Reporter};
+use crate::dispatch::Mailbox;
+use crate::env::Env;
+use crate::error::{Error, Result};
+use crate::event::{Event, EventKind, Health, LoopKind};
+use crate::looper::deadline_lead;
+use crate::name::Name;
+use crate::primitive::{Condvar, Mutex, MutexGuard};
+use crate::slot::Slot;
+use crate::subscription::Hub;
+use crate::thread::{Straggler, Task, caught};
+use crate::watchdog::{Guard, Guarded};
+
+/// How long dropping a component may take before its thread counts as stuck.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(10);
+/// After how long a thread is asked for again that was refused.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// What a host and its threads share.
+pub(super) struct Shared {
+    pub(super) env: Env,
+    pub(super) hub: Hub,
+    pub(super) mailbox: Option<Arc<Mailbox>>,
+    /// Wakes the thread that minds the time.
+    pub(super) minder: Arc<Inbox>,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+pub(super) struct State {
+    pub(super) machine: Supervisor,
+    homes: HashMap<Id, Home>,
+    queue: VecDeque<Job>,
+    runners: Vec<Runner>,
+    /// When the one who minds the time looks again.
+    asleep_until: Tick,
+    /// Who waits for an answer, and the answers.
+    waiting: HashSet<Op>,
+    answers: HashMap<Op, Result<()>>,
+    next: u64,
+    /// The number of the last event of each name.
+    numbers: HashMap<Name, u64>,
+    closing: bool,
+}
+
+/// Where a component lives between calls.
+struct Home {
+    component: Option<Box<dyn Component>>,
+    /// What its present run was given.
+    run: CancelToken,
+    /// What its present call of `stop` was given.
+    stop: CancelToken,
+}
+
+struct Runner {
+    id: u64,
+    inbox: Arc<Inbox>,
+    task: Arc<Task>,
+    work: Option<Working>,
+}
+
+#[derive(Clone, Copy)]
+struct Working {
+    member: Id,
+    generation: u64,
+    /// `None`: it is dropped.
+    call: Option<Call>,
+    begun: Tick,
+    /// The number of the call in the thread's slot.
+    slot: u64,
+}
+
+enum Job {
+    Call { id: Id, generation: u64, call: Call, timeout: Duration },
+    Discard { id: Id },
+}
+
+impl Job {
+    fn id(&self) -> Id {
+        match self {
+            Self::Call { id, .. } | Self::Discard { id } => *id,
+        }
+    }
+}
+
+/// A job and what it takes, out of their places.
+struct Taken {
+    working: Working,
+    timeout: Duration,
+    name: Option<Name>,
+    component: Box<dyn Component>,
+    run: CancelToken,
+    stop: CancelToken,
+}
+
+/// What is done once the lock is released.
+#[must_use = "done once the lock is released"]
+#[derive(Default)]
+struct Afterwards {
+    cancels: Vec<CancelToken>,
+    rings: Vec<Arc<Inbox>>,
+}
+
+impl Afterwards {
+    fn run(self) {
+        for token in self.cancels {
+            token.cancel();
+        }
+        for inbox in self.rings {
+            inbox.ring(Signals::POKE);
+        }
+    }
+}
+
+impl State {
+    pub(super) fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    /// A number under which somebody waits for an answer.
+    pub(super) fn op(&mut self) -> Op {
+        let op = self.number();
+        self.waiting.insert(op);
+        op
+    }
+
+    pub(super) fn forget(&mut self, op: Op) {
+        self.waiting.remove(&op);
+        self.answers.remove(&op);
+    }
+
+    pub(super) fn answer(&mut self, op: Op) -> Option<Result<()>> {
+        let answer = self.answers.remove(&op)?;
+        self.waiting.remove(&op);
+        Some(answer)
+    }
+
+    pub(super) fn settle_in(&mut self, id: Id, component: Box<dyn Component>) {
+        let home = Home { component: Some(component), run: CancelToken::new(), stop: CancelToken::new() };
+        self.homes.insert(id, home);
+    }
+
+    /// Gives back what was not taken.
+    pub(super) fn move_out(&mut self, id: Id) -> Option<Box<dyn Component>> {
+        self.homes.remove(&id).and_then(|home| home.component)
+    }
+
+    /// Whose call the present thread is in.
+    pub(super) fn caller(&self) -> Option<Id> {
+        let runner = self.runners.iter().find(|runner| runner.task.is_current())?;
+        runner.work.map(|work| work.member)
+    }
+
+    /// The thread that is in a call into a component, and for how long.
+    pub(super) fn thread_of(&self, id: Id, now: Tick) -> Option<(&Task, Duration)> {
+        let runner = self.runners.iter().find(|runner| runner.work.is_some_and(|work| work.member == id))?;
+        let begun = runner.work.map_or(now, |work| work.begun);
+        Some((&*runner.task, now.since(begun)))
+    }
+
+    /// How a component that does not end is named.
+    pub(super) fn straggler(&self, member: &Member, now: Tick) -> Straggler {
+        let phase = match self.working_on(member.id).and_then(|work| work.call) {
+            Some(Call::Start) => "its start",
+            Some(Call::Stop) => "its stop",
+            None => "its end",
+        };
+        let (thread, tid, stuck_for) = match self.thread_of(member.id, now) {
+            Some((task, stuck_for)) => (task.name().to_string(), task.tid(), stuck_for),
+            None => (String::new(), 0, now.since(member.called)),
+        };
+        Straggler { name: member.name().to_string(), thread, tid, phase, stuck_for }
+    }
+
+    fn working_on(&self, id: Id) -> Option<Working> {
+        self.runners.iter().filter_map(|runner| runner.work).find(|work| work.member == id)
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.queue.is_empty() && self.runners.iter().all(|runner| runner.work.is_none())
+    }
+
+    /// The next job for a thread: before all others one for the component it
+    /// was just in.
+    fn take(&mut self, me: u64, last: Option<Id>, slot: u64, now: Tick) -> Option<Taken> {
+        let own = last.and_then(|id| self.queue.iter().position(|job| job.id() == id));
+        let job = self.queue.remove(own.unwrap_or(0))?;
+        let id = job.id();
+        let home = self.homes.get_mut(&id)?;
+        let component = home.component.take()?;
+        let (run, stop) = (home.run.clone(), home.stop.clone());
+        let (working, timeout) = match job {
+            Job::Call { generation, call, timeout, .. } => {
+                (Working { member: id, generation, call: Some(call), begun: now, slot }, timeout)
+            }
+            Job::Discard { .. } => {
+                self.homes.remove(&id);
+                (Working { member: id, generation: 0, call: None, begun: now, slot }, DISCARD_TIMEOUT)
+            }
+        };
+        if let Some(runner) = self.runners.iter_mut().find(|runner| runner.id == me) {
+            runner.work = Some(working);
+        }
+        let member = self.machine.members().find(|member| member.id == id);
+        let name = member.map(|member| member.name().clone());
+        Some(Taken { working, timeout, name, component, run, stop })
+    }
+}
+
+impl Shared {
+    pub(super) fn new(
+        env: &Env,
+        machine: Supervisor,
+        mailbox: Option<Arc<Mailbox>>,
+        minder: Arc<Inbox>,
+    ) -> Self {
+        Self {
+            env: env.clone(),
+            hub: Hub::default(),
+            mailbox,
+            minder,
+            state: Mutex::new(State {
+                machine,
+                homes: HashMap::new(),
+                queue: VecDeque::new(),
+                runners: Vec::new(),
+                asleep_until: Tick::ZERO,
+                waiting: HashSet::new(),
+                answers: HashMap::new(),
+                next: 0,
+                numbers: HashMap::new(),
+                closing: false,
+            }),
+            changed: Condvar::default(),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    pub(super) fn now(&self) -> Tick {
+        self.env.clock().now()
+    }
+
+    /// Has the machine decide something and begins to do it.
+    pub(super) fn act<T>(&self, decide: impl FnOnce(&mut State, Tick, &mut Vec<Action>) -> T) -> T {
+        let mut state = self.lock();
+        let now = self.now();
+        let mut out = Vec::new();
+        let decided = decide(&mut state, now, &mut out);
+        let afterwards = self.apply(&mut state, out, None);
+        drop(state);
+        self.changed.notify_all();
+        afterwards.run();
+        decided
+    }
+
+    /// Blocks until `done` finds what it looks for, or until `deadline`.
+    pub(super) fn wait<T>(
+        &self,
+        deadline: Option<Instant>,
+        mut done: impl FnMut(&mut State) -> Option<T>,
+    ) -> Option<T> {
+        let mut state = self.lock();
+        loop {
+            if let Some(found) = done(&mut state) {
+                return Some(found);
+            }
+            match deadline {
+                None => state = self.changed.wait(state),
+                Some(deadline) => {
+                    let (guard, timed_out) = self.changed.wait_until(state, deadline);
+                    state = guard;
+                    if timed_out {
+                        return done(&mut state);
+                    }
+                }
+            }
+        }
+    }
+
+    fn apply(&self, state: &mut State, out: Vec<Action>, me: Option<u64>) -> Afterwards {
+        let mut afterwards = Afterwards::default();
+        for action in out {
+            match action {
+                Action::Call { id, generation, call, timeout } => {
+                    if let Some(home) = state.homes.get_mut(&id) {
+                        match call {
+                            Call::Start => home.run = CancelToken::new(),
+                            Call::Stop => home.stop = CancelToken::new(),
+                        }
+                    }
+                    state.queue.push_back(Job::Call { id, generation, call, timeout });
+                }
+                Action::Discard { id } => state.queue.push_back(Job::Discard { id }),
+                Action::Cancel { id } => {
+                    if let Some(home) = state.homes.get(&id) {
+                        afterwards.cancels.extend([home.run.clone(), home.stop.clone()]);
+                    }
+                }
+                Action::Tell { source, what } => self.tell(state, source, what),
+                Action::Answer { op, result } => {
+                    if state.waiting.contains(&op) {
+                        state.answers.insert(op, result);
+                    }
+                }
+            }
+        }
+        let free = state.runners.iter().filter(|runner| runner.work.is_none());
+        let n_free = free.clone().count();
+        let others = free.filter(|runner| Some(runner.id) != me);
+        let n_needed = state.queue.len().saturating_sub(usize::from(me.is_some()));
+        afterwards.rings.extend(others.take(n_needed).map(|runner| runner.inbox.clone()));
+        if state.queue.len() > n_free || state.machine.next_deadline() < state.asleep_until {
+            afterwards.rings.push(self.minder.clone());
+        }
+        afterwards
+    }
+
+    /// Numbers an event and gives it to all who hear of it. Under the lock,
+    /// so that all hear in one order; none of it waits.
+    fn tell(&self, state: &mut State, source: Name, what: EventKind) {
+        let n = match state.numbers.get_mut(&source) {
+            Some(n) => {
+                *n += 1;
+                *n
+            }
+            None => {
+                state.numbers.insert(source.clone(), 1);
+                1
+            }
+        };
+        let at = self.env.stamp();
+        let kind = LoopKind::Component;
+        let event = self.env.events().append(|seq| Event { seq, n, at, source, kind, what });
+        self.hub.send(&event);
+        if let Some(mailbox) = &self.mailbox {
+            mailbox.send(event);
+        }
+    }
+
+    /// The thread that minds the time, and makes the others.
+    pub(super) fn mind(self: &Arc<Self>) {
+        loop {
+            self.act(|state, now, out| state.machine.tick(now, out));
+            let mut state = self.lock();
+            let mut until = state.machine.next_deadline();
+            while state.queue.len() > state.runners.iter().filter(|runner| runner.work.is_none()).count() {
+                if self.spawn(&mut state).is_err() {
+                    until = until.min(self.now() + TRY_AGAIN);
+                    break;
+                }
+            }
+            state.asleep_until = until;
+            drop(state);
+            if self.env.clock().wait(&self.minder, until).has(Signals::CANCEL) {
+                return;
+            }
+        }
+    }
+
+    /// Makes one more thread for calls.
+    pub(super) fn spawn(self: &Arc<Self>, state: &mut State) -> Result<()> {
+        let id = state.number();
+        let (inbox, seat) = self.env.clock().join("a component's call");
+        let (shared, bell) = (self.clone(), inbox.clone());
+        let body = move || shared.run(id, &bell, seat);
+        let task = Task::spawn(self.env.budget(), "lk/call".to_owned(), self.env.stack_size(), body)?;
+        state.runners.push(Runner { id, inbox, task: Arc::new(task), work: None });
+        Ok(())
+    }
+
+    fn run(self: &Arc<Self>, me: u64, inbox: &Arc<Inbox>, seat: Seat) {
+        let owner = Overdue { slot: Slot::new(), shared: Arc::downgrade(self), runner: me };
+        let guard = self.env.watchdog().guard(Arc::new(owner));
+        guard.wait_until(Tick::NEVER);
+        let mut n_calls = 0;
+        loop {
+            let mut last = None;
+            while let Some(taken) = self.next(me, last, n_calls + 1) {
+                n_calls += 1;
+                last = Some(taken.working.member);
+                self.call(&guard, n_calls, me, taken);
+            }
+            if self.leaves(me) || self.env.clock().wait(inbox, Tick::NEVER).has(Signals::CANCEL) {
+                break;
+            }
+        }
+        self.lock().runners.retain(|runner| runner.id != me);
+        self.changed.notify_all();
+        drop(guard);
+        drop(seat);
+    }
+
+    fn next(&self, me: u64, last: Option<Id>, slot: u64) -> Option<Taken> {
+        let mut state = self.lock();
+        let now = self.now();
+        loop {
+            if state.queue.is_empty() {
+                return None;
+            }
+            if let Some(taken) = state.take(me, last, slot, now) {
+                return Some(taken);
+            }
+        }
+    }
+
+    /// Whether a thread without work ends: one that is free is enough.
+    fn leaves(&self, me: u64) -> bool {
+        let mut state = self.lock();
+        if !state.queue.is_empty() {
+            return false;
+        }
+        let others = state.runners.iter().any(|runner| runner.id != me && runner.work.is_none());
+        let leaves = others || state.closing;
+        if leaves {
+            // Under the same lock, so that of two one stays.
+            state.runners.retain(|runner| runner.id != me);
+        }
+        leaves
+    }
+
+    fn call(self: &Arc<Self>, guard: &Guard, n: u64, me: u64, taken: Taken) {
+        let Taken { working, timeout, name, component, run, stop } = taken;
+        let deadline = working.begun + timeout;
+        let (Some(call), Some(name)) = (working.call, name) else {
+            guard.enter(n, deadline);
+            let _ = caught(|| drop(component));
+            let _ = guard.leave(n);
+            self.rest(me);
+            return;
+        };
+        let token = match call {
+            Call::Start => run,
+            Call::Stop => {
+                run.cancel();
+                stop
+            }
+        };
+        let ears =
+            Ears { shared: Arc::downgrade(self), member: working.member, generation: working.generation };
+        let soft = working.begun + timeout.saturating_sub(deadline_lead(timeout));
+        let cx = Context::for_call(&self.env, name, token, soft, Reporter::new(Arc::new(ears)));
+        let mut component = component;
+        guard.enter(n, deadline);
+        let result = guarded(|| match call {
+            Call::Start => component.start(&cx),
+            Call::Stop => component.stop(&cx),
+        });
+        let in_time = guard.leave(n);
+        drop(cx);
+        self.finish(me, working, call, component, result, in_time);
+    }
+
+    fn rest(&self, me: u64) {
+        let mut state = self.lock();
+        if let Some(runner) = state.runners.iter_mut().find(|runner| runner.id == me) {
+            runner.work = None;
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    fn finish(
+        &self,
+        me: u64,
+        working: Working,
+        call: Call,
+        component: Box<dyn Component>,
+        result: Result<()>,
+        in_time: bool,
+    ) {
+        let Working { member, generation, begun, .. } = working;
+        let mut state = self.lock();
+        let now = self.now();
+        let took = now.since(begun);
+        if let Some(home) = state.homes.get_mut(&member) {
+            home.component = Some(component);
+        }
+        if let Some(runner) = state.runners.iter_mut().find(|runner| runner.id == me) {
+            runner.work = None;
+        }
+        let mut out = Vec::new();
+        if !in_time {
+            // The watchdog took the call away, and this thread may be faster
+            // to the lock.
+            let input = Input::Overdue { call, stuck_for: took };
+            state.machine.step(now, member, generation, input, &mut out);
+        }
+        let input = Input::Returned { call, result, took };
+        state.machine.step(now, member, generation, input, &mut out);
+        let afterwards = self.apply(&mut state, out, Some(me));
+        drop(state);
+        self.changed.notify_all();
+        afterwards.run();
+    }
+
+    /// Ends all threads that are in no call; says whether none is left.
+    pub(super) fn close(&self, deadline: Instant) -> bool {
+        let quiet = self.wait(Some(deadline), |state| state.is_quiet().then_some(())).is_some();
+        let mut state = self.lock();
+        state.closing = true;
+        let runners: Vec<_> = state
+            .runners
+            .iter()
+            .map(|runner| (runner.inbox.clone(), runner.task.clone(), runner.work.is_some()))
+            .collect();
+        drop(state);
+        let mut all = quiet;
+        for (inbox, ..) in &runners {
+            // One in a call comes back for what is left to do for it.
+            inbox.ring(Signals::POKE);
+        }
+        for (_, task, is_stuck) in runners {
+            all &= is_stuck || task.is_current() || task.join_until(deadline).is_some();
+        }
+        all
+    }
+}
+
+/// Calls user code; a panic is a result, and what a user's error holds is
+/// dropped here, in the slot.
+fn guarded(call: impl FnOnce() -> std::result::Result<(), crate::error::BoxError>) -> Result<()> {
+    caught(|| call().map_err(|error| Error::from_user(&*error))).and_then(|result| result)
+}
+
+/// Hears that a thread's call is overdue.
+struct Overdue {
+    slot: Slot,
+    shared: Weak<Shared>,
+    runner: u64,
+}
+
+impl Guarded for Overdue {
+    fn slot(&self) -> &Slot {
+        &self.slot
+    }
+
+    fn overdue(&self, slot: u64, now: Tick) -> Tick {
+        let Some(shared) = self.shared.upgrade() else { return Tick::NEVER };
+        shared.act(|state, _, out| {
+            let runner = state.runners.iter().find(|runner| runner.id == self.runner);
+            let work = runner.and_then(|runner| runner.work).filter(|work| work.slot == slot);
+            let Some(Working { member, generation, call: Some(call), begun, .. }) = work else {
+                return;
+            };
+            let input = Input::Overdue { call, stuck_for: now.since(begun) };
+            state.machine.step(now, member, generation, input, out);
+        });
+        Tick::NEVER
+    }
+
+    fn starved(&self, _now: Tick) -> Tick {
+        Tick::NEVER
+    }
+}
+
+/// Hears what one run of a component says.
+struct Ears {
+    shared: Weak<Shared>,
+    member: Id,
+    generation: u64,
+}
+
+impl Ears {
+    fn hear(&self, report: Report) {
+        let Some(shared) = self.shared.upgrade() else { return };
+        shared.act(|state, now, out| {
+            state.machine.step(now, self.member, self.generation, Input::Reported(report), out);
+        });
+    }
+}
+
+impl Hears for Ears {
+    fn health(&self, health: Health) {
+        self.hear(Report::Health(health));
+    }
+
+    fn failed(&self, error: Error) {
+        self.hear(Report::Failed(error));
+    }
+
+    fn done(&self) {
+        self.hear(Report::Done);
+    }
+}

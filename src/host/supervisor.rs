@@ -1,0 +1,1707 @@
+//! What a host decides: whom to start and stop, when, and what comes of it.
+//!
+//! Pure: time comes in, [`Action`]s go out; no threads, no clock, no user
+//! code. After each input [`Supervisor::settle`] looks at every component and
+//! begins what is due, so that no order of inputs can leave one behind.
+//!
+//! Each run of a component has a generation. A call that comes back, and a
+//! word from a [`Reporter`](crate::component::Reporter), is taken only with
+//! the generation it belongs to: a late one cannot touch a later run.
+
+use std::time::Duration;
+
+use super::config::{Require, Settings, Spec};
+use super::graph::{self, Node};
+use super::restart::{Exit, History, Verdict, WhenExhausted};
+use crate::backoff::Random;
+use crate::clock::Tick;
+use crate::duration;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{EventKind, Health};
+use crate::name::Name;
+
+/// What a component has in a host, for ever its own.
+pub(super) type Id = u64;
+/// Somebody who waits for an answer.
+pub(super) type Op = u64;
+
+/// How many components may be in `start` at once while the host runs.
+const CONCURRENT_STARTS: usize = 16;
+/// What each component that still has to stop has kept for it of the host's
+/// time, all together at most half of what is left.
+const RESERVE: Duration = Duration::from_millis(100);
+/// The least a `stop` is given, also when the host's time is over.
+const LEAST: Duration = Duration::from_millis(10);
+
+/// A call into a component.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Call {
+    Start,
+    Stop,
+}
+
+impl Call {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+        }
+    }
+}
+
+/// What a component says of itself.
+#[derive(Debug)]
+pub(super) enum Report {
+    Health(Health),
+    Failed(Error),
+    Done,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// A call came back, in time or not.
+    Returned { call: Call, result: Result<()>, took: Duration },
+    /// A call has passed its deadline and is stuck.
+    Overdue { call: Call, stuck_for: Duration },
+    /// The component said something.
+    Reported(Report),
+}
+
+/// What is to be done about it.
+#[derive(Debug)]
+pub(super) enum Action {
+    /// Call into the component.
+    Call { id: Id, generation: u64, call: Call, timeout: Duration },
+    /// Cancel what the component was given at its start.
+    Cancel { id: Id },
+    /// Drop the component.
+    Discard { id: Id },
+    /// Tell everybody.
+    Tell { source: Name, what: EventKind },
+    /// Tell the one who waits.
+    Answer { op: Op, result: Result<()> },
+}
+
+/// Where a component is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    Registered,
+    Waiting {
+        until: Tick,
+    },
+    /// In `start`; left behind at `cut`, if its own deadline does not come
+    /// first.
+    Starting {
+        cut: Tick,
+    },
+    Started,
+    /// In `stop`, as above.
+    Stopping {
+        cut: Tick,
+    },
+    BackingOff {
+        until: Tick,
+    },
+    Stopped,
+    Failed,
+    Abandoned {
+        call: Call,
+    },
+}
+
+impl Stage {
+    /// Whether it may be at work, as far as the others are concerned.
+    fn is_alive(self) -> bool {
+        matches!(self, Self::Starting { .. } | Self::Started | Self::Stopping { .. })
+    }
+
+    fn is_in_call(self) -> bool {
+        matches!(self, Self::Starting { .. } | Self::Stopping { .. })
+    }
+}
+
+/// Why a run has to end.
+#[derive(Debug, Clone)]
+enum Ending {
+    Failed(Error),
+    Done,
+}
+
+#[derive(Debug)]
+enum Leaving {
+    /// For good. `always`: also when its `stop` fails.
+    Removed { answer: Option<(Op, Result<()>)>, always: bool },
+    /// For another.
+    Replaced(Box<Candidate>),
+}
+
+#[derive(Debug)]
+struct Candidate {
+    id: Id,
+    spec: Spec,
+    limit: Duration,
+    op: Op,
+}
+
+/// A component that has to come up, or the one before it returns.
+#[derive(Debug)]
+struct Trial {
+    before: Box<Member>,
+    by: Tick,
+    limit: Duration,
+    op: Option<Op>,
+}
+
+#[derive(Debug)]
+struct Edge {
+    idx: Option<usize>,
+    or_stop: bool,
+}
+
+/// One component.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) id: Id,
+    pub(super) spec: Spec,
+    pub(super) stage: Stage,
+    pub(super) since: Tick,
+    pub(super) generation: u64,
+    pub(super) health: Health,
+    pub(super) up: bool,
+    pub(super) last_error: Option<Error>,
+    pub(super) restarts: u64,
+    /// When the present call was asked for.
+    pub(super) called: Tick,
+    /// Stuck in a call and out of its place.
+    pub(super) stray: bool,
+    wanted: bool,
+    ending: Option<Ending>,
+    /// It says itself how it is.
+    speaks: bool,
+    told_ready: bool,
+    ran_since: Option<Tick>,
+    /// Its last `stop` failed: it may still be at work.
+    unstopped: bool,
+    cancelled: bool,
+    history: History,
+    leaving: Option<Leaving>,
+    trial: Option<Trial>,
+    /// Who waits for its first start.
+    op: Option<Op>,
+    edges: Vec<Edge>,
+}
+
+impl Member {
+    fn new(id: Id, spec: Spec, now: Tick) -> Self {
+        Self {
+            id,
+            spec,
+            stage: Stage::Registered,
+            since: now,
+            generation: 0,
+            health: Health::Unknown,
+            up: false,
+            last_error: None,
+            restarts: 0,
+            called: now,
+            stray: false,
+            wanted: false,
+            ending: None,
+            speaks: false,
+            told_ready: false,
+            ran_since: None,
+            unstopped: false,
+            cancelled: false,
+            history: History::default(),
+            leaving: None,
+            trial: None,
+            op: None,
+            edges: Vec::new(),
+        }
+    }
+
+    pub(super) fn name(&self) -> &Name {
+        &self.spec.name
+    }
+
+    fn set(&mut self, stage: Stage, now: Tick) {
+        self.stage = stage;
+        self.since = now;
+    }
+
+    fn tell(&self, out: &mut Vec<Action>, what: EventKind) {
+        out.push(Action::Tell { source: self.spec.name.clone(), what });
+    }
+
+    /// Whether it has to end for a reason of its own.
+    pub(super) fn is_ending(&self) -> bool {
+        !self.wanted || self.leaving.is_some() || self.ending.is_some()
+    }
+
+    /// Whether what requires it may run, as far as it alone decides.
+    fn can_take_work(&self) -> bool {
+        self.stage == Stage::Started
+            && self.up
+            && !self.is_ending()
+            && matches!(self.health, Health::Ready | Health::Degraded)
+    }
+
+    fn fail(&mut self, error: Error, out: &mut Vec<Action>) {
+        self.last_error = Some(error.clone());
+        self.tell(out, EventKind::ComponentFailed { error: error.clone() });
+        self.ending = Some(Ending::Failed(error));
+    }
+}
+
+/// What the host as a whole is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HostPhase {
+    Idle,
+    Starting { op: Op },
+    Running,
+    Ending { by: Tick },
+}
+
+/// The decisions of one host.
+#[derive(Debug)]
+pub(super) struct Supervisor {
+    settings: Settings,
+    phase: HostPhase,
+    members: Vec<Member>,
+    /// Places in `members`, in the order of their starts.
+    order: Vec<usize>,
+    /// Why the start failed that is being undone, and who waits for it.
+    unwinding: Option<(Op, Error)>,
+    /// What a stop could not stop.
+    stop_errors: Vec<Error>,
+    /// Why the host stops by itself.
+    fatal: Option<Error>,
+    closed: bool,
+    random: Random,
+}
+
+/// The time one of several gets that share what is left: what it asks for,
+/// less what is kept for the others.
+fn share(asks: Duration, left: Duration, others: usize) -> Duration {
+    let others = u32::try_from(others).unwrap_or(u32::MAX);
+    let kept = RESERVE.saturating_mul(others).min(left / 2);
+    asks.min(left - kept).max(LEAST)
+}
+
+/// An error of a component's call, with the names people know.
+fn named(name: &Name, call: &str, error: &Error) -> Error {
+    let context = format!("{name}: {call}: {}", error.report());
+    Error::new(error.kind()).with_class(error.class()).context(context)
+}
+
+fn refused(text: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+    Error::new(ErrorKind::InvalidState).context(text)
+}
+
+impl Supervisor {
+    pub(super) fn new(settings: Settings, seed: u64) -> Self {
+        Self {
+            settings,
+            phase: HostPhase::Idle,
+            members: Vec::new(),
+            order: Vec::new(),
+            unwinding: None,
+            stop_errors: Vec::new(),
+            fatal: None,
+            closed: false,
+            random: Random::new(seed),
+        }
+    }
+
+    pub(super) fn phase(&self) -> HostPhase {
+        self.phase
+    }
+
+    /// Every component in the order of starts, then those that are stuck and
+    /// out of their places.
+    pub(super) fn members(&self) -> impl Iterator<Item = &Member> {
+        let strays = self.members.iter().filter(|member| member.stray);
+        self.order.iter().map(|&idx| &self.members[idx]).chain(strays)
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&Member> {
+        self.place(name).map(|idx| &self.members[idx])
+    }
+
+    pub(super) fn stop_errors(&self) -> &[Error] {
+        &self.stop_errors
+    }
+
+    pub(super) fn fatal(&self) -> Option<&Error> {
+        self.fatal.as_ref()
+    }
+
+    /// What a component waits for.
+    pub(super) fn waits_for(&self, member: &Member) -> Vec<Name> {
+        if !matches!(member.stage, Stage::Waiting { .. }) {
+            return Vec::new();
+        }
+        let ready = self.ready();
+        Self::blockers(member, &ready)
+    }
+
+    // Commands.
+
+    /// Adds a component: before the start it is only registered, while the
+    /// host runs it is started and `op` hears of it.
+    pub(super) fn add(
+        &mut self,
+        now: Tick,
+        id: Id,
+        spec: Spec,
+        op: Option<Op>,
+        out: &mut Vec<Action>,
+    ) -> Result<()> {
+        self.check_open(&spec.name)?;
+        if op.is_none() && self.phase != HostPhase::Idle {
+            return Err(refused(format!("{}: register while the host runs; deploy it", spec.name)));
+        }
+        if self.place(spec.name.as_str()).is_some() {
+            let context = format!("{}: a component of this name is there", spec.name);
+            return Err(Error::new(ErrorKind::Duplicate).context(context));
+        }
+        let mut member = Member::new(id, spec, now);
+        let is_on = self.is_on();
+        member.wanted = is_on;
+        self.members.push(member);
+        let linked = self.relink().and_then(|()| if is_on { self.check_present(id) } else { Ok(()) });
+        if let Err(error) = linked {
+            self.members.pop();
+            // What was there before could be ordered.
+            let _ = self.relink();
+            return Err(error);
+        }
+        if let Some(op) = op {
+            if is_on {
+                let idx = self.members.len() - 1;
+                self.members[idx].op = Some(op);
+                self.settle(now, out);
+            } else {
+                out.push(Action::Answer { op, result: Ok(()) });
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops a component and takes it out.
+    pub(super) fn remove(
+        &mut self,
+        now: Tick,
+        name: &str,
+        grace: Duration,
+        op: Op,
+        out: &mut Vec<Action>,
+    ) -> Result<()> {
+        let idx = self.find(name)?;
+        self.check_open(&self.members[idx].spec.name)?;
+        let member = &mut self.members[idx];
+        if member.leaving.is_some() {
+            return Err(refused(format!("{name}: is on its way out")));
+        }
+        member.spec.stop_timeout = member.spec.stop_timeout.min(grace).max(LEAST);
+        if let Some(trial) = member.trial.take() {
+            out.push(Action::Discard { id: trial.before.id });
+            answer(out, trial.op, Err(refused(format!("{name}: removed"))));
+        }
+        answer(out, member.op.take(), Err(refused(format!("{name}: removed"))));
+        member.leaving = Some(Leaving::Removed { answer: Some((op, Ok(()))), always: false });
+        match member.stage {
+            Stage::Starting { .. } | Stage::Started | Stage::Stopping { .. } => {}
+            Stage::Failed if member.unstopped => {
+                member.unstopped = false;
+                member.set(Stage::Started, now);
+            }
+            Stage::Abandoned { .. } => self.put_aside(idx, out),
+            _ => self.ended(idx, now, out),
+        }
+        self.settle(now, out);
+        Ok(())
+    }
+
+    /// Stops a component and starts another in its place; if that does not
+    /// come up within `limit`, the first returns.
+    pub(super) fn replace(
+        &mut self,
+        now: Tick,
+        id: Id,
+        spec: Spec,
+        limit: Duration,
+        op: Op,
+        out: &mut Vec<Action>,
+    ) -> Result<()> {
+        let Some(idx) = self.place(spec.name.as_str()) else { return self.add(now, id, spec, Some(op), out) };
+        self.check_open(&spec.name)?;
+        let name = &spec.name;
+        let member = &self.members[idx];
+        if member.leaving.is_some() || member.trial.is_some() {
+            return Err(refused(format!("{name}: is being replaced or removed")));
+        }
+        if matches!(member.stage, Stage::Abandoned { .. }) || member.unstopped {
+            return Err(refused(format!("{name}: the one before has not stopped; undeploy it")));
+        }
+        let nodes = self.nodes(Some((idx, &spec)));
+        graph::order(&nodes)?;
+        if self.is_on() {
+            graph::check_present(&nodes)?;
+        }
+        drop(nodes);
+        self.members[idx].leaving = Some(Leaving::Replaced(Box::new(Candidate { id, spec, limit, op })));
+        if !self.members[idx].stage.is_alive() {
+            self.ended(idx, now, out);
+        }
+        self.settle(now, out);
+        Ok(())
+    }
+
+    pub(super) fn start(&mut self, now: Tick, op: Op, out: &mut Vec<Action>) -> Result<()> {
+        if self.closed || self.phase != HostPhase::Idle {
+            return Err(refused("host: start while it runs or stops"));
+        }
+        for member in &self.members {
+            if member.unstopped || matches!(member.stage, Stage::Abandoned { .. }) {
+                return Err(refused(format!("{}: has not stopped yet", member.name())));
+            }
+        }
+        graph::check_present(&self.nodes(None))?;
+        self.fatal = None;
+        self.stop_errors.clear();
+        for member in &mut self.members {
+            member.wanted = true;
+            member.history = History::default();
+            member.set(Stage::Registered, now);
+        }
+        self.phase = HostPhase::Starting { op };
+        self.settle(now, out);
+        Ok(())
+    }
+
+    /// Begins to stop everything. Does nothing where nothing runs.
+    pub(super) fn stop(&mut self, now: Tick, grace: Duration, out: &mut Vec<Action>) {
+        let mut unstopped = false;
+        for member in self.members.iter_mut().filter(|member| member.unstopped) {
+            // Tried once more.
+            unstopped = true;
+            member.unstopped = false;
+            member.wanted = false;
+            member.set(Stage::Started, now);
+        }
+        if self.phase == HostPhase::Idle && !unstopped {
+            self.stop_errors.clear();
+            return;
+        }
+        self.end(now, grace, out);
+        self.settle(now, out);
+    }
+
+    /// Takes everything out that has ended, for good.
+    pub(super) fn close(&mut self, now: Tick, out: &mut Vec<Action>) {
+        self.closed = true;
+        let mut idx = 0;
+        while idx < self.members.len() {
+            let member = &mut self.members[idx];
+            member.unstopped = false;
+            member.leaving.get_or_insert(Leaving::Removed { answer: None, always: true });
+            if matches!(member.stage, Stage::Abandoned { .. }) || member.stage.is_alive() {
+                idx += 1;
+            } else {
+                self.ended(idx, now, out);
+            }
+        }
+    }
+
+    /// Takes in what happened to run `generation` of a component.
+    pub(super) fn step(&mut self, now: Tick, id: Id, generation: u64, input: Input, out: &mut Vec<Action>) {
+        let Some(idx) = self.members.iter().position(|member| member.id == id) else { return };
+        if self.members[idx].generation != generation {
+            return;
+        }
+        match input {
+            Input::Returned { call, result, took } => self.returned(idx, now, call, result, took, out),
+            Input::Overdue { call, stuck_for } => match (self.members[idx].stage, call) {
+                (Stage::Starting { .. }, Call::Start) | (Stage::Stopping { .. }, Call::Stop) => {
+                    self.abandon(idx, now, call, stuck_for, out);
+                }
+                _ => {}
+            },
+            Input::Reported(report) => self.reported(idx, now, report, out),
+        }
+        self.settle(now, out);
+    }
+
+    /// Takes in that time has passed.
+    pub(super) fn tick(&mut self, now: Tick, out: &mut Vec<Action>) {
+        let mut idx = 0;
+        while idx < self.members.len() {
+            let member = &mut self.members[idx];
+            let due = |by: Tick| by <= now;
+            let stuck_for = now.since(member.called);
+            match member.stage {
+                Stage::Starting { cut } if due(cut) => self.abandon(idx, now, Call::Start, stuck_for, out),
+                Stage::Stopping { cut } if due(cut) => self.abandon(idx, now, Call::Stop, stuck_for, out),
+                Stage::Waiting { until } if due(until) => {
+                    let waited = duration::format(member.spec.wait_timeout.unwrap_or_default());
+                    let requires = self.waits_for(&self.members[idx]);
+                    let text = format!("waited {waited} for {}", crate::name::join(&requires));
+                    self.members[idx].fail(Error::new(ErrorKind::Timeout).context(text), out);
+                    self.ended(idx, now, out);
+                }
+                _ => {}
+            }
+            if let Some(member) = self.members.get_mut(idx) {
+                if member.trial.as_ref().is_some_and(|trial| due(trial.by)) {
+                    if member.stage.is_alive() {
+                        self.too_slow(idx, out);
+                    } else {
+                        // It waits for others: that is no fault of its own.
+                        self.commit(idx, out);
+                    }
+                }
+            }
+            idx += 1;
+        }
+        self.settle(now, out);
+    }
+
+    /// When to look again though nothing happens.
+    pub(super) fn next_deadline(&self) -> Tick {
+        let deadlines = self.members.iter().map(|member| {
+            let stage = match member.stage {
+                Stage::Waiting { until } | Stage::BackingOff { until } => until,
+                Stage::Starting { cut } | Stage::Stopping { cut } => cut,
+                _ => Tick::NEVER,
+            };
+            stage.min(member.trial.as_ref().map_or(Tick::NEVER, |trial| trial.by))
+        });
+        deadlines.min().unwrap_or(Tick::NEVER)
+    }
+
+    // What happened.
+
+    fn returned(
+        &mut self,
+        idx: usize,
+        now: Tick,
+        call: Call,
+        result: Result<()>,
+        took: Duration,
+        out: &mut Vec<Action>,
+    ) {
+        let member = &mut self.members[idx];
+        match (member.stage, call) {
+            (Stage::Starting { .. }, Call::Start) => {
+                member.set(Stage::Started, now);
+                member.ran_since = Some(now);
+                if let Err(error) = result {
+                    if member.ending.is_none() {
+                        member.fail(error, out);
+                    }
+                }
+                match &member.ending {
+                    Some(Ending::Failed(error)) => {
+                        let error = error.clone();
+                        member.ran_since = None;
+                        self.did_not_start(idx, now, &error, out);
+                    }
+                    _ => {
+                        if !member.speaks {
+                            member.health = Health::Ready;
+                        }
+                        answer(out, member.op.take(), Ok(()));
+                        if member.health != Health::Unknown && !member.is_ending() {
+                            self.came_up(idx, now, out);
+                        }
+                    }
+                }
+            }
+            (Stage::Abandoned { call: Call::Start }, Call::Start) => {
+                member.tell(out, EventKind::Late { took });
+                // At once and on the same thread: nobody waits for its turn.
+                self.begin_stop(idx, now, out);
+            }
+            (Stage::Stopping { .. } | Stage::Abandoned { call: Call::Stop }, Call::Stop) => {
+                if matches!(member.stage, Stage::Abandoned { .. }) {
+                    member.tell(out, EventKind::Late { took });
+                }
+                match result {
+                    Ok(()) => {
+                        member.tell(out, EventKind::ComponentStopped);
+                        self.ended(idx, now, out);
+                    }
+                    Err(error) => self.did_not_stop(idx, now, &error, out),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn reported(&mut self, idx: usize, now: Tick, report: Report, out: &mut Vec<Action>) {
+        let member = &mut self.members[idx];
+        if !matches!(member.stage, Stage::Starting { .. } | Stage::Started) {
+            return;
+        }
+        match report {
+            Report::Health(health) => {
+                member.speaks = true;
+                if member.health == health {
+                    return;
+                }
+                member.health = health;
+                if member.stage == Stage::Started {
+                    member.since = now;
+                    if !member.up && health != Health::Unknown && !member.is_ending() {
+                        self.came_up(idx, now, out);
+                    }
+                }
+            }
+            Report::Failed(error) if member.ending.is_none() => member.fail(error, out),
+            Report::Done if member.ending.is_none() => member.ending = Some(Ending::Done),
+            Report::Failed(_) | Report::Done => {}
+        }
+    }
+
+    fn came_up(&mut self, idx: usize, now: Tick, out: &mut Vec<Action>) {
+        let member = &mut self.members[idx];
+        member.up = true;
+        member.since = now;
+        member.tell(out, EventKind::ComponentUp { took: now.since(member.called) });
+        self.commit(idx, out);
+    }
+
+    /// A component that was on trial stays.
+    fn commit(&mut self, idx: usize, out: &mut Vec<Action>) {
+        let member = &mut self.members[idx];
+        if let Some(trial) = member.trial.take() {
+            out.push(Action::Discard { id: trial.before.id });
+            member.tell(out, EventKind::ComponentReplaced);
+            answer(out, trial.op, Ok(()));
+        }
+    }
+
+    /// A component on trial did not come up in time.
+    fn too_slow(&mut self, idx: usize, out: &mut Vec<Action>) {
+        let member = &mut self.members[idx];
+        if let Some(trial) = &mut member.trial {
+            trial.by = Tick::NEVER;
+            if member.ending.is_none() {
+                let text = format!("not up within {}", duration::format(trial.limit));
+                member.fail(Error::new(ErrorKind::Timeout).context(text), out);
+            }
+        }
+    }
+
+    /// What a failed start means for the others.
+    fn did_not_start(&mut self, idx: usize, now: Tick, error: &Error, out: &mut Vec<Action>) {
+        let member = &mut self.members[idx];
+        let error = named(&member.spec.name, Call::Start.as_str(), error);
+        if let Some(op) = member.op.take() {
+            member.leaving.get_or_insert(Leaving::Removed { answer: Some((op, Err(error))), always: true });
+        } else if let (HostPhase::Starting { op }, None, None) = (self.phase, &member.trial, &member.leaving)
+        {
+            self.unwinding = Some((op, error));
+            let grace = self.settings.shutdown_timeout;
+            self.end(now, grace, out);
+        }
+    }
+
+    fn did_not_stop(&mut self, idx: usize, now: Tick, error: &Error, out: &mut Vec<Action>) {
+        let is_ending = matches!(self.phase, HostPhase::Ending { .. });
+        let member = &mut self.members[idx];
+        let reported = named(&member.spec.name, Call::Stop.as_str(), error);
+        member.last_error = Some(reported.clone());
+        member.tell(out, EventKind::ComponentFailed { error: reported.clone() });
+        if is_ending {
+            self.stop_errors.push(reported.clone());
+        }
+        match member.leaving.take() {
+            Some(Leaving::Removed { mut answer, always: true }) => {
+                if let Some((_, Err(first))) = &mut answer {
+                    let context = format!("{}; {}", first.report(), reported.report());
+                    *first = Error::new(first.kind()).with_class(first.class()).context(context);
+                }
+                member.leaving = Some(Leaving::Removed { answer, always: true });
+                self.ended(idx, now, out);
+            }
+            Some(Leaving::Removed { answer: to, always: false }) => {
+                answer(out, to.map(|(op, _)| op), Err(reported));
+                self.left_running(idx, now);
+            }
+            Some(Leaving::Replaced(candidate)) => {
+                out.push(Action::Discard { id: candidate.id });
+                answer(out, Some(candidate.op), Err(reported.clone()));
+                member.ending = Some(Ending::Failed(reported));
+                self.ended(idx, now, out);
+            }
+            None if is_ending && member.trial.is_none() => self.left_running(idx, now),
+            None => self.ended(idx, now, out),
+        }
+    }
+
+    /// Its `stop` failed and is not tried again by itself.
+    fn left_running(&mut self, idx: usize, now: Tick) {
+        let member = &mut self.members[idx];
+        member.wanted = false;
+        member.unstopped = true;
+        member.up = false;
+        member.health = Health::Unknown;
+        member.ending = None;
+        member.set(Stage::Failed, now);
+    }
+
+    /// A call is stuck: the others go on without it.
+    fn abandon(&mut self, idx: usize, now: Tick, call: Call, stuck_for: Duration, out: &mut Vec<Action>) {
+        let member = &mut self.members[idx];
+        member.set(Stage::Abandoned { call }, now);
+        member.up = false;
+        member.health = Health::Unknown;
+        let text = format!("still in {} after {}", call.as_str(), duration::format(stuck_for));
+        let error = Error::new(ErrorKind::Timeout).context(text);
+        member.last_error = Some(error.clone());
+        out.push(Action::Cancel { id: member.id });
+        member.tell(out, EventKind::ComponentAbandoned { call: call.as_str(), stuck_for });
+        member.ending.get_or_insert_with(|| Ending::Failed(error.clone()));
+        let reported = named(&member.spec.name, call.as_str(), &error);
+        match member.leaving.take() {
+            Some(leaving @ Leaving::Removed { .. }) => {
+                member.leaving = Some(leaving);
+                self.put_aside(idx, out);
+                return;
+            }
+            Some(Leaving::Replaced(candidate)) => {
+                out.push(Action::Discard { id: candidate.id });
+                answer(out, Some(candidate.op), Err(reported));
+                return;
+            }
+            None => {}
+        }
+        if let Some(trial) = member.trial.take() {
+            self.roll_back(idx, trial, now, out);
+        } else if call == Call::Start {
+            self.did_not_start(idx, now, &error, out);
+            if self.members[idx].leaving.is_some() {
+                self.put_aside(idx, out);
+            }
+        }
+    }
+
+    /// Takes a stuck component out of its place; what it is stuck in is still
+    /// looked after.
+    fn put_aside(&mut self, idx: usize, out: &mut Vec<Action>) {
+        let member = &mut self.members[idx];
+        let to = match member.leaving.take() {
+            Some(Leaving::Removed { answer, .. }) => answer.map(|(op, _)| op),
+            _ => None,
+        };
+        let error = member.last_error.clone().unwrap_or_else(|| ErrorKind::Timeout.into());
+        let call = match member.stage {
+            Stage::Abandoned { call } => call.as_str(),
+            _ => "stop",
+        };
+        answer(out, to, Err(named(&member.spec.name, call, &error)));
+        member.leaving = Some(Leaving::Removed { answer: None, always: true });
+        member.stray = true;
+        // Taking one out leaves an order of the others.
+        let _ = self.relink();
+    }
+
+    /// A run is over and nothing of it is left.
+    fn ended(&mut self, idx: usize, now: Tick, out: &mut Vec<Action>) {
+        let is_on = self.is_on();
+        let member = &mut self.members[idx];
+        member.up = false;
+        member.health = Health::Unknown;
+        member.told_ready = false;
+        let ending = member.ending.take();
+        let ran = member.ran_since.take().map(|since| now.since(since)).unwrap_or_default();
+        match member.leaving.take() {
+            Some(Leaving::Removed { answer: to, .. }) => {
+                if !self.closed {
+                    member.tell(out, EventKind::ComponentRemoved);
+                }
+                out.push(Action::Discard { id: member.id });
+                if let Some(trial) = member.trial.take() {
+                    out.push(Action::Discard { id: trial.before.id });
+                }
+                if let Some((op, result)) = to {
+                    out.push(Action::Answer { op, result });
+                }
+                self.members.remove(idx);
+                // Taking one out leaves an order of the others.
+                let _ = self.relink();
+                return;
+            }
+            Some(Leaving::Replaced(candidate)) => {
+                member.set(Stage::Stopped, now);
+                self.put_in_place(idx, *candidate, now, out);
+                return;
+            }
+            None => {}
+        }
+        if let Some(trial) = member.trial.take() {
+            member.ending = ending;
+            member.set(Stage::Stopped, now);
+            self.roll_back(idx, trial, now, out);
+            return;
+        }
+        let failed = matches!(ending, Some(Ending::Failed(_)));
+        let rest = if failed { Stage::Failed } else { Stage::Stopped };
+        if !member.wanted {
+            member.set(rest, now);
+            return;
+        }
+        let exit = match &ending {
+            // What it requires went away: it waits.
+            None => {
+                member.set(Stage::Stopped, now);
+                return;
+            }
+            Some(Ending::Done) => Exit::Done,
+            Some(Ending::Failed(_)) => Exit::Failed,
+        };
+        let restart = member.spec.restart;
+        match member.history.ended(now, exit, ran, &restart, &mut self.random) {
+            Verdict::Restart(delay) => {
+                member.set(Stage::BackingOff { until: now + delay }, now);
+                member.tell(out, EventKind::ComponentRestarting { delay, restarts: member.restarts });
+            }
+            Verdict::Leave => {
+                member.wanted = false;
+                member.set(rest, now);
+            }
+            Verdict::Exhausted => {
+                member.wanted = false;
+                member.set(Stage::Failed, now);
+                let last = member.last_error.clone().unwrap_or_else(|| ErrorKind::Component.into());
+                let what = EventKind::ComponentGaveUp { error: last.clone(), restarts: member.restarts };
+                member.tell(out, what);
+                if restart.when_exhausted == WhenExhausted::StopHost && is_on {
+                    let text = format!("{}: gave up after {}", member.spec.name, History::spent(&restart));
+                    let context = format!("{text}: {}", last.report());
+                    self.fatal = Some(Error::new(last.kind()).with_class(last.class()).context(context));
+                    let grace = self.settings.shutdown_timeout;
+                    self.end(now, grace, out);
+                }
+            }
+        }
+    }
+
+    fn put_in_place(&mut self, idx: usize, candidate: Candidate, now: Tick, out: &mut Vec<Action>) {
+        let Candidate { id, spec, limit, op } = candidate;
+        let mut member = Member::new(id, spec, now);
+        let is_on = self.is_on();
+        member.wanted = is_on;
+        let before = Box::new(std::mem::replace(&mut self.members[idx], member));
+        let by = now + limit;
+        self.members[idx].trial = Some(Trial { before, by, limit, op: Some(op) });
+        if self.relink().is_err() {
+            // Others changed meanwhile, and now they would go in a circle.
+            self.members[idx].fail(Error::invalid("components would require each other in a circle"), out);
+            self.ended(idx, now, out);
+        } else if !is_on {
+            self.commit(idx, out);
+        }
+    }
+
+    /// The one before returns to its place.
+    fn roll_back(&mut self, idx: usize, trial: Trial, now: Tick, out: &mut Vec<Action>) {
+        let is_on = self.is_on();
+        let mut before = *trial.before;
+        before.wanted = is_on;
+        before.history = History::default();
+        before.set(Stage::Stopped, now);
+        let mut new = std::mem::replace(&mut self.members[idx], before);
+        let error = match (new.ending.take(), &new.last_error) {
+            (Some(Ending::Failed(error)), _) => error,
+            (_, Some(error)) if is_on => error.clone(),
+            _ if is_on => Error::new(ErrorKind::Component).context("it ended before it was up"),
+            _ => Error::new(ErrorKind::Cancelled).context("the host stops"),
+        };
+        let error = named(&new.spec.name, "replace", &error);
+        self.members[idx].tell(out, EventKind::ComponentRolledBack { error: error.clone() });
+        answer(out, trial.op, Err(error));
+        if matches!(new.stage, Stage::Abandoned { .. }) {
+            new.stray = true;
+            new.wanted = false;
+            new.leaving = Some(Leaving::Removed { answer: None, always: true });
+            self.members.push(new);
+        } else {
+            out.push(Action::Discard { id: new.id });
+        }
+        // The order that held before.
+        let _ = self.relink();
+    }
+
+    /// Turns everything towards its end, within `grace`.
+    fn end(&mut self, now: Tick, grace: Duration, out: &mut Vec<Action>) {
+        let by = now + grace;
+        if matches!(self.phase, HostPhase::Ending { .. }) {
+            self.phase = HostPhase::Ending { by };
+            return;
+        }
+        if let HostPhase::Starting { op } = self.phase {
+            if self.unwinding.is_none() {
+                let error = Error::new(ErrorKind::Cancelled).context("host: stopped while it started");
+                self.unwinding = Some((op, error));
+            }
+        }
+        self.phase = HostPhase::Ending { by };
+        self.stop_errors.clear();
+        let alive = self.n_alive();
+        let stops = |name: &Name| Err(refused(format!("{name}: the host stops")));
+        for member in &mut self.members {
+            member.wanted = false;
+            let name = member.spec.name.clone();
+            let cut = now + share(member.spec.stop_timeout, grace, alive.saturating_sub(1));
+            match &mut member.stage {
+                Stage::Waiting { .. } | Stage::BackingOff { .. } => member.set(Stage::Stopped, now),
+                Stage::Stopping { cut: theirs } => *theirs = cut,
+                _ => {}
+            }
+            // Whoever waits would keep what is to be stopped from stopping.
+            if let Some(op) = member.op.take() {
+                answer(out, Some(op), stops(&name));
+                member.leaving = Some(Leaving::Removed { answer: None, always: true });
+            }
+            if let Some(trial) = &mut member.trial {
+                answer(out, trial.op.take(), stops(&name));
+            }
+            match &mut member.leaving {
+                Some(Leaving::Removed { answer: to @ Some((_, Ok(()))), .. }) => {
+                    answer(out, to.take().map(|(op, _)| op), stops(&name));
+                }
+                Some(Leaving::Replaced(candidate)) => {
+                    out.push(Action::Discard { id: candidate.id });
+                    answer(out, Some(candidate.op), stops(&name));
+                    member.leaving = None;
+                }
+                _ => {}
+            }
+        }
+        let leaving = |member: &Member| {
+            matches!(member.leaving, Some(Leaving::Removed { .. }))
+                && !member.stage.is_alive()
+                && !matches!(member.stage, Stage::Abandoned { .. })
+        };
+        while let Some(idx) = self.members.iter().position(leaving) {
+            self.ended(idx, now, out);
+        }
+    }
+
+    // What is due.
+
+    /// Begins all that can begin now.
+    fn settle(&mut self, now: Tick, out: &mut Vec<Action>) {
+        loop {
+            let ready = self.ready();
+            self.tell_ready(&ready, out);
+            if self.end_some(&ready, now, out) || self.begin_some(&ready, now, out) {
+                continue;
+            }
+            if !self.turn(out) {
+                break;
+            }
+        }
+    }
+
+    /// For each place whether what requires it may run.
+    fn ready(&self) -> Vec<bool> {
+        let mut ready = vec![false; self.members.len()];
+        for &idx in &self.order {
+            let member = &self.members[idx];
+            ready[idx] = member.can_take_work() && !Self::is_bereft(member, &ready);
+        }
+        ready
+    }
+
+    /// Whether it lost something that it does not run without.
+    fn is_bereft(member: &Member, ready: &[bool]) -> bool {
+        member.edges.iter().any(|edge| edge.or_stop && !edge.idx.is_some_and(|idx| ready[idx]))
+    }
+
+    fn blockers(member: &Member, ready: &[bool]) -> Vec<Name> {
+        let edges = member.edges.iter().zip(&member.spec.requires);
+        let blocked = edges.filter(|(edge, _)| !edge.idx.is_some_and(|idx| ready[idx]));
+        blocked.map(|(_, Require { name, .. })| name.clone()).collect()
+    }
+
+    fn tell_ready(&mut self, ready: &[bool], out: &mut Vec<Action>) {
+        for &idx in &self.order {
+            let member = &mut self.members[idx];
+            if member.told_ready == ready[idx] {
+                continue;
+            }
+            member.told_ready = ready[idx];
+            if ready[idx] {
+                member.tell(out, EventKind::ComponentReady);
+            } else if member.stage == Stage::Started && !member.is_ending() {
+                member.tell(out, EventKind::ComponentNotReady { health: member.health });
+            }
+        }
+    }
+
+    fn end_some(&mut self, ready: &[bool], now: Tick, out: &mut Vec<Action>) -> bool {
+        let by = match self.phase {
+            HostPhase::Ending { by } => Some(by),
+            _ => None,
+        };
+        let mut moved = false;
+        let alive = self.n_alive();
+        let mut in_call =
+            self.members.iter().filter(|member| !member.stray && member.stage.is_in_call()).count();
+        for place in (0..self.order.len()).rev() {
+            let idx = self.order[place];
+            let member = &mut self.members[idx];
+            match member.stage {
+                Stage::Starting { .. } if member.is_ending() && !member.cancelled => {
+                    let asks = member.spec.stop_timeout;
+                    let left = by.map_or(Duration::MAX, |by| by.since(now));
+                    member.cancelled = true;
+                    member.stage = Stage::Starting { cut: now + share(asks, left, alive.saturating_sub(1)) };
+                    out.push(Action::Cancel { id: member.id });
+                }
+                Stage::Started if member.is_ending() || Self::is_bereft(member, ready) => {
+                    let free = match by {
+                        Some(_) => {
+                            in_call < self.settings.parallel
+                                && (self.settings.parallel == 1 || !self.is_needed(idx, false))
+                        }
+                        None => !self.is_needed(idx, true),
+                    };
+                    if free {
+                        in_call += 1;
+                        self.begin_stop(idx, now, out);
+                        moved = true;
+                    }
+                }
+                _ => {}
+            }
+            // One after the other, strictly from the end.
+            if by.is_some() && self.settings.parallel == 1 && self.members[idx].stage.is_alive() {
+                break;
+            }
+        }
+        moved
+    }
+
+    /// How many may be at work.
+    fn n_alive(&self) -> usize {
+        self.members.iter().filter(|member| !member.stray && member.stage.is_alive()).count()
+    }
+
+    /// Whether something at work requires it and must go first.
+    fn is_needed(&self, idx: usize, or_stop: bool) -> bool {
+        self.members.iter().any(|member| {
+            !member.stray
+                && member.stage.is_alive()
+                && member.edges.iter().any(|edge| edge.idx == Some(idx) && (edge.or_stop || !or_stop))
+        })
+    }
+
+    fn begin_stop(&mut self, idx: usize, now: Tick, out: &mut Vec<Action>) {
+        let alive = self.n_alive();
+        let member = &mut self.members[idx];
+        let asks = member.spec.stop_timeout;
+        let timeout = match self.phase {
+            HostPhase::Ending { by } => share(asks, by.since(now), alive.saturating_sub(1)),
+            _ => asks,
+        };
+        member.told_ready = false;
+        member.called = now;
+        member.set(Stage::Stopping { cut: Tick::NEVER }, now);
+        let (id, generation) = (member.id, member.generation);
+        out.push(Action::Cancel { id });
+        member.tell(out, EventKind::ComponentStopping);
+        out.push(Action::Call { id, generation, call: Call::Stop, timeout });
+    }
+
+    fn begin_some(&mut self, ready: &[bool], now: Tick, out: &mut Vec<Action>) -> bool {
+        let limit = match self.phase {
+            HostPhase::Starting { .. } => self.settings.parallel,
+            HostPhase::Running => self.settings.parallel.max(CONCURRENT_STARTS),
+            HostPhase::Idle | HostPhase::Ending { .. } => return false,
+        };
+        let starting =
+            |member: &&Member| member.op.is_none() && matches!(member.stage, Stage::Starting { .. });
+        let mut n_starting = self.members.iter().filter(starting).count();
+        let mut moved = false;
+        for place in 0..self.order.len() {
+            let member = &mut self.members[self.order[place]];
+            let is_due = match member.stage {
+                Stage::Registered | Stage::Stopped | Stage::Waiting { .. } => true,
+                Stage::BackingOff { until } => until <= now,
+                _ => false,
+            };
+            if !is_due || !member.wanted || member.leaving.is_some() {
+                continue;
+            }
+            // Whoever deploys from within a start must not wait for it.
+            if member.op.is_none() && n_starting >= limit {
+                continue;
+            }
+            let requires = Self::blockers(member, ready);
+            if requires.is_empty() {
+                n_starting += usize::from(member.op.is_none());
+                moved = true;
+                Self::begin_start(member, now, out);
+            } else if !matches!(member.stage, Stage::Waiting { .. }) {
+                member.restarts += u64::from(matches!(member.stage, Stage::BackingOff { .. }));
+                let until = member.spec.wait_timeout.map_or(Tick::NEVER, |wait| now + wait);
+                member.set(Stage::Waiting { until }, now);
+                member.tell(out, EventKind::ComponentWaiting { requires });
+                answer(out, member.op.take(), Ok(()));
+            }
+        }
+        moved
+    }
+
+    fn begin_start(member: &mut Member, now: Tick, out: &mut Vec<Action>) {
+        member.restarts += u64::from(matches!(member.stage, Stage::BackingOff { .. }));
+        member.generation += 1;
+        member.called = now;
+        member.speaks = false;
+        member.cancelled = false;
+        member.health = Health::Unknown;
+        member.set(Stage::Starting { cut: Tick::NEVER }, now);
+        member.tell(out, EventKind::ComponentStarting);
+        let (id, generation, timeout) = (member.id, member.generation, member.spec.start_timeout);
+        out.push(Action::Call { id, generation, call: Call::Start, timeout });
+    }
+
+    /// Looks whether the host as a whole has got where it goes.
+    fn turn(&mut self, out: &mut Vec<Action>) -> bool {
+        match self.phase {
+            HostPhase::Starting { op } => {
+                let is_pending = |member: &Member| {
+                    member.wanted
+                        && member.op.is_none()
+                        && matches!(member.stage, Stage::Registered | Stage::Starting { .. })
+                };
+                if self.members.iter().any(is_pending) {
+                    return false;
+                }
+                self.phase = HostPhase::Running;
+                out.push(Action::Answer { op, result: Ok(()) });
+                true
+            }
+            HostPhase::Ending { .. } => {
+                if self.members.iter().any(|member| member.stage.is_alive() && !member.stray) {
+                    return false;
+                }
+                self.phase = HostPhase::Idle;
+                if let Some((op, error)) = self.unwinding.take() {
+                    let mut text = error.report().to_string();
+                    for error in &self.stop_errors {
+                        text.push_str(&format!("; {}", error.report()));
+                    }
+                    for member in &self.members {
+                        if matches!(member.stage, Stage::Abandoned { call: Call::Stop }) {
+                            text.push_str(&format!("; {}: did not stop", member.name()));
+                        }
+                    }
+                    let error = Error::new(error.kind()).with_class(error.class()).context(text);
+                    out.push(Action::Answer { op, result: Err(error) });
+                }
+                true
+            }
+            HostPhase::Idle | HostPhase::Running => false,
+        }
+    }
+
+    // Places.
+
+    fn is_on(&self) -> bool {
+        matches!(self.phase, HostPhase::Starting { .. } | HostPhase::Running)
+    }
+
+    fn check_open(&self, name: &Name) -> Result<()> {
+        if self.closed {
+            return Err(refused(format!("{name}: the host is gone")));
+        }
+        if matches!(self.phase, HostPhase::Ending { .. }) {
+            return Err(refused(format!("{name}: the host stops")));
+        }
+        Ok(())
+    }
+
+    fn place(&self, name: &str) -> Option<usize> {
+        self.members.iter().position(|member| !member.stray && member.name().as_str() == name)
+    }
+
+    fn find(&self, name: &str) -> Result<usize> {
+        self.place(name).ok_or_else(|| {
+            Error::new(ErrorKind::NotFound).context(format!("{name}: no component has this name"))
+        })
+    }
+
+    /// The graph, with one component exchanged if asked.
+    fn nodes<'a>(&'a self, instead: Option<(usize, &'a Spec)>) -> Vec<Node<'a>> {
+        let members = self.members.iter().enumerate().filter(|(_, member)| !member.stray);
+        members
+            .map(|(idx, member)| {
+                let spec = match instead {
+                    Some((at, spec)) if at == idx => spec,
+                    _ => &member.spec,
+                };
+                let requires = spec.requires.iter().map(|require| require.name.as_str()).collect();
+                Node { name: spec.name.as_str(), requires }
+            })
+            .collect()
+    }
+
+    fn check_present(&self, id: Id) -> Result<()> {
+        let missing: Vec<Name> = self
+            .members
+            .iter()
+            .filter(|member| member.id == id)
+            .flat_map(|member| member.edges.iter().zip(&member.spec.requires))
+            .filter(|(edge, _)| edge.idx.is_none())
+            .map(|(_, require)| require.name.clone())
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let name = self.members.iter().find(|member| member.id == id).map(Member::name);
+        let name = name.map(Name::as_str).unwrap_or_default();
+        let text = format!("{name} requires {}, which is not registered", crate::name::join(&missing));
+        Err(Error::new(ErrorKind::NotFound).context(text))
+    }
+
+    /// Works the order and the edges out afresh.
+    fn relink(&mut self) -> Result<()> {
+        let places: Vec<usize> = (0..self.members.len()).filter(|&idx| !self.members[idx].stray).collect();
+        let order = graph::order(&self.nodes(None))?;
+        self.order = order.into_iter().map(|at| places[at]).collect();
+        let by_name: std::collections::HashMap<Name, usize> =
+            places.iter().map(|&idx| (self.members[idx].name().clone(), idx)).collect();
+        for member in &mut self.members {
+            let requires = member.spec.requires.iter();
+            let edge = |require: &Require| Edge {
+                idx: by_name.get(&require.name).copied(),
+                or_stop: require.or_stop,
+            };
+            member.edges = if member.stray { Vec::new() } else { requires.map(edge).collect() };
+        }
+        Ok(())
+    }
+}
+
+/// Answers whoever waits, if somebody does.
+fn answer(out: &mut Vec<Action>, op: Option<Op>, result: Result<()>) {
+    if let Some(op) = op {
+        out.push(Action::Answer { op, result });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::restart::{Restart, RestartBudget, RestartPolicy};
+    use super::*;
+
+    const fn secs(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    fn at(seconds: u64) -> Tick {
+        Tick::ZERO + secs(seconds)
+    }
+
+    /// A machine and a script for it.
+    struct Bench {
+        machine: Supervisor,
+        now: u64,
+        next: u64,
+    }
+
+    fn error(text: &str) -> Error {
+        Error::new(ErrorKind::Component).context(text.to_owned())
+    }
+
+    impl Bench {
+        /// Components written as `name`, `name<required` or `name<required!`
+        /// (stops with it), apart by spaces.
+        fn new(components: &str, parallel: usize) -> Self {
+            let settings = Settings { shutdown_timeout: secs(30), parallel };
+            let mut bench = Self { machine: Supervisor::new(settings, 0), now: 0, next: 0 };
+            for text in components.split_whitespace() {
+                let (id, mut out) = (bench.id(), Vec::new());
+                bench.machine.add(at(0), id, spec(text), None, &mut out).unwrap();
+            }
+            bench
+        }
+
+        fn id(&mut self) -> u64 {
+            self.next += 1;
+            self.next
+        }
+
+        /// Does what one word says and answers what came of it: calls as
+        /// `+name` and `-name`, events in brackets where `events` is true,
+        /// answers as `ok` or the error in quotes, drops as `~name`.
+        fn step(&mut self, word: &str, events: bool) -> String {
+            let now = at(self.now);
+            let mut out = Vec::new();
+            let names: std::collections::HashMap<Id, String> =
+                self.machine.members.iter().map(|m| (m.id, m.name().to_string())).collect();
+            let (verb, rest) = word.split_once(' ').unwrap_or((word, ""));
+            let (name, text) = rest.split_once(' ').unwrap_or((rest, ""));
+            let id = |machine: &Supervisor| {
+                let member = machine.members.iter().rev().find(|m| m.name().as_str() == name).unwrap();
+                (member.id, member.generation)
+            };
+            let result = match verb {
+                "start" => {
+                    let op = self.id();
+                    self.machine.start(now, op, &mut out)
+                }
+                "stop" => {
+                    self.machine.stop(now, secs(30), &mut out);
+                    Ok(())
+                }
+                "deploy" => {
+                    let (id, op) = (self.id(), self.id());
+                    self.machine.add(now, id, spec(name), Some(op), &mut out)
+                }
+                "undeploy" => {
+                    let op = self.id();
+                    self.machine.remove(now, name, secs(60), op, &mut out)
+                }
+                "replace" => {
+                    let (id, op) = (self.id(), self.id());
+                    self.machine.replace(now, id, spec(name), secs(5), op, &mut out)
+                }
+                "wait" => {
+                    self.now += name.parse::<u64>().unwrap();
+                    self.machine.tick(at(self.now), &mut out);
+                    Ok(())
+                }
+                _ => {
+                    let (id, generation) = id(&self.machine);
+                    let returned = |call, result| Input::Returned { call, result, took: secs(0) };
+                    let input = match verb {
+                        "started" if text.is_empty() => returned(Call::Start, Ok(())),
+                        "started" => returned(Call::Start, Err(error(text))),
+                        "stopped" if text.is_empty() => returned(Call::Stop, Ok(())),
+                        "stopped" => returned(Call::Stop, Err(error(text))),
+                        "stuck-start" => Input::Overdue { call: Call::Start, stuck_for: secs(9) },
+                        "stuck-stop" => Input::Overdue { call: Call::Stop, stuck_for: secs(9) },
+                        "fails" => Input::Reported(Report::Failed(error("gone"))),
+                        "done" => Input::Reported(Report::Done),
+                        "unknown" => Input::Reported(Report::Health(Health::Unknown)),
+                        "down" => Input::Reported(Report::Health(Health::Down)),
+                        "ready" => Input::Reported(Report::Health(Health::Ready)),
+                        _ => unreachable!("{verb}"),
+                    };
+                    self.machine.step(now, id, generation, input, &mut out);
+                    Ok(())
+                }
+            };
+            let mut words: Vec<String> = result.err().map(|_| "refused".to_owned()).into_iter().collect();
+            let name = |id: Id| {
+                let member = self.machine.members.iter().find(|m| m.id == id);
+                member.map(|m| m.name().to_string()).or_else(|| names.get(&id).cloned()).unwrap_or_default()
+            };
+            for action in out {
+                match action {
+                    Action::Call { id, call: Call::Start, .. } => words.push(format!("+{}", name(id))),
+                    Action::Call { id, call: Call::Stop, .. } => words.push(format!("-{}", name(id))),
+                    Action::Discard { id } => words.push(format!("~{}", name(id))),
+                    Action::Answer { result: Ok(()), .. } => words.push("ok".to_owned()),
+                    Action::Answer { result: Err(error), .. } => words.push(format!("'{error}'")),
+                    Action::Tell { source, what } if events => {
+                        words.push(format!("[{source} {}]", what.as_str()))
+                    }
+                    Action::Tell { .. } | Action::Cancel { .. } => {}
+                }
+            }
+            words.join(" ")
+        }
+    }
+
+    fn spec(text: &str) -> Spec {
+        let (name, requires) = text.split_once('<').unwrap_or((text, ""));
+        let requires = requires.split(',').filter(|word| !word.is_empty());
+        let require = |word: &str| Require {
+            name: word.trim_end_matches('!').parse().unwrap(),
+            or_stop: word.ends_with('!'),
+        };
+        Spec {
+            name: name.parse().unwrap(),
+            requires: requires.map(require).collect(),
+            restart: Restart {
+                policy: RestartPolicy::Transient,
+                jitter: 0.0,
+                budget: RestartBudget { max_restarts: 2, window: secs(60) },
+                ..Restart::default()
+            },
+            start_timeout: secs(30),
+            stop_timeout: secs(10),
+            wait_timeout: None,
+            critical: true,
+        }
+    }
+
+    /// Plays a table of inputs and what each leads to.
+    #[track_caller]
+    fn check(components: &str, table: &[(&str, &str)]) {
+        let mut bench = Bench::new(components, 1);
+        for (i, (input, expected)) in table.iter().enumerate() {
+            let found = bench.step(input, false);
+            assert_eq!(found, *expected, "line {i}: {input}");
+        }
+    }
+
+    #[test]
+    fn one_after_the_other_and_back() {
+        check(
+            "a b",
+            &[
+                ("start", "+a"),
+                ("started a", "+b"),
+                ("started b", "ok"),
+                ("stop", "-b"),
+                ("stopped b", "-a"),
+                ("stopped a", ""),
+                ("stop", ""),
+                ("start", "+a"),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_failed_start_is_undone() {
+        check(
+            "a b c",
+            &[
+                ("start", "+a"),
+                ("started a", "+b"),
+                ("started b boom", "-b"),
+                ("stopped b", "-a"),
+                ("stopped a bang", "'b: start: boom; a: stop: bang'"),
+                ("start", "refused"),
+                ("stop", "-a"),
+                ("stopped a", ""),
+                ("start", "+a"),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_stop_while_it_starts() {
+        check(
+            "a b c",
+            &[
+                ("start", "+a"),
+                ("started a", "+b"),
+                ("stop", ""),
+                ("started b", "-b"),
+                ("stopped b", "-a"),
+                ("stopped a", "'host: stopped while it started'"),
+            ],
+        );
+        // One that does not hear its cancel is left behind in time.
+        check(
+            "a b c",
+            &[
+                ("start", "+a"),
+                ("started a", "+b"),
+                ("stop", ""),
+                ("wait 9", ""),
+                ("wait 1", "-a"),
+                ("stopped a", "'host: stopped while it started'"),
+                ("started b", "-b"),
+                ("stopped b", ""),
+                ("start", "+a"),
+            ],
+        );
+    }
+
+    #[test]
+    fn whoever_waits_for_an_operation_hears_at_once_that_the_host_stops() {
+        check(
+            "a",
+            &[
+                ("start", "+a"),
+                ("started a", "ok"),
+                ("deploy x", "+x"),
+                ("undeploy a", "-a"),
+                ("stop", "'a: the host stops' 'x: the host stops'"),
+                ("deploy y", "refused"),
+                ("undeploy a", "refused"),
+                ("started x", ""),
+                ("stopped a", "~a -x"),
+                ("stopped x", "~x"),
+            ],
+        );
+    }
+
+    #[test]
+    fn restarts_have_delays_and_a_budget() {
+        check(
+            "a",
+            &[
+                ("start", "+a"),
+                ("started a", "ok"),
+                ("fails a", "-a"),
+                ("fails a", ""),
+                ("stopped a", ""),
+                ("wait 1", "+a"),
+                ("started a", ""),
+                ("fails a", "-a"),
+                ("stopped a", ""),
+                ("wait 1", ""),
+                ("wait 1", "+a"),
+                ("started a boom", "-a"),
+                ("stopped a", ""),
+                ("wait 600", ""),
+                ("stop", ""),
+                ("start", "+a"),
+                ("started a", "ok"),
+                ("done a", "-a"),
+                ("stopped a", ""),
+                ("wait 600", ""),
+            ],
+        );
+    }
+
+    #[test]
+    fn what_goes_down_takes_along_what_said_so() {
+        check(
+            "db api<db! log<db",
+            &[
+                ("start", "+db"),
+                ("started db", "+api"),
+                ("started api", "+log"),
+                ("started log", "ok"),
+                ("down db", "-api"),
+                ("ready db", ""),
+                ("stopped api", "+api"),
+                ("started api", ""),
+                ("fails db", "-api"),
+                ("stopped api", "-db"),
+                ("stopped db", ""),
+                ("wait 1", "+db"),
+                ("started db", "+api"),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_stuck_call_is_left_behind_and_looked_after() {
+        check(
+            "a b",
+            &[
+                ("start", "+a"),
+                ("started a", "+b"),
+                ("stuck-start b", "-a"),
+                ("stopped a", "'b: start: still in start after 9s'"),
+                ("start", "refused"),
+                ("started b", "-b"),
+                ("stopped b", ""),
+                ("start", "+a"),
+                ("started a", "+b"),
+                ("started b", "ok"),
+                ("undeploy b", "-b"),
+                ("stuck-stop b", "'b: stop: still in stop after 9s'"),
+                ("deploy b", "+b"),
+                ("started b", "ok"),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_replacement_comes_up_or_gives_way() {
+        let begun = [("start", "+a"), ("started a", "ok"), ("replace a", "-a"), ("stopped a", "+a")];
+        for rest in [
+            &[("started a", "~ ok")][..],
+            &[("started a boom", "-a"), ("stopped a", "'a: replace: boom' ~a +a"), ("started a", "")],
+            &[
+                ("unknown a", ""),
+                ("started a", ""),
+                ("wait 5", "-a"),
+                ("stopped a", "'a: replace: not up within 5s' ~a +a"),
+            ],
+            &[("unknown a", ""), ("started a", ""), ("down a", "~ ok")],
+            &[("wait 5", ""), ("started a", "-a"), ("stopped a", "'a: replace: not up within 5s' ~a +a")],
+            &[("stop", "'a: the host stops'"), ("started a", "-a"), ("stopped a", "~a")],
+            &[("stuck-start a", "'a: replace: still in start after 9s' +a")],
+        ] {
+            let table: Vec<_> = begun.iter().chain(rest).copied().collect();
+            check("a", &table);
+        }
+        let begun = [("start", "+a"), ("started a", "ok"), ("replace a", "-a")];
+        for rest in [
+            &[("stopped a bang", "~ 'a: stop: bang'"), ("wait 1", "+a")][..],
+            &[("stuck-stop a", "~ 'a: stop: still in stop after 9s'"), ("stopped a", ""), ("wait 1", "+a")],
+            &[
+                ("undeploy a", "refused"),
+                ("replace a", "refused"),
+                ("stop", "~ 'a: the host stops'"),
+                ("stopped a", ""),
+            ],
+        ] {
+            let table: Vec<_> = begun.iter().chain(rest).copied().collect();
+            check("a", &table);
+        }
+    }
+
+    #[test]
+    fn together_the_requirements_are_the_order() {
+        let mut bench = Bench::new("a b<a c d<b,c", 3);
+        for (input, expected) in [
+            ("start", "+a +c"),
+            ("started c", ""),
+            ("started a", "+b"),
+            ("started b", "+d"),
+            ("started d", "ok"),
+            ("stop", "-d"),
+            ("stopped d", "-c -b"),
+            ("stopped c", ""),
+            ("stopped b", "-a"),
+            ("stopped a", ""),
+        ] {
+            assert_eq!(bench.step(input, false), expected, "{input}");
+        }
+    }
+
+    #[test]
+    fn every_turn_is_told_once() {
+        let mut bench = Bench::new("a b<a", 1);
+        for (input, expected) in [
+            ("start", "[a component_starting] +a"),
+            ("unknown a", ""),
+            ("started a", "[b component_waiting] ok"),
+            ("down a", "[a component_up]"),
+            ("ready a", "[a component_ready] [b component_starting] +b"),
+            ("started b", "[b component_up] [b component_ready]"),
+            ("down a", "[a component_not_ready]"),
+            ("fails b", "[b component_failed] [b component_stopping] -b"),
+            ("stopped b", "[b component_stopped] [b component_restarting]"),
+            ("wait 1", "[b component_waiting]"),
+            ("ready a", "[a component_ready] [b component_starting] +b"),
+        ] {
+            assert_eq!(bench.step(input, true), expected, "{input}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_is_shared_with_those_to_come() {
+        let millis = Duration::from_millis;
+        for (asks, left, others, expected) in [
+            (secs(10), secs(30), 0, secs(10)),
+            (secs(10), secs(5), 0, secs(5)),
+            (secs(10), secs(30), 999, secs(10)),
+            (secs(20), secs(30), 999, secs(15)),
+            (secs(20), secs(10), 10, secs(9)),
+            (secs(20), secs(10), usize::MAX, secs(5)),
+            (secs(20), Duration::ZERO, 7, millis(10)),
+            (secs(20), Duration::MAX, 7, secs(20)),
+        ] {
+            assert_eq!(share(asks, left, others), expected, "{asks:?} of {left:?} with {others}");
+        }
+    }
+}
