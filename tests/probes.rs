@@ -424,6 +424,22 @@ mod http {
     }
 
     #[test]
+    fn a_user_and_password_are_sent_as_they_are_meant() {
+        let address = serve(|mut stream| {
+            // `u:p@`
+            let known = request(&mut stream).to_lowercase().contains("authorization: basic dtpwqa==\r\n");
+            let status = if known { "200 OK" } else { "401 No" };
+            let _ = stream.write_all(format!("HTTP/1.1 {status}\r\n\r\n").as_bytes());
+        });
+        works(probe::http(format!("http://u:p%40@{address}/")));
+        // What was set by hand stands.
+        works(probe::http(format!("http://x:y@{address}/")).header("Authorization", "Basic dTpwQA=="));
+        let bad = probe::http("http://u:p%4@h/").check().unwrap_err();
+        assert_eq!(bad.kind(), ErrorKind::InvalidArgument);
+        assert!(bad.to_string().starts_with("url: has a % without two hexadecimal digits"), "{bad}");
+    }
+
+    #[test]
     fn redirects_are_followed_only_when_told_to() {
         let address = serve(|mut stream| {
             let head = request(&mut stream);

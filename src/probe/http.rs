@@ -19,7 +19,7 @@ use crate::error::{BoxError, Error, ErrorKind, Result};
 mod target;
 mod transport;
 
-use target::{Shown, parse};
+use target::{Shown, authorization, parse, without_credentials};
 use transport::{Exchange, agent};
 
 /// How much of a body an error shows, in bytes.
@@ -69,8 +69,9 @@ pub fn http(url: impl Into<String>) -> HttpProbe {
 /// each time, as by [`tcp`](super::tcp()). No proxy is used. The body is read to
 /// its end or to its bound: a server that stops in the middle is down.
 ///
-/// A user and password in the URL are sent as basic authentication; neither
-/// they nor the query appear in errors.
+/// A user and password in the URL are sent as basic authentication, without
+/// the escapes of URLs: `%40` is an `@`. Neither they nor the query appear in
+/// errors.
 ///
 /// Ends at its deadline and at once on cancel, whatever the server does, but
 /// for the lookup of a name: the system's resolver cannot be told to end. No
@@ -157,6 +158,9 @@ impl HttpProbe {
             let (name, value) =
                 header(name, value).map_err(|text| Error::invalid(format!("headers: {text}")))?;
             request.headers_mut().append(name, value);
+        }
+        if let Some(value) = authorization(request.uri()) {
+            request.headers_mut().entry("authorization").or_insert(value);
         }
         // Nobody uses the connection again.
         request.headers_mut().insert("connection", HeaderValue::from_static("close"));
@@ -253,8 +257,10 @@ impl Probe for HttpProbe {
     }
 
     fn probe(&mut self, cx: &Context) -> std::result::Result<(), BoxError> {
-        let request = self.prepare()?;
+        let mut request = self.prepare()?;
         let what = format!("{} {}", request.method(), Shown(request.uri()));
+        // The client would send them with their escapes.
+        *request.uri_mut() = without_credentials(request.uri());
         let exchange = Arc::new(Exchange::new(Wait::begin(cx)?));
         let _current = exchange.enter();
         Ok(self.ask(cx.env().agent(agent), request, &what, &exchange)?)

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ureq::http::Uri;
+use ureq::http::{HeaderValue, Uri};
 
 /// Reads an absolute URL. Says what is wrong with it without repeating it: it
 /// may hold secrets.
@@ -28,10 +28,82 @@ pub(super) fn parse(text: &str) -> Result<Uri, String> {
     if host.starts_with('[') && host[1..host.len() - 1].parse::<std::net::Ipv6Addr>().is_err() {
         return Err("has a host in brackets that is not an IPv6 address".to_owned());
     }
-    if host_and_port.len() > host.len() && uri.port_u16().is_none_or(|port| port == 0) {
+    if !is_port(&host_and_port[host.len()..]) {
         return Err("expected a port from 1 to 65535".to_owned());
     }
+    credentials(&uri)?;
     Ok(uri)
+}
+
+/// Whether what follows a host is nothing, or a colon and a port. Only
+/// digits: a sign would parse as well.
+fn is_port(text: &str) -> bool {
+    let Some(port) = text.strip_prefix(':') else { return text.is_empty() };
+    port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
+/// The `Authorization` that the user and password of a URL make.
+pub(super) fn authorization(uri: &Uri) -> Option<HeaderValue> {
+    let text = format!("Basic {}", base64(&credentials(uri).ok()??));
+    let mut value = HeaderValue::from_str(&text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// The user, a colon and the password of a URL, as they are sent: without
+/// the escapes of URLs.
+fn credentials(uri: &Uri) -> Result<Option<Vec<u8>>, String> {
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    let Some((text, _)) = authority.rsplit_once('@') else { return Ok(None) };
+    let (user, password) = text.split_once(':').unwrap_or((text, ""));
+    let [mut all, password] = [unescape(user)?, unescape(password)?];
+    if all.contains(&b':') {
+        return Err("has a colon in its user, which basic authentication cannot send".to_owned());
+    }
+    all.push(b':');
+    all.extend(password);
+    Ok(Some(all))
+}
+
+fn unescape(text: &str) -> Result<Vec<u8>, String> {
+    let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
+    let mut plain = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        plain.push(match byte {
+            b'%' => match (digit(bytes.next()), digit(bytes.next())) {
+                (Some(high), Some(low)) => (high * 16 + low) as u8,
+                _ => return Err("has a % without two hexadecimal digits in its user or password".to_owned()),
+            },
+            byte => byte,
+        });
+    }
+    Ok(plain)
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let three = [0, 1, 2].map(|idx| u32::from(chunk.get(idx).copied().unwrap_or_default()));
+        let bits = three[0] << 16 | three[1] << 8 | three[2];
+        for idx in 0..4 {
+            let digit = DIGITS[(bits >> (18 - 6 * idx)) as usize % 64];
+            text.push(if idx > chunk.len() { '=' } else { char::from(digit) });
+        }
+    }
+    text
+}
+
+/// The URL without user and password, which are sent as a header.
+pub(super) fn without_credentials(uri: &Uri) -> Uri {
+    let mut parts = uri.clone().into_parts();
+    let split = parts.authority.as_ref().and_then(|authority| authority.as_str().rsplit_once('@'));
+    if let Some(bare) = split.and_then(|(_, host)| host.parse().ok()) {
+        parts.authority = Some(bare);
+    }
+    // The rest is as it was.
+    Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
 }
 
 const SCHEMES: &str = "must begin with http:// or https://";
@@ -85,9 +157,30 @@ mod tests {
             ("http://h:65536/", "expected a port from 1 to 65535"),
             ("http://h:/", "expected a port from 1 to 65535"),
             ("http://h:x/", "expected a port from 1 to 65535"),
+            ("http://h:+80/", "expected a port from 1 to 65535"),
+            ("http://u@[::1]:+80/", "expected a port from 1 to 65535"),
+            ("http://u:p%4@h/", "has a % without two hexadecimal digits in its user or password"),
+            ("http://u%zz@h/", "has a % without two hexadecimal digits in its user or password"),
+            ("http://a%3Ab:p@h/", "has a colon in its user, which basic authentication cannot send"),
             ("http://[zz]/", "has a host in brackets that is not an IPv6 address"),
         ] {
             assert_eq!(parse(text), Err(flaw.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_user_and_password_are_sent_without_the_escapes_of_urls() {
+        for (url, plain, header) in [
+            ("http://h/", None, None),
+            ("http://user:geheim@h/", Some(&b"user:geheim"[..]), Some("Basic dXNlcjpnZWhlaW0=")),
+            ("http://u:p%40@h/", Some(b"u:p@"), Some("Basic dTpwQA==")),
+            ("http://u%25:%C3%a9:@h/", Some(b"u%:\xc3\xa9:"), Some("Basic dSU6w6k6")),
+            ("http://u@h/", Some(b"u:"), Some("Basic dTo=")),
+        ] {
+            let uri = parse(url).unwrap();
+            assert_eq!(credentials(&uri).unwrap().as_deref(), plain, "{url}");
+            assert_eq!(authorization(&uri).as_ref().map(|value| value.to_str().unwrap()), header, "{url}");
+            assert_eq!(without_credentials(&uri).to_string(), "http://h/");
         }
     }
 
