@@ -135,6 +135,31 @@ fn tcp_ends_while_nobody_answers() {
     ends(probe::tcp(address.to_string()), &[&format!("tcp {address}: no answer after ")]);
 }
 
+#[test]
+fn what_the_system_would_cut_short_is_refused_before_it_is_asked() {
+    let hour = Duration::from_secs(3600);
+    let all: [(Box<dyn Probe>, &str); 7] = [
+        (Box::new(probe::file_age("/etc/passwd\0x", hour)), "path: must not have a NUL byte"),
+        (Box::new(probe::disk("/\0", Size::Bytes(1))), "path: must not have a NUL byte"),
+        (Box::new(probe::exec(["a\0b"])), "command[0]: must not have a NUL byte"),
+        (Box::new(probe::exec(["true", "ge\0heim"])), "command[1]: must not have a NUL byte"),
+        (
+            Box::new(probe::exec(["true"]).env("A", "ge\0heim")),
+            "env: the value of A: must not have a NUL byte",
+        ),
+        (Box::new(probe::exec(["true"]).current_dir("/\0")), "current_dir: must not have a NUL byte"),
+        (
+            Box::new(probe::tcp("x\0:80")),
+            "address: expected HOST:PORT such as \"127.0.0.1:1883\" or \"[::1]:1883\", found \"x\\0:80\"",
+        ),
+    ];
+    for (mut probe, text) in all {
+        let error = probe.check().unwrap_err();
+        assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::InvalidArgument, text));
+        fails(&mut probe, AMPLE, ErrorKind::InvalidArgument, &[text]);
+    }
+}
+
 // Programs.
 
 #[test]
@@ -158,7 +183,6 @@ fn exec_tells_how_a_program_ended() {
             ErrorKind::Io,
             &["exec true: cannot run in /no/such, which is no folder"],
         ),
-        (probe::exec(["a\0b"]), ErrorKind::Io, &["cannot be run: nul byte found"]),
         (probe::exec([""]), ErrorKind::InvalidArgument, &["command: must name a program"]),
         (probe::exec(Vec::<String>::new()), ErrorKind::InvalidArgument, &["command: must name a program"]),
     ] {

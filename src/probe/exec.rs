@@ -1,6 +1,6 @@
 //! Asks by running a program.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,7 +11,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use super::Probe;
-use super::text::{reason, tail};
+use super::text::{no_nul, reason, tail};
 use super::wait::{Stop, Wait};
 use crate::component::Context;
 use crate::error::{BoxError, Error, ErrorKind, Result};
@@ -74,7 +74,8 @@ where
 ///
 /// `Probe` when it exits with another code or is killed by a signal,
 /// `Timeout` when it still runs at the deadline, `Io` when it cannot be run,
-/// `Cancelled`; `InvalidArgument` when there is no program.
+/// `Cancelled`; `InvalidArgument` when there is no program, or a NUL byte in
+/// what it is given.
 #[derive(Clone)]
 #[must_use = "a probe does nothing until it is asked"]
 pub struct ExecProbe {
@@ -170,7 +171,16 @@ impl Probe for ExecProbe {
         if self.argv.first().is_none_or(|program| program.is_empty()) {
             return Err(Error::invalid("command: must name a program"));
         }
-        Ok(())
+        let refuse = |what: String| move |text| Error::invalid(format!("{what}: {text}"));
+        for (idx, word) in self.argv.iter().enumerate() {
+            no_nul(word).map_err(refuse(format!("command[{idx}]")))?;
+        }
+        for (name, value) in &self.env {
+            no_nul(name).map_err(refuse("env".to_owned()))?;
+            no_nul(value).map_err(refuse(format!("env: the value of {}", name.to_string_lossy())))?;
+        }
+        let folder = self.current_dir.as_ref().map_or(OsStr::new(""), |path| path.as_os_str());
+        no_nul(folder).map_err(refuse("current_dir".to_owned()))
     }
 
     fn probe(&mut self, cx: &Context) -> std::result::Result<(), BoxError> {

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ureq::http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
+use ureq::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
 use ureq::{Agent, Body};
 
 use super::Probe;
@@ -106,7 +106,8 @@ impl HttpProbe {
         self
     }
 
-    /// Adds a header. Call it again for more. Defaults to none but what the
+    /// Adds a header. Call it again for more, also of the same name where a
+    /// request may have several. Defaults to none but what the
     /// protocol asks for.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
@@ -154,11 +155,9 @@ impl HttpProbe {
         let mut request = Request::new(());
         *request.uri_mut() = uri;
         *request.method_mut() = method;
-        for (name, value) in &self.headers {
-            let (name, value) =
-                header(name, value).map_err(|text| Error::invalid(format!("headers: {text}")))?;
-            request.headers_mut().append(name, value);
-        }
+        let pairs = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        *request.headers_mut() =
+            read_headers(pairs).map_err(|text| Error::invalid(format!("headers: {text}")))?;
         if let Some(value) = authorization(request.uri()) {
             request.headers_mut().entry("authorization").or_insert(value);
         }
@@ -285,9 +284,37 @@ pub(super) fn check_method(text: &str) -> std::result::Result<(), String> {
     method(text).map(drop)
 }
 
-/// Says what is wrong with a header.
-pub(super) fn check_header(name: &str, value: &str) -> std::result::Result<(), String> {
-    header(name, value).map(drop)
+/// Headers of which a request has one at most. Names are the same whatever
+/// their case.
+const SINGLE: [&str; 13] = [
+    "authorization",
+    "content-type",
+    "cookie",
+    "date",
+    "expect",
+    "from",
+    "host",
+    "if-modified-since",
+    "if-unmodified-since",
+    "max-forwards",
+    "proxy-authorization",
+    "referer",
+    "user-agent",
+];
+
+/// Reads headers, or says what is wrong with one.
+pub(super) fn read_headers<'a>(
+    pairs: impl Iterator<Item = (&'a str, &'a str)>,
+) -> std::result::Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in pairs {
+        let (name, value) = header(name, value)?;
+        if SINGLE.contains(&name.as_str()) && headers.contains_key(&name) {
+            return Err(format!("\"{name}\" is there more than once, a request has one"));
+        }
+        headers.append(name, value);
+    }
+    Ok(headers)
 }
 
 /// Says what is wrong with a range of statuses.
@@ -404,6 +431,11 @@ mod tests {
                 ok().header("x-token", "geh\neim"),
                 "headers: the value of x-token has characters that no header may have",
             ),
+            (ok().header("x-a", "b\0"), "headers: the value of x-a has characters that no header may have"),
+            (
+                ok().header("Host", "a").header("host", "a"),
+                "headers: \"host\" is there more than once, a request has one",
+            ),
             (ok().header("Connection", "close"), "headers: Connection is set by the probe itself"),
             (
                 ok().expect_body("abc").max_body(2),
@@ -412,6 +444,7 @@ mod tests {
         ] {
             assert_eq!(probe.check().unwrap_err().to_string(), text);
         }
+        assert!(ok().header("accept", "a/b").header("Accept", "c/d").check().is_ok());
         assert!(ok().method("PROPFIND").header("x", "y").expect_status(204..=204).check().is_ok());
     }
 

@@ -1,7 +1,9 @@
 //! Foreign text in errors: what the system, a server or a program said, as
 //! one bounded line without control characters.
 
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 
 /// What went wrong, in the words of the kind where it has some: without the
 /// number, lower case.
@@ -52,6 +54,11 @@ pub(super) fn tail(bytes: &[u8], max: usize, cut: bool) -> String {
     let over = line.len().saturating_sub(max);
     let start = (over..=line.len()).find(|at| line.is_char_boundary(*at)).unwrap_or(line.len());
     if cut || start > 0 { format!("…{}", &line[start..]) } else { line }
+}
+
+/// Says that a value has a NUL byte, which the system takes for its end.
+pub(super) fn no_nul(value: &OsStr) -> Result<(), &'static str> {
+    if value.as_bytes().contains(&0) { Err("must not have a NUL byte") } else { Ok(()) }
 }
 
 fn escape(c: char, line: &mut String) {
