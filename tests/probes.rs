@@ -167,6 +167,11 @@ fn exec_tells_how_a_program_ended() {
     works(probe::exec(["true"]));
     works(probe::exec(["sh", "-c", "test \"$A\" = b && test \"$(pwd)\" = /"]).env("A", "b").current_dir("/"));
     let sh = |script: &str| probe::exec(["sh", "-c", script]);
+    let folder = TempDir::new("exec");
+    let script = folder.write("script", "#!/no/such\n");
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&script, executable).unwrap();
+    let script = script.to_str().unwrap().to_owned();
     for (mut probe, kind, pieces) in [
         (probe::exec(["/usr/bin/false"]), ErrorKind::Probe, &["exec /usr/bin/false: exit code 1 after "][..]),
         (
@@ -176,7 +181,8 @@ fn exec_tells_how_a_program_ended() {
         ),
         (sh("kill -9 $$"), ErrorKind::Probe, &["exec sh: killed by signal 9 (SIGKILL) after "]),
         (sh("kill -TERM $$"), ErrorKind::Probe, &["exec sh: killed by signal 15 (SIGTERM) after "]),
-        (probe::exec(["/no/such"]), ErrorKind::Io, &["exec /no/such: no such program"]),
+        (probe::exec(["/no/such"]), ErrorKind::Io, &["exec /no/such: no such program or interpreter"]),
+        (probe::exec([script.as_str()]), ErrorKind::Io, &["script: no such program or interpreter"]),
         (probe::exec(["/etc/passwd"]), ErrorKind::Io, &["exec /etc/passwd: may not be executed"]),
         (
             probe::exec(["true"]).current_dir("/no/such"),
@@ -259,6 +265,46 @@ fn a_program_run_by_a_loop_can_be_asked_to_end() {
     let text = watcher.last_error().unwrap().to_string();
     assert!(text.contains("SigBlk:\\t0000000000000000"), "{text}");
     assert!(watcher.stop(PATIENCE).is_clean());
+}
+
+#[test]
+fn an_ignored_sigchld_is_told_and_can_be_set_back() {
+    const CHILD: &str = "LOOPKEEPER_TEST_IGNORED";
+    if std::env::var_os(CHILD).is_none() {
+        // In a process of its own: signals are for all of its threads.
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", "an_ignored_sigchld_is_told_and_can_be_set_back"]).env(CHILD, "1");
+        let output = child.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("1 passed"), "{text}");
+        return;
+    }
+    // SAFETY: no handler is set, and the set is initialised before it is read.
+    #[allow(unsafe_code, reason = "std cannot ignore or block signals")]
+    unsafe {
+        libc::signal(libc::SIGCHLD, libc::SIG_IGN);
+        let mut set = std::mem::zeroed();
+        libc::sigfillset(&mut set);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &set, std::ptr::null_mut());
+    }
+    fails(
+        &mut probe::exec(["true"]),
+        AMPLE,
+        ErrorKind::Io,
+        &["exec true: ", ": this process ignores SIGCHLD", "signals::reset_inherited"],
+    );
+    #[cfg(feature = "signals")]
+    {
+        loopkeeper::signals::reset_inherited().unwrap();
+        works(probe::exec(["true"]));
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap();
+        let mask = u64::from_str_radix(mask.trim(), 16).unwrap();
+        for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGCHLD] {
+            assert_eq!(mask >> (signal - 1) & 1, 0, "{signal}");
+        }
+        assert_eq!(mask >> (libc::SIGUSR1 - 1) & 1, 1, "others stay blocked");
+    }
 }
 
 // Files and disks.

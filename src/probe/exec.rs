@@ -15,7 +15,7 @@ use super::text::{no_nul, reason, tail};
 use super::wait::{Stop, Wait};
 use crate::component::Context;
 use crate::error::{BoxError, Error, ErrorKind, Result};
-use crate::sys::process::{Group, pipe};
+use crate::sys::process::{Group, is_no_child, pipe};
 use crate::sys::wait::{Interest, PollFd};
 
 /// How much of the output an error shows, in bytes. A kept error has 2 KiB
@@ -70,6 +70,10 @@ where
 /// cannot kill, because it hangs in a device, holds the call, and the watcher
 /// says so.
 ///
+/// The exit code is known only where the process does not ignore SIGCHLD,
+/// which a program may inherit; with the feature `signals`,
+/// `signals::reset_inherited` sets it back.
+///
 /// # Errors
 ///
 /// `Probe` when it exits with another code or is killed by a signal,
@@ -119,7 +123,7 @@ impl ExecProbe {
         let took = wait.took();
         let status = match ended {
             Ok(()) => status
-                .map_err(|error| fail(ErrorKind::Io, format!("its exit code is lost: {}", reason(&error))))?,
+                .map_err(|error| fail(ErrorKind::Io, format!("its exit code is lost: {}", lost(&error))))?,
             Err(Stop::Cancelled) => {
                 return Err(fail(ErrorKind::Cancelled, format!("cancelled after {took}")));
             }
@@ -127,7 +131,7 @@ impl ExecProbe {
                 return Err(fail(ErrorKind::Timeout, format!("still ran after {took}, killed{said}")));
             }
             Err(Stop::Refused(error)) => {
-                return Err(fail(ErrorKind::Io, format!("cannot be waited for: {}", reason(&error))));
+                return Err(fail(ErrorKind::Io, format!("cannot be waited for: {}", lost(&error))));
             }
         };
         if status.success() {
@@ -158,7 +162,7 @@ impl ExecProbe {
                 (Some(path), _) if !path.is_dir() => {
                     format!("cannot run in {}, which is no folder", path.display())
                 }
-                (_, io::ErrorKind::NotFound) => "no such program".to_owned(),
+                (_, io::ErrorKind::NotFound) => "no such program or interpreter".to_owned(),
                 (_, io::ErrorKind::PermissionDenied) => "may not be executed".to_owned(),
                 _ => format!("cannot be run: {}", reason(&error)),
             }),
@@ -195,6 +199,17 @@ impl fmt::Debug for ExecProbe {
     /// Without arguments and environment, which may hold secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ExecProbe").field("program", &self.argv.first()).finish_non_exhaustive()
+    }
+}
+
+/// Why the end of a child cannot be known, and what to do about it.
+fn lost(error: &io::Error) -> String {
+    if is_no_child(error) {
+        "this process ignores SIGCHLD, or waits for children that are not its own; \
+         set SIGCHLD to its default before threads are made (signals::reset_inherited)"
+            .to_owned()
+    } else {
+        reason(error)
     }
 }
 
