@@ -540,6 +540,48 @@ mod http {
     }
 
     #[test]
+    fn a_redirect_names_who_was_asked_last_and_tells_them_no_secrets() {
+        let seen = Arc::new(std::sync::Mutex::new(String::new()));
+        let theirs = seen.clone();
+        let last = serve(move |mut stream| {
+            *theirs.lock().unwrap() = request(&mut stream).to_lowercase();
+            let _ = stream.write_all(b"HTTP/1.1 500 No\r\n\r\n");
+        });
+        let port = free_port();
+        let first = serve(move |mut stream| {
+            let head = request(&mut stream);
+            let location = match head.split(' ').nth(1).unwrap_or_default() {
+                "/gone" => format!("http://x:geheim@127.0.0.1:{port}/?geheim"),
+                "/ftp" => "ftp://127.0.0.1/".to_owned(),
+                "/port" => "http://127.0.0.1:0/".to_owned(),
+                _ => format!("http://{last}/"),
+            };
+            let _ =
+                stream.write_all(format!("HTTP/1.1 302 Found\r\nlocation: {location}\r\n\r\n").as_bytes());
+        });
+        let at = |path: &str| probe::http(format!("http://u:geheim@{first}{path}")).follow_redirects(2);
+        let shown = format!("GET http://***@{first}");
+        let fails = |path: &str, piece: String| {
+            let text =
+                super::fails(&mut at(path), AMPLE, ErrorKind::Probe, &[&format!("{shown}{path}{piece}")]);
+            assert!(!text.contains("geheim"), "{text}");
+        };
+        fails("/gone", format!(" -> http://***@127.0.0.1:{port}/?…: connection refused after "));
+        fails("/ftp", ": redirected to the scheme ftp, which is neither http nor https after ".to_owned());
+        fails("/port", ": redirected to a URL that cannot be used: expected a port".to_owned());
+        let mut other = at("/").header("Host", "a.example").header("Cookie", "a=b").header("x-a", "b");
+        super::fails(
+            &mut other,
+            AMPLE,
+            ErrorKind::Probe,
+            &[&format!("{shown}/ -> http://{last}/: status 500, expected 200-299, after ")],
+        );
+        let seen = seen.lock().unwrap();
+        assert!(seen.contains(&format!("host: {last}\r\n")) && seen.contains("x-a: b\r\n"), "{seen}");
+        assert!(!seen.contains("authorization") && !seen.contains("cookie"), "{seen}");
+    }
+
+    #[test]
     fn a_body_is_read_to_its_bound_only() {
         let sent = Arc::new(AtomicUsize::new(0));
         let ours = sent.clone();

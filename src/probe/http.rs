@@ -19,7 +19,7 @@ use crate::error::{BoxError, Error, ErrorKind, Result};
 mod target;
 mod transport;
 
-use target::{Shown, authorization, parse, without_credentials};
+use target::{Shown, authorization, follow, is_same_server, parse, without_credentials};
 use transport::{Exchange, agent};
 
 /// How much of a body an error shows, in bytes.
@@ -128,9 +128,11 @@ impl HttpProbe {
         self
     }
 
-    /// Follows up to so many redirects. Basic authentication and an
-    /// `Authorization` header are not sent on to another host, other headers
-    /// are. Defaults to 0: a redirect is an answer like any other.
+    /// Follows up to so many redirects, to http and https only. Basic
+    /// authentication and the headers `Host`, `Authorization`,
+    /// `Proxy-Authorization` and `Cookie` are not sent on to another host or
+    /// port, other headers are. Errors name the first URL and the one that
+    /// was asked last. Defaults to 0: a redirect is an answer like any other.
     pub fn follow_redirects(mut self, times: u32) -> Self {
         self.redirects = times;
         self
@@ -166,14 +168,46 @@ impl HttpProbe {
         Ok(request)
     }
 
-    fn ask(&self, agent: &Agent, request: Request<()>, what: &str, exchange: &Exchange) -> Result<(), Error> {
+    /// Asks, and asks again where the answer is a redirect to be followed.
+    fn ask(&self, agent: &Agent, mut request: Request<()>, what: &str, exchange: &Exchange) -> Result<()> {
+        let mut now_at = what.to_owned();
+        let mut left = self.redirects;
+        loop {
+            // Kept for the next, because the client takes it.
+            let asked = request.clone();
+            let Some(location) = self.ask_once(agent, request, &now_at, exchange)? else { return Ok(()) };
+            let fail = |text: String| {
+                let took = exchange.wait().took();
+                Error::new(ErrorKind::Probe).context(format!("{now_at}: {text} after {took}"))
+            };
+            if left == 0 {
+                return Err(fail(format!("redirected more than {} times", self.redirects)));
+            }
+            left -= 1;
+            request = redirected(asked, &location).map_err(fail)?;
+            now_at = format!("{what} -> {}", Shown(request.uri()));
+            *request.uri_mut() = without_credentials(request.uri());
+        }
+    }
+
+    /// Asks once; answers where a redirect leads that is to be followed.
+    fn ask_once(
+        &self,
+        agent: &Agent,
+        request: Request<()>,
+        what: &str,
+        exchange: &Exchange,
+    ) -> Result<Option<Redirect>> {
         let wait = exchange.wait();
         let fail = |text: String| Error::new(ErrorKind::Probe).context(format!("{what}: {text}"));
         let broken = |error| match exchange.failure() {
             Some(failure) => failure.into_error(what, wait),
-            None => fail(format!("{} after {}", self.complaint(&error), wait.took())),
+            None => fail(format!("{} after {}", complaint(&error), wait.took())),
         };
-        let mut response = self.send(agent, request).map_err(broken)?;
+        let mut response = send(agent, request).map_err(broken)?;
+        if let Some(redirect) = Redirect::of(&response).filter(|_| self.redirects > 0) {
+            return Ok(Some(redirect));
+        }
         let status = response.status().as_u16();
         if !self.expects(status) {
             wait.hurry(EXCERPT_WAIT);
@@ -207,18 +241,7 @@ impl HttpProbe {
                     excerpt(&body)
                 )))
             }
-            _ => Ok(()),
-        }
-    }
-
-    fn send(&self, agent: &Agent, mut request: Request<()>) -> Result<Response<Body>, ureq::Error> {
-        if self.redirects > 0 {
-            request = agent.configure_request(request).max_redirects(self.redirects).build();
-        }
-        if [Method::POST, Method::PUT, Method::PATCH].contains(request.method()) {
-            agent.run(request.map(|()| ""))
-        } else {
-            agent.run(request)
+            _ => Ok(None),
         }
     }
 
@@ -228,24 +251,66 @@ impl HttpProbe {
             ranges => ranges.iter().any(|range| range.contains(&status)),
         }
     }
+}
 
-    /// What the client says, in our words.
-    fn complaint(&self, error: &ureq::Error) -> String {
-        match error {
-            ureq::Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                "connection closed before the answer was over".to_owned()
-            }
-            ureq::Error::Io(error) => reason(error),
-            ureq::Error::Protocol(error) => format!("the answer is not HTTP: {error}"),
-            ureq::Error::LargeResponseHeader(..) => "the answer's headers are too long".to_owned(),
-            ureq::Error::TooManyRedirects => format!("redirected more than {} times", self.redirects),
-            ureq::Error::RedirectFailed => "redirected in a way that cannot be followed".to_owned(),
-            ureq::Error::TlsRequired => "redirected to https, which needs the feature `tls`".to_owned(),
-            // The URL in it may hold secrets.
-            ureq::Error::BadUri(_) => "redirected to a URL that cannot be used".to_owned(),
-            error => error.to_string(),
+fn send(agent: &Agent, request: Request<()>) -> Result<Response<Body>, ureq::Error> {
+    if [Method::POST, Method::PUT, Method::PATCH].contains(request.method()) {
+        agent.run(request.map(|()| ""))
+    } else {
+        agent.run(request)
+    }
+}
+
+/// What the client says, in our words.
+fn complaint(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            "connection closed before the answer was over".to_owned()
+        }
+        ureq::Error::Io(error) => reason(error),
+        ureq::Error::Protocol(error) => format!("the answer is not HTTP: {error}"),
+        ureq::Error::LargeResponseHeader(..) => "the answer's headers are too long".to_owned(),
+        // The URL in it may hold secrets.
+        ureq::Error::BadUri(_) => "the URL cannot be used".to_owned(),
+        error => error.to_string(),
+    }
+}
+
+/// An answer that says to ask elsewhere.
+struct Redirect {
+    status: u16,
+    location: String,
+}
+
+impl Redirect {
+    fn of(response: &Response<Body>) -> Option<Self> {
+        let status = response.status().as_u16();
+        let location = response.headers().get("location")?;
+        let location = String::from_utf8_lossy(location.as_bytes()).into_owned();
+        [301, 302, 303, 307, 308].contains(&status).then_some(Self { status, location })
+    }
+}
+
+/// The request that a redirect leads to, or why there is none.
+fn redirected(mut request: Request<()>, redirect: &Redirect) -> std::result::Result<Request<()>, String> {
+    let uri = follow(request.uri(), &redirect.location)?;
+    if redirect.status < 307 {
+        if ![Method::GET, Method::HEAD].contains(request.method()) {
+            *request.method_mut() = Method::GET;
+        }
+    } else if [Method::POST, Method::PUT, Method::PATCH, Method::DELETE].contains(request.method()) {
+        return Err("redirected in a way that cannot be followed".to_owned());
+    }
+    if !is_same_server(request.uri(), &uri) {
+        for name in ["authorization", "cookie", "host", "proxy-authorization"] {
+            request.headers_mut().remove(name);
         }
     }
+    if let Some(value) = authorization(&uri) {
+        request.headers_mut().insert("authorization", value);
+    }
+    *request.uri_mut() = uri;
+    Ok(request)
 }
 
 const DEFAULT_STATUS: RangeInclusive<u16> = 200..=299;

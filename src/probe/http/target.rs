@@ -4,6 +4,8 @@ use std::fmt;
 
 use ureq::http::{HeaderValue, Uri};
 
+use crate::probe::text::head;
+
 /// Reads an absolute URL. Says what is wrong with it without repeating it: it
 /// may hold secrets.
 pub(super) fn parse(text: &str) -> Result<Uri, String> {
@@ -33,6 +35,74 @@ pub(super) fn parse(text: &str) -> Result<Uri, String> {
     }
     credentials(&uri)?;
     Ok(uri)
+}
+
+/// Where a redirect leads, or what is wrong with it.
+pub(super) fn follow(base: &Uri, location: &str) -> Result<Uri, String> {
+    let location = location.split('#').next().unwrap_or_default();
+    let (scheme, host) = (base.scheme_str().unwrap_or("http"), base.authority().map_or("", |a| a.as_str()));
+    if let Some((found, _)) = location.split_once(':').filter(|(found, _)| is_scheme(found)) {
+        if !["http", "https"].iter().any(|known| known.eq_ignore_ascii_case(found)) {
+            let found = head(found.as_bytes(), 60);
+            return Err(format!("redirected to the scheme {found}, which is neither http nor https"));
+        }
+        return target(location);
+    }
+    let folder = base.path().rsplit_once('/').map_or("", |(folder, _)| folder);
+    let path = match location {
+        "" => base.path().to_owned(),
+        text if text.starts_with("//") => return target(&format!("{scheme}:{text}")),
+        text if text.starts_with('/') => text.to_owned(),
+        text if text.starts_with('?') => format!("{}{text}", base.path()),
+        text => format!("{folder}/{text}"),
+    };
+    target(&format!("{scheme}://{host}{}", without_dots(&path)))
+}
+
+fn target(text: &str) -> Result<Uri, String> {
+    parse(text).map_err(|text| format!("redirected to a URL that cannot be used: {text}"))
+}
+
+/// `a:b` begins with a scheme, `a/b:c` and `?a:b` do not.
+fn is_scheme(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    text.as_bytes().first().is_some_and(u8::is_ascii_alphabetic) && text.bytes().all(fits)
+}
+
+/// The path that is meant by one with `.` and `..` in it; a query stays.
+fn without_dots(path_and_query: &str) -> String {
+    let (path, query) = match path_and_query.find('?') {
+        Some(at) => path_and_query.split_at(at),
+        None => (path_and_query, ""),
+    };
+    let mut parts: Vec<&str> = Vec::new();
+    let mut rest = path.split('/').skip(1).peekable();
+    while let Some(part) = rest.next() {
+        let is_last = rest.peek().is_none();
+        match part {
+            "." | ".." => {
+                if part == ".." {
+                    parts.pop();
+                }
+                if is_last {
+                    parts.push("");
+                }
+            }
+            part => parts.push(part),
+        }
+    }
+    format!("/{}{query}", parts.join("/"))
+}
+
+/// Whether what is meant for the one may be told to the other: the same host
+/// and port, or the same host by https instead of http.
+pub(super) fn is_same_server(one: &Uri, other: &Uri) -> bool {
+    let host = |uri: &Uri| uri.host().map(str::to_ascii_lowercase);
+    let https = |uri: &Uri| uri.scheme_str() == Some("https");
+    let port = |uri: &Uri| uri.port_u16().unwrap_or(if https(uri) { 443 } else { 80 });
+    let upgraded = !https(one) && https(other) && port(one) == 80 && port(other) == 443;
+    let same = https(one) == https(other) && port(one) == port(other);
+    host(one) == host(other) && (same || upgraded)
 }
 
 /// Whether what follows a host is nothing, or a colon and a port. Only
@@ -181,6 +251,34 @@ mod tests {
             assert_eq!(credentials(&uri).unwrap().as_deref(), plain, "{url}");
             assert_eq!(authorization(&uri).as_ref().map(|value| value.to_str().unwrap()), header, "{url}");
             assert_eq!(without_credentials(&uri).to_string(), "http://h/");
+        }
+    }
+
+    #[test]
+    fn redirects_lead_where_they_say() {
+        let base = parse("http://h:1/a/b?q").unwrap();
+        for (location, shown) in [
+            ("/x", Ok("http://h:1/x")),
+            ("x?y=z:1#f", Ok("http://h:1/a/x?y=z:1")),
+            ("../x/./y/..", Ok("http://h:1/x/")),
+            ("?r", Ok("http://h:1/a/b?r")),
+            ("", Ok("http://h:1/a/b")),
+            ("//o/x", Ok("http://o/x")),
+            ("HTTP://o:2/", Ok("http://o:2/")),
+            ("ftp://o/", Err("redirected to the scheme ftp, which is neither http nor https")),
+            ("javascript:x", Err("redirected to the scheme javascript, which is neither http nor https")),
+            ("http://o:0/", Err("redirected to a URL that cannot be used: expected a port from 1 to 65535")),
+            ("/a b", Err("redirected to a URL that cannot be used: is not a URL")),
+        ] {
+            let found = follow(&base, location).map(|uri| uri.to_string());
+            assert_eq!(found.as_deref(), shown.map_err(str::to_owned).as_deref(), "{location}");
+        }
+        for (one, other, same) in [
+            ("http://h/", "http://H:80/x", true),
+            ("http://h/", "http://h:81/", false),
+            ("http://h/", "http://o/", false),
+        ] {
+            assert_eq!(is_same_server(&parse(one).unwrap(), &parse(other).unwrap()), same, "{one} {other}");
         }
     }
 
