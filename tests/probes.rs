@@ -347,6 +347,22 @@ fn file_age_compares_with_the_wall_clock() {
 }
 
 #[test]
+fn what_a_name_does_to_a_terminal_is_not_done_by_an_error() {
+    let path = "/no/\u{202e}x\x1b[1m\ny";
+    let escaped = "/no/\\u{202e}x\\u{1b}[1m\\ny";
+    let all: [(Box<dyn Probe>, ErrorKind); 4] = [
+        (Box::new(probe::file_age(path, AMPLE)), ErrorKind::Probe),
+        (Box::new(probe::disk(path, Size::Bytes(1))), ErrorKind::Probe),
+        (Box::new(probe::exec([path])), ErrorKind::Io),
+        (Box::new(probe::exec(["true"]).current_dir(path)), ErrorKind::Io),
+    ];
+    for (mut probe, kind) in all {
+        let text = fails(&mut probe, AMPLE, kind, &[escaped]);
+        assert!(!text.contains(|c: char| c.is_control() || c == '\u{202e}'), "{text:?}");
+    }
+}
+
+#[test]
 fn disk_tells_free_and_needed() {
     works(probe::disk("/", Size::Bytes(1)));
     works(probe::disk("/tmp", Size::Percent(0.000_001)));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::Probe;
 use super::file_age::check_path;
-use super::text::reason;
+use super::text::{reason, shown};
 use crate::component::Context;
 use crate::decode::Size;
 use crate::error::{BoxError, Error, ErrorKind, Result};
@@ -61,8 +61,9 @@ impl Probe for DiskProbe {
 
     fn probe(&mut self, _: &Context) -> Result<(), BoxError> {
         self.check()?;
-        let fail =
-            |kind, text: String| Error::new(kind).context(format!("disk {}: {text}", self.path.display()));
+        let fail = |kind, text: String| {
+            Error::new(kind).context(format!("disk {}: {text}", shown(self.path.as_os_str())))
+        };
         let space = space(&self.path).map_err(|error| {
             let gone = error.kind() == std::io::ErrorKind::NotFound;
             fail(if gone { ErrorKind::Probe } else { ErrorKind::Io }, reason(&error))

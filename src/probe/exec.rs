@@ -11,7 +11,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use super::Probe;
-use super::text::{no_nul, reason, tail};
+use super::text::{no_nul, reason, shown, tail};
 use super::wait::{Stop, Wait};
 use crate::component::Context;
 use crate::error::{BoxError, Error, ErrorKind, Result};
@@ -160,7 +160,7 @@ impl ExecProbe {
             Ok(group) => Ok((group, output)),
             Err(error) => Err(match (&self.current_dir, error.kind()) {
                 (Some(path), _) if !path.is_dir() => {
-                    format!("cannot run in {}, which is no folder", path.display())
+                    format!("cannot run in {}, which is no folder", shown(path.as_os_str()))
                 }
                 (_, io::ErrorKind::NotFound) => "no such program or interpreter".to_owned(),
                 (_, io::ErrorKind::PermissionDenied) => "may not be executed".to_owned(),
@@ -181,7 +181,7 @@ impl Probe for ExecProbe {
         }
         for (name, value) in &self.env {
             no_nul(name).map_err(refuse("env".to_owned()))?;
-            no_nul(value).map_err(refuse(format!("env: the value of {}", name.to_string_lossy())))?;
+            no_nul(value).map_err(refuse(format!("env: the value of {}", shown(name))))?;
         }
         let folder = self.current_dir.as_ref().map_or(OsStr::new(""), |path| path.as_os_str());
         no_nul(folder).map_err(refuse("current_dir".to_owned()))
@@ -189,7 +189,7 @@ impl Probe for ExecProbe {
 
     fn probe(&mut self, cx: &Context) -> std::result::Result<(), BoxError> {
         self.check()?;
-        let program = self.argv[0].to_string_lossy();
+        let program = shown(&self.argv[0]);
         let wait = Wait::begin(cx)?;
         Ok(self.run(&program, &wait)?)
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Probe;
-use super::text::{no_nul, reason};
+use super::text::{no_nul, reason, shown};
 use crate::component::Context;
 use crate::duration::GoDuration;
 use crate::error::{BoxError, Error, ErrorKind, Result};
@@ -66,7 +66,7 @@ impl Probe for FileAgeProbe {
     fn probe(&mut self, cx: &Context) -> Result<(), BoxError> {
         self.check()?;
         let fail = |kind, text: String| {
-            Error::new(kind).context(format!("file_age {}: {text}", self.path.display()))
+            Error::new(kind).context(format!("file_age {}: {text}", shown(self.path.as_os_str())))
         };
         let written = fs::metadata(&self.path).and_then(|data| data.modified()).map_err(|error| {
             let gone = error.kind() == std::io::ErrorKind::NotFound;
@@ -78,8 +78,8 @@ impl Probe for FileAgeProbe {
             return Ok(());
         }
         // Whole seconds are enough for what is that old.
-        let shown = if age.as_secs() > 0 { Duration::from_secs(age.as_secs()) } else { age };
-        let text = format!("last written {} ago, allowed is {}", GoDuration(shown), GoDuration(self.max_age));
+        let age = if age.as_secs() > 0 { Duration::from_secs(age.as_secs()) } else { age };
+        let text = format!("last written {} ago, allowed is {}", GoDuration(age), GoDuration(self.max_age));
         Err(fail(ErrorKind::Probe, text).into())
     }
 }

@@ -61,6 +61,21 @@ pub(super) fn no_nul(value: &OsStr) -> Result<(), &'static str> {
     if value.as_bytes().contains(&0) { Err("must not have a NUL byte") } else { Ok(()) }
 }
 
+/// A path or the name of a program, without control characters and what turns
+/// the direction of text; of a long one the end.
+pub(super) fn shown(path: &OsStr) -> String {
+    const MAX: usize = 1024;
+    let mut line = String::new();
+    for c in path.to_string_lossy().chars() {
+        escape(c, &mut line);
+    }
+    let over = line.len().saturating_sub(MAX);
+    match (over..=line.len()).find(|at| line.is_char_boundary(*at)) {
+        Some(start) if start > 0 => format!("…{}", &line[start..]),
+        _ => line,
+    }
+}
+
 fn escape(c: char, line: &mut String) {
     match c {
         '"' | '\'' | '\\' => line.push(c),
@@ -98,6 +113,20 @@ mod tests {
         ] {
             assert_eq!(tail(bytes, max, cut), line);
         }
+    }
+
+    #[test]
+    fn paths_are_shown_on_one_line_in_one_direction() {
+        for (path, line) in [
+            ("/a b/é\"", "/a b/é\""),
+            ("/a\n\x1b[1m", "/a\\n\\u{1b}[1m"),
+            ("/\u{202e}cod.exe", "/\\u{202e}cod.exe"),
+            ("\u{2066}\u{200f}", "\\u{2066}\\u{200f}"),
+        ] {
+            assert_eq!(shown(path.as_ref()), line);
+        }
+        let long = shown("é".repeat(1000).as_ref());
+        assert!(long.starts_with("…é") && long.len() <= 1024 + '…'.len_utf8());
     }
 
     #[test]
