@@ -307,6 +307,47 @@ fn an_ignored_sigchld_is_told_and_can_be_set_back() {
     }
 }
 
+// Descriptors.
+
+#[test]
+fn a_process_without_descriptors_blames_itself() {
+    const CHILD: &str = "LOOPKEEPER_TEST_NO_FILES";
+    if std::env::var_os(CHILD).is_none() {
+        // In a process of its own: the limit is for all of its threads.
+        let run = "ulimit -n 48 && exec \"$0\" --exact a_process_without_descriptors_blames_itself";
+        let mut child = std::process::Command::new("sh");
+        child.args(["-c", run]).arg(std::env::current_exe().unwrap()).env(CHILD, "1");
+        let output = child.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("1 passed"), "{text}");
+        return;
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut probes: Vec<(Box<dyn Probe>, String)> = vec![
+        (Box::new(probe::tcp(address.to_string())), format!("tcp {address}")),
+        (Box::new(probe::tcp(format!("localhost:{}", address.port()))), "tcp localhost".to_owned()),
+        (Box::new(probe::exec(["true"])), "exec true".to_owned()),
+    ];
+    #[cfg(feature = "http-client")]
+    probes.push((Box::new(probe::http(format!("http://{address}/"))), format!("GET http://{address}/")));
+    let cx = context(SHORT);
+    let mut files: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
+    for n_free in 0..12 {
+        for (probe, what) in &mut probes {
+            match ask(&mut **probe, &cx) {
+                Err((ErrorKind::Budget, text)) => {
+                    assert!(text.starts_with(&**what), "{text}");
+                    assert!(text.contains(": this process has no file descriptor left: "), "{text}");
+                }
+                Ok(()) | Err((ErrorKind::Timeout, _)) => assert!(n_free > 0, "{what}"),
+                other => panic!("{n_free} {what}: {other:?}"),
+            }
+        }
+        files.pop();
+    }
+}
+
 // Files and disks.
 
 #[test]

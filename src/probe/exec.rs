@@ -11,10 +11,11 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use super::Probe;
-use super::text::{no_nul, reason, shown, tail};
+use super::text::{local, no_nul, reason, shown, tail};
 use super::wait::{Stop, Wait};
 use crate::component::Context;
 use crate::error::{BoxError, Error, ErrorKind, Result};
+use crate::sys::limits::is_out_of_descriptors;
 use crate::sys::process::{Group, is_no_child, pipe};
 use crate::sys::wait::{Interest, PollFd};
 
@@ -78,6 +79,7 @@ where
 ///
 /// `Probe` when it exits with another code or is killed by a signal,
 /// `Timeout` when it still runs at the deadline, `Io` when it cannot be run,
+/// `Budget` when this process has no descriptor left,
 /// `Cancelled`; `InvalidArgument` when there is no program, or a NUL byte in
 /// what it is given.
 #[derive(Clone)]
@@ -112,7 +114,7 @@ impl ExecProbe {
 
     fn run(&self, program: &str, wait: &Wait) -> std::result::Result<(), Error> {
         let fail = |kind, text: String| Error::new(kind).context(format!("exec {program}: {text}"));
-        let (group, output) = self.spawn().map_err(|text| fail(ErrorKind::Io, text))?;
+        let (group, output) = self.spawn().map_err(|(kind, text)| fail(kind, text))?;
         let end = group.end();
         let mut run = Run { group, end, output: Some(output), tail: Tail::new(self.keep_output) };
         let ended = run.until_ended(wait);
@@ -140,15 +142,17 @@ impl ExecProbe {
         Err(fail(ErrorKind::Probe, format!("{} after {took}{said}", Ended(status))))
     }
 
-    fn spawn(&self) -> std::result::Result<(Group, OwnedFd), String> {
-        let (program, arguments) = self.argv.split_first().ok_or("there is no program")?;
+    fn spawn(&self) -> std::result::Result<(Group, OwnedFd), (ErrorKind, String)> {
+        let io = |text: String| (ErrorKind::Io, text);
+        let Some((program, arguments)) = self.argv.split_first() else {
+            return Err(io("there is no program".to_owned()));
+        };
         let outputs = || {
             let (read, write) = pipe()?;
             let both = write.try_clone()?;
             Ok((read, Stdio::from(write), Stdio::from(both)))
         };
-        let (output, out, err) =
-            outputs().map_err(|error: io::Error| format!("no pipe to be had: {}", reason(&error)))?;
+        let (output, out, err) = outputs().map_err(|error: io::Error| local(&error))?;
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(out).stderr(err);
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
@@ -159,12 +163,13 @@ impl ExecProbe {
         match Group::spawn(&mut command) {
             Ok(group) => Ok((group, output)),
             Err(error) => Err(match (&self.current_dir, error.kind()) {
+                _ if is_out_of_descriptors(&error) => local(&error),
                 (Some(path), _) if !path.is_dir() => {
-                    format!("cannot run in {}, which is no folder", shown(path.as_os_str()))
+                    io(format!("cannot run in {}, which is no folder", shown(path.as_os_str())))
                 }
-                (_, io::ErrorKind::NotFound) => "no such program or interpreter".to_owned(),
-                (_, io::ErrorKind::PermissionDenied) => "may not be executed".to_owned(),
-                _ => format!("cannot be run: {}", reason(&error)),
+                (_, io::ErrorKind::NotFound) => io("no such program or interpreter".to_owned()),
+                (_, io::ErrorKind::PermissionDenied) => io("may not be executed".to_owned()),
+                _ => io(format!("cannot be run: {}", reason(&error))),
             }),
         }
     }
@@ -190,7 +195,7 @@ impl Probe for ExecProbe {
     fn probe(&mut self, cx: &Context) -> std::result::Result<(), BoxError> {
         self.check()?;
         let program = shown(&self.argv[0]);
-        let wait = Wait::begin(cx)?;
+        let wait = Wait::begin(cx, &format!("exec {program}"))?;
         Ok(self.run(&program, &wait)?)
     }
 }
@@ -358,7 +363,7 @@ mod tests {
     fn without_word_of_its_end_a_child_is_looked_at() {
         let env = Env::new().unwrap();
         let cx = Context::detached(&env, Name::new("x").unwrap(), Duration::from_secs(30));
-        let wait = Wait::begin(&cx).unwrap();
+        let wait = Wait::begin(&cx, "x").unwrap();
         let probe = exec(["sh", "-c", "echo a; exec >&- 2>&-; sleep 0.05; exit 7"]);
         let (group, output) = probe.spawn().unwrap();
         let mut run = Run { group, end: None, output: Some(output), tail: Tail::new(9) };

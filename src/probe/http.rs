@@ -84,7 +84,7 @@ pub fn http(url: impl Into<String>) -> HttpProbe {
 ///
 /// `Probe` when the answer is not as expected or nobody accepts, `Timeout`
 /// when the answer is not over at the deadline, `Io` when there is no socket
-/// to be had, `Cancelled`; `InvalidArgument` when a setting cannot be used.
+/// to be had, `Budget` when this process has no descriptor left, `Cancelled`; `InvalidArgument` when a setting cannot be used.
 #[derive(Clone)]
 #[must_use = "a probe does nothing until it is asked"]
 pub struct HttpProbe {
@@ -325,7 +325,7 @@ impl Probe for HttpProbe {
         let what = format!("{} {}", request.method(), Shown(request.uri()));
         // The client would send them with their escapes.
         *request.uri_mut() = without_credentials(request.uri());
-        let exchange = Arc::new(Exchange::new(Wait::begin(cx)?));
+        let exchange = Arc::new(Exchange::new(Wait::begin(cx, &what)?));
         let _current = exchange.enter();
         Ok(self.ask(cx.env().agent(agent), request, &what, &exchange)?)
     }

@@ -5,6 +5,9 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 
+use crate::error::ErrorKind;
+use crate::sys::limits::is_out_of_descriptors;
+
 /// What went wrong, in the words of the kind where it has some: without the
 /// number, lower case.
 pub(super) fn reason(error: &io::Error) -> String {
@@ -20,6 +23,16 @@ pub(super) fn reason(error: &io::Error) -> String {
             }
         }
         None => error.to_string(),
+    }
+}
+
+/// What this machine refused: the kind, and the reason, which must not read
+/// like one of the service's.
+pub(super) fn local(error: &io::Error) -> (ErrorKind, String) {
+    if is_out_of_descriptors(error) {
+        (ErrorKind::Budget, format!("this process has no file descriptor left: {error}"))
+    } else {
+        (ErrorKind::Io, reason(error))
     }
 }
 
