@@ -19,6 +19,22 @@ pub const KILLED: i32 = 128 + SIGTERM;
 /// terminals and `timeout` tell the process and then its whole group.
 const TWIN: Duration = Duration::from_millis(20);
 
+/// Undoes what a program may have inherited from the one that started it:
+/// an ignored SIGCHLD is set back to its default, for the whole process, and
+/// SIGTERM, SIGINT, SIGHUP and SIGCHLD are unblocked on the calling thread.
+///
+/// While SIGCHLD is ignored the kernel throws the exit codes of children
+/// away, so no [`exec`](crate::probe::exec()) probe can work. Call it in
+/// `main`, before there are threads; threads made later inherit the mask.
+///
+/// # Errors
+///
+/// `Io` when the system refuses it.
+pub fn reset_inherited() -> Result<()> {
+    crate::sys::signals::reset_inherited()
+        .map_err(|error| failed("inherited signals cannot be set back", error))
+}
+
 /// A signal that arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

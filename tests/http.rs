@@ -424,24 +424,96 @@ fn a_request_that_is_not_complete_in_time_is_a_408() {
 }
 
 #[test]
-fn a_full_server_says_so_and_goes_on_with_those_it_has() {
-    let site = Site::new(config().max_connections(2));
-    let mut first = site.client();
-    first.send("GET /livez HTTP/1.1\r\n");
-    let mut second = site.client();
-    second.send("GET /livez HTTP/1.1\r\n");
+fn a_server_that_answers_as_many_as_it_may_says_so() {
+    let _servers = SERVERS.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let env = Env::new().unwrap();
+    let (source, entered, opener) = gated();
+    let config = config().max_connections(2).request_deadline(secs(600));
+    let server = StatusServer::start(&env, config, source).unwrap();
+    let mut asked: Vec<_> = (0..2).map(|_| Client::new(server.local_addr())).collect();
+    for client in &mut asked {
+        client.ask("GET /status");
+        entered.recv_timeout(PATIENCE).unwrap();
+        // The beginning of another request does not make it one that waits.
+        client.send("GET /livez HT");
+    }
     for _ in 0..10 {
-        let mut third = site.client();
+        let mut third = Client::new(server.local_addr());
         third.ask("GET /livez");
         let answer = third.answer();
         answer.is(503, "too many connections\n");
         assert_eq!((answer.header("retry-after"), answer.header("connection")), (Some("1"), Some("close")));
         third.is_closed();
     }
-    first.send("Host: localhost\r\n\r\n");
-    first.answer().is(200, "ok");
-    second.send("Host: localhost\r\n\r\n");
-    second.answer().is(200, "ok");
+    drop(opener);
+    for client in &mut asked {
+        client.answer().is(200, "\"loops\":[]");
+        client.send("TP/1.1\r\nHost: localhost\r\n\r\n");
+        client.answer().is(200, "ok");
+    }
+    assert!(server.stop(PATIENCE).is_clean());
+}
+
+#[test]
+fn who_sends_no_request_makes_room_in_the_order_of_coming() {
+    let site = Site::new(config().max_connections(2).request_deadline(secs(600)));
+    let mut silent = site.client();
+    // Answered once the place is taken, so the order is sure.
+    let mut slow = site.client();
+    slow.get("/livez").is(200, "ok");
+    slow.send("GET /livez HTTP/1.1\r\n");
+    thread::sleep(Duration::from_millis(50));
+    site.get("/livez").is(200, "ok");
+    silent.is_closed();
+    slow.send("Host: localhost\r\n\r\n");
+    slow.answer().is(200, "ok");
+    // As many as there are places, and then a hundred.
+    for n in [64, 100] {
+        let site = Site::new(config().request_deadline(secs(600)));
+        let silent: Vec<_> = (0..n).map(|_| site.client()).collect();
+        for _ in 0..10 {
+            site.get("/livez").is(200, "ok");
+            site.get("/status").is(200, "loops");
+        }
+        drop(silent);
+    }
+}
+
+#[test]
+fn hundreds_that_send_a_byte_a_second_keep_nobody_from_an_answer() {
+    const N: usize = 400;
+    let site = Site::new(config().request_deadline(secs(600)));
+    let address = site.server.local_addr();
+    // The slow ones end when this is dropped, also by a failure.
+    let (running, over) = channel::<()>();
+    thread::scope(|scope| {
+        let running = running;
+        let slow = scope.spawn(move || {
+            let connect = || TcpStream::connect(address).unwrap();
+            let mut streams: Vec<_> = (0..N).map(|_| connect()).collect();
+            let mut n_sent_away = 0;
+            while over.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+                for stream in &mut streams {
+                    if stream.write_all(b"G").is_err() {
+                        n_sent_away += 1;
+                        *stream = connect();
+                    }
+                    thread::sleep(secs(1) / N as u32);
+                }
+            }
+            n_sent_away
+        });
+        let start = std::time::Instant::now();
+        let mut n_answered = 0;
+        while start.elapsed() < secs(3) {
+            site.get("/livez").is(200, "ok");
+            n_answered += 1;
+            thread::sleep(Duration::from_millis(5));
+        }
+        drop(running);
+        assert!(slow.join().unwrap() > 0, "they did come back");
+        assert!(n_answered > 0);
+    });
 }
 
 #[test]

@@ -135,6 +135,31 @@ fn tcp_ends_while_nobody_answers() {
     ends(probe::tcp(address.to_string()), &[&format!("tcp {address}: no answer after ")]);
 }
 
+#[test]
+fn what_the_system_would_cut_short_is_refused_before_it_is_asked() {
+    let hour = Duration::from_secs(3600);
+    let all: [(Box<dyn Probe>, &str); 7] = [
+        (Box::new(probe::file_age("/etc/passwd\0x", hour)), "path: must not have a NUL byte"),
+        (Box::new(probe::disk("/\0", Size::Bytes(1))), "path: must not have a NUL byte"),
+        (Box::new(probe::exec(["a\0b"])), "command[0]: must not have a NUL byte"),
+        (Box::new(probe::exec(["true", "ge\0heim"])), "command[1]: must not have a NUL byte"),
+        (
+            Box::new(probe::exec(["true"]).env("A", "ge\0heim")),
+            "env: the value of A: must not have a NUL byte",
+        ),
+        (Box::new(probe::exec(["true"]).current_dir("/\0")), "current_dir: must not have a NUL byte"),
+        (
+            Box::new(probe::tcp("x\0:80")),
+            "address: expected HOST:PORT such as \"127.0.0.1:1883\" or \"[::1]:1883\", found \"x\\0:80\"",
+        ),
+    ];
+    for (mut probe, text) in all {
+        let error = probe.check().unwrap_err();
+        assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::InvalidArgument, text));
+        fails(&mut probe, AMPLE, ErrorKind::InvalidArgument, &[text]);
+    }
+}
+
 // Programs.
 
 #[test]
@@ -142,6 +167,11 @@ fn exec_tells_how_a_program_ended() {
     works(probe::exec(["true"]));
     works(probe::exec(["sh", "-c", "test \"$A\" = b && test \"$(pwd)\" = /"]).env("A", "b").current_dir("/"));
     let sh = |script: &str| probe::exec(["sh", "-c", script]);
+    let folder = TempDir::new("exec");
+    let script = folder.write("script", "#!/no/such\n");
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&script, executable).unwrap();
+    let script = script.to_str().unwrap().to_owned();
     for (mut probe, kind, pieces) in [
         (probe::exec(["/usr/bin/false"]), ErrorKind::Probe, &["exec /usr/bin/false: exit code 1 after "][..]),
         (
@@ -151,14 +181,14 @@ fn exec_tells_how_a_program_ended() {
         ),
         (sh("kill -9 $$"), ErrorKind::Probe, &["exec sh: killed by signal 9 (SIGKILL) after "]),
         (sh("kill -TERM $$"), ErrorKind::Probe, &["exec sh: killed by signal 15 (SIGTERM) after "]),
-        (probe::exec(["/no/such"]), ErrorKind::Io, &["exec /no/such: no such program"]),
+        (probe::exec(["/no/such"]), ErrorKind::Io, &["exec /no/such: no such program or interpreter"]),
+        (probe::exec([script.as_str()]), ErrorKind::Io, &["script: no such program or interpreter"]),
         (probe::exec(["/etc/passwd"]), ErrorKind::Io, &["exec /etc/passwd: may not be executed"]),
         (
             probe::exec(["true"]).current_dir("/no/such"),
             ErrorKind::Io,
             &["exec true: cannot run in /no/such, which is no folder"],
         ),
-        (probe::exec(["a\0b"]), ErrorKind::Io, &["cannot be run: nul byte found"]),
         (probe::exec([""]), ErrorKind::InvalidArgument, &["command: must name a program"]),
         (probe::exec(Vec::<String>::new()), ErrorKind::InvalidArgument, &["command: must name a program"]),
     ] {
@@ -237,6 +267,87 @@ fn a_program_run_by_a_loop_can_be_asked_to_end() {
     assert!(watcher.stop(PATIENCE).is_clean());
 }
 
+#[test]
+fn an_ignored_sigchld_is_told_and_can_be_set_back() {
+    const CHILD: &str = "LOOPKEEPER_TEST_IGNORED";
+    if std::env::var_os(CHILD).is_none() {
+        // In a process of its own: signals are for all of its threads.
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", "an_ignored_sigchld_is_told_and_can_be_set_back"]).env(CHILD, "1");
+        let output = child.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("1 passed"), "{text}");
+        return;
+    }
+    // SAFETY: no handler is set, and the set is initialised before it is read.
+    #[allow(unsafe_code, reason = "std cannot ignore or block signals")]
+    unsafe {
+        libc::signal(libc::SIGCHLD, libc::SIG_IGN);
+        let mut set = std::mem::zeroed();
+        libc::sigfillset(&mut set);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &set, std::ptr::null_mut());
+    }
+    fails(
+        &mut probe::exec(["true"]),
+        AMPLE,
+        ErrorKind::Io,
+        &["exec true: ", ": this process ignores SIGCHLD", "signals::reset_inherited"],
+    );
+    #[cfg(feature = "signals")]
+    {
+        loopkeeper::signals::reset_inherited().unwrap();
+        works(probe::exec(["true"]));
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap();
+        let mask = u64::from_str_radix(mask.trim(), 16).unwrap();
+        for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGCHLD] {
+            assert_eq!(mask >> (signal - 1) & 1, 0, "{signal}");
+        }
+        assert_eq!(mask >> (libc::SIGUSR1 - 1) & 1, 1, "others stay blocked");
+    }
+}
+
+// Descriptors.
+
+#[test]
+fn a_process_without_descriptors_blames_itself() {
+    const CHILD: &str = "LOOPKEEPER_TEST_NO_FILES";
+    if std::env::var_os(CHILD).is_none() {
+        // In a process of its own: the limit is for all of its threads.
+        let run = "ulimit -n 48 && exec \"$0\" --exact a_process_without_descriptors_blames_itself";
+        let mut child = std::process::Command::new("sh");
+        child.args(["-c", run]).arg(std::env::current_exe().unwrap()).env(CHILD, "1");
+        let output = child.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("1 passed"), "{text}");
+        return;
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut probes: Vec<(Box<dyn Probe>, String)> = vec![
+        (Box::new(probe::tcp(address.to_string())), format!("tcp {address}")),
+        (Box::new(probe::tcp(format!("localhost:{}", address.port()))), "tcp localhost".to_owned()),
+        (Box::new(probe::exec(["true"])), "exec true".to_owned()),
+    ];
+    #[cfg(feature = "http-client")]
+    probes.push((Box::new(probe::http(format!("http://{address}/"))), format!("GET http://{address}/")));
+    let cx = context(SHORT);
+    let mut files: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
+    for n_free in 0..12 {
+        for (probe, what) in &mut probes {
+            match ask(&mut **probe, &cx) {
+                Err((ErrorKind::Budget, text)) => {
+                    assert!(text.starts_with(&**what), "{text}");
+                    assert!(text.contains(": this process has no file descriptor left: "), "{text}");
+                }
+                Ok(()) | Err((ErrorKind::Timeout, _)) => assert!(n_free > 0, "{what}"),
+                other => panic!("{n_free} {what}: {other:?}"),
+            }
+        }
+        files.pop();
+    }
+}
+
 // Files and disks.
 
 #[test]
@@ -274,6 +385,22 @@ fn file_age_compares_with_the_wall_clock() {
         ErrorKind::InvalidArgument,
         &["max_age: must be"],
     );
+}
+
+#[test]
+fn what_a_name_does_to_a_terminal_is_not_done_by_an_error() {
+    let path = "/no/\u{202e}x\x1b[1m\ny";
+    let escaped = "/no/\\u{202e}x\\u{1b}[1m\\ny";
+    let all: [(Box<dyn Probe>, ErrorKind); 4] = [
+        (Box::new(probe::file_age(path, AMPLE)), ErrorKind::Probe),
+        (Box::new(probe::disk(path, Size::Bytes(1))), ErrorKind::Probe),
+        (Box::new(probe::exec([path])), ErrorKind::Io),
+        (Box::new(probe::exec(["true"]).current_dir(path)), ErrorKind::Io),
+    ];
+    for (mut probe, kind) in all {
+        let text = fails(&mut probe, AMPLE, kind, &[escaped]);
+        assert!(!text.contains(|c: char| c.is_control() || c == '\u{202e}'), "{text:?}");
+    }
 }
 
 #[test]
@@ -424,6 +551,22 @@ mod http {
     }
 
     #[test]
+    fn a_user_and_password_are_sent_as_they_are_meant() {
+        let address = serve(|mut stream| {
+            // `u:p@`
+            let known = request(&mut stream).to_lowercase().contains("authorization: basic dtpwqa==\r\n");
+            let status = if known { "200 OK" } else { "401 No" };
+            let _ = stream.write_all(format!("HTTP/1.1 {status}\r\n\r\n").as_bytes());
+        });
+        works(probe::http(format!("http://u:p%40@{address}/")));
+        // What was set by hand stands.
+        works(probe::http(format!("http://x:y@{address}/")).header("Authorization", "Basic dTpwQA=="));
+        let bad = probe::http("http://u:p%4@h/").check().unwrap_err();
+        assert_eq!(bad.kind(), ErrorKind::InvalidArgument);
+        assert!(bad.to_string().starts_with("url: has a % without two hexadecimal digits"), "{bad}");
+    }
+
+    #[test]
     fn redirects_are_followed_only_when_told_to() {
         let address = serve(|mut stream| {
             let head = request(&mut stream);
@@ -451,6 +594,48 @@ mod http {
         );
         let https = fails(&mut probe::http(at("/tls")).follow_redirects(1), AMPLE, ErrorKind::Probe, &[]);
         assert!(cfg!(feature = "tls") || https.contains("needs the feature `tls`"), "{https}");
+    }
+
+    #[test]
+    fn a_redirect_names_who_was_asked_last_and_tells_them_no_secrets() {
+        let seen = Arc::new(std::sync::Mutex::new(String::new()));
+        let theirs = seen.clone();
+        let last = serve(move |mut stream| {
+            *theirs.lock().unwrap() = request(&mut stream).to_lowercase();
+            let _ = stream.write_all(b"HTTP/1.1 500 No\r\n\r\n");
+        });
+        let port = free_port();
+        let first = serve(move |mut stream| {
+            let head = request(&mut stream);
+            let location = match head.split(' ').nth(1).unwrap_or_default() {
+                "/gone" => format!("http://x:geheim@127.0.0.1:{port}/?geheim"),
+                "/ftp" => "ftp://127.0.0.1/".to_owned(),
+                "/port" => "http://127.0.0.1:0/".to_owned(),
+                _ => format!("http://{last}/"),
+            };
+            let _ =
+                stream.write_all(format!("HTTP/1.1 302 Found\r\nlocation: {location}\r\n\r\n").as_bytes());
+        });
+        let at = |path: &str| probe::http(format!("http://u:geheim@{first}{path}")).follow_redirects(2);
+        let shown = format!("GET http://***@{first}");
+        let fails = |path: &str, piece: String| {
+            let text =
+                super::fails(&mut at(path), AMPLE, ErrorKind::Probe, &[&format!("{shown}{path}{piece}")]);
+            assert!(!text.contains("geheim"), "{text}");
+        };
+        fails("/gone", format!(" -> http://***@127.0.0.1:{port}/?…: connection refused after "));
+        fails("/ftp", ": redirected to the scheme ftp, which is neither http nor https after ".to_owned());
+        fails("/port", ": redirected to a URL that cannot be used: expected a port".to_owned());
+        let mut other = at("/").header("Host", "a.example").header("Cookie", "a=b").header("x-a", "b");
+        super::fails(
+            &mut other,
+            AMPLE,
+            ErrorKind::Probe,
+            &[&format!("{shown}/ -> http://{last}/: status 500, expected 200-299, after ")],
+        );
+        let seen = seen.lock().unwrap();
+        assert!(seen.contains(&format!("host: {last}\r\n")) && seen.contains("x-a: b\r\n"), "{seen}");
+        assert!(!seen.contains("authorization") && !seen.contains("cookie"), "{seen}");
     }
 
     #[test]

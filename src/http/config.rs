@@ -44,8 +44,10 @@ impl StatusServerConfig {
     }
 
     /// How many connections are served at once, 1 to 4096. At the limit a
-    /// kept connection that waits for nothing makes room; where there is
-    /// none, a new connection is answered 503 and closed. Defaults to 64.
+    /// kept connection that waits for nothing makes room, else the one that
+    /// has waited longest without sending a whole request; while all are
+    /// being answered, a new connection is answered 503 and closed. Defaults
+    /// to 64.
     pub fn max_connections(mut self, n: usize) -> Self {
         self.max_connections = n;
         self

@@ -119,6 +119,11 @@ impl<S: Stream> Connection<S> {
         !self.refused && (self.is_idle() || matches!(self.phase, Phase::Draining { .. }))
     }
 
+    /// Whether it has not sent a whole request, as far as was looked.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.phase == Phase::Reading
+    }
+
     /// Whether all it was owed has been handed to the system.
     pub(super) fn is_done(&self) -> bool {
         matches!(self.phase, Phase::Reading | Phase::Draining { .. } | Phase::Closed)

@@ -26,6 +26,17 @@
 //! send or to read holds up nobody, a source that hangs leaves `/livez`
 //! answered and costs at most the two workers, and the number of threads
 //! does not depend on the number of connections.
+//!
+//! # Many connections
+//!
+//! There is room for 64, or what
+//! [`max_connections`](StatusServerConfig::max_connections) says. A new one
+//! takes the place of one that has its answer or, where there is none, of the
+//! one that has waited longest without sending a whole request: it is closed
+//! without a word. So clients that send nothing or very slowly, however many
+//! they are, do not keep others from an answer. A request that is whole keeps
+//! its place until its answer is taken or its deadline is over; only while
+//! all places are such is a new connection answered 503.
 
 mod config;
 mod connection;

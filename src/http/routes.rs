@@ -204,8 +204,14 @@ pub(super) fn page(snapshot: &Snapshot<'_>) -> Response {
         let LoopStatus { name, health, since, last_error, .. } = status;
         let _ = write!(text, "{name:<18} {health:<8} since {since}");
         if let Some(error) = last_error {
-            let line = error.replace(char::is_control, " ");
-            let _ = write!(text, "  {line}");
+            text.push_str("  ");
+            // Without control characters and what turns the direction of text.
+            for c in error.chars() {
+                match c {
+                    '"' | '\'' | '\\' => text.push(c),
+                    c => text.extend(c.escape_debug()),
+                }
+            }
         }
         text.push('\n');
     }
@@ -335,7 +341,7 @@ mod tests {
             since: Stamp::from_micros(0),
             last_check: None,
             last_success: None,
-            last_error: (health == Health::Down).then(|| "no\r\nanswer".to_owned()),
+            last_error: (health == Health::Down).then(|| "no\r\n\u{202e}\"answer\"".to_owned()),
             consecutive_failures: 0,
             attempt: 1,
             next_run: None,
@@ -435,7 +441,7 @@ mod tests {
         let page = text(&page(&snapshot(&[of("a", Health::Ready, true), of("b", Health::Down, false)])));
         let expected = "degraded at 1970-01-01T00:00:00.000Z\n\n\
             a                  ready    since 1970-01-01T00:00:00.000Z\n\
-            b                  down     since 1970-01-01T00:00:00.000Z  no  answer\n\n/livez";
+            b                  down     since 1970-01-01T00:00:00.000Z  no\\r\\n\\u{202e}\"answer\"\n\n/livez";
         assert!(page.starts_with(expected), "{page}");
     }
 

@@ -285,7 +285,11 @@ impl Poller {
             self.paused_until = None;
         }
         if listener.is_some_and(|idx| set.is_ready(idx)) {
-            // Ended connections make room first.
+            // Ended connections make room first, and who has sent a whole
+            // request waits for none.
+            for idx in 0..self.connections.len() {
+                self.serve(idx, now);
+            }
             self.connections.retain(|connection| !connection.is_closed());
             self.accept(now);
         }
@@ -366,7 +370,7 @@ impl Poller {
         let _ = stream.set_nodelay(true);
         let n_refused = self.connections.iter().filter(|connection| connection.is_refused()).count();
         let n_served = self.connections.len() - n_refused;
-        if n_served < self.config.max_connections || self.make_room() {
+        if n_served < self.config.max_connections || self.make_room() || self.send_away(now) {
             self.connections.push(Connection::new(stream, self.config.request_deadline, now));
         } else if n_refused < MAX_REFUSED {
             let response = busy("too many connections");
@@ -380,6 +384,24 @@ impl Poller {
         let spare = self.connections.iter().enumerate().filter(|(_, connection)| connection.is_spare());
         let longest = spare.min_by_key(|(_, connection)| connection.deadline()).map(|(idx, _)| idx);
         longest.map(|idx| self.connections.swap_remove(idx)).is_some()
+    }
+
+    /// Closes the connection that has waited longest without a whole request;
+    /// says whether there was any. Whose request is whole by now is answered.
+    fn send_away(&mut self, now: Instant) -> bool {
+        loop {
+            let waiting =
+                self.connections.iter().enumerate().filter(|(_, connection)| connection.is_waiting());
+            let longest = waiting.min_by_key(|(_, connection)| connection.deadline()).map(|(idx, _)| idx);
+            let Some(idx) = longest else { return false };
+            self.connections[idx].read_last(now);
+            self.serve(idx, now);
+            let connection = &self.connections[idx];
+            if connection.is_waiting() || connection.is_spare() || connection.is_closed() {
+                self.connections.swap_remove(idx);
+                return true;
+            }
+        }
     }
 
     /// A turn of stopping; says whether it is the last.

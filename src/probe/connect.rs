@@ -4,11 +4,12 @@ use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::AsFd;
 
-use super::text::reason;
+use super::text::{local, reason};
 use super::wait::{Stop, Wait};
 use crate::error::{Error, ErrorKind};
+use crate::sys::limits::is_out_of_descriptors;
 use crate::sys::net::begin_connect;
-use crate::sys::wait::Interest;
+use crate::sys::wait::{Interest, Waker};
 
 /// The most addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 16;
@@ -22,7 +23,7 @@ pub(super) enum Failure {
     /// The service, or the way to it.
     Unreachable(String),
     /// This machine.
-    Local(String),
+    Local(io::Error),
 }
 
 /// Looks a `host:port` up. A literal address needs no resolver; a name is
@@ -38,7 +39,13 @@ pub(super) fn resolve(wait: &Wait, host_and_port: &str) -> Result<Vec<SocketAddr
         Ok(()) => {}
     }
     let mut addresses: Vec<SocketAddr> = Vec::new();
-    for address in found.map_err(|error| Failure::Unreachable(reason(&error)))? {
+    // A resolver without a descriptor says that the name is not there.
+    let failed = |error: io::Error| match Waker::new() {
+        _ if is_out_of_descriptors(&error) => Failure::Local(error),
+        Err(shortage) if is_out_of_descriptors(&shortage) => Failure::Local(shortage),
+        _ => Failure::Unreachable(reason(&error)),
+    };
+    for address in found.map_err(failed)? {
         if addresses.len() < MAX_ADDRESSES && !addresses.contains(&address) {
             addresses.push(address);
         }
@@ -60,7 +67,7 @@ pub(super) fn connect(wait: &Wait, addresses: &[SocketAddr]) -> Result<TcpStream
             Ok(stream) => return Ok(stream),
             Err(Trial::Stopped(Stop::Cancelled)) => return Err(Failure::Cancelled),
             Err(Trial::Stopped(Stop::Refused(error)) | Trial::Local(error)) => {
-                return Err(Failure::Local(reason(&error)));
+                return Err(Failure::Local(error));
             }
             Err(Trial::Stopped(Stop::TimedOut)) => {
                 silent = true;
@@ -132,7 +139,10 @@ impl Failure {
             Self::Unreachable(text) => {
                 Error::new(ErrorKind::Probe).context(format!("{what}: {text} after {took}"))
             }
-            Self::Local(text) => Error::new(ErrorKind::Io).context(format!("{what}: {text} after {took}")),
+            Self::Local(error) => {
+                let (kind, text) = local(&error);
+                Error::new(kind).context(format!("{what}: {text} after {took}"))
+            }
         }
     }
 }

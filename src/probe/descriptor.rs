@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use super::file_age::check_path;
+use super::text::no_nul;
 use super::{Probe, disk, exec, file_age, tcp};
 use crate::decode::{Field, Object, Size};
+use crate::tree::{Fault, Node, Value, join, join_idx};
 
 /// Reads the probe in `field` of an object: an object with exactly one key,
 /// the kind of the probe, that holds the probe's settings.
@@ -72,13 +75,20 @@ fn read_exec(o: &mut Object<'_, '_>) -> Found {
         _ => Err("must name a program"),
     };
     let command = o.strings("command").check(named).doc("The program and its arguments.").required();
+    let flaw = |word: &String| no_nul(word.as_ref()).err();
+    let words = command.peek().map_or(&[][..], Vec::as_slice);
+    let flaws: Vec<(usize, &str)> =
+        words.iter().enumerate().filter_map(|(idx, word)| Some((idx, flaw(word)?))).collect();
+    if !flaws.is_empty() {
+        tell_in_list(o, "command", &flaws);
+    }
     let done = o.done()?;
     Some(Box::new(exec(command.take(done)?)))
 }
 
 fn read_file_age(o: &mut Object<'_, '_>) -> Found {
     o.doc("Looks when a file was last changed.");
-    let path = o.string("path").check(not_empty).doc("The file.").required();
+    let path = o.string("path").check(is_path).doc("The file.").required();
     let max_age = o.duration("max_age").doc("How long ago that may be.").required();
     let done = o.done()?;
     let (path, max_age): (String, Duration) = (path.take(done)?, max_age.take(done)?);
@@ -87,7 +97,7 @@ fn read_file_age(o: &mut Object<'_, '_>) -> Found {
 
 fn read_disk(o: &mut Object<'_, '_>) -> Found {
     o.doc("Looks how much space a disk has left.");
-    let path = o.string("path").check(not_empty).doc("A file or folder on the disk.").required();
+    let path = o.string("path").check(is_path).doc("A file or folder on the disk.").required();
     let min_free = o.size("min_free").check(disk::check_size);
     let min_free = min_free.doc("How much must be free, in bytes or as a share of the whole.").required();
     let done = o.done()?;
@@ -95,16 +105,24 @@ fn read_disk(o: &mut Object<'_, '_>) -> Found {
     Some(Box::new(disk(path, min_free)))
 }
 
+/// Tells what is wrong with elements of a list, each at its place.
+fn tell_in_list(o: &mut Object<'_, '_>, name: &'static str, flaws: &[(usize, &str)]) {
+    let Some(Node { value: Value::Array(nodes), .. }) = o.value(name).optional() else { return };
+    for (idx, message) in flaws {
+        let key = join_idx(&join(o.key(), name), *idx);
+        o.faults(Fault { place: nodes[*idx].place.clone(), key, message: (*message).to_owned() }.into());
+    }
+}
+
 // `&String` is what `Field::check` hands over.
 #[allow(clippy::ptr_arg)]
-fn not_empty(text: &String) -> Result<(), &'static str> {
-    if text.is_empty() { Err("must not be empty") } else { Ok(()) }
+fn is_path(text: &String) -> Result<(), &'static str> {
+    check_path(text.as_ref())
 }
 
 #[cfg(not(feature = "http-client"))]
 mod http {
-    use super::{Found, Object};
-    use crate::tree::Fault;
+    use super::{Fault, Found, Object};
 
     const NEEDS: &str = "Needs the feature `http-client`, which this build does not have.";
 
@@ -127,11 +145,10 @@ mod http {
     use std::collections::BTreeMap;
     use std::ops::RangeInclusive;
 
-    use super::super::http::{DEFAULT_STATUS, check_header, check_method, check_url, status_range};
-    use super::{Found, Object, Size};
+    use super::super::http::{DEFAULT_STATUS, check_method, check_url, read_headers, status_range};
+    use super::{Fault, Found, Node, Object, Size, Value, join, join_idx};
     use crate::duration::Shown;
     use crate::probe::http;
-    use crate::tree::{Fault, Node, Value, join, join_idx};
 
     pub(super) fn read(o: &mut Object<'_, '_>) -> Found {
         o.doc("Asks a web server.");
@@ -163,7 +180,8 @@ mod http {
     }
 
     fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), String> {
-        headers.iter().try_for_each(|(name, value)| check_header(name, value))
+        let pairs = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        read_headers(pairs).map(drop)
     }
 
     fn bytes(size: Size) -> Result<u64, &'static str> {
@@ -283,9 +301,24 @@ mod tests {
                 r#"{"disk": {"path": "", "min_free": 0}}"#,
                 "1:29: probe.disk.path: must not be empty\n1:45: probe.disk.min_free: must be more than zero",
             ),
+            (
+                r#"{"exec": {"command": ["a", "b\u0000", "", "\u0000c"]}}"#,
+                "1:38: probe.exec.command[1]: must not have a NUL byte\n\
+                 1:53: probe.exec.command[3]: must not have a NUL byte",
+            ),
+            (
+                r#"{"file_age": {"path": "/x\u0000", "max_age": 1}}"#,
+                "1:33: probe.file_age.path: must not have a NUL byte",
+            ),
+            (
+                r#"{"disk": {"path": "/x\u0000", "min_free": 1}}"#,
+                "1:29: probe.disk.path: must not have a NUL byte",
+            ),
         ] {
             assert_eq!(check(probe).err().as_deref(), Some(faults), "{probe}");
         }
+        let tcp = check(r#"{"tcp": {"address": "h\u0000:80"}}"#).err().unwrap();
+        assert!(tcp.starts_with("1:31: probe.tcp.address: expected HOST:PORT"), "{tcp}");
     }
 
     #[cfg(feature = "http-client")]
@@ -328,6 +361,14 @@ mod tests {
             (
                 r#""url": "http://h", "headers": {"a b": "c"}"#,
                 "1:51: probe.http.headers: \"a b\" is not the name of a header".to_owned(),
+            ),
+            (
+                r#""url": "http://h", "headers": {"x-a": "\u0000"}"#,
+                "1:51: probe.http.headers: the value of x-a has characters that no header may have".to_owned(),
+            ),
+            (
+                r#""url": "http://h", "headers": {"Host": "a", "X-A": "b", "host": "b"}"#,
+                "1:51: probe.http.headers: \"host\" is there more than once, a request has one".to_owned(),
             ),
             (
                 r#""url": "http://h", "max_body": "10%""#,

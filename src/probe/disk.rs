@@ -4,7 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::Probe;
-use super::text::reason;
+use super::file_age::check_path;
+use super::text::{reason, shown};
 use crate::component::Context;
 use crate::decode::Size;
 use crate::error::{BoxError, Error, ErrorKind, Result};
@@ -44,7 +45,7 @@ pub fn disk(path: impl Into<PathBuf>, min_free: Size) -> DiskProbe {
 /// # Errors
 ///
 /// `Probe` when too little is free or the path is not there, `Io` when the
-/// file system cannot be asked; `InvalidArgument` when the path is empty or
+/// file system cannot be asked; `InvalidArgument` when the path cannot be one or
 /// the size is zero, not a number or more than all.
 #[derive(Debug, Clone)]
 pub struct DiskProbe {
@@ -54,16 +55,15 @@ pub struct DiskProbe {
 
 impl Probe for DiskProbe {
     fn check(&self) -> Result<()> {
-        if self.path.as_os_str().is_empty() {
-            return Err(Error::invalid("path: must not be empty"));
-        }
+        check_path(self.path.as_os_str()).map_err(|text| Error::invalid(format!("path: {text}")))?;
         check_size(&self.min_free).map_err(|text| Error::invalid(format!("min_free: {text}")))
     }
 
     fn probe(&mut self, _: &Context) -> Result<(), BoxError> {
         self.check()?;
-        let fail =
-            |kind, text: String| Error::new(kind).context(format!("disk {}: {text}", self.path.display()));
+        let fail = |kind, text: String| {
+            Error::new(kind).context(format!("disk {}: {text}", shown(self.path.as_os_str())))
+        };
         let space = space(&self.path).map_err(|error| {
             let gone = error.kind() == std::io::ErrorKind::NotFound;
             fail(if gone { ErrorKind::Probe } else { ErrorKind::Io }, reason(&error))

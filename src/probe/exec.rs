@@ -1,6 +1,6 @@
 //! Asks by running a program.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,11 +11,12 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use super::Probe;
-use super::text::{reason, tail};
+use super::text::{local, no_nul, reason, shown, tail};
 use super::wait::{Stop, Wait};
 use crate::component::Context;
 use crate::error::{BoxError, Error, ErrorKind, Result};
-use crate::sys::process::{Group, pipe};
+use crate::sys::limits::is_out_of_descriptors;
+use crate::sys::process::{Group, is_no_child, pipe};
 use crate::sys::wait::{Interest, PollFd};
 
 /// How much of the output an error shows, in bytes. A kept error has 2 KiB
@@ -70,11 +71,17 @@ where
 /// cannot kill, because it hangs in a device, holds the call, and the watcher
 /// says so.
 ///
+/// The exit code is known only where the process does not ignore SIGCHLD,
+/// which a program may inherit; with the feature `signals`,
+/// `signals::reset_inherited` sets it back.
+///
 /// # Errors
 ///
 /// `Probe` when it exits with another code or is killed by a signal,
 /// `Timeout` when it still runs at the deadline, `Io` when it cannot be run,
-/// `Cancelled`; `InvalidArgument` when there is no program.
+/// `Budget` when this process has no descriptor left,
+/// `Cancelled`; `InvalidArgument` when there is no program, or a NUL byte in
+/// what it is given.
 #[derive(Clone)]
 #[must_use = "a probe does nothing until it is asked"]
 pub struct ExecProbe {
@@ -107,7 +114,7 @@ impl ExecProbe {
 
     fn run(&self, program: &str, wait: &Wait) -> std::result::Result<(), Error> {
         let fail = |kind, text: String| Error::new(kind).context(format!("exec {program}: {text}"));
-        let (group, output) = self.spawn().map_err(|text| fail(ErrorKind::Io, text))?;
+        let (group, output) = self.spawn().map_err(|(kind, text)| fail(kind, text))?;
         let end = group.end();
         let mut run = Run { group, end, output: Some(output), tail: Tail::new(self.keep_output) };
         let ended = run.until_ended(wait);
@@ -118,7 +125,7 @@ impl ExecProbe {
         let took = wait.took();
         let status = match ended {
             Ok(()) => status
-                .map_err(|error| fail(ErrorKind::Io, format!("its exit code is lost: {}", reason(&error))))?,
+                .map_err(|error| fail(ErrorKind::Io, format!("its exit code is lost: {}", lost(&error))))?,
             Err(Stop::Cancelled) => {
                 return Err(fail(ErrorKind::Cancelled, format!("cancelled after {took}")));
             }
@@ -126,7 +133,7 @@ impl ExecProbe {
                 return Err(fail(ErrorKind::Timeout, format!("still ran after {took}, killed{said}")));
             }
             Err(Stop::Refused(error)) => {
-                return Err(fail(ErrorKind::Io, format!("cannot be waited for: {}", reason(&error))));
+                return Err(fail(ErrorKind::Io, format!("cannot be waited for: {}", lost(&error))));
             }
         };
         if status.success() {
@@ -135,15 +142,17 @@ impl ExecProbe {
         Err(fail(ErrorKind::Probe, format!("{} after {took}{said}", Ended(status))))
     }
 
-    fn spawn(&self) -> std::result::Result<(Group, OwnedFd), String> {
-        let (program, arguments) = self.argv.split_first().ok_or("there is no program")?;
+    fn spawn(&self) -> std::result::Result<(Group, OwnedFd), (ErrorKind, String)> {
+        let io = |text: String| (ErrorKind::Io, text);
+        let Some((program, arguments)) = self.argv.split_first() else {
+            return Err(io("there is no program".to_owned()));
+        };
         let outputs = || {
             let (read, write) = pipe()?;
             let both = write.try_clone()?;
             Ok((read, Stdio::from(write), Stdio::from(both)))
         };
-        let (output, out, err) =
-            outputs().map_err(|error: io::Error| format!("no pipe to be had: {}", reason(&error)))?;
+        let (output, out, err) = outputs().map_err(|error: io::Error| local(&error))?;
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(out).stderr(err);
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
@@ -154,12 +163,13 @@ impl ExecProbe {
         match Group::spawn(&mut command) {
             Ok(group) => Ok((group, output)),
             Err(error) => Err(match (&self.current_dir, error.kind()) {
+                _ if is_out_of_descriptors(&error) => local(&error),
                 (Some(path), _) if !path.is_dir() => {
-                    format!("cannot run in {}, which is no folder", path.display())
+                    io(format!("cannot run in {}, which is no folder", shown(path.as_os_str())))
                 }
-                (_, io::ErrorKind::NotFound) => "no such program".to_owned(),
-                (_, io::ErrorKind::PermissionDenied) => "may not be executed".to_owned(),
-                _ => format!("cannot be run: {}", reason(&error)),
+                (_, io::ErrorKind::NotFound) => io("no such program or interpreter".to_owned()),
+                (_, io::ErrorKind::PermissionDenied) => io("may not be executed".to_owned()),
+                _ => io(format!("cannot be run: {}", reason(&error))),
             }),
         }
     }
@@ -170,13 +180,22 @@ impl Probe for ExecProbe {
         if self.argv.first().is_none_or(|program| program.is_empty()) {
             return Err(Error::invalid("command: must name a program"));
         }
-        Ok(())
+        let refuse = |what: String| move |text| Error::invalid(format!("{what}: {text}"));
+        for (idx, word) in self.argv.iter().enumerate() {
+            no_nul(word).map_err(refuse(format!("command[{idx}]")))?;
+        }
+        for (name, value) in &self.env {
+            no_nul(name).map_err(refuse("env".to_owned()))?;
+            no_nul(value).map_err(refuse(format!("env: the value of {}", shown(name))))?;
+        }
+        let folder = self.current_dir.as_ref().map_or(OsStr::new(""), |path| path.as_os_str());
+        no_nul(folder).map_err(refuse("current_dir".to_owned()))
     }
 
     fn probe(&mut self, cx: &Context) -> std::result::Result<(), BoxError> {
         self.check()?;
-        let program = self.argv[0].to_string_lossy();
-        let wait = Wait::begin(cx)?;
+        let program = shown(&self.argv[0]);
+        let wait = Wait::begin(cx, &format!("exec {program}"))?;
         Ok(self.run(&program, &wait)?)
     }
 }
@@ -185,6 +204,17 @@ impl fmt::Debug for ExecProbe {
     /// Without arguments and environment, which may hold secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ExecProbe").field("program", &self.argv.first()).finish_non_exhaustive()
+    }
+}
+
+/// Why the end of a child cannot be known, and what to do about it.
+fn lost(error: &io::Error) -> String {
+    if is_no_child(error) {
+        "this process ignores SIGCHLD, or waits for children that are not its own; \
+         set SIGCHLD to its default before threads are made (signals::reset_inherited)"
+            .to_owned()
+    } else {
+        reason(error)
     }
 }
 
@@ -333,7 +363,7 @@ mod tests {
     fn without_word_of_its_end_a_child_is_looked_at() {
         let env = Env::new().unwrap();
         let cx = Context::detached(&env, Name::new("x").unwrap(), Duration::from_secs(30));
-        let wait = Wait::begin(&cx).unwrap();
+        let wait = Wait::begin(&cx, "x").unwrap();
         let probe = exec(["sh", "-c", "echo a; exec >&- 2>&-; sleep 0.05; exit 7"]);
         let (group, output) = probe.spawn().unwrap();
         let mut run = Run { group, end: None, output: Some(output), tail: Tail::new(9) };

@@ -1,11 +1,12 @@
 //! Asks whether a file was written lately.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Probe;
-use super::text::reason;
+use super::text::{no_nul, reason, shown};
 use crate::component::Context;
 use crate::duration::GoDuration;
 use crate::error::{BoxError, Error, ErrorKind, Result};
@@ -46,7 +47,7 @@ pub fn file_age(path: impl Into<PathBuf>, max_age: Duration) -> FileAgeProbe {
 /// # Errors
 ///
 /// `Probe` when the file is too old or is not there, `Io` when it cannot be
-/// asked about; `InvalidArgument` when the path is empty or the age is zero.
+/// asked about; `InvalidArgument` when the path cannot be one or the age is zero.
 #[derive(Debug, Clone)]
 pub struct FileAgeProbe {
     path: PathBuf,
@@ -55,9 +56,7 @@ pub struct FileAgeProbe {
 
 impl Probe for FileAgeProbe {
     fn check(&self) -> Result<()> {
-        if self.path.as_os_str().is_empty() {
-            return Err(Error::invalid("path: must not be empty"));
-        }
+        check_path(self.path.as_os_str()).map_err(|text| Error::invalid(format!("path: {text}")))?;
         if self.max_age.is_zero() {
             return Err(Error::invalid("max_age: must be more than zero"));
         }
@@ -67,7 +66,7 @@ impl Probe for FileAgeProbe {
     fn probe(&mut self, cx: &Context) -> Result<(), BoxError> {
         self.check()?;
         let fail = |kind, text: String| {
-            Error::new(kind).context(format!("file_age {}: {text}", self.path.display()))
+            Error::new(kind).context(format!("file_age {}: {text}", shown(self.path.as_os_str())))
         };
         let written = fs::metadata(&self.path).and_then(|data| data.modified()).map_err(|error| {
             let gone = error.kind() == std::io::ErrorKind::NotFound;
@@ -79,8 +78,13 @@ impl Probe for FileAgeProbe {
             return Ok(());
         }
         // Whole seconds are enough for what is that old.
-        let shown = if age.as_secs() > 0 { Duration::from_secs(age.as_secs()) } else { age };
-        let text = format!("last written {} ago, allowed is {}", GoDuration(shown), GoDuration(self.max_age));
+        let age = if age.as_secs() > 0 { Duration::from_secs(age.as_secs()) } else { age };
+        let text = format!("last written {} ago, allowed is {}", GoDuration(age), GoDuration(self.max_age));
         Err(fail(ErrorKind::Probe, text).into())
     }
+}
+
+/// Says what is wrong with a path.
+pub(super) fn check_path(path: &OsStr) -> Result<(), &'static str> {
+    if path.is_empty() { Err("must not be empty") } else { no_nul(path) }
 }

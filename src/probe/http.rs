@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ureq::http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
+use ureq::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
 use ureq::{Agent, Body};
 
 use super::Probe;
@@ -19,7 +19,7 @@ use crate::error::{BoxError, Error, ErrorKind, Result};
 mod target;
 mod transport;
 
-use target::{Shown, parse};
+use target::{Shown, authorization, follow, is_same_server, parse, without_credentials};
 use transport::{Exchange, agent};
 
 /// How much of a body an error shows, in bytes.
@@ -69,8 +69,9 @@ pub fn http(url: impl Into<String>) -> HttpProbe {
 /// each time, as by [`tcp`](super::tcp()). No proxy is used. The body is read to
 /// its end or to its bound: a server that stops in the middle is down.
 ///
-/// A user and password in the URL are sent as basic authentication; neither
-/// they nor the query appear in errors.
+/// A user and password in the URL are sent as basic authentication, without
+/// the escapes of URLs: `%40` is an `@`. Neither they nor the query appear in
+/// errors.
 ///
 /// Ends at its deadline and at once on cancel, whatever the server does, but
 /// for the lookup of a name: the system's resolver cannot be told to end. No
@@ -83,7 +84,7 @@ pub fn http(url: impl Into<String>) -> HttpProbe {
 ///
 /// `Probe` when the answer is not as expected or nobody accepts, `Timeout`
 /// when the answer is not over at the deadline, `Io` when there is no socket
-/// to be had, `Cancelled`; `InvalidArgument` when a setting cannot be used.
+/// to be had, `Budget` when this process has no descriptor left, `Cancelled`; `InvalidArgument` when a setting cannot be used.
 #[derive(Clone)]
 #[must_use = "a probe does nothing until it is asked"]
 pub struct HttpProbe {
@@ -105,7 +106,8 @@ impl HttpProbe {
         self
     }
 
-    /// Adds a header. Call it again for more. Defaults to none but what the
+    /// Adds a header. Call it again for more, also of the same name where a
+    /// request may have several. Defaults to none but what the
     /// protocol asks for.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
@@ -126,9 +128,11 @@ impl HttpProbe {
         self
     }
 
-    /// Follows up to so many redirects. Basic authentication and an
-    /// `Authorization` header are not sent on to another host, other headers
-    /// are. Defaults to 0: a redirect is an answer like any other.
+    /// Follows up to so many redirects, to http and https only. Basic
+    /// authentication and the headers `Host`, `Authorization`,
+    /// `Proxy-Authorization` and `Cookie` are not sent on to another host or
+    /// port, other headers are. Errors name the first URL and the one that
+    /// was asked last. Defaults to 0: a redirect is an answer like any other.
     pub fn follow_redirects(mut self, times: u32) -> Self {
         self.redirects = times;
         self
@@ -153,24 +157,57 @@ impl HttpProbe {
         let mut request = Request::new(());
         *request.uri_mut() = uri;
         *request.method_mut() = method;
-        for (name, value) in &self.headers {
-            let (name, value) =
-                header(name, value).map_err(|text| Error::invalid(format!("headers: {text}")))?;
-            request.headers_mut().append(name, value);
+        let pairs = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        *request.headers_mut() =
+            read_headers(pairs).map_err(|text| Error::invalid(format!("headers: {text}")))?;
+        if let Some(value) = authorization(request.uri()) {
+            request.headers_mut().entry("authorization").or_insert(value);
         }
         // Nobody uses the connection again.
         request.headers_mut().insert("connection", HeaderValue::from_static("close"));
         Ok(request)
     }
 
-    fn ask(&self, agent: &Agent, request: Request<()>, what: &str, exchange: &Exchange) -> Result<(), Error> {
+    /// Asks, and asks again where the answer is a redirect to be followed.
+    fn ask(&self, agent: &Agent, mut request: Request<()>, what: &str, exchange: &Exchange) -> Result<()> {
+        let mut now_at = what.to_owned();
+        let mut left = self.redirects;
+        loop {
+            // Kept for the next, because the client takes it.
+            let asked = request.clone();
+            let Some(location) = self.ask_once(agent, request, &now_at, exchange)? else { return Ok(()) };
+            let fail = |text: String| {
+                let took = exchange.wait().took();
+                Error::new(ErrorKind::Probe).context(format!("{now_at}: {text} after {took}"))
+            };
+            if left == 0 {
+                return Err(fail(format!("redirected more than {} times", self.redirects)));
+            }
+            left -= 1;
+            request = redirected(asked, &location).map_err(fail)?;
+            now_at = format!("{what} -> {}", Shown(request.uri()));
+            *request.uri_mut() = without_credentials(request.uri());
+        }
+    }
+
+    /// Asks once; answers where a redirect leads that is to be followed.
+    fn ask_once(
+        &self,
+        agent: &Agent,
+        request: Request<()>,
+        what: &str,
+        exchange: &Exchange,
+    ) -> Result<Option<Redirect>> {
         let wait = exchange.wait();
         let fail = |text: String| Error::new(ErrorKind::Probe).context(format!("{what}: {text}"));
         let broken = |error| match exchange.failure() {
             Some(failure) => failure.into_error(what, wait),
-            None => fail(format!("{} after {}", self.complaint(&error), wait.took())),
+            None => fail(format!("{} after {}", complaint(&error), wait.took())),
         };
-        let mut response = self.send(agent, request).map_err(broken)?;
+        let mut response = send(agent, request).map_err(broken)?;
+        if let Some(redirect) = Redirect::of(&response).filter(|_| self.redirects > 0) {
+            return Ok(Some(redirect));
+        }
         let status = response.status().as_u16();
         if !self.expects(status) {
             wait.hurry(EXCERPT_WAIT);
@@ -204,18 +241,7 @@ impl HttpProbe {
                     excerpt(&body)
                 )))
             }
-            _ => Ok(()),
-        }
-    }
-
-    fn send(&self, agent: &Agent, mut request: Request<()>) -> Result<Response<Body>, ureq::Error> {
-        if self.redirects > 0 {
-            request = agent.configure_request(request).max_redirects(self.redirects).build();
-        }
-        if [Method::POST, Method::PUT, Method::PATCH].contains(request.method()) {
-            agent.run(request.map(|()| ""))
-        } else {
-            agent.run(request)
+            _ => Ok(None),
         }
     }
 
@@ -225,24 +251,66 @@ impl HttpProbe {
             ranges => ranges.iter().any(|range| range.contains(&status)),
         }
     }
+}
 
-    /// What the client says, in our words.
-    fn complaint(&self, error: &ureq::Error) -> String {
-        match error {
-            ureq::Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                "connection closed before the answer was over".to_owned()
-            }
-            ureq::Error::Io(error) => reason(error),
-            ureq::Error::Protocol(error) => format!("the answer is not HTTP: {error}"),
-            ureq::Error::LargeResponseHeader(..) => "the answer's headers are too long".to_owned(),
-            ureq::Error::TooManyRedirects => format!("redirected more than {} times", self.redirects),
-            ureq::Error::RedirectFailed => "redirected in a way that cannot be followed".to_owned(),
-            ureq::Error::TlsRequired => "redirected to https, which needs the feature `tls`".to_owned(),
-            // The URL in it may hold secrets.
-            ureq::Error::BadUri(_) => "redirected to a URL that cannot be used".to_owned(),
-            error => error.to_string(),
+fn send(agent: &Agent, request: Request<()>) -> Result<Response<Body>, ureq::Error> {
+    if [Method::POST, Method::PUT, Method::PATCH].contains(request.method()) {
+        agent.run(request.map(|()| ""))
+    } else {
+        agent.run(request)
+    }
+}
+
+/// What the client says, in our words.
+fn complaint(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            "connection closed before the answer was over".to_owned()
+        }
+        ureq::Error::Io(error) => reason(error),
+        ureq::Error::Protocol(error) => format!("the answer is not HTTP: {error}"),
+        ureq::Error::LargeResponseHeader(..) => "the answer's headers are too long".to_owned(),
+        // The URL in it may hold secrets.
+        ureq::Error::BadUri(_) => "the URL cannot be used".to_owned(),
+        error => error.to_string(),
+    }
+}
+
+/// An answer that says to ask elsewhere.
+struct Redirect {
+    status: u16,
+    location: String,
+}
+
+impl Redirect {
+    fn of(response: &Response<Body>) -> Option<Self> {
+        let status = response.status().as_u16();
+        let location = response.headers().get("location")?;
+        let location = String::from_utf8_lossy(location.as_bytes()).into_owned();
+        [301, 302, 303, 307, 308].contains(&status).then_some(Self { status, location })
+    }
+}
+
+/// The request that a redirect leads to, or why there is none.
+fn redirected(mut request: Request<()>, redirect: &Redirect) -> std::result::Result<Request<()>, String> {
+    let uri = follow(request.uri(), &redirect.location)?;
+    if redirect.status < 307 {
+        if ![Method::GET, Method::HEAD].contains(request.method()) {
+            *request.method_mut() = Method::GET;
+        }
+    } else if [Method::POST, Method::PUT, Method::PATCH, Method::DELETE].contains(request.method()) {
+        return Err("redirected in a way that cannot be followed".to_owned());
+    }
+    if !is_same_server(request.uri(), &uri) {
+        for name in ["authorization", "cookie", "host", "proxy-authorization"] {
+            request.headers_mut().remove(name);
         }
     }
+    if let Some(value) = authorization(&uri) {
+        request.headers_mut().insert("authorization", value);
+    }
+    *request.uri_mut() = uri;
+    Ok(request)
 }
 
 pub(super) const DEFAULT_STATUS: RangeInclusive<u16> = 200..=299;
@@ -253,9 +321,11 @@ impl Probe for HttpProbe {
     }
 
     fn probe(&mut self, cx: &Context) -> std::result::Result<(), BoxError> {
-        let request = self.prepare()?;
+        let mut request = self.prepare()?;
         let what = format!("{} {}", request.method(), Shown(request.uri()));
-        let exchange = Arc::new(Exchange::new(Wait::begin(cx)?));
+        // The client would send them with their escapes.
+        *request.uri_mut() = without_credentials(request.uri());
+        let exchange = Arc::new(Exchange::new(Wait::begin(cx, &what)?));
         let _current = exchange.enter();
         Ok(self.ask(cx.env().agent(agent), request, &what, &exchange)?)
     }
@@ -279,9 +349,37 @@ pub(super) fn check_method(text: &str) -> std::result::Result<(), String> {
     method(text).map(drop)
 }
 
-/// Says what is wrong with a header.
-pub(super) fn check_header(name: &str, value: &str) -> std::result::Result<(), String> {
-    header(name, value).map(drop)
+/// Headers of which a request has one at most. Names are the same whatever
+/// their case.
+const SINGLE: [&str; 13] = [
+    "authorization",
+    "content-type",
+    "cookie",
+    "date",
+    "expect",
+    "from",
+    "host",
+    "if-modified-since",
+    "if-unmodified-since",
+    "max-forwards",
+    "proxy-authorization",
+    "referer",
+    "user-agent",
+];
+
+/// Reads headers, or says what is wrong with one.
+pub(super) fn read_headers<'a>(
+    pairs: impl Iterator<Item = (&'a str, &'a str)>,
+) -> std::result::Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in pairs {
+        let (name, value) = header(name, value)?;
+        if SINGLE.contains(&name.as_str()) && headers.contains_key(&name) {
+            return Err(format!("\"{name}\" is there more than once, a request has one"));
+        }
+        headers.append(name, value);
+    }
+    Ok(headers)
 }
 
 /// Says what is wrong with a range of statuses.
@@ -398,6 +496,11 @@ mod tests {
                 ok().header("x-token", "geh\neim"),
                 "headers: the value of x-token has characters that no header may have",
             ),
+            (ok().header("x-a", "b\0"), "headers: the value of x-a has characters that no header may have"),
+            (
+                ok().header("Host", "a").header("host", "a"),
+                "headers: \"host\" is there more than once, a request has one",
+            ),
             (ok().header("Connection", "close"), "headers: Connection is set by the probe itself"),
             (
                 ok().expect_body("abc").max_body(2),
@@ -406,6 +509,7 @@ mod tests {
         ] {
             assert_eq!(probe.check().unwrap_err().to_string(), text);
         }
+        assert!(ok().header("accept", "a/b").header("Accept", "c/d").check().is_ok());
         assert!(ok().method("PROPFIND").header("x", "y").expect_status(204..=204).check().is_ok());
     }
 

@@ -43,12 +43,14 @@ pub fn tcp(address: impl Into<String>) -> TcpProbe {
 /// within its share of the time that is left. Ends at its deadline and at
 /// once on cancel, but for the lookup: the system's resolver cannot be told
 /// to end, so a name is bound by the resolver's own timeout. A literal
-/// address needs none.
+/// address needs none. While a lookup hangs, a watcher says how long the call
+/// is stuck, and not on what.
 ///
 /// # Errors
 ///
 /// `Probe` when nobody accepts, `Timeout` when nobody answers, `Io` when
-/// there is no socket to be had, `Cancelled`; `InvalidArgument` when the
+/// there is no socket to be had, `Budget` when this process has no descriptor
+/// left, `Cancelled`; `InvalidArgument` when the
 /// address is not a `host:port`.
 #[derive(Debug, Clone)]
 pub struct TcpProbe {
@@ -62,11 +64,12 @@ impl Probe for TcpProbe {
 
     fn probe(&mut self, cx: &Context) -> Result<(), BoxError> {
         self.check()?;
-        let wait = Wait::begin(cx)?;
+        let what = format!("tcp {}", self.address);
+        let wait = Wait::begin(cx, &what)?;
         let connected = resolve(&wait, &self.address).and_then(|addresses| connect(&wait, &addresses));
         match connected {
             Ok(_) => Ok(()),
-            Err(failure) => Err(failure.into_error(&format!("tcp {}", self.address), &wait).into()),
+            Err(failure) => Err(failure.into_error(&what, &wait).into()),
         }
     }
 }

@@ -1,7 +1,12 @@
 //! Foreign text in errors: what the system, a server or a program said, as
 //! one bounded line without control characters.
 
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
+
+use crate::error::ErrorKind;
+use crate::sys::limits::is_out_of_descriptors;
 
 /// What went wrong, in the words of the kind where it has some: without the
 /// number, lower case.
@@ -18,6 +23,16 @@ pub(super) fn reason(error: &io::Error) -> String {
             }
         }
         None => error.to_string(),
+    }
+}
+
+/// What this machine refused: the kind, and the reason, which must not read
+/// like one of the service's.
+pub(super) fn local(error: &io::Error) -> (ErrorKind, String) {
+    if is_out_of_descriptors(error) {
+        (ErrorKind::Budget, format!("this process has no file descriptor left: {error}"))
+    } else {
+        (ErrorKind::Io, reason(error))
     }
 }
 
@@ -52,6 +67,26 @@ pub(super) fn tail(bytes: &[u8], max: usize, cut: bool) -> String {
     let over = line.len().saturating_sub(max);
     let start = (over..=line.len()).find(|at| line.is_char_boundary(*at)).unwrap_or(line.len());
     if cut || start > 0 { format!("…{}", &line[start..]) } else { line }
+}
+
+/// Says that a value has a NUL byte, which the system takes for its end.
+pub(super) fn no_nul(value: &OsStr) -> Result<(), &'static str> {
+    if value.as_bytes().contains(&0) { Err("must not have a NUL byte") } else { Ok(()) }
+}
+
+/// A path or the name of a program, without control characters and what turns
+/// the direction of text; of a long one the end.
+pub(super) fn shown(path: &OsStr) -> String {
+    const MAX: usize = 1024;
+    let mut line = String::new();
+    for c in path.to_string_lossy().chars() {
+        escape(c, &mut line);
+    }
+    let over = line.len().saturating_sub(MAX);
+    match (over..=line.len()).find(|at| line.is_char_boundary(*at)) {
+        Some(start) if start > 0 => format!("…{}", &line[start..]),
+        _ => line,
+    }
 }
 
 fn escape(c: char, line: &mut String) {
@@ -91,6 +126,20 @@ mod tests {
         ] {
             assert_eq!(tail(bytes, max, cut), line);
         }
+    }
+
+    #[test]
+    fn paths_are_shown_on_one_line_in_one_direction() {
+        for (path, line) in [
+            ("/a b/é\"", "/a b/é\""),
+            ("/a\n\x1b[1m", "/a\\n\\u{1b}[1m"),
+            ("/\u{202e}cod.exe", "/\\u{202e}cod.exe"),
+            ("\u{2066}\u{200f}", "\\u{2066}\\u{200f}"),
+        ] {
+            assert_eq!(shown(path.as_ref()), line);
+        }
+        let long = shown("é".repeat(1000).as_ref());
+        assert!(long.starts_with("…é") && long.len() <= 1024 + '…'.len_utf8());
     }
 
     #[test]

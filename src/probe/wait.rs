@@ -6,10 +6,11 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::text::local;
 use crate::cancel::{CancelToken, LinkGuard};
 use crate::clock::{Clock, Tick};
 use crate::component::Context;
-use crate::error::{BoxError, Error, ErrorKind};
+use crate::error::{BoxError, Error};
 use crate::primitive::{AtomicU64, Ordering};
 use crate::sys::wait::{Interest, PollFd, Waker, poll};
 
@@ -36,12 +37,13 @@ pub(super) enum Stop {
 }
 
 impl Wait {
-    /// Begins a call.
-    pub(super) fn begin(cx: &Context) -> Result<Self, BoxError> {
+    /// Begins a call; errors begin with `what` is asked.
+    pub(super) fn begin(cx: &Context, what: &str) -> Result<Self, BoxError> {
         let stopwatch = Clock::system();
         let remaining = cx.remaining();
         let waker = Waker::new().map_err(|error| {
-            Error::new(ErrorKind::Io).context("cannot make a descriptor to wait on").caused_by(error)
+            let (kind, text) = local(&error);
+            Error::new(kind).context(format!("{what}: {text}"))
         })?;
         let waker = Arc::new(waker);
         let theirs = waker.clone();

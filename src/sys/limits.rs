@@ -16,6 +16,12 @@ pub(crate) fn thread_id() -> u32 {
     0
 }
 
+/// Whether a call failed because this process, or the machine, has no file
+/// descriptor left.
+pub(crate) fn is_out_of_descriptors(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
 /// How many memory mappings a process may have, where there is such a limit.
 pub(crate) fn max_mappings() -> Option<u64> {
     number("/proc/sys/vm/max_map_count")

@@ -101,6 +101,12 @@ impl Group {
     }
 }
 
+/// Whether a wait failed because there is no such child: the kernel has
+/// thrown its exit code away, as it does where SIGCHLD is ignored.
+pub(crate) fn is_no_child(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ECHILD)
+}
+
 impl Drop for Group {
     fn drop(&mut self) {
         if !self.reaped {

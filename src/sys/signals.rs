@@ -1,5 +1,7 @@
 //! Signal masks: threads of ours take no signals that a program may handle.
 
+#[cfg(feature = "signals")]
+use std::io;
 use std::mem::MaybeUninit;
 
 /// Signals stay blocked until this is dropped.
@@ -41,6 +43,35 @@ impl Drop for Blocked {
         // SAFETY: `before` was filled in by pthread_sigmask.
         unsafe {
             libc::pthread_sigmask(libc::SIG_SETMASK, &self.before, std::ptr::null_mut());
+        }
+    }
+}
+
+/// Undoes what a process may inherit: SIGCHLD is not ignored in the process
+/// any more, and the calling thread does not block it or the signals that end
+/// a program or have it look at its files again.
+#[cfg(feature = "signals")]
+pub(crate) fn reset_inherited() -> io::Result<()> {
+    let mut action = MaybeUninit::<libc::sigaction>::uninit();
+    let mut blocked = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: a null action only asks for the one in force, which fills in
+    // `action`; sigemptyset initialises `blocked` before it is read. SIG_DFL
+    // runs no code of the program's.
+    unsafe {
+        super::check(libc::sigaction(libc::SIGCHLD, std::ptr::null(), action.as_mut_ptr()))?;
+        let mut action = action.assume_init();
+        if action.sa_sigaction == libc::SIG_IGN {
+            action.sa_sigaction = libc::SIG_DFL;
+            action.sa_flags = 0;
+            super::check(libc::sigaction(libc::SIGCHLD, &action, std::ptr::null_mut()))?;
+        }
+        super::check(libc::sigemptyset(blocked.as_mut_ptr()))?;
+        for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGCHLD] {
+            super::check(libc::sigaddset(blocked.as_mut_ptr(), signal))?;
+        }
+        match libc::pthread_sigmask(libc::SIG_UNBLOCK, blocked.as_ptr(), std::ptr::null_mut()) {
+            0 => Ok(()),
+            errno => Err(io::Error::from_raw_os_error(errno)),
         }
     }
 }

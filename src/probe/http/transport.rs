@@ -25,7 +25,6 @@ use ureq::{Agent, Error};
 
 use crate::primitive::Mutex;
 use crate::probe::connect::{Failure, connect, resolve};
-use crate::probe::text::reason;
 use crate::probe::wait::{Stop, Wait};
 use crate::sys::wait::Interest;
 
@@ -178,7 +177,7 @@ impl Socket {
             self.exchange.end(match stop {
                 Stop::Cancelled => Failure::Cancelled,
                 Stop::TimedOut => Failure::TimedOut(self.waited_for(interest)),
-                Stop::Refused(error) => Failure::Local(reason(&error)),
+                Stop::Refused(error) => Failure::Local(error),
             })
         })
     }
