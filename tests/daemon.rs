@@ -313,6 +313,9 @@ fn edits_of_the_folder_take_effect_while_it_runs() {
     deploy.put("a.json", &broken);
     tells(&daemon, "rejected");
     daemon.eventually_is("deployer", "degraded");
+    let runs = daemon.status("a")["runs"].as_u64();
+    eventually("a goes on", || daemon.status("a")["runs"].as_u64() > runs.map(|runs| runs + 2));
+    assert_eq!((&daemon.status("a")["state"], &daemon.status("a")["since"]), (&"ready".into(), &since));
     assert!(daemon.log().contains("unknown field \"confg\", did you mean \"config\"?"), "{}", daemon.log());
     deploy.put("a.json", &tcp("a", second));
     daemon.eventually_is("deployer", "ready");
@@ -356,6 +359,7 @@ fn what_waits_is_shown_and_as_critical_as_it_is() {
     deploy.write("b.json", optional(requiring(tcp("b", port))));
     let mut daemon = Daemon::start(&deploy, &[]);
     daemon.eventually_is("a", "down");
+    eventually("b is there", || !daemon.status("b").is_null());
     let b = daemon.status("b");
     assert_eq!(
         (&b["kind"], &b["phase"], &b["ready"]),

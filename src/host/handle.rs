@@ -372,7 +372,10 @@ impl HostHandle {
         drop(hook);
         let failed: Vec<Error> = {
             let state = self.shared.lock();
-            let failed = state.machine.members().filter(|member| member.stage == Stage::Failed);
+            // What does not stop is in the report, and may have been tried
+            // already.
+            let has_failed = |member: &&Member| member.stage == Stage::Failed && !member.unstopped;
+            let failed = state.machine.members().filter(has_failed);
             let named = |member: &Member| {
                 let error = member.last_error.as_ref()?;
                 let context = format!("{}: failed: {}", member.name(), error.report());
