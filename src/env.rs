@@ -5,14 +5,16 @@
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use crate::clock::{Clock, ManualClock};
 use crate::dispatch::Dispatcher;
 use crate::error::Result;
 use crate::event_log::{EventLog, EventPage};
 use crate::observe::Observer;
+use crate::primitive::Mutex;
 use crate::stamp::Stamp;
+use crate::status::{LoopStatus, StatusSource, sort};
 use crate::thread::{Budget, STACK_SIZE};
 use crate::watchdog::Watchdog;
 
@@ -31,12 +33,27 @@ struct Inner {
     observer: Observer,
     budget: Arc<Budget>,
     events: EventLog,
+    loops: Mutex<Register>,
     stack_size: usize,
     spread: bool,
     seed: u64,
     boot: String,
     #[cfg(feature = "http-client")]
     agent: std::sync::OnceLock<ureq::Agent>,
+}
+
+/// A loop, as its environment lists it.
+pub(crate) trait Listed: Send + Sync {
+    /// Whether it was started and not told to end, and how it is.
+    fn status(&self) -> (bool, LoopStatus);
+}
+
+/// Every loop that was made, and not dropped yet.
+#[derive(Default)]
+struct Register {
+    loops: Vec<Weak<dyn Listed>>,
+    /// How many there may be before those that are gone are taken out.
+    limit: usize,
 }
 
 /// Settings of an [`Env`].
@@ -137,6 +154,7 @@ impl Env {
             observer,
             budget,
             events: EventLog::default(),
+            loops: Mutex::default(),
             stack_size,
             spread,
             seed,
@@ -165,6 +183,17 @@ impl Env {
         self.0.events.after(seq, max)
     }
 
+    /// Every loop that runs at this moment, by kind and name.
+    ///
+    /// What a config watcher says of its configuration is in its own status
+    /// only.
+    #[must_use]
+    pub fn statuses(&self) -> Vec<LoopStatus> {
+        let (mut running, _) = self.loops();
+        sort(&mut running);
+        running
+    }
+
     /// A word that no other environment has, of this or of any process. Event
     /// numbers can be compared under one word only.
     #[must_use]
@@ -183,6 +212,26 @@ impl Env {
     #[must_use]
     pub fn retired_dispatchers(&self) -> u64 {
         self.0.dispatcher.retired()
+    }
+
+    /// The loops that run and those that do not, in the order in which they
+    /// were made.
+    pub(crate) fn loops(&self) -> (Vec<LoopStatus>, Vec<LoopStatus>) {
+        let loops: Vec<_> = self.0.loops.lock().loops.iter().filter_map(Weak::upgrade).collect();
+        let (running, at_rest): (Vec<_>, Vec<_>) =
+            loops.iter().map(|listed| listed.status()).partition(|(is_running, _)| *is_running);
+        let statuses = |loops: Vec<(bool, LoopStatus)>| loops.into_iter().map(|(_, status)| status).collect();
+        (statuses(running), statuses(at_rest))
+    }
+
+    /// Lists a loop for as long as there is one.
+    pub(crate) fn list(&self, listed: Weak<dyn Listed>) {
+        let mut register = self.0.loops.lock();
+        if register.loops.len() >= register.limit {
+            register.loops.retain(|listed| listed.strong_count() > 0);
+            register.limit = 2 * register.loops.len() + 16;
+        }
+        register.loops.push(listed);
     }
 
     pub(crate) fn watchdog(&self) -> &Watchdog {
@@ -221,6 +270,12 @@ impl Env {
     #[cfg(feature = "http-client")]
     pub(crate) fn agent(&self, make: impl FnOnce() -> ureq::Agent) -> &ureq::Agent {
         self.0.agent.get_or_init(make)
+    }
+}
+
+impl StatusSource for Env {
+    fn statuses(&self) -> Vec<LoopStatus> {
+        Self::statuses(self)
     }
 }
 

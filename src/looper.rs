@@ -13,7 +13,7 @@ use crate::cancel::{CancelToken, LinkGuard};
 use crate::clock::{Inbox, Signals, Tick, real_deadline};
 use crate::component::{Context, Reporter};
 use crate::dispatch::{Closed, Handler, Mailbox, Running};
-use crate::env::Env;
+use crate::env::{Env, Listed};
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::event::{Event, EventKind, Health, LoopKind};
 use crate::name::Name;
@@ -193,6 +193,8 @@ pub(crate) struct Source<M> {
     mailbox: Option<Arc<Mailbox>>,
     state: Mutex<State<M>>,
     changed: Condvar,
+    /// The loop's thread, for those who look.
+    task: Mutex<Option<Task>>,
     /// Hears of each health, when the loop is a component. Taken before
     /// `state`, so that of two who tell the later one tells the truth.
     reporter: Mutex<Option<Reporter>>,
@@ -252,8 +254,11 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
             mailbox,
             state: Mutex::new(state),
             changed: Condvar::default(),
+            task: Mutex::new(None),
             reporter: Mutex::new(None),
         });
+        let listed: std::sync::Weak<Source<M>> = Arc::downgrade(&source);
+        env.list(listed);
         let thread = Mutex::new(Thread::default());
         Ok(Self { source, cancel, thread, work: Arc::new(Mutex::new(Some(work))) })
     }
@@ -302,8 +307,10 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
             let context = format!("{}: {error}", self.source.name);
             error.context(context)
         })?;
+        let before = self.source.task.lock().replace(task.clone());
         self.source.open(&mut state);
         drop(state);
+        drop(before);
         *thread = Thread { task: Some(task), token: Some(token), _ring: Some(ring), ..Thread::default() };
         Ok(())
     }
@@ -449,12 +456,7 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
     }
 
     pub(crate) fn status(&self) -> LoopStatus {
-        let thread = {
-            let thread = self.thread.lock();
-            let running = thread.task.as_ref().filter(|task| !task.has_ended());
-            running.map(|task| ThreadStatus { name: task.name().to_string(), tid: task.tid() })
-        };
-        self.source.status(thread)
+        self.source.status().1
     }
 
     /// Reads something from the machine under its lock.
@@ -659,7 +661,13 @@ impl<M: Machine> Source<M> {
         })
     }
 
-    fn status(&self, thread: Option<ThreadStatus>) -> LoopStatus {
+    /// Whether it runs, and how it is.
+    fn status(&self) -> (bool, LoopStatus) {
+        let thread = {
+            let task = self.task.lock();
+            let running = task.as_ref().filter(|task| !task.has_ended());
+            running.map(|task| ThreadStatus { name: task.name().to_string(), tid: task.tid() })
+        };
         let clock = self.env.clock();
         let lost = self.mailbox.as_ref().map(|mailbox| mailbox.counts()).unwrap_or_default();
         let state = self.state.lock();
@@ -675,7 +683,7 @@ impl<M: Machine> Source<M> {
             None if running && now > due => Some(now.since(due)),
             _ => None,
         };
-        LoopStatus {
+        let status = LoopStatus {
             name: self.name.clone(),
             kind: self.kind,
             health: view.health,
@@ -702,7 +710,14 @@ impl<M: Machine> Source<M> {
             thread,
             lost_callbacks: lost.coalesced + lost.dropped,
             config: None,
-        }
+        };
+        (running, status)
+    }
+}
+
+impl<M: Machine> Listed for Source<M> {
+    fn status(&self) -> (bool, LoopStatus) {
+        self.status()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::error::Error;
+use crate::error::{BoxError, Error, ErrorKind};
 use crate::thread::Straggler;
 
 /// How a stop went. Old as soon as it is read: a straggler may end any time.
@@ -40,6 +40,16 @@ impl StopReport {
     #[must_use]
     pub fn errors(&self) -> &[Error] {
         &self.errors
+    }
+
+    /// What a component's `stop` returns for it: `Timeout` when a thread did
+    /// not end.
+    pub(crate) fn into_result(self) -> Result<(), BoxError> {
+        if self.is_clean() {
+            return Ok(());
+        }
+        let kind = if self.stragglers.is_empty() { ErrorKind::Component } else { ErrorKind::Timeout };
+        Err(Error::new(kind).context(self.to_string()).into())
     }
 
     pub(crate) fn add_straggler(&mut self, straggler: Straggler) {

@@ -104,11 +104,19 @@ impl Daemon {
         eventually(&format!("{name} is {state}"), || self.status(name)["state"] == state);
     }
 
-    /// What happened to one loop, in order.
+    /// What happened to one watcher, in order.
     fn events(&self, name: &str) -> Vec<String> {
-        let events = self.get("/events?after=0");
+        let events = self.get("/events?after=0&max=4096");
         let events = events["events"].as_array().unwrap().iter();
-        let events = events.filter(|event| event["source"] == name);
+        let events = events.filter(|event| event["source"] == name && event["kind"] == "watcher");
+        events.map(|event| event["event"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// What was done about the folder, in order.
+    fn deployments(&self) -> Vec<String> {
+        let events = self.get("/events?after=0&max=4096");
+        let events = events["events"].as_array().unwrap().iter();
+        let events = events.filter(|event| event["kind"] == "deployer" && event["component"] == "a");
         events.map(|event| event["event"].as_str().unwrap().to_owned()).collect()
     }
 
@@ -274,6 +282,94 @@ fn a_service_that_comes_and_goes_is_told() {
     let log = daemon.log();
     assert!(log.contains("WARN  loopkeeper::watcher::service: watcher service: down"), "{log}");
     assert!(log.contains("INFO  loopkeeper::watcher::service: watcher service: ready"), "{log}");
+    daemon.stop();
+}
+
+#[test]
+fn edits_of_the_folder_take_effect_while_it_runs() {
+    let deploy = TempDir::new("edits");
+    let listeners = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [first, second] = listeners.each_ref().map(|listener| listener.local_addr().unwrap().port());
+    let mut daemon = Daemon::start(&deploy, &["--set", "deploy.scan_interval=30ms"]);
+    // Each told once, in this order.
+    let mut told = Vec::new();
+    let mut tells = |daemon: &Daemon, event: &str| {
+        told.push(event.to_owned());
+        eventually(event, || daemon.deployments().len() >= told.len());
+        assert_eq!(daemon.deployments(), told);
+    };
+    let broken = tcp("a", second).replace("\"config\"", "\"confg\"");
+    let disabled = tcp("a", second).replace("\"config\"", "\"enabled\": false, \"config\"");
+
+    deploy.put("a.json", &tcp("a", first));
+    tells(&daemon, "deployed");
+    daemon.eventually_is("a", "ready");
+    assert_eq!(daemon.status("deployer")["state"], "ready");
+    deploy.put("a.json", &tcp("a", second));
+    tells(&daemon, "replaced");
+    daemon.eventually_is("a", "ready");
+    let since = daemon.status("a")["since"].clone();
+    let tid = daemon.status("a")["thread"]["tid"].clone();
+    deploy.put("a.json", &broken);
+    tells(&daemon, "rejected");
+    daemon.eventually_is("deployer", "degraded");
+    let runs = daemon.status("a")["runs"].as_u64();
+    eventually("a goes on", || daemon.status("a")["runs"].as_u64() > runs.map(|runs| runs + 2));
+    assert_eq!((&daemon.status("a")["state"], &daemon.status("a")["since"]), (&"ready".into(), &since));
+    assert!(daemon.log().contains("unknown field \"confg\", did you mean \"config\"?"), "{}", daemon.log());
+    deploy.put("a.json", &tcp("a", second));
+    daemon.eventually_is("deployer", "ready");
+    fs::rename(deploy.path().join("a.json"), deploy.path().join("b.json")).unwrap();
+    let runs = daemon.status("deployer")["runs"].as_u64();
+    eventually("it looks again", || daemon.status("deployer")["runs"].as_u64() > runs.map(|runs| runs + 2));
+    let status = daemon.status("a");
+    assert_eq!(
+        (&status["state"], &status["since"], &status["thread"]["tid"]),
+        (&"ready".into(), &since, &tid)
+    );
+    deploy.put("b.json", &disabled);
+    tells(&daemon, "undeployed");
+    assert_eq!(daemon.status("a"), Value::Null);
+    deploy.put("b.json", &tcp("a", first));
+    tells(&daemon, "deployed");
+    fs::remove_file(deploy.path().join("b.json")).unwrap();
+    tells(&daemon, "undeployed");
+    assert_eq!(daemon.status("a"), Value::Null);
+    daemon.stop();
+}
+
+#[test]
+fn a_hangup_makes_it_look_at_once() {
+    let deploy = TempDir::new("hangup");
+    let mut daemon = Daemon::start(&deploy, &["--set", "deploy.scan_interval=1h"]);
+    daemon.eventually_is("deployer", "ready");
+    deploy.put("a.json", &tcp("a", free_port()));
+    daemon.signal("-HUP");
+    daemon.eventually_is("a", "down");
+    daemon.stop();
+}
+
+#[test]
+fn what_waits_is_shown_and_as_critical_as_it_is() {
+    let deploy = TempDir::new("waits");
+    let port = free_port();
+    let requiring = |text: String| text.replace("\"type\"", "\"requires\": [\"a\"], \"type\"");
+    let optional = |text: String| text.replace("\"backoff\"", "\"critical\": false, \"backoff\"");
+    deploy.write("a.json", optional(tcp("a", port)));
+    deploy.write("b.json", optional(requiring(tcp("b", port))));
+    let mut daemon = Daemon::start(&deploy, &[]);
+    daemon.eventually_is("a", "down");
+    eventually("b is there", || !daemon.status("b").is_null());
+    let b = daemon.status("b");
+    assert_eq!(
+        (&b["kind"], &b["phase"], &b["ready"]),
+        (&"component".into(), &"starting".into(), &false.into())
+    );
+    // Nothing critical is down.
+    assert_eq!(daemon.get("/status")["health"], "degraded");
+    let _listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    daemon.eventually_is("b", "ready");
+    assert_eq!(daemon.status("b")["kind"], "watcher");
     daemon.stop();
 }
 

@@ -21,8 +21,8 @@ use loopkeeper::host::deploy::{
 };
 use loopkeeper::testing::Recorder;
 use loopkeeper::{
-    BoxError, Component, Context, Env, EnvConfig, Error, ErrorKind, EventKind, Health, ManualClock, Name,
-    Subscription, Watcher, WatcherConfig, shipped,
+    BoxError, Component, Context, Env, EnvConfig, Error, ErrorKind, EventKind, Health, Host, HostConfig,
+    ManualClock, Name, Subscription, Watcher, WatcherConfig, shipped,
 };
 use support::{PATIENCE, TempDir, eventually};
 
@@ -195,9 +195,22 @@ impl Scene {
     }
 
     fn with(clock: ManualClock, env: &Env, registry: Registry, log: Log, target: Double) -> Self {
+        let theirs = Arc::new(target.clone());
+        Self::on(clock, env, registry, log, target, theirs)
+    }
+
+    /// With `theirs` as the target; the double has nothing to do.
+    fn on(
+        clock: ManualClock,
+        env: &Env,
+        registry: Registry,
+        log: Log,
+        target: Double,
+        theirs: Arc<dyn Target>,
+    ) -> Self {
         let dir = TempDir::new("deploy");
         let config = DeployerConfig::new(dir.path());
-        let deployer = Deployer::new(env, config, registry, Arc::new(target.clone())).unwrap();
+        let deployer = Deployer::new(env, config, registry, theirs).unwrap();
         let events = deployer.subscribe();
         Self { clock, dir, log, target, deployer, events }
     }
@@ -407,6 +420,167 @@ fn crt_26_a_hosted_deployer_deploys_what_becomes_usable() {
     assert!(recorder.events().iter().any(ready), "{:?}", recorder.words());
     component.stop(&cx).unwrap();
     assert_eq!(scene.target.running(), "disk", "what was deployed is the target's");
+}
+
+/// A component that starts only a few times.
+struct Flaky {
+    part: Part,
+    starts: u32,
+}
+
+impl Component for Flaky {
+    fn start(&mut self, cx: &Context) -> Result<(), BoxError> {
+        self.starts = self.starts.checked_sub(1).ok_or("worn out")?;
+        self.part.start(cx)
+    }
+
+    fn stop(&mut self, cx: &Context) -> Result<(), BoxError> {
+        self.part.stop(cx)
+    }
+}
+
+/// A folder, its deployer, and a host in which its parts run.
+struct Hosted {
+    host: Host,
+    scene: Scene,
+}
+
+impl Hosted {
+    fn new() -> Self {
+        let clock = ManualClock::default();
+        let env = Env::manual(&clock).unwrap();
+        let host = Host::new(HostConfig::default().env(&env)).unwrap();
+        host.start().unwrap();
+        let log = Log::default();
+        let mut registry = registry(&log);
+        let theirs = log.clone();
+        let flaky = move |name: &str, o: &mut Object<'_, '_>| {
+            let starts = o.u32("starts").doc("How often it starts.").required();
+            let (starts, label) = (starts.take(o.done()?)?, format!("{name} flaky"));
+            let log = theirs.clone();
+            Some(move |_: &Env| Ok(Flaky { part: Part { label, log }, starts }))
+        };
+        registry.register("flaky", flaky).unwrap();
+        let (target, handle) = (Double::new(&env), Arc::new(host.handle()));
+        Self { host, scene: Scene::on(clock, &env, registry, log, target, handle) }
+    }
+
+    fn flaky(&self, file: &str, name: &str, starts: u32) -> &Scene {
+        let text = format!(r#"{{"name": "{name}", "type": "flaky", "config": {{"starts": {starts}}}}}"#);
+        self.scene.dir.write(file, text);
+        &self.scene
+    }
+
+    fn states(&self) -> String {
+        let status = self.host.status();
+        let words = status.iter().map(|status| format!("{}:{}", status.name, status.state));
+        words.collect::<Vec<_>>().join(" ")
+    }
+}
+
+#[test]
+fn crt_26_a_host_runs_what_a_folder_says() {
+    let hosted = Hosted::new();
+    let scene = &hosted.scene;
+    scene.part("a.json", "a", r#""v": 1"#).start();
+    assert_eq!((scene.log(), scene.told()), ("build a 1, start a 1".into(), "deployed a".into()));
+    scene.part("a.json", "a", r#""v": 2"#).scan();
+    assert_eq!((scene.log(), scene.told()), ("build a 2, stop a 1, start a 2".into(), "replaced a".into()));
+
+    scene.dir.write("a.json", r#"{"name": "a", "type": "#);
+    scene.scan();
+    assert_eq!((scene.log(), hosted.states()), (String::new(), "a:ready".into()));
+    assert!(scene.told().starts_with("rejected "));
+    scene.part("a.json", "a", r#""v": 2, "fail": "no port""#).scan();
+    assert_eq!((scene.log(), hosted.states()), ("build a 2".into(), "a:ready".into()));
+    assert!(scene.told().starts_with("rejected a of a.json, again in 5.0s: no port"));
+
+    scene.rename("a.json", "b.json");
+    scene.part("b.json", "a", r#""v": 2"#).scan();
+    assert_eq!((scene.log(), scene.told()), (String::new(), String::new()));
+    scene.remove("b.json");
+    scene.scan();
+    assert_eq!((scene.log(), scene.told()), ("stop a 2".into(), "undeployed a".into()));
+    assert_eq!(hosted.states(), "");
+    assert!(hosted.host.stop(PATIENCE).is_clean());
+}
+
+#[test]
+fn crt_26_a_host_goes_back_to_what_ran() {
+    let hosted = Hosted::new();
+    let scene = &hosted.scene;
+    hosted.flaky("b.json", "b", 0);
+    scene.part("a.json", "a", r#""v": 1"#).start();
+    assert_eq!(hosted.states(), "a:ready", "nothing is left of what does not start");
+    let told = "rejected b of b.json, again in 5.0s: b: start: worn out";
+    assert!(scene.told().contains(told), "{}", scene.told());
+    scene.remove("b.json");
+    scene.log();
+
+    hosted.flaky("a.json", "a", 0).scan();
+    assert_eq!(scene.told(), "rolled back a, which is back; the new one again in 5.0s: a: replace: worn out");
+    assert_eq!(
+        (scene.log(), hosted.states()),
+        ("stop a 1, stop a flaky, start a 1".into(), "a:ready".into())
+    );
+
+    hosted.flaky("a.json", "a", 1).scan();
+    assert_eq!(scene.told(), "replaced a");
+    // What ran cannot be started a second time.
+    hosted.flaky("a.json", "a", 0).scan();
+    assert_eq!(
+        scene.told(),
+        "rolled back a, which is not back yet; the new one again in 5.0s: a: replace: worn out"
+    );
+    scene.part("a.json", "a", r#""v": 3"#).scan();
+    assert_eq!((scene.told(), hosted.states()), ("replaced a".into(), "a:ready".into()));
+}
+
+#[test]
+fn crt_26_a_host_waits_for_what_is_required() {
+    let hosted = Hosted::new();
+    let scene = &hosted.scene;
+    let requires = |what: &str| {
+        part("b", r#""v": 1"#).replace("\"config\"", &format!("\"requires\": [{what}], \"config\""))
+    };
+    scene.dir.write("b.json", requires("\"a\""));
+    scene.start();
+    assert_eq!((scene.log(), hosted.states()), ("build b 1".into(), String::new()));
+    let told = scene.told();
+    assert!(told.contains("again in") && told.contains("b requires a, which is not registered"), "{told}");
+    scene.part("a.json", "a", r#""v": 1"#).scan();
+    // Told of first may be the one that waits.
+    let told = scene.told();
+    assert!(told.contains("deployed a") && told.contains("deployed b"), "{told}");
+    assert_eq!(hosted.states(), "a:ready b:ready");
+    scene.dir.write("b.json", requires(r#"{"name": "a", "on_down": "stop", "timeout": "1m"}"#));
+    scene.scan();
+    assert_eq!(scene.told(), "replaced b");
+    scene.log();
+    scene.remove("a.json");
+    scene.scan();
+    assert_eq!(scene.log(), "stop b 1, stop a 1");
+    assert_eq!((scene.told(), hosted.states()), ("undeployed a".into(), "b:waiting".into()));
+    let loops = hosted.host.loops();
+    let shown: Vec<_> = loops.iter().map(|status| format!("{} {}", status.kind, status.name)).collect();
+    assert_eq!(shown, ["component b", "deployer deployer"]);
+    scene.clock.run_for(secs(60));
+    let b = hosted.host.component("b").unwrap();
+    assert_eq!(b.last_error.unwrap().to_string(), "waited 1m0s for a");
+}
+
+#[test]
+fn crt_26_what_a_host_has_no_time_for_is_no_failure() {
+    let hosted = Hosted::new();
+    let scene = &hosted.scene;
+    scene.part("a.json", "a", r#""v": 1"#).start();
+    scene.told();
+    drop(hosted.host);
+    scene.part("a.json", "a", r#""v": 2"#).part("b.json", "b", r#""v": 1"#).scan();
+    assert_eq!(
+        (scene.told(), scene.log()),
+        (String::new(), "build a 1, start a 1, stop a 1, build a 2, build b 1".into())
+    );
 }
 
 // What must not come back.

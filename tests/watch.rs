@@ -235,6 +235,23 @@ fn ccw_12_the_status_map_tells_them_apart() {
 }
 
 #[test]
+fn an_environment_lists_the_loops_that_run() {
+    scenario(|clock, env| {
+        let listed = || env.statuses().iter().map(|status| status.name.to_string()).collect::<Vec<_>>();
+        let b = Watcher::start_in(env, config("b", |_: &Context| Ok(()))).unwrap();
+        let a = Watcher::new(env, config("a", |_: &Context| Ok(()))).unwrap();
+        assert_eq!(listed(), ["b"]);
+        a.restart().unwrap();
+        clock.settle();
+        assert_eq!(listed(), ["a", "b"]);
+        assert_eq!(env.statuses()[1].thread, b.status().thread);
+        assert!(b.stop(PATIENCE).is_clean());
+        drop(a);
+        assert_eq!(listed(), Vec::<String>::new());
+    });
+}
+
+#[test]
 fn ccw_13_manager_stop_returns() {
     alone(|| {
         let manager = WatchManager::new(&Env::new().unwrap());

@@ -69,6 +69,8 @@ pub struct DeployConfig {
     /// file's folder, elsewhere to the current one. Defaults to `deploy`
     /// beside the file.
     pub dir: PathBuf,
+    /// The time between two looks at the folder. Defaults to 5 s.
+    pub scan_interval: Duration,
 }
 
 impl Default for Settings {
@@ -79,7 +81,7 @@ impl Default for Settings {
                 listen: Some(SocketAddr::from(([127, 0, 0, 1], 8470))),
                 allowed_hosts: Vec::new(),
             },
-            deploy: DeployConfig { dir: PathBuf::from(DEPLOY_DIR) },
+            deploy: DeployConfig { dir: PathBuf::from(DEPLOY_DIR), scan_interval: Duration::from_secs(5) },
             shutdown_timeout: Duration::from_secs(30),
         }
     }
@@ -170,9 +172,10 @@ pub(super) fn read(o: &mut Object<'_, '_>, dir_base: &Path) -> Option<Settings> 
     let deploy = o.object("deploy", |o| {
         let is_path = |dir: &String| if dir.is_empty() { Err("must not be empty") } else { Ok(()) };
         let dir = o.string("dir").check(is_path).or(DEPLOY_DIR.to_owned());
-        o.done().map(|_| DeployConfig { dir: dir_base.join(dir) })
+        let scan_interval = o.duration("scan_interval").or(default.deploy.scan_interval);
+        o.done().map(|_| DeployConfig { dir: dir_base.join(dir), scan_interval })
     });
-    let deploy = deploy.or(DeployConfig { dir: dir_base.join(DEPLOY_DIR) });
+    let deploy = deploy.or(DeployConfig { dir: dir_base.join(DEPLOY_DIR), ..default.deploy });
     let shutdown_timeout = o.duration("shutdown_timeout").or(default.shutdown_timeout);
     o.done().map(|_| Settings { logging, http, deploy, shutdown_timeout })
 }
@@ -352,7 +355,6 @@ mod tests {
         for (key, unknown) in [
             ("http.token_file", "token_file"),
             ("http.history_file", "history_file"),
-            ("deploy.scan_interval", "scan_interval"),
             ("config.watch_interval", "config"),
             ("store.url", "store"),
             ("monitor.poll_period", "monitor"),

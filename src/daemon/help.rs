@@ -62,7 +62,8 @@ loopkeeper run [--config FILE] [--deploy DIR] [--listen ADDR|none] [--set KEY=VA
                [--log-level LEVEL] [--log-format text|json]
 
 Watches what the descriptors in a folder name, until SIGTERM or SIGINT, and
-answers over HTTP how everything is.
+answers over HTTP how everything is. Edits of the folder take effect within a
+scan interval, or at once with SIGHUP; one that is wrong leaves alone what runs.
 
     --config FILE        the configuration; without it every setting has its default
     --deploy DIR         the folder of descriptors (deploy, beside the configuration)
@@ -76,7 +77,7 @@ The command line wins over the environment, and that over the file:
 
     {\"logging\": {\"level\": \"info\", \"format\": \"text\", \"source\": false},
      \"http\": {\"listen\": \"127.0.0.1:8470\", \"allowed_hosts\": []},
-     \"deploy\": {\"dir\": \"deploy\"},
+     \"deploy\": {\"dir\": \"deploy\", \"scan_interval\": \"5s\"},
      \"shutdown_timeout\": \"30s\"}
 
 Example:

@@ -1,25 +1,29 @@
 //! Watches until told to stop: starts in order, stops in reverse.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use loopkeeper::config::{Layers, Settings};
-use loopkeeper::decode::Object;
-use loopkeeper::host::deploy::{Descriptor, Registry};
+use loopkeeper::host::HostHandle;
+use loopkeeper::host::deploy::{Deployer, DeployerConfig, Registry};
 use loopkeeper::http::StatusServer;
 use loopkeeper::signals::{Signal, Signals};
+use loopkeeper::status::StatusSource;
 use loopkeeper::{
-    BoxError, Component, Context, Env, EnvConfig, Error, Observer, Result, StopReport, WatchManager,
-    WatcherConfig, watch,
+    Env, EnvConfig, ErrorKind, Health, Host, HostConfig, LoopKind, LoopStatus, Observer, Result, StopReport,
+    shipped,
 };
 
 use super::load::{Loaded, load};
 use super::{Exit, complain, lines, logging, serve};
 
+/// How many components may stop at once that do not require each other.
+const PARALLEL: usize = 16;
+
 /// The command `run`.
 pub(crate) fn run(layers: Layers) -> Exit {
-    let watched = Watched::default();
-    let loaded = match load(layers, &watched.registry()) {
+    let registry = shipped::registry();
+    let loaded = match load(layers, &registry) {
         Ok(loaded) => loaded,
         Err(faults) => {
             complain(lines(&faults));
@@ -28,7 +32,7 @@ pub(crate) fn run(layers: Layers) -> Exit {
     };
     logging::install(&loaded.config.logging);
     let shutdown_timeout = loaded.config.shutdown_timeout;
-    let started = Signals::install().and_then(|signals| Ok((signals, Running::start(loaded, &watched)?)));
+    let started = Signals::install().and_then(|signals| Ok((signals, Running::start(loaded, registry)?)));
     let (mut signals, running) = match started {
         Ok(started) => started,
         Err(error) => {
@@ -36,7 +40,7 @@ pub(crate) fn run(layers: Layers) -> Exit {
             return Exit::Failed;
         }
     };
-    let signal = wait(&mut signals);
+    let signal = wait(&mut signals, &running.deployer);
     // Before anything that may be stuck, the log included.
     if let Err(error) = signals.end_on_next() {
         log::warn!("{}", error.report());
@@ -55,17 +59,22 @@ pub(crate) fn run(layers: Layers) -> Exit {
 
 /// How the program ends after such a stop.
 fn verdict(reports: &[StopReport]) -> Exit {
-    let all_ended = reports.iter().all(|report| report.stragglers().is_empty());
-    if all_ended { Exit::Clean } else { Exit::Straggler }
+    let has_ended = |report: &StopReport| {
+        // A component whose own thread did not end says that it timed out.
+        let timed_out = report.errors().iter().any(|error| error.kind() == ErrorKind::Timeout);
+        report.stragglers().is_empty() && !timed_out
+    };
+    if reports.iter().all(has_ended) { Exit::Clean } else { Exit::Straggler }
 }
 
 /// Waits for a signal to stop; says its name.
-fn wait(signals: &mut Signals) -> &'static str {
+fn wait(signals: &mut Signals, deployer: &Deployer) -> &'static str {
     loop {
         match signals.wait() {
             Ok(Signal::Stop(name)) => return name,
             Ok(_) => {
-                log::warn!("SIGHUP: nothing is reloaded while the program runs; restart it for new settings");
+                log::info!("SIGHUP: looking at the descriptors; other settings need a restart");
+                deployer.rescan();
             }
             Err(error) => {
                 log::error!("{}", error.report());
@@ -89,84 +98,32 @@ fn tell(report: &StopReport) {
     }
 }
 
-/// The watchers that descriptors describe, in the order in which they are
-/// built.
-#[derive(Clone, Default)]
-struct Watched(Arc<Mutex<Vec<WatcherConfig>>>);
-
-/// Stands for a watcher, which the manager starts and stops.
-struct Managed;
-
-impl Component for Managed {
-    fn start(&mut self, _: &Context) -> std::result::Result<(), BoxError> {
-        Ok(())
-    }
-
-    fn stop(&mut self, _: &Context) -> std::result::Result<(), BoxError> {
-        Ok(())
-    }
-}
-
-impl Watched {
-    /// The types that the program can run: to build one is to keep its
-    /// settings for the manager.
-    fn registry(&self) -> Registry {
-        let found = self.clone();
-        let mut registry = Registry::new();
-        let registered = registry.register("watcher", move |name: &str, o: &mut Object<'_, '_>| {
-            let config = watch::descriptor::read(name, o)?;
-            let found = found.clone();
-            Some(move |_: &Env| {
-                found.lock().push(config);
-                Ok(Managed)
-            })
-        });
-        debug_assert!(registered.is_ok(), "the first of its name");
-        registry
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<WatcherConfig>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Everything that was started, in the order of its fields.
+/// Everything that was started; the last first.
 struct Running {
-    env: Env,
+    deployer: Deployer,
+    host: Host,
     server: Option<StatusServer>,
-    watchers: Arc<WatchManager>,
 }
 
 impl Running {
-    /// Starts the server, then the watchers; what was started is stopped
-    /// again when one cannot be.
-    fn start(loaded: Loaded, watched: &Watched) -> Result<Self> {
+    /// Starts the server, the host and what fills it; what was started is
+    /// stopped again when one cannot be.
+    fn start(loaded: Loaded, registry: Registry) -> Result<Self> {
         let Loaded { config, descriptors } = loaded;
         let env = Env::with(EnvConfig::default().observer(Observer::log()))?;
-        let watchers = Arc::new(WatchManager::new(&env));
-        let server = serve::start(&env, &config.http, watchers.clone())?;
-        let running = Self { env, server, watchers };
+        let settings =
+            HostConfig::default().env(&env).shutdown_timeout(config.shutdown_timeout).parallel(PARALLEL);
+        let host = Host::new(settings)?;
+        let folder = DeployerConfig::new(&config.deploy.dir).scan_interval(config.deploy.scan_interval);
+        let deployer = Deployer::new(&env, folder, registry, Arc::new(host.handle()))?;
+        let everything = Everything { host: host.handle(), deployer: deployer.clone() };
+        let server = serve::start(&env, &config.http, Arc::new(everything))?;
+        let running = Self { deployer, host, server };
+        running.host.start()?;
+        running.deployer.start()?;
         let disabled = descriptors.iter().filter(|descriptor| !descriptor.enabled).count();
-        let mut n = 0;
-        for descriptor in descriptors.into_iter().filter(|descriptor| descriptor.enabled) {
-            if !descriptor.requires.is_empty() {
-                log::warn!("{}: starts without waiting for what it requires", descriptor.name);
-            }
-            let context = format!("{} {}", descriptor.kind, descriptor.name);
-            if let Err(error) = running.watch(descriptor, watched) {
-                let _ = running.stop(config.shutdown_timeout);
-                return Err(Error::new(error.kind()).context(context).caused_by(error));
-            }
-            n += 1;
-        }
-        running.announce(n, disabled, &config);
+        running.announce(descriptors.len() - disabled, disabled, &config);
         Ok(running)
-    }
-
-    fn watch(&self, descriptor: Descriptor, watched: &Watched) -> Result<()> {
-        descriptor.build(&self.env)?;
-        let configs = std::mem::take(&mut *watched.lock());
-        configs.into_iter().try_for_each(|config| self.watchers.watch(config).map(drop))
     }
 
     fn announce(&self, n: usize, disabled: usize, config: &Settings) {
@@ -186,27 +143,54 @@ impl Running {
 
     /// Stops everything in reverse, within `timeout` in all.
     fn stop(&self, timeout: Duration) -> Vec<StopReport> {
-        let clock = self.env.clock();
+        let clock = self.host.env().clock();
         let deadline = clock.now() + timeout;
-        let mut reports = vec![self.watchers.stop(timeout)];
-        reports.extend(self.server.iter().map(|server| server.stop(deadline.since(clock.now()))));
+        let left = || deadline.since(clock.now());
+        let mut reports = vec![self.deployer.stop(timeout), self.host.stop(left())];
+        reports.extend(self.server.iter().map(|server| server.stop(left())));
         reports
+    }
+}
+
+/// What the status server shows.
+struct Everything {
+    host: HostHandle,
+    deployer: Deployer,
+}
+
+impl StatusSource for Everything {
+    fn statuses(&self) -> Vec<LoopStatus> {
+        // Looked at first: what it begins in its first look is in the host by
+        // its end.
+        let is_filled = self.deployer.status().health != Health::Unknown;
+        let mut loops = self.host.loops();
+        if !is_filled {
+            // Nobody knows yet what there is to be ready.
+            let deployers = loops.iter_mut().filter(|status| status.kind == LoopKind::Deployer);
+            deployers.for_each(|status| status.critical = true);
+        }
+        loops
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use loopkeeper::{Context, Probe, Watcher, WatcherConfig};
 
-    fn check(probe: impl loopkeeper::Probe + 'static) -> Exit {
+    fn check(probe: impl Probe + 'static) -> Exit {
         let env = Env::new().unwrap();
-        let watchers = Arc::new(WatchManager::new(&env));
-        let running = Running { env, server: None, watchers };
-        let watcher = running.watchers.watch(WatcherConfig::new("w", probe)).unwrap();
+        let host = Host::new(HostConfig::default().env(&env)).unwrap();
+        let config = DeployerConfig::new("/nowhere");
+        let deployer = Deployer::new(&env, config, Registry::new(), Arc::new(host.handle())).unwrap();
+        let running = Running { deployer, host, server: None };
+        let watcher = Arc::new(Watcher::new(&env, WatcherConfig::new("w", probe)).unwrap());
+        running.host.register("w", watcher.component()).unwrap();
+        running.host.start().unwrap();
         while watcher.status().runs == 0 {
             std::thread::yield_now();
         }
-        verdict(&running.stop(Duration::from_millis(20)))
+        verdict(&running.stop(Duration::from_millis(200)))
     }
 
     #[test]

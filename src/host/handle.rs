@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::config::{ComponentConfig, HostConfig, Settings};
-use super::runner::{Shared, State};
+use super::runner::{Listener, Shared, State};
 use super::status::{ComponentState, ComponentStatus};
 use super::supervisor::{HostPhase, Member, Stage, Supervisor};
 use crate::cancel::CancelToken;
@@ -70,8 +70,8 @@ pub struct Host {
 /// made from is refused with `InvalidState`.
 #[derive(Clone)]
 pub struct HostHandle {
-    shared: Arc<Shared>,
-    config: Arc<HostConfig>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) config: Arc<HostConfig>,
 }
 
 /// An operation of a host that was begun. Dropping it does not undo it; what
@@ -115,6 +115,11 @@ impl Pending {
     /// Those of the operation.
     pub fn wait(self) -> Result<()> {
         self.shared.wait(None, |state| state.answer(self.op)).unwrap_or(Ok(()))
+    }
+
+    /// Has it told how it went, instead.
+    pub(super) fn tell(self, listener: Listener) {
+        self.shared.act(|state, _, _| state.listen(self.op, listener));
     }
 }
 
@@ -367,7 +372,10 @@ impl HostHandle {
         drop(hook);
         let failed: Vec<Error> = {
             let state = self.shared.lock();
-            let failed = state.machine.members().filter(|member| member.stage == Stage::Failed);
+            // What does not stop is in the report, and may have been tried
+            // already.
+            let has_failed = |member: &&Member| member.stage == Stage::Failed && !member.unstopped;
+            let failed = state.machine.members().filter(has_failed);
             let named = |member: &Member| {
                 let error = member.last_error.as_ref()?;
                 let context = format!("{}: failed: {}", member.name(), error.report());
@@ -537,6 +545,49 @@ impl HostHandle {
         state.machine.get(name).map(|member| status(&state, member, now, wall))
     }
 
+    /// Every loop that runs in the host's environment, and every component
+    /// that has none of its name or is stuck, so that nothing is hidden: by
+    /// kind and name.
+    ///
+    /// A watcher that waits for what it requires is told as a component, and
+    /// is as critical as the watcher itself.
+    #[must_use]
+    pub fn loops(&self) -> Vec<LoopStatus> {
+        // First: what starts meanwhile is in both, and told as a loop.
+        let components = self.component_statuses();
+        let (mut loops, at_rest) = self.env().loops();
+        let own = loops.iter().filter(|status| status.kind != LoopKind::Deployer);
+        let own: std::collections::HashSet<Name> = own.map(|status| status.name.clone()).collect();
+        for (state, mut status) in components {
+            if own.contains(&status.name) && state != ComponentState::Abandoned {
+                continue;
+            }
+            // The last that was made: the one that is to run.
+            if let Some(at_rest) = at_rest.iter().rev().find(|at_rest| at_rest.name == status.name) {
+                status.critical &= at_rest.critical;
+            }
+            loops.push(status);
+        }
+        crate::status::sort(&mut loops);
+        loops
+    }
+
+    fn component_statuses(&self) -> Vec<(ComponentState, LoopStatus)> {
+        let state = self.shared.lock();
+        let (now, wall) = (self.shared.now(), self.shared.env.stamp());
+        let is_on = matches!(state.machine.phase(), HostPhase::Starting { .. } | HostPhase::Running);
+        let members = state.machine.members();
+        members
+            .map(|member| {
+                let mut status = status(&state, member, now, wall);
+                // One that is done with what it was for keeps nobody from
+                // being ready.
+                status.critical &= !(is_on && status.state == ComponentState::Stopped);
+                (status.state, loop_status(status))
+            })
+            .collect()
+    }
+
     /// Hears of every event of every component from now on, through a queue
     /// of 256 that loses the oldest when nobody reads.
     pub fn subscribe(&self) -> Subscription {
@@ -579,19 +630,7 @@ impl HostHandle {
 
 impl StatusSource for HostHandle {
     fn statuses(&self) -> Vec<LoopStatus> {
-        let state = self.shared.lock();
-        let (now, wall) = (self.shared.now(), self.shared.env.stamp());
-        let is_on = matches!(state.machine.phase(), HostPhase::Starting { .. } | HostPhase::Running);
-        let members = state.machine.members();
-        members
-            .map(|member| {
-                let mut status = status(&state, member, now, wall);
-                // One that is done with what it was for keeps nobody from
-                // being ready.
-                status.critical &= !(is_on && status.state == ComponentState::Stopped);
-                loop_status(status)
-            })
-            .collect()
+        self.component_statuses().into_iter().map(|(_, status)| status).collect()
     }
 }
 

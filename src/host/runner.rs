@@ -10,13 +10,14 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use super::supervisor::{Action, Call, Id, Input, Member, Op, Report, Supervisor};
+use super::deploy::Outcome;
+use super::supervisor::{Action, Call, HostPhase, Id, Input, Member, Op, Report, Stage, Supervisor};
 use crate::cancel::CancelToken;
 use crate::clock::{Inbox, Seat, Signals, Tick};
 use crate::component::{Component, Context, Hears, Reporter};
 use crate::dispatch::Mailbox;
 use crate::env::Env;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, EventKind, Health, LoopKind};
 use crate::looper::deadline_lead;
 use crate::name::Name;
@@ -52,6 +53,11 @@ pub(super) struct State {
     /// Who waits for an answer, and the answers.
     waiting: HashSet<Op>,
     answers: HashMap<Op, Result<()>>,
+    /// Who is told instead of asking.
+    listeners: HashMap<Op, Listener>,
+    /// Answers whose listeners are to be told, some once the one before is
+    /// back.
+    answered: Vec<(Listener, Result<()>)>,
     next: u64,
     /// The number of the last event of each name.
     numbers: HashMap<Name, u64>,
@@ -108,12 +114,30 @@ struct Taken {
     stop: CancelToken,
 }
 
+/// Who is told how an operation ended, once, without the lock.
+pub(super) struct Listener {
+    pub(super) name: Name,
+    pub(super) asked: Asked,
+    pub(super) tell: Tell,
+}
+
+pub(super) type Tell = Box<dyn FnOnce(Outcome) + Send>;
+
+/// What an operation was to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    Start,
+    Replace,
+    Stop,
+}
+
 /// What is done once the lock is released.
 #[must_use = "done once the lock is released"]
 #[derive(Default)]
 struct Afterwards {
     cancels: Vec<CancelToken>,
     rings: Vec<Arc<Inbox>>,
+    tells: Vec<(Tell, Outcome)>,
 }
 
 impl Afterwards {
@@ -123,6 +147,9 @@ impl Afterwards {
         }
         for inbox in self.rings {
             inbox.ring(Signals::POKE);
+        }
+        for (tell, outcome) in self.tells {
+            tell(outcome);
         }
     }
 }
@@ -149,6 +176,56 @@ impl State {
         let answer = self.answers.remove(&op)?;
         self.waiting.remove(&op);
         Some(answer)
+    }
+
+    /// Has an answer told, also one that is there already.
+    pub(super) fn listen(&mut self, op: Op, listener: Listener) {
+        match self.answer(op) {
+            Some(result) => self.answered.push((listener, result)),
+            None => _ = self.listeners.insert(op, listener),
+        }
+    }
+
+    /// Has it told that an operation did not even begin.
+    pub(super) fn refuse(&mut self, listener: Listener, error: Error) {
+        self.answered.push((listener, Err(error)));
+    }
+
+    /// How an operation ended; `None` while the one before is on its way back.
+    fn outcome(&self, listener: &Listener, result: &Result<()>) -> Option<Outcome> {
+        let error = match result {
+            Err(error) => error.clone(),
+            Ok(()) => return Some(Outcome::Done),
+        };
+        let is_on = matches!(self.machine.phase(), HostPhase::Starting { .. } | HostPhase::Running);
+        let is_refusal = matches!(error.kind(), ErrorKind::InvalidState | ErrorKind::Cancelled);
+        match listener.asked {
+            _ if !is_on && is_refusal => return Some(cancelled(&error)),
+            Asked::Stop if error.kind() == ErrorKind::NotFound => return Some(Outcome::Done),
+            Asked::Start | Asked::Stop => return Some(Outcome::Failed(error)),
+            Asked::Replace => {}
+        }
+        let Some(before) = self.machine.get(listener.name.as_str()) else {
+            return Some(Outcome::Failed(error));
+        };
+        match before.stage {
+            _ if !is_on => Some(cancelled(&error)),
+            Stage::Started if !before.is_ending() => Some(Outcome::RolledBack(error)),
+            Stage::Registered | Stage::Stopped | Stage::Starting { .. } if !before.is_ending() => None,
+            _ => Some(Outcome::RollingBack(error)),
+        }
+    }
+
+    /// Those who can be told now.
+    fn tells(&mut self) -> Vec<(Tell, Outcome)> {
+        let mut tells = Vec::new();
+        for (listener, result) in std::mem::take(&mut self.answered) {
+            match self.outcome(&listener, &result) {
+                Some(outcome) => tells.push((listener.tell, outcome)),
+                None => self.answered.push((listener, result)),
+            }
+        }
+        tells
     }
 
     pub(super) fn settle_in(&mut self, id: Id, component: Box<dyn Component>) {
@@ -243,6 +320,8 @@ impl Shared {
                 asleep_until: Tick::ZERO,
                 waiting: HashSet::new(),
                 answers: HashMap::new(),
+                listeners: HashMap::new(),
+                answered: Vec::new(),
                 next: 0,
                 numbers: HashMap::new(),
                 closing: false,
@@ -316,13 +395,14 @@ impl Shared {
                     }
                 }
                 Action::Tell { source, what } => self.tell(state, source, what),
-                Action::Answer { op, result } => {
-                    if state.waiting.contains(&op) {
-                        state.answers.insert(op, result);
-                    }
-                }
+                Action::Answer { op, result } => match state.listeners.remove(&op) {
+                    Some(listener) => state.answered.push((listener, result)),
+                    None if state.waiting.contains(&op) => _ = state.answers.insert(op, result),
+                    None => {}
+                },
             }
         }
+        afterwards.tells = state.tells();
         let free = state.runners.iter().filter(|runner| runner.work.is_none());
         let n_free = free.clone().count();
         let others = free.filter(|runner| Some(runner.id) != me);
@@ -533,6 +613,11 @@ impl Shared {
         }
         all
     }
+}
+
+/// How an operation ends that a host had no time for any more.
+fn cancelled(error: &Error) -> Outcome {
+    Outcome::Failed(Error::new(ErrorKind::Cancelled).context(error.report().to_string()))
 }
 
 /// Calls user code; a panic is a result, and what a user's error holds is

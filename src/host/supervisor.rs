@@ -182,7 +182,7 @@ pub(super) struct Member {
     told_ready: bool,
     ran_since: Option<Tick>,
     /// Its last `stop` failed: it may still be at work.
-    unstopped: bool,
+    pub(super) unstopped: bool,
     cancelled: bool,
     history: History,
     leaving: Option<Leaving>,

@@ -260,8 +260,7 @@ impl WatchManager {
 
     fn stop_hosted(&self, cx: &Context) -> std::result::Result<(), BoxError> {
         // Who listens goes on listening: it may be started again.
-        let report = self.end(cx.remaining());
-        if report.is_clean() { Ok(()) } else { Err(report.to_string().into()) }
+        self.end(cx.remaining()).into_result()
     }
 
     fn end(&self, grace: Duration) -> StopReport {

@@ -263,8 +263,7 @@ impl Watcher {
     }
 
     fn stop_hosted(&self, cx: &Context) -> std::result::Result<(), BoxError> {
-        let report = self.stop(cx.remaining());
-        if report.is_clean() { Ok(()) } else { Err(report.to_string().into()) }
+        self.stop(cx.remaining()).into_result()
     }
 
     pub(super) fn join(&self, deadlines: StopDeadlines) -> StopReport {

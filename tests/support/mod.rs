@@ -50,6 +50,12 @@ impl TempDir {
         fs::write(&path, text).unwrap();
         path
     }
+
+    /// Puts a whole file in place at once, as careful editors do.
+    pub(crate) fn put(&self, name: &str, text: &str) {
+        let written = self.write(&format!(".{name}"), text);
+        fs::rename(written, self.path.join(name)).unwrap();
+    }
 }
 
 impl Drop for TempDir {

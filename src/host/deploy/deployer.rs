@@ -240,8 +240,7 @@ impl Component for Deployer {
     }
 
     fn stop(&mut self, cx: &Context) -> std::result::Result<(), BoxError> {
-        let report = Self::stop(self, cx.remaining());
-        if report.is_clean() { Ok(()) } else { Err(report.to_string().into()) }
+        Self::stop(self, cx.remaining()).into_result()
     }
 }
 

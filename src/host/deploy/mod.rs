@@ -14,6 +14,7 @@
 
 mod deployer;
 mod descriptor;
+mod hosted;
 mod ledger;
 mod machine;
 #[cfg(test)]
