@@ -7,7 +7,7 @@ use loopkeeper::config::{Layers, Settings};
 use loopkeeper::host::HostHandle;
 use loopkeeper::host::deploy::{Deployer, DeployerConfig, Registry};
 use loopkeeper::http::StatusServer;
-use loopkeeper::signals::{Signal, Signals};
+use loopkeeper::signals::{Signal, Signals, reset_inherited};
 use loopkeeper::status::StatusSource;
 use loopkeeper::{
     Env, EnvConfig, ErrorKind, Health, Host, HostConfig, LoopKind, LoopStatus, Observer, Result, StopReport,
@@ -32,7 +32,9 @@ pub(crate) fn run(layers: Layers) -> Exit {
     };
     logging::install(&loaded.config.logging);
     let shutdown_timeout = loaded.config.shutdown_timeout;
-    let started = Signals::install().and_then(|signals| Ok((signals, Running::start(loaded, registry)?)));
+    let started = reset_inherited()
+        .and_then(|()| Signals::install())
+        .and_then(|signals| Ok((signals, Running::start(loaded, registry)?)));
     let (mut signals, running) = match started {
         Ok(started) => started,
         Err(error) => {
