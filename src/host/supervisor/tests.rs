@@ -1,0 +1,407 @@
+//! What the supervisor decides, as tables: no threads, no clock.
+
+use super::super::restart::{Restart, RestartBudget, RestartPolicy};
+use super::*;
+
+const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+fn at(seconds: u64) -> Tick {
+    Tick::ZERO + secs(seconds)
+}
+
+/// A machine and a script for it.
+struct Bench {
+    machine: Supervisor,
+    now: u64,
+    next: u64,
+}
+
+fn error(text: &str) -> Error {
+    Error::new(ErrorKind::Component).context(text.to_owned())
+}
+
+impl Bench {
+    /// Components written as `name`, `name<required` or `name<required!`
+    /// (stops with it), apart by spaces.
+    fn new(components: &str, parallel: usize) -> Self {
+        let settings = Settings { shutdown_timeout: secs(30), parallel };
+        let mut bench = Self { machine: Supervisor::new(settings, 0), now: 0, next: 0 };
+        for text in components.split_whitespace() {
+            let (id, mut out) = (bench.id(), Vec::new());
+            bench.machine.add(at(0), id, spec(text), None, &mut out).unwrap();
+        }
+        bench
+    }
+
+    fn id(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    /// Does what one word says and answers what came of it: calls as
+    /// `+name` and `-name`, events in brackets where `events` is true,
+    /// answers as `ok` or the error in quotes, drops as `~name`.
+    fn step(&mut self, word: &str, events: bool) -> String {
+        let now = at(self.now);
+        let mut out = Vec::new();
+        let names: std::collections::HashMap<Id, String> =
+            self.machine.members.iter().map(|m| (m.id, m.name().to_string())).collect();
+        let (verb, rest) = word.split_once(' ').unwrap_or((word, ""));
+        let (name, text) = rest.split_once(' ').unwrap_or((rest, ""));
+        let id = |machine: &Supervisor| {
+            let member = machine.members.iter().rev().find(|m| m.name().as_str() == name).unwrap();
+            (member.id, member.generation)
+        };
+        let result = match verb {
+            "start" => {
+                let op = self.id();
+                self.machine.start(now, op, &mut out)
+            }
+            "stop" => {
+                self.machine.stop(now, secs(30), &mut out);
+                Ok(())
+            }
+            "deploy" => {
+                let (id, op) = (self.id(), self.id());
+                self.machine.add(now, id, spec(name), Some(op), &mut out)
+            }
+            "undeploy" => {
+                let op = self.id();
+                self.machine.remove(now, name, secs(60), op, &mut out)
+            }
+            "replace" => {
+                let (id, op) = (self.id(), self.id());
+                self.machine.replace(now, id, spec(name), secs(5), op, &mut out)
+            }
+            "wait" => {
+                self.now += name.parse::<u64>().unwrap();
+                self.machine.tick(at(self.now), &mut out);
+                Ok(())
+            }
+            _ => {
+                let (id, generation) = id(&self.machine);
+                let returned = |call, result| Input::Returned { call, result, took: secs(0) };
+                let input = match verb {
+                    "started" if text.is_empty() => returned(Call::Start, Ok(())),
+                    "started" => returned(Call::Start, Err(error(text))),
+                    "stopped" if text.is_empty() => returned(Call::Stop, Ok(())),
+                    "stopped" => returned(Call::Stop, Err(error(text))),
+                    "stuck-start" => Input::Overdue { call: Call::Start, stuck_for: secs(9) },
+                    "stuck-stop" => Input::Overdue { call: Call::Stop, stuck_for: secs(9) },
+                    "fails" => Input::Reported(Report::Failed(error("gone"))),
+                    "done" => Input::Reported(Report::Done),
+                    "unknown" => Input::Reported(Report::Health(Health::Unknown)),
+                    "down" => Input::Reported(Report::Health(Health::Down)),
+                    "ready" => Input::Reported(Report::Health(Health::Ready)),
+                    _ => unreachable!("{verb}"),
+                };
+                self.machine.step(now, id, generation, input, &mut out);
+                Ok(())
+            }
+        };
+        let mut words: Vec<String> = result.err().map(|_| "refused".to_owned()).into_iter().collect();
+        let name = |id: Id| {
+            let member = self.machine.members.iter().find(|m| m.id == id);
+            member.map(|m| m.name().to_string()).or_else(|| names.get(&id).cloned()).unwrap_or_default()
+        };
+        for action in out {
+            match action {
+                Action::Call { id, call: Call::Start, .. } => words.push(format!("+{}", name(id))),
+                Action::Call { id, call: Call::Stop, .. } => words.push(format!("-{}", name(id))),
+                Action::Discard { id } => words.push(format!("~{}", name(id))),
+                Action::Answer { result: Ok(()), .. } => words.push("ok".to_owned()),
+                Action::Answer { result: Err(error), .. } => words.push(format!("'{error}'")),
+                Action::Tell { source, what } if events => {
+                    words.push(format!("[{source} {}]", what.as_str()))
+                }
+                Action::Tell { .. } | Action::Cancel { .. } => {}
+            }
+        }
+        words.join(" ")
+    }
+}
+
+fn spec(text: &str) -> Spec {
+    let (name, requires) = text.split_once('<').unwrap_or((text, ""));
+    let requires = requires.split(',').filter(|word| !word.is_empty());
+    let require = |word: &str| Require {
+        name: word.trim_end_matches('!').parse().unwrap(),
+        or_stop: word.ends_with('!'),
+    };
+    Spec {
+        name: name.parse().unwrap(),
+        requires: requires.map(require).collect(),
+        restart: Restart {
+            policy: RestartPolicy::Transient,
+            jitter: 0.0,
+            budget: RestartBudget { max_restarts: 2, window: secs(60) },
+            ..Restart::default()
+        },
+        start_timeout: secs(30),
+        stop_timeout: secs(10),
+        wait_timeout: None,
+        critical: true,
+    }
+}
+
+/// Plays a table of inputs and what each leads to.
+#[track_caller]
+fn check(components: &str, table: &[(&str, &str)]) {
+    let mut bench = Bench::new(components, 1);
+    for (i, (input, expected)) in table.iter().enumerate() {
+        let found = bench.step(input, false);
+        assert_eq!(found, *expected, "line {i}: {input}");
+    }
+}
+
+#[test]
+fn one_after_the_other_and_back() {
+    check(
+        "a b",
+        &[
+            ("start", "+a"),
+            ("started a", "+b"),
+            ("started b", "ok"),
+            ("stop", "-b"),
+            ("stopped b", "-a"),
+            ("stopped a", ""),
+            ("stop", ""),
+            ("start", "+a"),
+        ],
+    );
+}
+
+#[test]
+fn a_failed_start_is_undone() {
+    check(
+        "a b c",
+        &[
+            ("start", "+a"),
+            ("started a", "+b"),
+            ("started b boom", "-b"),
+            ("stopped b", "-a"),
+            ("stopped a bang", "'b: start: boom; a: stop: bang'"),
+            ("start", "refused"),
+            ("stop", "-a"),
+            ("stopped a", ""),
+            ("start", "+a"),
+        ],
+    );
+}
+
+#[test]
+fn a_stop_while_it_starts() {
+    check(
+        "a b c",
+        &[
+            ("start", "+a"),
+            ("started a", "+b"),
+            ("stop", ""),
+            ("started b", "-b"),
+            ("stopped b", "-a"),
+            ("stopped a", "'host: stopped while it started'"),
+        ],
+    );
+    // One that does not hear its cancel is left behind in time.
+    check(
+        "a b c",
+        &[
+            ("start", "+a"),
+            ("started a", "+b"),
+            ("stop", ""),
+            ("wait 9", ""),
+            ("wait 1", "-a"),
+            ("stopped a", "'host: stopped while it started'"),
+            ("started b", "-b"),
+            ("stopped b", ""),
+            ("start", "+a"),
+        ],
+    );
+}
+
+#[test]
+fn whoever_waits_for_an_operation_hears_at_once_that_the_host_stops() {
+    check(
+        "a",
+        &[
+            ("start", "+a"),
+            ("started a", "ok"),
+            ("deploy x", "+x"),
+            ("undeploy a", "-a"),
+            ("stop", "'a: the host stops' 'x: the host stops'"),
+            ("deploy y", "refused"),
+            ("undeploy a", "refused"),
+            ("started x", ""),
+            ("stopped a", "~a -x"),
+            ("stopped x", "~x"),
+        ],
+    );
+}
+
+#[test]
+fn restarts_have_delays_and_a_budget() {
+    check(
+        "a",
+        &[
+            ("start", "+a"),
+            ("started a", "ok"),
+            ("fails a", "-a"),
+            ("fails a", ""),
+            ("stopped a", ""),
+            ("wait 1", "+a"),
+            ("started a", ""),
+            ("fails a", "-a"),
+            ("stopped a", ""),
+            ("wait 1", ""),
+            ("wait 1", "+a"),
+            ("started a boom", "-a"),
+            ("stopped a", ""),
+            ("wait 600", ""),
+            ("stop", ""),
+            ("start", "+a"),
+            ("started a", "ok"),
+            ("done a", "-a"),
+            ("stopped a", ""),
+            ("wait 600", ""),
+        ],
+    );
+}
+
+#[test]
+fn what_goes_down_takes_along_what_said_so() {
+    check(
+        "db api<db! log<db",
+        &[
+            ("start", "+db"),
+            ("started db", "+api"),
+            ("started api", "+log"),
+            ("started log", "ok"),
+            ("down db", "-api"),
+            ("ready db", ""),
+            ("stopped api", "+api"),
+            ("started api", ""),
+            ("fails db", "-api"),
+            ("stopped api", "-db"),
+            ("stopped db", ""),
+            ("wait 1", "+db"),
+            ("started db", "+api"),
+        ],
+    );
+}
+
+#[test]
+fn a_stuck_call_is_left_behind_and_looked_after() {
+    check(
+        "a b",
+        &[
+            ("start", "+a"),
+            ("started a", "+b"),
+            ("stuck-start b", "-a"),
+            ("stopped a", "'b: start: still in start after 9s'"),
+            ("start", "refused"),
+            ("started b", "-b"),
+            ("stopped b", ""),
+            ("start", "+a"),
+            ("started a", "+b"),
+            ("started b", "ok"),
+            ("undeploy b", "-b"),
+            ("stuck-stop b", "'b: stop: still in stop after 9s'"),
+            ("deploy b", "+b"),
+            ("started b", "ok"),
+        ],
+    );
+}
+
+#[test]
+fn a_replacement_comes_up_or_gives_way() {
+    let begun = [("start", "+a"), ("started a", "ok"), ("replace a", "-a"), ("stopped a", "+a")];
+    for rest in [
+        &[("started a", "~ ok")][..],
+        &[("started a boom", "-a"), ("stopped a", "'a: replace: boom' ~a +a"), ("started a", "")],
+        &[
+            ("unknown a", ""),
+            ("started a", ""),
+            ("wait 5", "-a"),
+            ("stopped a", "'a: replace: not up within 5s' ~a +a"),
+        ],
+        &[("unknown a", ""), ("started a", ""), ("down a", "~ ok")],
+        &[("wait 5", ""), ("started a", "-a"), ("stopped a", "'a: replace: not up within 5s' ~a +a")],
+        &[("stop", "'a: the host stops'"), ("started a", "-a"), ("stopped a", "~a")],
+        &[("stuck-start a", "'a: replace: still in start after 9s' +a")],
+    ] {
+        let table: Vec<_> = begun.iter().chain(rest).copied().collect();
+        check("a", &table);
+    }
+    let begun = [("start", "+a"), ("started a", "ok"), ("replace a", "-a")];
+    for rest in [
+        &[("stopped a bang", "~ 'a: stop: bang'"), ("wait 1", "+a")][..],
+        &[("stuck-stop a", "~ 'a: stop: still in stop after 9s'"), ("stopped a", ""), ("wait 1", "+a")],
+        &[
+            ("undeploy a", "refused"),
+            ("replace a", "refused"),
+            ("stop", "~ 'a: the host stops'"),
+            ("stopped a", ""),
+        ],
+    ] {
+        let table: Vec<_> = begun.iter().chain(rest).copied().collect();
+        check("a", &table);
+    }
+}
+
+#[test]
+fn together_the_requirements_are_the_order() {
+    let mut bench = Bench::new("a b<a c d<b,c", 3);
+    for (input, expected) in [
+        ("start", "+a +c"),
+        ("started c", ""),
+        ("started a", "+b"),
+        ("started b", "+d"),
+        ("started d", "ok"),
+        ("stop", "-d"),
+        ("stopped d", "-c -b"),
+        ("stopped c", ""),
+        ("stopped b", "-a"),
+        ("stopped a", ""),
+    ] {
+        assert_eq!(bench.step(input, false), expected, "{input}");
+    }
+}
+
+#[test]
+fn every_turn_is_told_once() {
+    let mut bench = Bench::new("a b<a", 1);
+    for (input, expected) in [
+        ("start", "[a component_starting] +a"),
+        ("unknown a", ""),
+        ("started a", "[b component_waiting] ok"),
+        ("down a", "[a component_up]"),
+        ("ready a", "[a component_ready] [b component_starting] +b"),
+        ("started b", "[b component_up] [b component_ready]"),
+        ("down a", "[a component_not_ready]"),
+        ("fails b", "[b component_failed] [b component_stopping] -b"),
+        ("stopped b", "[b component_stopped] [b component_restarting]"),
+        ("wait 1", "[b component_waiting]"),
+        ("ready a", "[a component_ready] [b component_starting] +b"),
+    ] {
+        assert_eq!(bench.step(input, true), expected, "{input}");
+    }
+}
+
+#[test]
+fn what_is_left_is_shared_with_those_to_come() {
+    let millis = Duration::from_millis;
+    for (asks, left, others, expected) in [
+        (secs(10), secs(30), 0, secs(10)),
+        (secs(10), secs(5), 0, secs(5)),
+        (secs(10), secs(30), 999, secs(10)),
+        (secs(20), secs(30), 999, secs(15)),
+        (secs(20), secs(10), 10, secs(9)),
+        (secs(20), secs(10), usize::MAX, secs(5)),
+        (secs(20), Duration::ZERO, 7, millis(10)),
+        (secs(20), Duration::MAX, 7, secs(20)),
+    ] {
+        assert_eq!(share(asks, left, others), expected, "{asks:?} of {left:?} with {others}");
+    }
+}
