@@ -280,6 +280,31 @@ fn nothing_unfinished_is_left_and_only_the_program_prints() {
     holds(rule);
 }
 
+/// The behaviours that must hold and the weaknesses that must not come back,
+/// as far as there are parts that they are about.
+const PROVEN: &[(&str, &[std::ops::RangeInclusive<u32>])] =
+    &[("ccw", &[1..=16]), ("wcw", &[1..=14]), ("crt", &[1..=22, 26..=26]), ("wrt", &[1..=19, 30..=39])];
+
+#[test]
+fn every_promised_behaviour_is_the_name_of_a_test() {
+    let tree = Tree::read();
+    let names: Vec<&str> = tree
+        .rust()
+        .flat_map(|file| file.whole.split("fn ").skip(1))
+        .filter_map(|rest| rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next())
+        .collect();
+    let mut missing = Vec::new();
+    for (kind, numbers) in PROVEN {
+        for n in numbers.iter().cloned().flatten() {
+            let id = format!("{kind}_{n:02}");
+            if !names.iter().any(|name| name.starts_with(&id) || name.contains(&format!("_{id}_"))) {
+                missing.push(id);
+            }
+        }
+    }
+    assert!(missing.is_empty(), "no test is named after {}", missing.join(", "));
+}
+
 #[test]
 fn no_test_is_ignored() {
     let rule = |tree: &Tree| {
