@@ -178,7 +178,7 @@ fn check_counts_what_is_right() {
     dir.write("deploy/a.json", tcp("a", 1));
     let file = dir.write("loopkeeper.json", "{}");
     let args = ["check", "--config", file.to_str().unwrap()];
-    assert_eq!(run_to_end(&args), (Some(0), "ok: 1 components\n".to_owned(), String::new()));
+    assert_eq!(run_to_end(&args), (Some(0), "ok: 1 component\n".to_owned(), String::new()));
     dir.write("deploy/b.json", tcp("b", 1).replace("\"config\"", "\"enabled\": false, \"config\""));
     assert_eq!(run_to_end(&args).1, "ok: 2 components, 1 of them disabled\n");
 }
@@ -415,7 +415,7 @@ fn it_stops_cleanly_when_the_system_or_a_person_says_so() {
         let mut daemon = Daemon::start(&deploy, &[]);
         daemon.eventually_is("a", "ready");
         assert_eq!(daemon.status("c"), Value::Null);
-        assert!(daemon.log().contains("2 watchers (1 disabled)"), "{}", daemon.log());
+        assert!(daemon.log().contains("2 components (1 disabled)"), "{}", daemon.log());
         daemon.signal("-HUP");
         eventually("the hang-up is told", || daemon.log().contains("SIGHUP"));
         daemon.signal(signal);

@@ -53,7 +53,7 @@ Begin with one file, deploy/mqtt.json:
 Then:
 
     $ loopkeeper check
-    ok: 1 components
+    ok: 1 component
     $ loopkeeper run &
     $ curl http://127.0.0.1:8470/status";
 

@@ -59,8 +59,8 @@ fn check(loaded: Result<load::Loaded, Faults>) -> Exit {
         Ok(loaded) => {
             let n = loaded.descriptors.len();
             match loaded.descriptors.iter().filter(|descriptor| !descriptor.enabled).count() {
-                0 => say(format_args!("ok: {n} components")),
-                disabled => say(format_args!("ok: {n} components, {disabled} of them disabled")),
+                0 => say(format_args!("ok: {n} component{}", plural(n))),
+                disabled => say(format_args!("ok: {n} component{}, {disabled} of them disabled", plural(n))),
             }
         }
         Err(faults) => {
@@ -68,6 +68,11 @@ fn check(loaded: Result<load::Loaded, Faults>) -> Exit {
             Exit::Failed
         }
     }
+}
+
+/// The end of a noun that stands after a number.
+fn plural(n: usize) -> &'static str {
+    if n == 1 { "" } else { "s" }
 }
 
 /// Says which types of components there are, and what their settings mean.

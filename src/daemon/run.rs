@@ -15,7 +15,7 @@ use loopkeeper::{
 };
 
 use super::load::{Loaded, load};
-use super::{Exit, complain, lines, logging, serve};
+use super::{Exit, complain, lines, logging, plural, serve};
 
 /// How many components may stop at once that do not require each other.
 const PARALLEL: usize = 16;
@@ -100,6 +100,10 @@ fn tell(report: &StopReport) {
     }
 }
 
+fn disabled_note(n: usize) -> String {
+    if n > 0 { format!(" ({n} disabled)") } else { String::new() }
+}
+
 /// Everything that was started; the last first.
 struct Running {
     deployer: Deployer,
@@ -130,13 +134,13 @@ impl Running {
 
     fn announce(&self, n: usize, disabled: usize, config: &Settings) {
         let version = env!("CARGO_PKG_VERSION");
-        let disabled = if disabled > 0 { format!(" ({disabled} disabled)") } else { String::new() };
+        let (disabled, s) = (disabled_note(disabled), plural(n));
         match &self.server {
             Some(server) => {
                 let address = server.local_addr();
-                log::info!("loopkeeper {version}: {n} watchers{disabled}, listening on http://{address}");
+                log::info!("loopkeeper {version}: {n} component{s}{disabled}, listening on http://{address}");
             }
-            None => log::info!("loopkeeper {version}: {n} watchers{disabled}, listening nowhere"),
+            None => log::info!("loopkeeper {version}: {n} component{s}{disabled}, listening nowhere"),
         }
         if n == 0 {
             log::warn!("nothing to watch: no descriptor is enabled in {}", config.deploy.dir.display());
