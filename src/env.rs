@@ -8,9 +8,12 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Weak};
 
 use crate::clock::{Clock, ManualClock};
+use crate::decode::meant;
 use crate::dispatch::Dispatcher;
-use crate::error::Result;
+use crate::duration::Shown;
+use crate::error::{Error, ErrorKind, Result};
 use crate::event_log::{EventLog, EventPage};
+use crate::name::Name;
 use crate::observe::Observer;
 use crate::primitive::Mutex;
 use crate::stamp::Stamp;
@@ -46,6 +49,9 @@ struct Inner {
 pub(crate) trait Listed: Send + Sync {
     /// Whether it was started and not told to end, and how it is.
     fn status(&self) -> (bool, LoopStatus);
+    fn name(&self) -> &Name;
+    /// Has the next run made now, if it runs; says whether it does.
+    fn trigger(&self) -> bool;
 }
 
 /// Every loop that was made, and not dropped yet.
@@ -184,14 +190,30 @@ impl Env {
     }
 
     /// Every loop that runs at this moment, by kind and name.
-    ///
-    /// What a config watcher says of its configuration is in its own status
-    /// only.
     #[must_use]
     pub fn statuses(&self) -> Vec<LoopStatus> {
         let (mut running, _) = self.loops();
         sort(&mut running);
         running
+    }
+
+    /// Has the loops of this name make their next run now; during a call,
+    /// right after it.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` when no loop that runs has the name; the text says which
+    /// ones there are.
+    pub fn trigger(&self, name: &str) -> Result<()> {
+        let loops = self.listed();
+        let named = loops.iter().filter(|listed| listed.name().as_str() == name);
+        if named.filter(|listed| listed.trigger()).count() > 0 {
+            return Ok(());
+        }
+        let running = self.statuses();
+        let names: Vec<&str> = running.iter().map(|status| status.name.as_str()).collect();
+        let text = format!("no loop that runs is called {}, {}", Shown(name), meant(name, &names));
+        Err(Error::new(ErrorKind::NotFound).context(text))
     }
 
     /// A word that no other environment has, of this or of any process. Event
@@ -217,11 +239,15 @@ impl Env {
     /// The loops that run and those that do not, in the order in which they
     /// were made.
     pub(crate) fn loops(&self) -> (Vec<LoopStatus>, Vec<LoopStatus>) {
-        let loops: Vec<_> = self.0.loops.lock().loops.iter().filter_map(Weak::upgrade).collect();
+        let loops = self.listed();
         let (running, at_rest): (Vec<_>, Vec<_>) =
             loops.iter().map(|listed| listed.status()).partition(|(is_running, _)| *is_running);
         let statuses = |loops: Vec<(bool, LoopStatus)>| loops.into_iter().map(|(_, status)| status).collect();
         (statuses(running), statuses(at_rest))
+    }
+
+    fn listed(&self) -> Vec<Arc<dyn Listed>> {
+        self.0.loops.lock().loops.iter().filter_map(Weak::upgrade).collect()
     }
 
     /// Lists a loop for as long as there is one.

@@ -157,6 +157,9 @@ pub enum EventKind {
         changed: Arc<[String]>,
         /// How many paths there are.
         n_changed: usize,
+        /// The keys that differ from what the program was started with and
+        /// are read only at its start.
+        needs_restart: Arc<[String]>,
     },
     /// What is on disk cannot be put in force; what was in force still is.
     ConfigRejected {
@@ -343,10 +346,16 @@ impl fmt::Display for EventKind {
             }
             Self::TimedOut { stuck_for } => write!(f, "call timed out, stuck for {stuck_for:.1?}"),
             Self::Late { took } => write!(f, "call came back late, after {took:.1?}"),
-            Self::ConfigReloaded { generation, changed, n_changed } => {
+            Self::ConfigReloaded { generation, changed, n_changed, needs_restart } => {
                 write!(f, "reloaded (generation {generation}): {}", changed.join(", "))?;
                 let more = n_changed.saturating_sub(changed.len());
-                if more > 0 { write!(f, " and {more} more") } else { Ok(()) }
+                if more > 0 {
+                    write!(f, " and {more} more")?;
+                }
+                match &**needs_restart {
+                    [] => Ok(()),
+                    keys => write!(f, "; takes effect at the next start: {}", keys.join(", ")),
+                }
             }
             Self::ConfigRejected { error } => {
                 write!(f, "not reloaded, the last good configuration stays: {}", error.report())

@@ -59,6 +59,8 @@ pub(crate) trait Machine: Send + 'static {
     fn counts_timeouts(&self) -> bool;
     /// What it says of itself.
     fn view(&self) -> View<'_>;
+    /// Adds what only its kind has to say, at the moment `at`.
+    fn detail(&self, _at: Stamp, _status: &mut LoopStatus) {}
 }
 
 /// What a machine says of itself.
@@ -683,7 +685,7 @@ impl<M: Machine> Source<M> {
             None if running && now > due => Some(now.since(due)),
             _ => None,
         };
-        let status = LoopStatus {
+        let mut status = LoopStatus {
             name: self.name.clone(),
             kind: self.kind,
             health: view.health,
@@ -711,6 +713,7 @@ impl<M: Machine> Source<M> {
             lost_callbacks: lost.coalesced + lost.dropped,
             config: None,
         };
+        state.machine.detail(wall, &mut status);
         (running, status)
     }
 }
@@ -718,6 +721,18 @@ impl<M: Machine> Source<M> {
 impl<M: Machine> Listed for Source<M> {
     fn status(&self) -> (bool, LoopStatus) {
         self.status()
+    }
+
+    fn name(&self) -> &Name {
+        &self.name
+    }
+
+    fn trigger(&self) -> bool {
+        let is_running = self.state.lock().stage == Stage::Running;
+        if is_running {
+            self.inbox.ring(Signals::POKE);
+        }
+        is_running
     }
 }
 

@@ -108,6 +108,10 @@ pub struct ConfigStatus {
     pub on_disk_since: Option<Stamp>,
     /// Whether what is on disk is in force.
     pub applied: bool,
+    /// The keys whose new values count from the next start of the program
+    /// on, because they are read only then.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub needs_restart: Vec<String>,
 }
 
 /// A loop's thread, as the system's tools show it.

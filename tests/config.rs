@@ -713,6 +713,79 @@ fn wrt_35_an_edit_between_load_and_start_is_seen() {
 }
 
 #[test]
+fn the_time_between_looks_may_change_while_it_runs() {
+    watching(|clock, env, dir| {
+        let path = dir.write("app.json", r#"{"n": 1}"#);
+        let config = load(env, &path);
+        let watcher = ConfigWatcher::start_in(env, ConfigWatcherConfig::new(&config)).unwrap();
+        clock.settle();
+        let error = watcher.set_interval(Duration::ZERO).unwrap_err();
+        assert_eq!(error.to_string(), "interval: must be more than zero");
+        watcher.set_interval(secs(60)).unwrap();
+        clock.settle();
+        dir.write("app.json", r#"{"n": 2}"#);
+        clock.run_for(secs(59));
+        assert_eq!(config.snapshot().int("n", 0), 1);
+        clock.run_for(secs(1));
+        assert_eq!(config.snapshot().int("n", 0), 2);
+    });
+}
+
+#[test]
+fn what_is_read_at_the_start_only_is_told_until_it_is_as_then() {
+    watching(|clock, env, dir| {
+        let path = dir.write("app.json", r#"{"http": {"listen": "a"}, "n": 1}"#);
+        let config = load(env, &path);
+        let watched = ConfigWatcherConfig::new(&config).read_at_start(["http.listen"]);
+        let watcher = ConfigWatcher::start_in(env, watched).unwrap();
+        let subscription = watcher.subscribe();
+        for (json, expected) in [
+            (r#"{"http": {"listen": "b"}, "n": 1}"#, &["http.listen"][..]),
+            (r#"{"http": {"listen": "b"}, "n": 2}"#, &["http.listen"]),
+            (r#"{"http": {"listen": "a"}, "n": 2}"#, &[]),
+        ] {
+            dir.write("app.json", json);
+            clock.run_for(secs(2));
+            let told = std::iter::from_fn(|| subscription.try_recv()).find_map(|d| match &d.event.what {
+                EventKind::ConfigReloaded { needs_restart, .. } => Some(needs_restart.to_vec()),
+                _ => None,
+            });
+            assert_eq!(told.unwrap(), expected, "{json}");
+            // Whoever lists all loops sees it, too.
+            let listed = env.statuses().remove(0).config.unwrap();
+            assert_eq!(listed.needs_restart, expected, "{json}");
+            assert_eq!(watcher.status().config.unwrap().needs_restart, expected);
+        }
+    });
+}
+
+#[test]
+fn without_a_file_there_is_no_look_until_asked_for() {
+    watching(|clock, env, dir| {
+        let token = dir.path().join("token");
+        let layers = Layers::default().set("n", "1").secret("t");
+        let config = Config::load_in(env, layers).unwrap();
+        let watcher = ConfigWatcher::start_in(env, ConfigWatcherConfig::new(&config)).unwrap();
+        clock.run_for(secs(3600));
+        assert_eq!((watcher.status().runs, watcher.status().next_run), (1, None));
+        watcher.trigger();
+        clock.settle();
+        assert_eq!(watcher.status().runs, 2);
+        assert!(watcher.stop(secs(1)).is_clean());
+
+        // A secret in a file of its own is one that can change.
+        dir.write("token", "one");
+        let layers = Layers::default().set_text("--set", "t_file", token.to_str().unwrap()).secret("t");
+        let config = Config::load_in(env, layers).unwrap();
+        let _watcher = ConfigWatcher::start_in(env, ConfigWatcherConfig::new(&config)).unwrap();
+        clock.settle();
+        dir.write("token", "two");
+        clock.run_for(secs(2));
+        assert_eq!(config.snapshot().string("t", ""), "two");
+    });
+}
+
+#[test]
 fn wrt_35_every_way_of_replacing_a_file_is_seen() {
     watching(|clock, env, dir| {
         // As Kubernetes mounts a volume: a link to a file behind a linked folder.

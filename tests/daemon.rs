@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -80,16 +81,30 @@ impl Daemon {
         fs::read_to_string(self.log.path().join("stderr")).unwrap()
     }
 
-    fn get(&self, path: &str) -> Value {
+    fn ask(&self, request: &str, headers: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let host = &self.address;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
+        write!(stream, "{request} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
-        serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"))
+        (head[9..12].parse().unwrap(), body.to_owned())
+    }
+
+    fn text(&self, path: &str) -> String {
+        let (status, body) = self.ask(&format!("GET {path}"), "");
+        assert_eq!(status, 200, "{body}");
+        body
+    }
+
+    fn get(&self, path: &str) -> Value {
+        let body = self.text(path);
+        serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}"))
+    }
+
+    fn post(&self, path: &str, headers: &str) -> u16 {
+        self.ask(&format!("POST {path}"), headers).0
     }
 
     /// What `/status` says of one loop.
@@ -190,6 +205,7 @@ fn help_teaches_and_versions_are_told() {
         &["--help"],
         &["help", "run"],
         &["help", "types"],
+        &["help", "explain"],
         &["run", "--help"],
         &["check", "-h"],
     ] {
@@ -213,6 +229,41 @@ fn types_are_explained_from_what_reads_them() {
     assert_eq!(
         err,
         "loopkeeper: unknown type \"wacher\", did you mean \"watcher\"?\nsee: loopkeeper help types\n"
+    );
+}
+
+#[test]
+fn settings_are_explained_with_where_they_come_from() {
+    let dir = TempDir::new("explain");
+    dir.write("token", "t0psecret");
+    let file = dir.write("a.json", r#"{"http": {"token_file": "token"}, "shutdown_timeout": "9s"}"#);
+    let mut command =
+        loopkeeper(&["explain", "--config", file.to_str().unwrap(), "--set", "logging.source=true"]);
+    command.env("LOOPKEEPER_LOGGING__LEVEL", "warn");
+    let (code, out, err) = ended(&command.output().unwrap());
+    assert_eq!((code, &*err), (Some(0), ""));
+    let out = short(dir.path(), &out);
+    for line in [
+        "config.watch_interval = \"2s\" (default)\n",
+        "http.token = \"<secret>\" (token)\n",
+        "shutdown_timeout = \"9s\" (a.json:1:55)\n",
+        "logging.level = \"warn\" (env LOOPKEEPER_LOGGING__LEVEL)\n",
+        "logging.source = \"true\" (--set)\n",
+    ] {
+        assert!(out.contains(line), "{line}{out}");
+    }
+    assert_eq!(run_to_end(&["explain", "http.listen"]).1, "http.listen = \"127.0.0.1:8470\" (default)\n");
+    assert_eq!(run_to_end(&["explain", "deploy"]).1.lines().count(), 2);
+    let (code, _, err) = run_to_end(&["explain", "htpp"]);
+    assert_eq!(code, Some(2));
+    assert!(err.starts_with("loopkeeper: no setting \"htpp\", expected one of "), "{err}");
+    let (code, _, err) = run_to_end(&["explain", "--set", "x=1"]);
+    assert_eq!(
+        (code, &*err),
+        (
+            Some(78),
+            "--set: unknown field \"x\", expected \"logging\", \"http\", \"deploy\", \"config\" or \"shutdown_timeout\"\n"
+        )
     );
 }
 
@@ -340,12 +391,141 @@ fn edits_of_the_folder_take_effect_while_it_runs() {
 
 #[test]
 fn a_hangup_makes_it_look_at_once() {
+    let dir = TempDir::new("hangup");
+    let often = |watch: &str| format!(r#"{{"config": {{"watch_interval": "{watch}"}}}}"#);
+    let file = dir.write("loopkeeper.json", often("1h"));
     let deploy = TempDir::new("hangup");
-    let mut daemon = Daemon::start(&deploy, &["--set", "deploy.scan_interval=1h"]);
+    let config = ["--config", file.to_str().unwrap(), "--set", "deploy.scan_interval=1h"];
+    let mut daemon = Daemon::start(&deploy, &config);
     daemon.eventually_is("deployer", "ready");
+    daemon.eventually_is("config", "ready");
     deploy.put("a.json", &tcp("a", free_port()));
+    dir.put("loopkeeper.json", &often("2h"));
     daemon.signal("-HUP");
     daemon.eventually_is("a", "down");
+    eventually("the configuration is read", || daemon.status("config")["config"]["generation"] == 2);
+    daemon.stop();
+}
+
+#[test]
+fn edits_of_the_configuration_take_effect_while_it_runs() {
+    let (dir, deploy) = (TempDir::new("live"), TempDir::new("live"));
+    let file = |level: &str, more: &str| {
+        format!(r#"{{"logging": {{"level": "{level}"}}, "config": {{"watch_interval": "30ms"}}{more}}}"#)
+    };
+    // As Kubernetes mounts it: a link behind a linked folder.
+    dir.write("v1/loopkeeper.json", file("info", ""));
+    symlink("v1", dir.path().join("..data")).unwrap();
+    let path = dir.path().join("loopkeeper.json");
+    symlink("..data/loopkeeper.json", &path).unwrap();
+    deploy.write("a.json", tcp("a", free_port()));
+    let config = ["--config", path.to_str().unwrap(), "--set", "deploy.scan_interval=1h"];
+    let mut daemon = Daemon::start(&deploy, &config);
+    daemon.eventually_is("config", "ready");
+    daemon.eventually_is("a", "down");
+    let told = |daemon: &Daemon| -> Vec<Value> {
+        let events = daemon.get("/events?after=0&max=4096");
+        let events = events["events"].as_array().unwrap().iter();
+        let events = events.filter(|event| event["kind"] == "config");
+        let events = events.filter(|event| event["event"] != "started" && event["event"] != "ready");
+        events.cloned().collect()
+    };
+    let tells = |daemon: &Daemon, n: usize, what: &str| {
+        eventually(what, || told(daemon).len() >= n);
+        let events = told(daemon);
+        assert_eq!((events.len(), &events[n - 1]["event"]), (n, &what.into()), "{events:?}");
+        events[n - 1].clone()
+    };
+    let swap = |folder: &str| {
+        symlink(folder, dir.path().join("..next")).unwrap();
+        fs::rename(dir.path().join("..next"), dir.path().join("..data")).unwrap();
+    };
+
+    // The whole folder at once.
+    dir.write("v2/loopkeeper.json", file("error", ""));
+    swap("v2");
+    let event = tells(&daemon, 1, "config_reloaded");
+    assert_eq!(event["changed"], serde_json::json!(["logging.level"]));
+    let log = daemon.log();
+    daemon.signal("-HUP");
+    let runs = daemon.status("config")["runs"].as_u64();
+    eventually("it looks", || daemon.status("config")["runs"].as_u64() > runs.map(|runs| runs + 2));
+    assert_eq!(daemon.log(), log, "errors alone are logged now");
+
+    // Broken: told once, and all stays as it is.
+    let in_force = daemon.status("config")["config"]["hash"].clone();
+    dir.write("v3/loopkeeper.json", file("loud", ""));
+    swap("v3");
+    let event = tells(&daemon, 2, "config_rejected");
+    let error = event["error"].as_str().unwrap();
+    assert!(error.contains("loopkeeper.json:1:23: logging.level: expected \"debug\", \"info\""), "{error}");
+    let status = daemon.status("config");
+    assert_eq!(status["state"], "degraded");
+    assert_eq!(
+        (&status["config"]["hash"], &status["config"]["generation"], &status["config"]["applied"]),
+        (&in_force, &2.into(), &false.into())
+    );
+    daemon.eventually_is("a", "down");
+
+    // What is read at the start only is said to be.
+    dir.write("v4/loopkeeper.json", file("info", ""));
+    swap("v4");
+    tells(&daemon, 3, "config_reloaded");
+    dir.write("v5/loopkeeper.json", file("info", r#", "http": {"allowed_hosts": ["box.lan"]}"#));
+    swap("v5");
+    let event = tells(&daemon, 4, "config_reloaded");
+    assert_eq!(event["needs_restart"], serde_json::json!(["http.allowed_hosts"]));
+    let status = daemon.status("config");
+    assert_eq!(status["config"]["needs_restart"], serde_json::json!(["http.allowed_hosts"]));
+    assert_eq!(status["config"]["source"], path.to_str().unwrap());
+    assert!(daemon.log().contains("takes effect at the next start: http.allowed_hosts"), "{}", daemon.log());
+    let shown = daemon.get("/config");
+    let hosts = &shown["values"]["http"]["allowed_hosts"];
+    assert_eq!((&shown["generation"], hosts), (&4.into(), &serde_json::json!(["box.lan"])));
+    daemon.stop();
+}
+
+#[test]
+fn who_has_the_token_may_act_and_nobody_sees_it() {
+    let (dir, deploy) = (TempDir::new("token"), TempDir::new("token"));
+    dir.write("token", "f1rst-token\n");
+    let file = dir.write(
+        "loopkeeper.json",
+        r#"{"http": {"token_file": "token"}, "config": {"watch_interval": "30ms"}, "deploy": {"scan_interval": "1h"}}"#,
+    );
+    let config = ["--config", file.to_str().unwrap(), "--log-level", "debug"];
+    let mut daemon = Daemon::start(&deploy, &config);
+    daemon.eventually_is("deployer", "ready");
+    let port = free_port();
+    let slow = tcp("a", port).replace("\"20ms\"", "\"1h\"");
+    deploy.put("a.json", &slow);
+    assert_eq!(daemon.post("/deploy/rescan", "Authorization: Bearer wrong\r\n"), 401);
+    assert_eq!(daemon.post("/deploy/rescan", ""), 401);
+    assert_eq!(daemon.status("a"), Value::Null);
+    let first = "Authorization: Bearer f1rst-token\r\n";
+    assert_eq!(daemon.post("/deploy/rescan", first), 202);
+    daemon.eventually_is("a", "down");
+    let _listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    assert_eq!(daemon.post("/trigger/b", first), 404);
+    assert_eq!(daemon.post("/trigger/a", first), 202);
+    daemon.eventually_is("a", "ready");
+
+    // Another token counts from the moment it is in its file.
+    dir.put("token", "s3cond-token");
+    let second = "Authorization: Bearer s3cond-token\r\n";
+    eventually("the new token counts", || daemon.post("/trigger/a", second) == 202);
+    assert_eq!(daemon.post("/trigger/a", first), 401);
+    for page in ["/", "/status", "/config", "/events?after=0&max=4096"] {
+        let text = daemon.text(page);
+        assert!(!text.contains("f1rst") && !text.contains("s3cond"), "{text}");
+    }
+    assert!(daemon.text("/config").contains(r#""token":"<secret>""#));
+    daemon.stop();
+    let log = daemon.log();
+    assert!(!log.contains("f1rst") && !log.contains("s3cond"), "{log}");
+
+    let mut daemon = Daemon::start(&deploy, &[]);
+    assert_eq!(daemon.post("/deploy/rescan", first), 404);
     daemon.stop();
 }
 

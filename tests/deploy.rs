@@ -281,6 +281,28 @@ fn rolled_back(text: &'static str) -> Outcome {
 // What it does.
 
 #[test]
+fn the_scan_interval_may_change_while_it_runs() {
+    let scene = Scene::new();
+    scene.start();
+    assert_eq!(
+        scene.deployer.set_scan_interval(Duration::ZERO).unwrap_err().to_string(),
+        "scan_interval: must be more than zero"
+    );
+    scene.deployer.set_scan_interval(secs(1)).unwrap();
+    scene.clock.settle();
+    scene.part("a.json", "a", r#""v": 1"#);
+    scene.clock.run_for(secs(1));
+    assert_eq!(scene.target.running(), "a");
+    scene.deployer.set_scan_interval(secs(60)).unwrap();
+    scene.clock.settle();
+    scene.remove("a.json");
+    scene.clock.run_for(secs(59));
+    assert_eq!(scene.target.running(), "a");
+    scene.clock.run_for(secs(1));
+    assert_eq!(scene.target.running(), "");
+}
+
+#[test]
 fn crt_13_deploy_rescan_change_remove() {
     let scene = Scene::new();
     scene.part("a.json", "a", r#""v": 1"#).start();

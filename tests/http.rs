@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
 use std::time::Duration;
 
+use loopkeeper::config::Secret;
 use loopkeeper::status::StatusSource;
 use loopkeeper::{
     Context, Env, LoopStatus, ManualClock, StatusServer, StatusServerConfig, WatchManager, WatcherConfig,
@@ -366,6 +367,37 @@ fn a_head_may_come_byte_by_byte_and_holds_up_nobody() {
 }
 
 #[test]
+fn who_has_the_token_may_act() {
+    let env = Env::new().unwrap();
+    let site = Site::new(config().control(Arc::new(env.clone()), Some(Secret::new("t0p"))));
+    let (runs, ran) = channel();
+    let probe = move |_: &Context| Ok(runs.send(())?);
+    let watcher = loopkeeper::Watcher::start_in(&env, WatcherConfig::new("db", probe)).unwrap();
+    assert!(watcher.wait_ready(PATIENCE));
+    ran.recv_timeout(PATIENCE).unwrap();
+
+    let mut client = site.client();
+    let mut act = |path: &str, token: &str| {
+        client.send(&format!("POST {path} HTTP/1.1\r\nHost: localhost\r\n{token}\r\n"));
+        client.answer()
+    };
+    let right = "Authorization: Bearer t0p\r\n";
+    act("/trigger/db", right).is(202, r#"{"accepted":"trigger","name":"db"}"#);
+    ran.recv_timeout(PATIENCE).unwrap();
+    act("/trigger/bd", right).is(404, "no loop that runs is called \"bd\", expected \"db\"");
+    act("/deploy/rescan", right).is(404, "no folder");
+    for wrong in ["", "Authorization: Bearer t0q\r\n", "Authorization: Basic t0p\r\n"] {
+        let answer = act("/trigger/db", wrong);
+        answer.is(401, "token");
+        assert!(answer.header("www-authenticate").unwrap().starts_with("Bearer realm="), "{wrong}");
+    }
+    act("/status", right).is(405, "only GET, HEAD");
+    site.server.set_token(None);
+    act("/trigger/db", right).is(404, "no token is configured");
+    assert!(ran.try_recv().is_err(), "it ran unasked");
+}
+
+#[test]
 fn what_cannot_be_answered_is_refused_and_closed() {
     let site = Site::new(config());
     let long = format!("GET / HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "x".repeat(100_000));
@@ -378,7 +410,14 @@ fn what_cannot_be_answered_is_refused_and_closed() {
         ("GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n".to_owned(), 421, "\"evil.example\" is not"),
         ("GET / HTTP/3.0\r\n\r\n".to_owned(), 505, "HTTP/1.1"),
         ("DELETE /status HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), 405, "DELETE"),
-        (format!("POST / HTTP/1.1\r\nHost: localhost\r\n{body}"), 405, "POST"),
+        (format!("PUT / HTTP/1.1\r\nHost: localhost\r\n{body}"), 405, "PUT"),
+        (format!("POST / HTTP/1.1\r\nHost: localhost\r\n{body}"), 413, "body"),
+        (
+            "POST /deploy/rescan HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example\r\n\r\n"
+                .to_owned(),
+            403,
+            "elsewhere",
+        ),
         (format!("GET / HTTP/1.1\r\nHost: localhost\r\n{body}"), 413, "body"),
         (
             "GET / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_owned(),
@@ -392,7 +431,7 @@ fn what_cannot_be_answered_is_refused_and_closed() {
         let answer = client.answer();
         answer.is(status, text);
         assert_eq!(answer.header("connection"), Some("close"));
-        assert_eq!(answer.header("allow"), (status == 405).then_some("GET, HEAD"));
+        assert_eq!(answer.header("allow"), (status == 405).then_some("GET, HEAD, POST"));
         client.is_closed();
     }
 }

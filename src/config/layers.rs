@@ -180,6 +180,11 @@ impl Layers {
         &self.checks
     }
 
+    /// Whether there is a file that could change.
+    pub(super) fn has_file(&self) -> bool {
+        matches!(self.file, Some(Input::File(_)))
+    }
+
     /// What the file is called.
     pub(super) fn file_name(&self) -> Option<String> {
         self.file.as_ref().map(|input| match input {

@@ -213,6 +213,11 @@ impl Config {
         Ok(Reload { generation, changed })
     }
 
+    /// Whether any part of it is in a file.
+    pub(super) fn is_on_disk(&self) -> bool {
+        self.shared.layers.has_file() || !self.shared.state.lock().secret_files.is_empty()
+    }
+
     /// The name of the file, if there is one.
     pub(super) fn source(&self) -> Option<String> {
         self.shared.layers.file_name()

@@ -9,10 +9,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Snapshot;
 use super::fingerprint::Fingerprint;
 use super::live::faults_of;
 use super::snapshot::without_values;
+use super::{Config, Snapshot};
 use crate::backoff::Backoff;
 use crate::clock::Tick;
 use crate::duration;
@@ -22,7 +22,7 @@ use crate::looper::{Input, Machine, View};
 use crate::name::Name;
 use crate::schedule::Schedule;
 use crate::stamp::Stamp;
-use crate::status::Phase;
+use crate::status::{ConfigStatus, LoopStatus, Phase};
 
 /// How soon a failure is looked at again before it is told.
 const CONFIRM: Duration = Duration::from_millis(250);
@@ -41,6 +41,9 @@ pub(super) struct Look {
     pub(super) snapshot: Arc<Snapshot>,
     /// Why that is not what is on disk.
     pub(super) error: Option<Error>,
+    /// The time between looks from now on; `None` when there is nothing to
+    /// look at that could change by itself.
+    pub(super) interval: Option<Duration>,
 }
 
 #[derive(Debug, Clone)]
@@ -48,11 +51,17 @@ pub(super) struct Settings {
     pub(super) interval: Duration,
     pub(super) timeout: Duration,
     pub(super) spread: bool,
+    /// Keys that the program reads only when it starts.
+    pub(super) fixed: Vec<String>,
 }
 
 pub(super) struct ConfigMachine {
     name: Name,
     settings: Settings,
+    /// Read for what is said of it, never for a decision.
+    config: Config,
+    /// The configuration that the program was started with.
+    started: Arc<Snapshot>,
     schedule: Option<Schedule>,
     phase: Phase,
     health: Health,
@@ -76,10 +85,12 @@ pub(super) struct ConfigMachine {
 }
 
 impl ConfigMachine {
-    pub(super) fn new(name: Name, settings: Settings, told: Arc<Snapshot>) -> Self {
+    pub(super) fn new(name: Name, settings: Settings, config: Config, told: Arc<Snapshot>) -> Self {
         Self {
             name,
             settings,
+            config,
+            started: told.clone(),
             schedule: None,
             phase: Phase::Stopped,
             health: Health::Unknown,
@@ -100,17 +111,20 @@ impl ConfigMachine {
         }
     }
 
-    /// The newest content on disk, and when it was first seen there.
-    pub(super) fn on_disk(&self) -> Option<(Fingerprint, Stamp)> {
-        self.on_disk
-    }
-
     pub(super) fn last_error(&self) -> Option<&Error> {
         self.last_error.as_ref()
     }
 
     fn looked(&mut self, now: Tick, look: Look, took: Duration, events: &mut Vec<EventKind>) {
-        let Look { at, on_disk, snapshot, error } = look;
+        let Look { at, on_disk, snapshot, error, interval } = look;
+        match interval {
+            None => self.schedule = None,
+            Some(interval) if interval != self.settings.interval || self.schedule.is_none() => {
+                self.settings.interval = interval;
+                self.begin_schedule(now);
+            }
+            Some(_) => {}
+        }
         self.on_disk = on_disk.map(|newest| match self.on_disk {
             Some((known, since)) if known == newest => (known, since),
             _ => (newest, at),
@@ -120,13 +134,32 @@ impl ConfigMachine {
             let n_changed = changed.len();
             changed.truncate(MAX_KEYS);
             let generation = snapshot.generation();
-            events.push(EventKind::ConfigReloaded { generation, changed: changed.into(), n_changed });
+            let needs_restart = self.needs_restart(&snapshot).into();
+            let changed = changed.into();
+            events.push(EventKind::ConfigReloaded { generation, changed, n_changed, needs_restart });
         }
         self.told = snapshot;
         match error {
             None => self.succeed(now, took, events),
             Some(error) => self.fail(now, &error, events),
         }
+    }
+
+    /// The fixed keys whose values are not those of the start.
+    fn needs_restart(&self, snapshot: &Snapshot) -> Vec<String> {
+        let mut changed = snapshot.changes_since(&self.started);
+        changed.retain(|path| self.settings.fixed.iter().any(|key| is_within(path, key)));
+        changed.truncate(MAX_KEYS);
+        changed
+    }
+
+    fn begin_schedule(&mut self, now: Tick) {
+        let interval = self.settings.interval;
+        self.schedule = Some(if self.settings.spread {
+            Schedule::spread(now, interval, self.name.as_str())
+        } else {
+            Schedule::from_now(now, interval)
+        });
     }
 
     fn succeed(&mut self, now: Tick, took: Duration, events: &mut Vec<EventKind>) {
@@ -183,6 +216,8 @@ impl ConfigMachine {
             let (due, missed) = schedule.next(self.due.min(now), now);
             self.due = due;
             self.missed += missed;
+        } else {
+            self.due = Tick::NEVER;
         }
     }
 }
@@ -191,13 +226,7 @@ impl Machine for ConfigMachine {
     type Output = Look;
 
     fn start(&mut self, now: Tick) {
-        let interval = self.settings.interval;
-        let schedule = if self.settings.spread {
-            Schedule::spread(now, interval, self.name.as_str())
-        } else {
-            Schedule::from_now(now, interval)
-        };
-        self.schedule = Some(schedule);
+        self.begin_schedule(now);
         (self.suspect, self.told_error, self.last_error) = (None, None, None);
         (self.last_check, self.last_success, self.latency) = (None, None, None);
         self.failures_in_a_row = 0;
@@ -268,6 +297,30 @@ impl Machine for ConfigMachine {
             critical: false,
         }
     }
+
+    fn detail(&self, at: Stamp, status: &mut LoopStatus) {
+        let snapshot = self.config.snapshot();
+        let age = at.as_micros().saturating_sub(snapshot.loaded_at().as_micros());
+        status.config = Some(ConfigStatus {
+            source: self.config.source(),
+            generation: snapshot.generation(),
+            hash: snapshot.fingerprint().to_string(),
+            loaded_at: snapshot.loaded_at(),
+            age: Duration::from_micros(age),
+            hash_on_disk: self.on_disk.map(|(newest, _)| newest.to_string()),
+            on_disk_since: self.on_disk.map(|(_, since)| since),
+            applied: self.on_disk.is_some_and(|(newest, _)| newest == snapshot.fingerprint()),
+            needs_restart: self.needs_restart(&snapshot),
+        });
+    }
+}
+
+/// Whether a path is a key, is below it, or is an object that holds it.
+fn is_within(path: &str, key: &str) -> bool {
+    let below = |inner: &str, outer: &str| {
+        inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    below(path, key) || below(key, path)
 }
 
 /// An error as events tell it: keys and places, no values.
@@ -324,8 +377,26 @@ mod tests {
     use super::*;
     use crate::config::{Config, Layers};
 
-    fn snapshot(json: &str) -> Arc<Snapshot> {
-        Config::load(Layers::default().text("f", json)).unwrap().snapshot()
+    fn machine(fixed: &[&str], json: &str) -> ConfigMachine {
+        let config = Config::load(Layers::default().text("f", json)).unwrap();
+        let told = config.snapshot();
+        let mut machine = ConfigMachine::new("c".parse().unwrap(), settings(fixed), config, told);
+        machine.start(at(0));
+        machine
+    }
+
+    fn settings(fixed: &[&str]) -> Settings {
+        Settings {
+            interval: Duration::from_secs(2),
+            timeout: Duration::from_secs(10),
+            spread: false,
+            fixed: fixed.iter().map(|&key| key.to_owned()).collect(),
+        }
+    }
+
+    fn looked(snapshot: Arc<Snapshot>, error: Option<Error>) -> Look {
+        let interval = Some(Duration::from_secs(2));
+        Look { at: Stamp::from_micros(0), on_disk: None, snapshot, error, interval }
     }
 
     fn at(millis: u64) -> Tick {
@@ -335,15 +406,12 @@ mod tests {
     /// Steps a machine through looks, each `(moment, failure)`, and compares
     /// health, due and events after each.
     fn check(looks: &[(u64, Option<&str>, &str)]) {
-        let settings =
-            Settings { interval: Duration::from_secs(2), timeout: Duration::from_secs(10), spread: false };
-        let told = snapshot("{}");
-        let mut machine = ConfigMachine::new("c".parse().unwrap(), settings, told.clone());
-        machine.start(at(0));
+        let mut machine = machine(&[], "{}");
+        let told = machine.told.clone();
         for (moment, failure, expected) in looks {
             let mut events = Vec::new();
             let error = failure.map(|text| Error::new(ErrorKind::Config).context(text.to_owned()));
-            let look = Look { at: Stamp::from_micros(0), on_disk: None, snapshot: told.clone(), error };
+            let look = looked(told.clone(), error);
             let input = Input::Returned { result: Ok(look), took: Duration::ZERO };
             machine.step(at(*moment), input, &mut events);
             let words: Vec<&str> = events.iter().map(EventKind::as_str).collect();
@@ -370,6 +438,34 @@ mod tests {
             (10250, None, "ready 12000"),
         ]);
         check(&[(0, Some("a"), "unknown 250"), (250, Some("a"), "degraded 2000 config_rejected")]);
+    }
+
+    #[test]
+    fn keys_that_are_read_at_the_start_are_told_until_they_are_as_then() {
+        let told = r#"{"http": {"listen": "a", "hosts": []}, "dir": "d", "level": 1}"#;
+        let mut machine = machine(&["http", "dir"], told);
+        let start = machine.told.clone();
+        for (json, expected) in [
+            (r#"{"http": {"listen": "a", "hosts": []}, "dir": "d", "level": 2}"#, ""),
+            (r#"{"http": {"listen": "b", "hosts": []}, "dir": "e", "level": 2}"#, "dir http.listen"),
+            (r#"{"http": null, "dir": "d", "level": 2}"#, "http"),
+            (r#"{"dirs": 1, "http": {"listen": "a", "hosts": [1]}, "dir": "d"}"#, "http.hosts"),
+            (told, ""),
+        ] {
+            let next = Config::load(Layers::default().text("f", json)).unwrap().snapshot();
+            assert_eq!(machine.needs_restart(&next).join(" "), expected, "{json}");
+        }
+        assert!(machine.needs_restart(&start).is_empty());
+        let mut look = looked(start, None);
+        look.interval = Some(Duration::from_secs(7));
+        machine.step(at(0), Input::Returned { result: Ok(look), took: Duration::ZERO }, &mut Vec::new());
+        assert_eq!(machine.due(), at(7000));
+        let mut look = looked(machine.told.clone(), None);
+        look.interval = None;
+        machine.step(at(7000), Input::Returned { result: Ok(look), took: Duration::ZERO }, &mut Vec::new());
+        assert_eq!(machine.due(), Tick::NEVER);
+        machine.step(at(9000), Input::Poked, &mut Vec::new());
+        assert_eq!(machine.due(), at(9000));
     }
 
     #[test]

@@ -145,7 +145,10 @@ impl Merged {
     /// What a relative folder of descriptors is relative to: the folder of
     /// the file that wrote it, or the current one.
     fn dir_base(&self) -> PathBuf {
-        let elsewhere = self.dir_node().is_some_and(|node| self.file.as_deref() != Some(node.place.file()));
+        let elsewhere = self.dir_node().is_some_and(|node| {
+            let is_default = self.source_of(&node.place).is_some_and(|source| source.layer == Layer::Default);
+            !is_default && self.file.as_deref() != Some(node.place.file())
+        });
         if elsewhere { PathBuf::new() } else { self.base.clone() }
     }
 

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use log::Level;
 
+use super::Secret;
 use crate::authority::Host;
 use crate::decode::{Field, Object};
-use crate::duration::Shown;
+use crate::duration::{self, Shown};
 
 /// What the daemon is told by its configuration.
 ///
@@ -23,6 +24,8 @@ pub struct Settings {
     pub http: HttpConfig,
     /// Where the descriptors are.
     pub deploy: DeployConfig,
+    /// How the configuration itself is looked after.
+    pub config: ReloadConfig,
     /// How long everything together may take to stop. Defaults to 30 s.
     pub shutdown_timeout: Duration,
 }
@@ -59,6 +62,9 @@ pub struct HttpConfig {
     /// The names under which it may be asked, beside its address. Defaults
     /// to none.
     pub allowed_hosts: Vec<String>,
+    /// Who sends this token may act, not only look; `None`: nobody may. Best
+    /// in a file of its own, which `token_file` names. Defaults to none.
+    pub token: Option<Secret>,
 }
 
 /// Where the descriptors are.
@@ -73,6 +79,44 @@ pub struct DeployConfig {
     pub scan_interval: Duration,
 }
 
+/// How the configuration itself is looked after.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReloadConfig {
+    /// The time between two looks at the files it comes from. Defaults to
+    /// 2 s.
+    pub watch_interval: Duration,
+}
+
+impl Settings {
+    /// The keys that are read only when the daemon starts; all others take
+    /// effect while it runs.
+    pub const READ_AT_START: [&str; 3] = ["http.listen", "http.allowed_hosts", "deploy.dir"];
+
+    /// These settings as a configuration file has them, without what is
+    /// secret: for [`Layers::defaults`](super::Layers::defaults), so that
+    /// every setting can be explained.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        let Self { logging, http, deploy, config, shutdown_timeout } = self;
+        let listen = http.listen.map_or_else(|| "none".to_owned(), |address| address.to_string());
+        serde_json::json!({
+            "logging": {
+                "level": logging.level.as_str().to_ascii_lowercase(),
+                "format": logging.format.as_str(),
+                "source": logging.source,
+            },
+            "http": {"listen": listen, "allowed_hosts": http.allowed_hosts},
+            "deploy": {"dir": deploy.dir, "scan_interval": duration::format(deploy.scan_interval)},
+            "config": {"watch_interval": duration::format(config.watch_interval)},
+            "shutdown_timeout": duration::format(*shutdown_timeout),
+        })
+    }
+
+    /// The keys whose values are never shown.
+    pub const SECRETS: [&str; 1] = ["http.token"];
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -80,8 +124,10 @@ impl Default for Settings {
             http: HttpConfig {
                 listen: Some(SocketAddr::from(([127, 0, 0, 1], 8470))),
                 allowed_hosts: Vec::new(),
+                token: None,
             },
             deploy: DeployConfig { dir: PathBuf::from(DEPLOY_DIR), scan_interval: Duration::from_secs(5) },
+            config: ReloadConfig { watch_interval: Duration::from_secs(2) },
             shutdown_timeout: Duration::from_secs(30),
         }
     }
@@ -95,6 +141,15 @@ impl LogFormat {
             "text" => Some(Self::Text),
             "json" => Some(Self::Json),
             _ => None,
+        }
+    }
+
+    /// The format's name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
         }
     }
 }
@@ -166,7 +221,10 @@ pub(super) fn read(o: &mut Object<'_, '_>, dir_base: &Path) -> Option<Settings> 
         let listen = o.string("listen").convert(|text| parse_listen(&text)).or(default.http.listen);
         let are_hosts = |hosts: &Vec<String>| hosts.iter().try_for_each(|host| Host::parse(host).map(drop));
         let allowed_hosts = o.strings("allowed_hosts").check(are_hosts).or_default();
-        o.done().map(|_| HttpConfig { listen, allowed_hosts })
+        let token = o.string("token").check(|token| is_token(token)).map(Secret::new).optional();
+        // Its content stands in the token's place by now, unless it is null.
+        let _ = o.string("token_file").optional();
+        o.done().map(|_| HttpConfig { listen, allowed_hosts, token })
     });
     let http = http.or(default.http);
     let deploy = o.object("deploy", |o| {
@@ -176,8 +234,24 @@ pub(super) fn read(o: &mut Object<'_, '_>, dir_base: &Path) -> Option<Settings> 
         o.done().map(|_| DeployConfig { dir: dir_base.join(dir), scan_interval })
     });
     let deploy = deploy.or(DeployConfig { dir: dir_base.join(DEPLOY_DIR), ..default.deploy });
+    let config = o.object("config", |o| {
+        let watch_interval = o.duration("watch_interval").or(default.config.watch_interval);
+        o.done().map(|_| ReloadConfig { watch_interval })
+    });
+    let config = config.or(default.config);
     let shutdown_timeout = o.duration("shutdown_timeout").or(default.shutdown_timeout);
-    o.done().map(|_| Settings { logging, http, deploy, shutdown_timeout })
+    o.done().map(|_| Settings { logging, http, deploy, config, shutdown_timeout })
+}
+
+/// Whether a text is what RFC 6750 calls a `b64token`, which a request can
+/// carry.
+fn is_token(text: &str) -> Result<(), &'static str> {
+    let core = text.trim_end_matches('=');
+    let carries = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
+    if core.is_empty() || !core.bytes().all(carries) {
+        return Err("must be letters, digits and any of -._~+/, with = at the end only");
+    }
+    Ok(())
 }
 
 /// Reads one word of several.
@@ -242,6 +316,7 @@ mod tests {
     #[test]
     fn nothing_at_all_is_the_default() {
         assert_eq!(check(Layers::default()), Ok(Settings::default()));
+        assert_eq!(check(Layers::default().defaults(Settings::default().to_json())), Ok(Settings::default()));
         assert_eq!(Layers::default().merge().deploy_dir().unwrap(), Path::new("deploy"));
     }
 
@@ -353,15 +428,44 @@ mod tests {
     #[test]
     fn what_has_no_effect_yet_is_refused() {
         for (key, unknown) in [
-            ("http.token_file", "token_file"),
             ("http.history_file", "history_file"),
-            ("config.watch_interval", "config"),
             ("store.url", "store"),
             ("monitor.poll_period", "monitor"),
         ] {
             let faults = check(Layers::default().set(key, "1")).unwrap_err();
             assert!(faults.contains(&format!("unknown field {unknown:?}")), "{faults}");
         }
+    }
+
+    #[test]
+    fn the_folder_is_beside_the_file_also_as_a_default() {
+        let dir = std::env::temp_dir();
+        let file = dir.join(format!("loopkeeper-settings-{}.json", std::process::id()));
+        std::fs::write(&file, r#"{"shutdown_timeout": "1s"}"#).unwrap();
+        let layers = Layers::default().defaults(Settings::default().to_json()).file(&file);
+        let settings = layers.merge().settings().unwrap();
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(settings.deploy.dir, dir.join("deploy"));
+        assert_eq!(settings.shutdown_timeout.as_secs(), 1);
+    }
+
+    #[test]
+    fn a_token_is_what_a_request_can_carry_and_is_never_shown() {
+        let secret = |layers: Layers| layers.secret("http.token");
+        for token in ["a", "AZaz09-._~+/==", "5"] {
+            let settings = check(secret(Layers::default().set("http.token", format!("{token:?}")))).unwrap();
+            assert_eq!(settings.http.token.as_ref().unwrap().expose(), token);
+            assert!(format!("{settings:?}").contains("token: Some(<secret>)"));
+        }
+        for token in ["", "=", "a b", "a=b", "t0p\u{e9}", "a\nb"] {
+            let text =
+                check(secret(Layers::default().set("http.token", format!("\"{token}\"")))).unwrap_err();
+            assert!(text.starts_with("--set: http.token: must be letters, digits and any of"), "{text}");
+            assert!(!text.contains("t0p"), "{text}");
+        }
+        assert_eq!(check(Layers::default().set("http.token_file", "null")), Ok(Settings::default()));
+        let text = check(secret(Layers::default().set("http.token_file", "/nowhere/token"))).unwrap_err();
+        assert!(text.starts_with("--set: http.token_file: /nowhere/token"), "{text}");
     }
 
     #[cfg(unix)]

@@ -16,7 +16,8 @@ use crate::event::{Event, LoopKind};
 use crate::looper::{Instruments, Loop, Spec, Work};
 use crate::name::Name;
 use crate::observe::{Attr, Gauge};
-use crate::status::{ConfigStatus, LoopStatus, StatusSource};
+use crate::primitive::Mutex;
+use crate::status::{LoopStatus, StatusSource};
 use crate::stop::StopReport;
 use crate::subscription::{DEFAULT_CAPACITY, Subscription};
 
@@ -39,6 +40,7 @@ pub struct ConfigWatcherConfig {
     cancel: CancelToken,
     drop_grace: Duration,
     calls: Vec<(String, Call)>,
+    fixed: Vec<String>,
 }
 
 impl ConfigWatcherConfig {
@@ -52,6 +54,7 @@ impl ConfigWatcherConfig {
             cancel: CancelToken::new(),
             drop_grace: Duration::from_secs(1),
             calls: Vec::new(),
+            fixed: Vec::new(),
         }
     }
 
@@ -99,6 +102,14 @@ impl ConfigWatcherConfig {
         self
     }
 
+    /// Names keys that the program reads only when it starts. A change of one
+    /// is told as such by the event and the status, until the program starts
+    /// again or the value is as it was.
+    pub fn read_at_start<K: Into<String>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
+        self.fixed.extend(keys.into_iter().map(Into::into));
+        self
+    }
+
     /// Called when anything is different.
     pub fn on_reload(self, call: impl FnMut(&Change<'_>) + Send + 'static) -> Self {
         self.on_change("", call)
@@ -123,7 +134,8 @@ impl fmt::Debug for ConfigWatcherConfig {
 /// touch is not. What cannot be used leaves the last good configuration in
 /// force, is told once by an event, and is tried again: other content at the
 /// next look, the same content with growing delays up to a minute. A file that
-/// vanished is told, too. Meanwhile the watcher is degraded.
+/// vanished is told, too. Meanwhile the watcher is degraded. Without any file
+/// it looks only when it is [triggered](Self::trigger).
 ///
 /// # Threads
 ///
@@ -159,6 +171,7 @@ pub struct ConfigWatcher {
     inner: Arc<Loop<ConfigMachine, LookWork>>,
     config: Config,
     listeners: Arc<Listeners>,
+    interval: Arc<Mutex<Duration>>,
     drop_grace: Duration,
 }
 
@@ -190,20 +203,18 @@ impl ConfigWatcher {
     ///
     /// As [`start`](Self::start).
     pub fn new_in(env: &Env, config: ConfigWatcherConfig) -> Result<Self> {
-        let ConfigWatcherConfig { config, name, interval, timeout, cancel, drop_grace, calls } = config;
-        for (key, value) in [("interval", interval), ("look_timeout", timeout)] {
-            if value.is_zero() {
-                return Err(Error::invalid(format!("{key}: must be more than zero")));
-            }
-        }
+        let ConfigWatcherConfig { config, name, interval, timeout, cancel, drop_grace, calls, fixed } =
+            config;
+        expect_some("interval", interval)?;
+        expect_some("look_timeout", timeout)?;
         let name = Name::new(&name)?;
         let told = config.snapshot();
         let listeners = Arc::new(Listeners::new(&config, told.clone()));
         for (key, call) in calls {
             listeners.keep(key, call);
         }
-        let settings = Settings { interval, timeout, spread: env.spreads() };
-        let machine = ConfigMachine::new(name.clone(), settings, told);
+        let settings = Settings { interval, timeout, spread: env.spreads(), fixed };
+        let machine = ConfigMachine::new(name.clone(), settings, config.clone(), told);
         let observer = env.observer();
         let good = observer.gauge("config_last_reload_successful", &[]);
         good.set(1.0);
@@ -215,11 +226,13 @@ impl ConfigWatcher {
         };
         let kind = LoopKind::ConfigWatcher;
         let spec = Spec { name, kind, cancel, handler: Some(handler), hub: None, instruments };
-        let work = LookWork { config: config.clone(), retry: Retry::new(interval), good };
+        let retry = Retry::new(interval);
+        let interval = Arc::new(Mutex::new(interval));
+        let work = LookWork { config: config.clone(), retry, good, interval: interval.clone() };
         let inner = Arc::new(Loop::new(env, spec, machine, work)?);
         let poked: Arc<dyn Poke> = inner.clone();
         config.add_watcher(Arc::downgrade(&poked));
-        Ok(Self { inner, config, listeners, drop_grace })
+        Ok(Self { inner, config, listeners, interval, drop_grace })
     }
 
     /// Starts, for the first time or again after a stop. What changed
@@ -255,20 +268,7 @@ impl ConfigWatcher {
     /// force and the newest on disk.
     #[must_use]
     pub fn status(&self) -> LoopStatus {
-        let on_disk = self.inner.read(ConfigMachine::on_disk);
-        let snapshot = self.config.snapshot();
-        let age = self.env().stamp().as_micros().saturating_sub(snapshot.loaded_at().as_micros());
-        let config = ConfigStatus {
-            source: self.config.source(),
-            generation: snapshot.generation(),
-            hash: snapshot.fingerprint().to_string(),
-            loaded_at: snapshot.loaded_at(),
-            age: Duration::from_micros(age),
-            hash_on_disk: on_disk.map(|(newest, _)| newest.to_string()),
-            on_disk_since: on_disk.map(|(_, since)| since),
-            applied: on_disk.is_some_and(|(newest, _)| newest == snapshot.fingerprint()),
-        };
-        LoopStatus { config: Some(config), ..self.inner.status() }
+        self.inner.status()
     }
 
     /// Why what is on disk is not in force, without the values; `None` when
@@ -286,6 +286,18 @@ impl ConfigWatcher {
         call: impl FnMut(&Change<'_>) + Send + 'static,
     ) -> ChangeGuard {
         self.listeners.add(key.into(), Box::new(call))
+    }
+
+    /// Looks this often from now on.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` when it is zero.
+    pub fn set_interval(&self, interval: Duration) -> Result<()> {
+        expect_some("interval", interval)?;
+        *self.interval.lock() = interval;
+        self.inner.trigger();
+        Ok(())
     }
 
     /// Looks now instead of at the next due.
@@ -364,6 +376,11 @@ struct LookWork {
     retry: Retry,
     /// 1 while what is on disk is in force, else 0.
     good: Gauge,
+    interval: Arc<Mutex<Duration>>,
+}
+
+fn expect_some(key: &str, duration: Duration) -> Result<()> {
+    if duration.is_zero() { Err(Error::invalid(format!("{key}: must be more than zero"))) } else { Ok(()) }
 }
 
 impl LookWork {
@@ -396,6 +413,8 @@ impl Work<Look> for LookWork {
         let current = self.config.snapshot();
         let (on_disk, error) = self.look(&current, cx);
         self.good.set(if error.is_none() { 1.0 } else { 0.0 });
-        Ok(Look { at: cx.env().stamp(), on_disk, snapshot: self.config.snapshot(), error })
+        let interval = Some(*self.interval.lock()).filter(|_| self.config.is_on_disk());
+        let (at, snapshot) = (cx.env().stamp(), self.config.snapshot());
+        Ok(Look { at, on_disk, snapshot, error, interval })
     }
 }

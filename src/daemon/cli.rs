@@ -17,6 +17,8 @@ pub(crate) enum Command {
     Check(Layers),
     /// Tell about the types of components, or about one of them.
     Types(Option<String>),
+    /// Tell where settings come from, or one of them.
+    Explain(Layers, Option<String>),
     /// Explain.
     Help(Topic),
     /// Say which version this is.
@@ -31,9 +33,9 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    /// Says what is wrong with the type that was asked about.
-    pub(crate) fn about_types(message: String) -> Self {
-        Self { message, topic: Topic::Types }
+    /// Says what is wrong with what was asked about.
+    pub(crate) fn about(topic: Topic, message: String) -> Self {
+        Self { message, topic }
     }
 }
 
@@ -47,7 +49,7 @@ impl fmt::Display for Usage {
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Usage> {
     let mut parser = Parser::from_args(args);
     let usage = |message| Usage { message, topic: Topic::Program };
-    let expected = "expected run, check, types or help";
+    let expected = "expected run, check, types, explain or help";
     match parser.next().map_err(|error| usage(error.to_string()))? {
         None => Err(usage(format!("no command, {expected}"))),
         Some(Arg::Long("help") | Arg::Short('h')) => Ok(Command::Help(Topic::Program)),
@@ -56,6 +58,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
             Some("run") => options(parser, Topic::Run),
             Some("check") => options(parser, Topic::Check),
             Some("types") => types(parser),
+            Some("explain") => options(parser, Topic::Explain),
             Some("help") => help(parser),
             _ => Err(usage(format!("unknown command {command:?}, {expected}"))),
         },
@@ -70,9 +73,11 @@ fn help(mut parser: Parser) -> Result<Command, Usage> {
         Some(Arg::Value(word)) if word == "run" => Topic::Run,
         Some(Arg::Value(word)) if word == "check" => Topic::Check,
         Some(Arg::Value(word)) if word == "types" => Topic::Types,
+        Some(Arg::Value(word)) if word == "explain" => Topic::Explain,
         Some(Arg::Value(word)) if word == "help" => Topic::Program,
         Some(other) => {
-            return Err(usage(format!("no help about {}, expected run, check or types", Shown(&other))));
+            let expected = "expected run, check, types or explain";
+            return Err(usage(format!("no help about {}, {expected}", Shown(&other))));
         }
     };
     Ok(Command::Help(topic))
@@ -82,13 +87,13 @@ fn help(mut parser: Parser) -> Result<Command, Usage> {
 fn types(mut parser: Parser) -> Result<Command, Usage> {
     let mut name = None;
     loop {
-        match parser.next().map_err(|error| Usage::about_types(error.to_string()))? {
+        match parser.next().map_err(|error| Usage::about(Topic::Types, error.to_string()))? {
             None => return Ok(Command::Types(name)),
             Some(Arg::Long("help") | Arg::Short('h')) => return Ok(Command::Help(Topic::Types)),
             Some(Arg::Value(word)) if name.is_none() => name = Some(word.to_string_lossy().into_owned()),
             Some(other) => {
                 let message = format!("unexpected argument {}, expected one type", Shown(&other));
-                return Err(Usage::about_types(message));
+                return Err(Usage::about(Topic::Types, message));
             }
         }
     }
@@ -99,11 +104,16 @@ fn options(mut parser: Parser, topic: Topic) -> Result<Command, Usage> {
     let usage = |message| Usage { message, topic };
     let mut layers = Layers::default();
     let mut given = Given::default();
+    let mut subject = None;
     loop {
         let option = match parser.next().map_err(|error| usage(error.to_string()))? {
             None => break,
             Some(Arg::Long("help") | Arg::Short('h')) => return Ok(Command::Help(topic)),
             Some(Arg::Long(name)) if topic.options().contains(&name) => name.to_owned(),
+            Some(Arg::Value(word)) if topic == Topic::Explain && subject.is_none() => {
+                subject = Some(word.to_string_lossy().into_owned());
+                continue;
+            }
             Some(Arg::Value(word)) => {
                 return Err(usage(format!("unexpected argument {word:?}, expected options only")));
             }
@@ -146,7 +156,11 @@ fn options(mut parser: Parser, topic: Topic) -> Result<Command, Usage> {
         };
         layers = layers.set_text(&format!("--{option}"), key, value);
     }
-    Ok(if topic == Topic::Run { Command::Run(layers) } else { Command::Check(layers) })
+    Ok(match topic {
+        Topic::Run => Command::Run(layers),
+        Topic::Explain => Command::Explain(layers, subject),
+        _ => Command::Check(layers),
+    })
 }
 
 impl Topic {
@@ -155,7 +169,7 @@ impl Topic {
         match self {
             Self::Program | Self::Types => &[],
             Self::Run => &["config", "deploy", "listen", "set", "log-level", "log-format"],
-            Self::Check => &["config", "deploy", "set"],
+            Self::Check | Self::Explain => &["config", "deploy", "set"],
         }
     }
 }
@@ -222,12 +236,16 @@ mod tests {
             ("types --help", Topic::Types),
             ("types watcher -h", Topic::Types),
             ("help types", Topic::Types),
+            ("help explain", Topic::Explain),
         ] {
             assert!(matches!(check(line), Ok(Command::Help(topic)) if topic == expected), "{line}");
         }
         assert!(matches!(check("--version"), Ok(Command::Version)));
         assert!(matches!(check("-V"), Ok(Command::Version)));
         assert!(matches!(check("types"), Ok(Command::Types(None))));
+        assert!(matches!(check("explain"), Ok(Command::Explain(_, None))));
+        let explain = check("explain --set a=1 http.listen");
+        assert!(matches!(explain, Ok(Command::Explain(_, Some(key))) if key == "http.listen"));
         assert!(matches!(check("types watcher"), Ok(Command::Types(Some(name))) if name == "watcher"));
     }
 
@@ -247,10 +265,11 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_told_with_what_was_expected() {
         for (line, expected) in [
-            ("", "no command, expected run, check, types or help"),
-            ("start", "unknown command \"start\", expected run, check, types or help"),
-            ("--config x", "unknown option \"--config\", expected run, check, types or help"),
-            ("help me", "no help about \"me\", expected run, check or types"),
+            ("", "no command, expected run, check, types, explain or help"),
+            ("start", "unknown command \"start\", expected run, check, types, explain or help"),
+            ("--config x", "unknown option \"--config\", expected run, check, types, explain or help"),
+            ("help me", "no help about \"me\", expected run, check, types or explain"),
+            ("explain a b", "unexpected argument \"b\", expected options only"),
             (
                 "run --lisen x",
                 "unknown option \"--lisen\", expected --config, --deploy, --listen, --set, --log-level, --log-format",

@@ -11,6 +11,8 @@ pub(crate) enum Topic {
     Check,
     /// The command `types`.
     Types,
+    /// The command `explain`.
+    Explain,
 }
 
 impl Topic {
@@ -21,6 +23,7 @@ impl Topic {
             Self::Run => RUN,
             Self::Check => CHECK,
             Self::Types => TYPES,
+            Self::Explain => EXPLAIN,
         }
     }
 
@@ -31,6 +34,7 @@ impl Topic {
             Self::Run => "help run",
             Self::Check => "help check",
             Self::Types => "help types",
+            Self::Explain => "help explain",
         }
     }
 }
@@ -38,10 +42,11 @@ impl Topic {
 const PROGRAM: &str = "\
 loopkeeper watches the services a machine depends on and tells how they are.
 
-    loopkeeper run    [OPTIONS]      watch what the folder of descriptors names
-    loopkeeper check  [OPTIONS]      tell everything that is wrong with the files
-    loopkeeper types  [TYPE]         tell what a descriptor may hold, and what it means
-    loopkeeper help   [COMMAND]      explain run, check or types, and their options
+    loopkeeper run     [OPTIONS]     watch what the folder of descriptors names
+    loopkeeper check   [OPTIONS]     tell everything that is wrong with the files
+    loopkeeper types   [TYPE]        tell what a descriptor may hold, and what it means
+    loopkeeper explain [KEY]         tell which settings hold, and where each comes from
+    loopkeeper help    [COMMAND]     explain a command and its options
     loopkeeper --version
 
 Begin with one file, deploy/mqtt.json:
@@ -62,8 +67,10 @@ loopkeeper run [--config FILE] [--deploy DIR] [--listen ADDR|none] [--set KEY=VA
                [--log-level LEVEL] [--log-format text|json]
 
 Watches what the descriptors in a folder name, until SIGTERM or SIGINT, and
-answers over HTTP how everything is. Edits of the folder take effect within a
-scan interval, or at once with SIGHUP; one that is wrong leaves alone what runs.
+answers over HTTP how everything is. Edits of the folder and of the
+configuration take effect while it runs, at once with SIGHUP; one that is wrong
+is told and leaves alone what runs. http.listen, http.allowed_hosts and
+deploy.dir are read at the start only, which a change of them says.
 
     --config FILE        the configuration; without it every setting has its default
     --deploy DIR         the folder of descriptors (deploy, beside the configuration)
@@ -76,9 +83,15 @@ Settings also come from the environment: LOOPKEEPER_HTTP__LISTEN is http.listen.
 The command line wins over the environment, and that over the file:
 
     {\"logging\": {\"level\": \"info\", \"format\": \"text\", \"source\": false},
-     \"http\": {\"listen\": \"127.0.0.1:8470\", \"allowed_hosts\": []},
+     \"http\": {\"listen\": \"127.0.0.1:8470\", \"allowed_hosts\": [], \"token_file\": null},
      \"deploy\": {\"dir\": \"deploy\", \"scan_interval\": \"5s\"},
+     \"config\": {\"watch_interval\": \"2s\"},
      \"shutdown_timeout\": \"30s\"}
+
+Who sends the token in the file that http.token_file names may act:
+
+    $ curl -X POST -H \"Authorization: Bearer $TOKEN\" http://127.0.0.1:8470/deploy/rescan
+    $ curl -X POST -H \"Authorization: Bearer $TOKEN\" http://127.0.0.1:8470/trigger/mqtt
 
 Example:
 
@@ -105,6 +118,24 @@ Example:
 
 Ends with 0 when nothing is wrong, 1 when something is, 2 for a command line
 that makes no sense.";
+
+const EXPLAIN: &str = "\
+loopkeeper explain [KEY] [--config FILE] [--deploy DIR] [--set KEY=VALUE]..
+
+Tells the value of a setting, or of every one, and where it comes from: a
+default, a line of the file, a variable or an option. Secrets are not shown.
+
+    --config FILE        the configuration; without it every setting has its default
+    --deploy DIR         the folder of descriptors (deploy, beside the configuration)
+    --set KEY=VALUE      one setting; VALUE is JSON, or else a text
+
+Example:
+
+    $ loopkeeper explain http.listen --config /etc/loopkeeper.json
+    http.listen = \"0.0.0.0:8470\" (/etc/loopkeeper.json:2:21)
+
+Ends with 0, with 2 when there is no such setting, or with 78 for a wrong
+configuration.";
 
 const TYPES: &str = "\
 loopkeeper types [TYPE]

@@ -11,9 +11,18 @@ pub(crate) struct Loaded {
     pub(crate) descriptors: Vec<Descriptor>,
 }
 
+/// Completes what the command line says by what lies below it.
+pub(crate) fn complete(layers: Layers) -> Layers {
+    let layers = layers
+        .defaults(Settings::default().to_json())
+        .environment("LOOPKEEPER", process_environment())
+        .check(|snapshot| snapshot.settings().map(drop));
+    Settings::SECRETS.iter().fold(layers, |layers, key| layers.secret(key))
+}
+
 /// Loads everything, or says everything that is wrong with it.
-pub(crate) fn load(layers: Layers, registry: &Registry) -> Result<Loaded, Faults> {
-    let merged = layers.environment("LOOPKEEPER", process_environment()).merge();
+pub(crate) fn load(layers: &Layers, registry: &Registry) -> Result<Loaded, Faults> {
+    let merged = layers.merge();
     let faults = match merged.settings() {
         Ok(config) => {
             let descriptors = load_folder(&config.deploy.dir, registry)?;

@@ -2,15 +2,52 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::sync::Arc;
 
-use log::{Level, LevelFilter, Record};
+use log::{Level, LevelFilter, Log, Metadata, Record};
 use loopkeeper::config::{LogFormat, LoggingConfig};
 use loopkeeper::console::Console;
 use loopkeeper::{Clock, Stamp};
+use parking_lot::RwLock;
 use serde::Serialize;
 
-/// Lets everything that is logged from now on be written.
-pub(crate) fn install(config: &LoggingConfig) {
+/// The log's settings, which may change while it is written.
+#[derive(Clone)]
+pub(crate) struct Logging(Arc<RwLock<env_logger::Logger>>);
+
+impl Logging {
+    /// Lets everything that is logged from now on be written.
+    pub(crate) fn install(config: &LoggingConfig) -> Self {
+        let logging = Self(Arc::new(RwLock::new(logger(config))));
+        // A second call would find the first one's logger in place.
+        let _ = log::set_boxed_logger(Box::new(logging.clone()));
+        log::set_max_level(logging.0.read().filter());
+        logging
+    }
+
+    /// Goes by other settings from now on.
+    pub(crate) fn set(&self, config: &LoggingConfig) {
+        let logger = logger(config);
+        log::set_max_level(logger.filter());
+        *self.0.write() = logger;
+    }
+}
+
+impl Log for Logging {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.0.read().enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        self.0.read().log(record);
+    }
+
+    fn flush(&self) {
+        self.0.read().flush();
+    }
+}
+
+fn logger(config: &LoggingConfig) -> env_logger::Logger {
     let LoggingConfig { level, format, source, .. } = *config;
     let clock = Clock::system();
     let ours = level.to_level_filter();
@@ -32,8 +69,7 @@ pub(crate) fn install(config: &LoggingConfig) {
     };
     let console = Console::new(std::io::stderr(), lost);
     builder.target(env_logger::Target::Pipe(Box::new(console)));
-    // A second call would find the first one's logger in place.
-    let _ = builder.try_init();
+    builder.build()
 }
 
 /// What is said of lines that nobody took.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+mod apply;
 mod cli;
 mod help;
 mod load;
@@ -13,6 +14,8 @@ mod serve;
 mod types;
 
 use cli::Command;
+use help::Topic;
+use loopkeeper::config::{Config, Layers};
 use loopkeeper::shipped;
 use loopkeeper::tree::Faults;
 
@@ -40,9 +43,10 @@ impl From<Exit> for ExitCode {
 /// Does what the command line says.
 pub(crate) fn main() -> ExitCode {
     let exit = match cli::parse(std::env::args_os().skip(1)) {
-        Ok(Command::Run(layers)) => run::run(layers),
-        Ok(Command::Check(layers)) => check(load::load(layers, &shipped::registry())),
+        Ok(Command::Run(layers)) => run::run(load::complete(layers)),
+        Ok(Command::Check(layers)) => check(load::load(&load::complete(layers), &shipped::registry())),
         Ok(Command::Types(name)) => types(name.as_deref()),
+        Ok(Command::Explain(layers, key)) => explain(load::complete(layers), key.as_deref()),
         Ok(Command::Help(topic)) => say(topic.text()),
         Ok(Command::Version) => say(concat!("loopkeeper ", env!("CARGO_PKG_VERSION"))),
         Err(usage) => {
@@ -80,22 +84,48 @@ fn types(name: Option<&str>) -> Exit {
     match types::text(&shipped::registry(), name) {
         Ok(text) => say(text),
         Err(error) => {
-            complain(cli::Usage::about_types(error.to_string()));
+            complain(cli::Usage::about(Topic::Types, error.to_string()));
             Exit::Usage
         }
     }
 }
 
+/// Says where settings come from.
+fn explain(layers: Layers, key: Option<&str>) -> Exit {
+    let snapshot = match Config::load(layers) {
+        Ok(config) => config.snapshot(),
+        Err(error) => {
+            complain(escaped(&error.report().to_string()));
+            return Exit::BadConfig;
+        }
+    };
+    let all = snapshot.explain_all();
+    let is_asked = |found: &str| key.is_none_or(|key| found == key || found.starts_with(&format!("{key}.")));
+    let lines: Vec<String> = all
+        .iter()
+        .filter(|explanation| is_asked(&explanation.key))
+        .map(|explanation| escaped(&explanation.to_string()))
+        .collect();
+    if lines.is_empty() {
+        let known: Vec<&str> = all.iter().map(|explanation| &*explanation.key).collect();
+        let message =
+            format!("no setting {:?}, expected one of {}", key.unwrap_or_default(), known.join(", "));
+        complain(cli::Usage::about(Topic::Explain, message));
+        return Exit::Usage;
+    }
+    say(lines.join("\n"))
+}
+
+fn escaped(text: &str) -> String {
+    let mut line = String::new();
+    logging::escape(text, &mut line);
+    line
+}
+
 /// Writes each fault on a line of its own, whatever its file may be called.
 fn lines(faults: &Faults) -> String {
-    let mut text = String::new();
-    for fault in faults {
-        if !text.is_empty() {
-            text.push('\n');
-        }
-        logging::escape(&fault.to_string(), &mut text);
-    }
-    text
+    let lines: Vec<String> = faults.iter().map(|fault| escaped(&fault.to_string())).collect();
+    lines.join("\n")
 }
 
 /// Prints for who asked. One who no longer listens is no failure.

@@ -3,19 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use loopkeeper::config::{Layers, Settings};
-use loopkeeper::host::HostHandle;
+use loopkeeper::config::{Config, ConfigWatcher, ConfigWatcherConfig, Layers, Settings};
 use loopkeeper::host::deploy::{Deployer, DeployerConfig, Registry};
 use loopkeeper::http::StatusServer;
 use loopkeeper::signals::{Signal, Signals, reset_inherited};
-use loopkeeper::status::StatusSource;
-use loopkeeper::{
-    Env, EnvConfig, ErrorKind, Health, Host, HostConfig, LoopKind, LoopStatus, Observer, Result, StopReport,
-    shipped,
-};
+use loopkeeper::{Env, EnvConfig, ErrorKind, Host, HostConfig, Observer, Result, StopReport, shipped};
 
+use super::apply::Live;
 use super::load::{Loaded, load};
-use super::{Exit, complain, lines, logging, plural, serve};
+use super::logging::Logging;
+use super::serve::{self, Everything};
+use super::{Exit, complain, lines, plural};
 
 /// How many components may stop at once that do not require each other.
 const PARALLEL: usize = 16;
@@ -23,18 +21,17 @@ const PARALLEL: usize = 16;
 /// The command `run`.
 pub(crate) fn run(layers: Layers) -> Exit {
     let registry = shipped::registry();
-    let loaded = match load(layers, &registry) {
+    let loaded = match load(&layers, &registry) {
         Ok(loaded) => loaded,
         Err(faults) => {
             complain(lines(&faults));
             return Exit::BadConfig;
         }
     };
-    logging::install(&loaded.config.logging);
-    let shutdown_timeout = loaded.config.shutdown_timeout;
+    let logging = Logging::install(&loaded.config.logging);
     let started = reset_inherited()
         .and_then(|()| Signals::install())
-        .and_then(|signals| Ok((signals, Running::start(loaded, registry)?)));
+        .and_then(|signals| Ok((signals, Running::start(loaded, layers, registry, logging)?)));
     let (mut signals, running) = match started {
         Ok(started) => started,
         Err(error) => {
@@ -42,13 +39,13 @@ pub(crate) fn run(layers: Layers) -> Exit {
             return Exit::Failed;
         }
     };
-    let signal = wait(&mut signals, &running.deployer);
+    let signal = wait(&mut signals, &running);
     // Before anything that may be stuck, the log included.
     if let Err(error) = signals.end_on_next() {
         log::warn!("{}", error.report());
     }
     log::info!("{signal}: stopping");
-    let reports = running.stop(shutdown_timeout);
+    let reports = running.stop(running.shutdown_timeout());
     reports.iter().for_each(tell);
     let exit = verdict(&reports);
     if exit == Exit::Straggler {
@@ -70,13 +67,14 @@ fn verdict(reports: &[StopReport]) -> Exit {
 }
 
 /// Waits for a signal to stop; says its name.
-fn wait(signals: &mut Signals, deployer: &Deployer) -> &'static str {
+fn wait(signals: &mut Signals, running: &Running) -> &'static str {
     loop {
         match signals.wait() {
             Ok(Signal::Stop(name)) => return name,
             Ok(_) => {
-                log::info!("SIGHUP: looking at the descriptors; other settings need a restart");
-                deployer.rescan();
+                log::info!("SIGHUP: looking at the configuration and the descriptors");
+                running.watcher.trigger();
+                running.deployer.rescan();
             }
             Err(error) => {
                 log::error!("{}", error.report());
@@ -106,27 +104,36 @@ fn disabled_note(n: usize) -> String {
 
 /// Everything that was started; the last first.
 struct Running {
+    watcher: Arc<ConfigWatcher>,
+    _live: Live,
     deployer: Deployer,
     host: Host,
-    server: Option<StatusServer>,
+    server: Option<Arc<StatusServer>>,
 }
 
 impl Running {
     /// Starts the server, the host and what fills it; what was started is
     /// stopped again when one cannot be.
-    fn start(loaded: Loaded, registry: Registry) -> Result<Self> {
+    fn start(loaded: Loaded, layers: Layers, registry: Registry, logging: Logging) -> Result<Self> {
         let Loaded { config, descriptors } = loaded;
         let env = Env::with(EnvConfig::default().observer(Observer::log()))?;
+        let in_force = Config::load_in(&env, layers)?;
         let settings =
             HostConfig::default().env(&env).shutdown_timeout(config.shutdown_timeout).parallel(PARALLEL);
         let host = Host::new(settings)?;
         let folder = DeployerConfig::new(&config.deploy.dir).scan_interval(config.deploy.scan_interval);
         let deployer = Deployer::new(&env, folder, registry, Arc::new(host.handle()))?;
-        let everything = Everything { host: host.handle(), deployer: deployer.clone() };
-        let server = serve::start(&env, &config.http, Arc::new(everything))?;
-        let running = Self { deployer, host, server };
+        let everything = Arc::new(Everything { host: host.handle(), deployer: deployer.clone() });
+        let server = serve::start(&env, &config.http, &in_force, everything)?;
+        let watch = ConfigWatcherConfig::new(&in_force)
+            .interval(config.config.watch_interval)
+            .read_at_start(Settings::READ_AT_START);
+        let watcher = Arc::new(ConfigWatcher::new_in(&env, watch)?);
+        let live = Live::new(&watcher, logging, &deployer, server.as_ref());
+        let running = Self { watcher, _live: live, deployer, host, server };
         running.host.start()?;
         running.deployer.start()?;
+        running.watcher.restart()?;
         let disabled = descriptors.iter().filter(|descriptor| !descriptor.enabled).count();
         running.announce(descriptors.len() - disabled, disabled, &config);
         Ok(running)
@@ -147,35 +154,21 @@ impl Running {
         }
     }
 
+    /// How long a stop may take by the configuration in force.
+    fn shutdown_timeout(&self) -> Duration {
+        let settings = self.watcher.config().snapshot().settings();
+        settings.unwrap_or_default().shutdown_timeout
+    }
+
     /// Stops everything in reverse, within `timeout` in all.
     fn stop(&self, timeout: Duration) -> Vec<StopReport> {
         let clock = self.host.env().clock();
         let deadline = clock.now() + timeout;
         let left = || deadline.since(clock.now());
-        let mut reports = vec![self.deployer.stop(timeout), self.host.stop(left())];
+        let mut reports =
+            vec![self.watcher.stop(timeout), self.deployer.stop(left()), self.host.stop(left())];
         reports.extend(self.server.iter().map(|server| server.stop(left())));
         reports
-    }
-}
-
-/// What the status server shows.
-struct Everything {
-    host: HostHandle,
-    deployer: Deployer,
-}
-
-impl StatusSource for Everything {
-    fn statuses(&self) -> Vec<LoopStatus> {
-        // Looked at first: what it begins in its first look is in the host by
-        // its end.
-        let is_filled = self.deployer.status().health != Health::Unknown;
-        let mut loops = self.host.loops();
-        if !is_filled {
-            // Nobody knows yet what there is to be ready.
-            let deployers = loops.iter_mut().filter(|status| status.kind == LoopKind::Deployer);
-            deployers.for_each(|status| status.critical = true);
-        }
-        loops
     }
 }
 
@@ -189,7 +182,11 @@ mod tests {
         let host = Host::new(HostConfig::default().env(&env)).unwrap();
         let config = DeployerConfig::new("/nowhere");
         let deployer = Deployer::new(&env, config, Registry::new(), Arc::new(host.handle())).unwrap();
-        let running = Running { deployer, host, server: None };
+        let config = Config::load_in(&env, Layers::default()).unwrap();
+        let configs = Arc::new(ConfigWatcher::new_in(&env, ConfigWatcherConfig::new(&config)).unwrap());
+        let logging = Logging::install(&Settings::default().logging);
+        let live = Live::new(&configs, logging, &deployer, None);
+        let running = Running { watcher: configs, _live: live, deployer, host, server: None };
         let watcher = Arc::new(Watcher::new(&env, WatcherConfig::new("w", probe)).unwrap());
         running.host.register("w", watcher.component()).unwrap();
         running.host.start().unwrap();

@@ -1,9 +1,13 @@
 //! What a status server is made from.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::control::{Control, Gate};
 use super::hosts::Hosts;
+use crate::config::{Config, Secret};
 use crate::error::{Error, Result};
 
 /// The most connections that may be asked for.
@@ -11,7 +15,7 @@ const MAX_CONNECTIONS: usize = 4096;
 
 /// Settings of a [`StatusServer`](super::StatusServer), checked when it
 /// starts.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[must_use = "settings do nothing until a server is started with them"]
 pub struct StatusServerConfig {
     listen: String,
@@ -19,6 +23,21 @@ pub struct StatusServerConfig {
     request_deadline: Duration,
     allowed_hosts: Vec<String>,
     drop_grace: Duration,
+    control: Option<Arc<dyn Control>>,
+    token: Option<Secret>,
+    config: Option<Config>,
+}
+
+impl fmt::Debug for StatusServerConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StatusServerConfig")
+            .field("listen", &self.listen)
+            .field("max_connections", &self.max_connections)
+            .field("request_deadline", &self.request_deadline)
+            .field("allowed_hosts", &self.allowed_hosts)
+            .field("token", &self.token)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for StatusServerConfig {
@@ -29,6 +48,9 @@ impl Default for StatusServerConfig {
             request_deadline: Duration::from_secs(10),
             allowed_hosts: Vec::new(),
             drop_grace: Duration::from_secs(1),
+            control: None,
+            token: None,
+            config: None,
         }
     }
 }
@@ -69,6 +91,24 @@ impl StatusServerConfig {
         self
     }
 
+    /// Lets `POST` requests act that carry this token, as `Authorization:
+    /// Bearer TOKEN`. It goes over the wire as it is: beyond loopback put
+    /// something with TLS in front. Without a token, now or
+    /// [later](super::StatusServer::set_token), actions answer 404. Defaults
+    /// to nothing that could be done.
+    pub fn control(mut self, control: Arc<dyn Control>, token: Option<Secret>) -> Self {
+        self.control = Some(control);
+        self.token = token;
+        self
+    }
+
+    /// Shows this configuration at `/config`, without its secrets. Defaults to
+    /// none.
+    pub fn config(mut self, config: &Config) -> Self {
+        self.config = Some(config.clone());
+        self
+    }
+
     /// The grace of the stop that dropping the server is. Defaults to 1 s.
     pub fn drop_grace(mut self, grace: Duration) -> Self {
         self.drop_grace = grace;
@@ -76,7 +116,16 @@ impl StatusServerConfig {
     }
 
     pub(super) fn check(self) -> Result<Checked> {
-        let Self { listen, max_connections, request_deadline, allowed_hosts, drop_grace } = self;
+        let Self {
+            listen,
+            max_connections,
+            request_deadline,
+            allowed_hosts,
+            drop_grace,
+            control,
+            token,
+            config,
+        } = self;
         let Ok(listen) = listen.parse::<SocketAddr>() else {
             return Err(Error::invalid(format!(
                 "listen: expected an address and port such as \"127.0.0.1:8470\", found {listen:?}"
@@ -93,7 +142,8 @@ impl StatusServerConfig {
         // A deadline beyond a day is none; this keeps sums of moments in range.
         let request_deadline = request_deadline.min(Duration::from_secs(86_400));
         let hosts = Hosts::new(listen, &allowed_hosts)?;
-        Ok(Checked { listen, max_connections, request_deadline, hosts, drop_grace })
+        let gate = Gate::new(control, token);
+        Ok(Checked { listen, max_connections, request_deadline, hosts, drop_grace, gate, config })
     }
 }
 
@@ -105,6 +155,8 @@ pub(super) struct Checked {
     pub(super) request_deadline: Duration,
     pub(super) hosts: Hosts,
     pub(super) drop_grace: Duration,
+    pub(super) gate: Gate,
+    pub(super) config: Option<Config>,
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::hosts::Hosts;
-use super::request::{MAX_HEAD, Parsed, Request, parse};
+use super::request::{MAX_HEAD, Method, Parsed, Request, parse};
 use super::response::{Form, Response, Status};
 use crate::sys::poll::Interest;
 
@@ -178,7 +178,8 @@ impl<S: Stream> Connection<S> {
             }
             Parsed::Complete { request, len } => {
                 self.input.drain(..len);
-                self.phase = Phase::Answering { ticket, head_only: request.head_only };
+                let head_only = request.method == Method::Head;
+                self.phase = Phase::Answering { ticket, head_only };
                 Some(request)
             }
         }

@@ -6,12 +6,25 @@
 //! | `/livez` | 200 `ok` while the library's own threads run, else 503 |
 //! | `/readyz` | 200 `ready` or `degraded`, 503 `down` while a critical loop is down or unknown; `?verbose` names each loop, without reasons |
 //! | `/status` | JSON: `boot`, `at`, `health`, `loops` |
+//! | `/config` | JSON: the configuration in force, without secrets, and where each value comes from, when the server was [given](StatusServerConfig::config) it |
 //! | `/events?after=SEQ&max=N` | JSON: `boot`, `next`, `lost`, `events`; at most 256 events unless `max` says otherwise, up to 4096 |
 //!
 //! `boot` is another word each time an [`Env`](crate::Env) is made; event
-//! numbers begin again with it. Only GET and HEAD are answered, requests have
-//! no body, and the `Host` must be one of the server's. There is no TLS and
-//! no authentication: it is made for loopback addresses.
+//! numbers begin again with it. Requests have no body, and the `Host` must be
+//! one of the server's. There is no TLS, and who only looks is not asked who
+//! they are: it is made for loopback addresses.
+//!
+//! Something can be done, too, where there is a [`Control`] and a token:
+//!
+//! | Path | What it does |
+//! | --- | --- |
+//! | `POST /trigger/NAME` | has a loop make its next run now |
+//! | `POST /deploy/rescan` | has the folder of descriptors looked at now |
+//!
+//! They take `Authorization: Bearer TOKEN` and answer 202 when what is asked
+//! is under way; 401 for another token or none, compared in a time that does
+//! not tell where they differ; 404 while no token is configured. A POST whose
+//! `Origin` is a page from elsewhere is refused.
 //!
 //! `/livez` says whether a restart could help: it is 503 when the watchdog or
 //! a thread of the server has ended by a fault of its own. A service that is
@@ -40,6 +53,7 @@
 
 mod config;
 mod connection;
+mod control;
 mod hosts;
 mod request;
 mod response;
@@ -48,6 +62,7 @@ mod server;
 mod worker;
 
 pub use config::StatusServerConfig;
+pub use control::Control;
 pub use server::StatusServer;
 
 /// Reads a request's head as the server does, for fuzzing.
@@ -65,8 +80,8 @@ pub fn fuzz_head(bytes: &[u8]) {
             // The same head alone is the same request, and no part of it is one.
             assert!(matches!(request::parse(&bytes[..len], &hosts), request::Parsed::Complete { .. }));
             assert!(matches!(request::parse(&bytes[..len - 1], &hosts), request::Parsed::Incomplete));
-            if let Err(response) = routes::Route::new(&request.path, request.query.as_deref()) {
-                assert!(matches!(response.status().code(), 400 | 404));
+            if let Err(response) = routes::Route::new(&request, &control::Gate::default()) {
+                assert!(matches!(response.status().code(), 400 | 404 | 405));
                 response.render(form);
             }
         }

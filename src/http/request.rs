@@ -6,6 +6,7 @@
 
 use super::hosts::Hosts;
 use super::response::{Response, Status};
+use crate::config::Secret;
 use crate::error::clip;
 
 /// The longest head that is read, in bytes.
@@ -25,17 +26,27 @@ pub(super) enum Parsed {
     Refused(Response),
 }
 
+/// How it is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Method {
+    Get,
+    /// As GET, and the answer comes without its body.
+    Head,
+    Post,
+}
+
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Request {
-    /// HEAD instead of GET: the same answer without its body.
-    pub(super) head_only: bool,
+    pub(super) method: Method,
     /// The path, as written.
     pub(super) path: String,
     /// What follows the first question mark, as written.
     pub(super) query: Option<String>,
     /// Whether the connection may serve another request.
     pub(super) keep_alive: bool,
+    /// What stands in for a name and password, if anything does.
+    pub(super) token: Option<Secret>,
 }
 
 /// Reads the first request of `bytes`.
@@ -80,29 +91,56 @@ fn decide(head: &httparse::Request<'_, '_>, hosts: &Hosts) -> Result<Request, Re
             (path, query)
         }
         // What other methods may ask for, such as CONNECT's host and port.
-        None if method == "GET" || method == "HEAD" => {
+        None if matches!(method, "GET" | "HEAD" | "POST") => {
             return Err(bad("the target must be a path that begins with \"/\", or an http:// URL"));
         }
         None => ("", None),
     };
-    let head_only = match method {
-        "GET" => false,
-        "HEAD" => true,
+    let method = match method {
+        "GET" => Method::Get,
+        "HEAD" => Method::Head,
+        "POST" => Method::Post,
         _ => {
-            let text = format!("{} is not answered here: only GET and HEAD are", clip(method.to_owned(), 40));
-            return Err(Response::text(Status::MethodNotAllowed, &text).header("Allow", "GET, HEAD"));
+            let text =
+                format!("{} is not answered here: only GET, HEAD and POST are", clip(method.to_owned(), 40));
+            return Err(Response::text(Status::MethodNotAllowed, &text).header("Allow", "GET, HEAD, POST"));
         }
     };
     check_body(head)?;
+    if method == Method::Post {
+        check_origin(one(head, "origin")?, host)?;
+    }
+    let token = one(head, "authorization")?.and_then(bearer).map(Secret::new);
     let asks_to_close = values(head, "connection")
         .flat_map(|value| value.split(|&byte| byte == b','))
         .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"close"));
     Ok(Request {
-        head_only,
+        method,
         path: path.to_owned(),
         query: query.map(str::to_owned),
         keep_alive: minor == 1 && !asks_to_close,
+        token,
     })
+}
+
+/// Refuses what a page from elsewhere makes a browser ask for: only pages of
+/// this server's own may act. Browsers say with each POST where it comes
+/// from; other clients do not.
+fn check_origin(origin: Option<&[u8]>, host: Option<&[u8]>) -> Result<(), Response> {
+    let Some(origin) = origin else { return Ok(()) };
+    // A proxy in front may speak https.
+    let schemes: [&[u8]; 2] = [b"http://", b"https://"];
+    let authority = schemes.iter().find_map(|scheme| origin.strip_prefix(*scheme));
+    if authority.zip(host).is_some_and(|(authority, host)| authority.eq_ignore_ascii_case(host)) {
+        return Ok(());
+    }
+    Err(Response::text(Status::Forbidden, "a page from elsewhere may do nothing here"))
+}
+
+/// The token of an `Authorization: Bearer` header (RFC 6750).
+fn bearer(value: &[u8]) -> Option<&str> {
+    let (scheme, token) = std::str::from_utf8(value).ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_ascii())
 }
 
 struct Target<'a> {
@@ -199,7 +237,8 @@ mod tests {
     }
 
     fn request(path: &str, query: Option<&str>) -> Request {
-        Request { head_only: false, path: path.into(), query: query.map(Into::into), keep_alive: true }
+        let (path, query) = (path.into(), query.map(Into::into));
+        Request { method: Method::Get, path, query, keep_alive: true, token: None }
     }
 
     #[track_caller]
@@ -223,7 +262,11 @@ mod tests {
             ("GET //x HTTP/1.1", request("//x", None)),
             ("GET http://localhost/status?x HTTP/1.1", request("/status", Some("x"))),
             ("GET HTTP://LOCALHOST:99 HTTP/1.1", request("/", None)),
-            ("HEAD /livez HTTP/1.1", Request { head_only: true, ..request("/livez", None) }),
+            ("HEAD /livez HTTP/1.1", Request { method: Method::Head, ..request("/livez", None) }),
+            (
+                "POST /deploy/rescan HTTP/1.1",
+                Request { method: Method::Post, ..request("/deploy/rescan", None) },
+            ),
             ("GET /livez HTTP/1.0", Request { keep_alive: false, ..request("/livez", None) }),
         ] {
             assert_eq!(complete(&format!("{line}\r\nHost: localhost\r\n\r\n")), expected, "{line}");
@@ -244,6 +287,54 @@ mod tests {
             assert_eq!(complete(&head).keep_alive, keep_alive, "{headers:?}");
         }
         assert!(!complete("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").keep_alive);
+    }
+
+    #[test]
+    fn a_token_is_read() {
+        for (header, token) in [
+            ("", None),
+            ("Authorization: Bearer abc=\r\n", Some("abc=")),
+            ("authorization: bEARER   abc \r\n", Some("abc")),
+            ("Authorization: Bearer a b\r\n", Some("a b")),
+            ("Authorization: Bearer\r\n", None),
+            ("Authorization: Basic abc\r\n", None),
+            ("Authorization: Bearer \u{e9}\r\n", Some("\u{e9}")),
+        ] {
+            let request = complete(&format!("POST /x HTTP/1.1\r\nHost: localhost\r\n{header}\r\n"));
+            assert_eq!(request.token, token.map(Secret::new), "{header}");
+            assert!(!format!("{request:?}").contains("abc"));
+        }
+    }
+
+    #[test]
+    fn a_page_from_elsewhere_may_do_nothing() {
+        let post = |host: &str, origin: &str| {
+            parse(format!("POST /x HTTP/1.1\r\nHost: {host}\r\n{origin}\r\n").as_bytes(), &hosts())
+        };
+        for (host, origin) in [
+            ("localhost:80", ""),
+            ("localhost:80", "Origin: http://localhost:80\r\n"),
+            ("status.example", "Origin: https://Status.Example\r\n"),
+        ] {
+            assert!(matches!(post(host, origin), Parsed::Complete { .. }), "{host} {origin}");
+        }
+        for origin in [
+            "Origin: null\r\n",
+            "Origin: http://localhost:81\r\n",
+            "Origin: http://localhost:80.evil.example\r\n",
+            "Origin: http://evil.example\r\n",
+            "Origin: file://localhost:80\r\n",
+            "Origin:\r\n",
+            "Origin: localhost:80\r\n",
+        ] {
+            match post("localhost:80", origin) {
+                Parsed::Refused(response) => assert_eq!(response.status().code(), 403, "{origin}"),
+                other => panic!("{origin}: {other:?}"),
+            }
+        }
+        assert!(matches!(post("localhost", "Origin: a\r\nOrigin: a\r\n"), Parsed::Refused(_)));
+        // Whoever only looks may say where they come from.
+        complete("GET / HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example\r\n\r\n");
     }
 
     #[test]
@@ -283,7 +374,10 @@ mod tests {
             ("GET livez HTTP/1.1\r\nHost: localhost\r\n\r\n".into(), 400, "must be a path"),
             ("GET /a#b HTTP/1.1\r\nHost: localhost\r\n\r\n".into(), 400, "must be a path"),
             ("GET * HTTP/1.1\r\nHost: localhost\r\n\r\n".into(), 400, "must be a path"),
-            ("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc".into(), 405, "POST"),
+            ("PUT / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc".into(), 405, "PUT"),
+            ("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc".into(), 413, "body"),
+            ("POST x HTTP/1.1\r\nHost: localhost\r\n\r\n".into(), 400, "must be a path"),
+            (get("Authorization: a b\r\nAuthorization: a b\r\n"), 400, "authorization stands more"),
             ("OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n".into(), 405, "OPTIONS"),
             ("CONNECT a:1 HTTP/1.1\r\nHost: localhost\r\n\r\n".into(), 405, "CONNECT"),
             ("get / HTTP/1.1\r\nHost: localhost\r\n\r\n".into(), 405, "get is not answered"),

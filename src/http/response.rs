@@ -7,10 +7,14 @@ use std::io::Write;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Status {
     Ok,
+    Accepted,
     BadRequest,
+    Unauthorized,
+    Forbidden,
     NotFound,
     MethodNotAllowed,
     RequestTimeout,
+    Conflict,
     ContentTooLarge,
     Misdirected,
     HeadTooLarge,
@@ -23,10 +27,14 @@ impl Status {
     pub(super) const fn code(self) -> u16 {
         match self {
             Self::Ok => 200,
+            Self::Accepted => 202,
             Self::BadRequest => 400,
+            Self::Unauthorized => 401,
+            Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::RequestTimeout => 408,
+            Self::Conflict => 409,
             Self::ContentTooLarge => 413,
             Self::Misdirected => 421,
             Self::HeadTooLarge => 431,
@@ -39,10 +47,14 @@ impl Status {
     const fn reason(self) -> &'static str {
         match self {
             Self::Ok => "OK",
+            Self::Accepted => "Accepted",
             Self::BadRequest => "Bad Request",
+            Self::Unauthorized => "Unauthorized",
+            Self::Forbidden => "Forbidden",
             Self::NotFound => "Not Found",
             Self::MethodNotAllowed => "Method Not Allowed",
             Self::RequestTimeout => "Request Timeout",
+            Self::Conflict => "Conflict",
             Self::ContentTooLarge => "Content Too Large",
             Self::Misdirected => "Misdirected Request",
             Self::HeadTooLarge => "Request Header Fields Too Large",
@@ -82,6 +94,11 @@ impl Response {
             Ok(body) => Self { status: Status::Ok, content_type: JSON, headers: Vec::new(), body },
             Err(error) => Self::text(Status::InternalError, &format!("the answer is not JSON: {error}")),
         }
+    }
+
+    /// The same with another status.
+    pub(super) fn with_status(self, status: Status) -> Self {
+        Self { status, ..self }
     }
 
     /// Adds a header.

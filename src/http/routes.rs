@@ -7,7 +7,10 @@ use std::time::Duration;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
+use super::control::{Action, Gate};
+use super::request::{Method, Request};
 use super::response::{Response, Status};
+use crate::config::{Config, Explanation};
 use crate::error::clip;
 use crate::event::{Event, EventKind, Health};
 use crate::event_log::{CAPACITY, EventPage};
@@ -22,21 +25,40 @@ const PATHS: &str = "\
 /readyz            whether everything critical is ready: 200 or 503; ?verbose names each
 /status            every loop, as JSON
 /events            what happened, as JSON; ?after=SEQ&max=N
+/config            the configuration in force and where each value comes from, as JSON
+POST /trigger/NAME       with the token: has a loop make its next run now
+POST /deploy/rescan      with the token: has the folder of descriptors looked at now
 ";
 
 /// A path and its query, understood.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Route {
     Page,
     Live { verbose: bool },
     Ready { verbose: bool },
     Status,
     Events { after: u64, max: usize },
+    Config,
+    Act(Action),
 }
 
 impl Route {
-    /// Understands a path and its query, or answers what is wrong with them.
-    pub(super) fn new(path: &str, query: Option<&str>) -> Result<Self, Response> {
+    /// Understands what is asked for, or answers what is wrong with it.
+    pub(super) fn new(request: &Request, gate: &Gate) -> Result<Self, Response> {
+        let Request { method, path, query, token, .. } = request;
+        let (path, query) = (path.as_str(), query.as_deref());
+        let Some(action) = Action::at(path) else { return Self::look(*method, path, query) };
+        if *method == Method::Post {
+            gate.admit(token.as_ref())?;
+            Params::new(path, query)?.done()?;
+            return Ok(Self::Act(action));
+        }
+        // Whether there is anything to be done is told to who has the token.
+        gate.admit(token.as_ref())?;
+        Err(only("POST"))
+    }
+
+    fn look(method: Method, path: &str, query: Option<&str>) -> Result<Self, Response> {
         let mut params = Params::new(path, query)?;
         let route = match path {
             "/" => Self::Page,
@@ -47,11 +69,15 @@ impl Route {
                 after: params.number("after", 0, 0..=u64::MAX)?,
                 max: params.number("max", DEFAULT_EVENTS as u64, 1..=CAPACITY as u64)? as usize,
             },
+            "/config" => Self::Config,
             _ => {
                 let text = format!("nothing is at {}; there is\n\n{PATHS}", show(path));
                 return Err(Response::text(Status::NotFound, &text));
             }
         };
+        if method == Method::Post {
+            return Err(only("GET, HEAD"));
+        }
         params.done()?;
         Ok(route)
     }
@@ -127,6 +153,11 @@ fn show(text: &str) -> String {
     format!("{:?}", clip(text.to_owned(), 100))
 }
 
+fn only(methods: &'static str) -> Response {
+    Response::text(Status::MethodNotAllowed, &format!("only {methods} is answered here"))
+        .header("Allow", methods)
+}
+
 fn bad(text: &str) -> Response {
     Response::text(Status::BadRequest, text)
 }
@@ -197,6 +228,30 @@ pub(super) fn events(boot: &str, page: &EventPage) -> Response {
     Response::json(&Body { boot, next: page.next, lost: page.lost, events: &page.events })
 }
 
+/// The configuration in force, without its secrets, and where each value
+/// comes from.
+pub(super) fn config(config: Option<&Config>) -> Response {
+    #[derive(Serialize)]
+    struct Body {
+        generation: u64,
+        hash: String,
+        loaded_at: Stamp,
+        values: serde_json::Value,
+        origins: Vec<Explanation>,
+    }
+    let Some(config) = config else {
+        return Response::text(Status::NotFound, "no configuration is shown here");
+    };
+    let snapshot = config.snapshot();
+    Response::json(&Body {
+        generation: snapshot.generation(),
+        hash: snapshot.fingerprint().to_string(),
+        loaded_at: snapshot.loaded_at(),
+        values: snapshot.redacted(),
+        origins: snapshot.explain_all(),
+    })
+}
+
 /// One line for each loop, and where to look further.
 pub(super) fn page(snapshot: &Snapshot<'_>) -> Response {
     let mut text = format!("{} at {}\n\n", aggregate(&snapshot.loops), snapshot.at);
@@ -260,10 +315,13 @@ impl Serialize for EventJson<'_> {
                 map.serialize_entry("attempts", attempts)?;
             }
             EventKind::TimedOut { stuck_for } => map.serialize_entry("stuck_for", &seconds(stuck_for))?,
-            EventKind::ConfigReloaded { generation, changed, n_changed } => {
+            EventKind::ConfigReloaded { generation, changed, n_changed, needs_restart } => {
                 map.serialize_entry("generation", generation)?;
                 map.serialize_entry("changed", changed)?;
                 map.serialize_entry("n_changed", n_changed)?;
+                if !needs_restart.is_empty() {
+                    map.serialize_entry("needs_restart", needs_restart)?;
+                }
             }
             EventKind::ConfigRejected { error } => {
                 map.serialize_entry("error", &error.report().to_string())?;
@@ -321,7 +379,9 @@ impl Serialize for EventJson<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::control::Control;
     use super::*;
+    use crate::config::Secret;
     use crate::error::{Error, ErrorKind};
     use crate::event::LoopKind;
     use crate::status::Phase;
@@ -379,7 +439,7 @@ mod tests {
             ("/events", None, events(0, 256)),
             ("/events", Some("max=4096&after=18446744073709551615"), events(u64::MAX, 4096)),
         ] {
-            assert_eq!(Route::new(path, query).unwrap(), route, "{path} {query:?}");
+            assert_eq!(Route::look(Method::Get, path, query).unwrap(), route, "{path} {query:?}");
         }
     }
 
@@ -400,10 +460,64 @@ mod tests {
             ("/events", Some("max=1&max=2"), 400, "\"max\": stands more than once"),
             ("/readyz", Some("verbose=yes"), 400, "verbose: expected true or false, found \"yes\""),
         ] {
-            let response = Route::new(path, query).unwrap_err();
+            let response = Route::look(Method::Get, path, query).unwrap_err();
             assert_eq!(response.status().code(), code, "{path} {query:?}");
             assert!(text(&response).contains(expected), "{}", text(&response));
         }
+    }
+
+    #[test]
+    fn who_acts_needs_the_method_and_the_token() {
+        struct Nothing;
+        impl Control for Nothing {
+            fn trigger(&self, _: &str) -> crate::error::Result<()> {
+                Ok(())
+            }
+        }
+        let closed = Gate::new(Some(Arc::new(Nothing)), None);
+        let open = Gate::new(Some(Arc::new(Nothing)), Some(Secret::new("t")));
+        let check = |gate: &Gate, method, target: &str, token: Option<&str>| {
+            let (path, query) = match target.split_once('?') {
+                Some((path, query)) => (path, Some(query.to_owned())),
+                None => (target, None),
+            };
+            let token = token.map(Secret::new);
+            let request = Request { method, path: path.to_owned(), query, keep_alive: true, token };
+            match Route::new(&request, gate) {
+                Ok(Route::Act(_)) => 0,
+                Ok(_) => 200,
+                Err(response) => response.status().code(),
+            }
+        };
+        use Method::{Get, Head, Post};
+        for (method, target, token, when_closed, when_open) in [
+            (Post, "/trigger/a", Some("t"), 404, 0),
+            (Post, "/deploy/rescan", Some("t"), 404, 0),
+            (Post, "/deploy/rescan?x=1", Some("t"), 404, 400),
+            (Post, "/deploy/rescan", None, 404, 401),
+            (Post, "/deploy/rescan", Some("u"), 404, 401),
+            (Get, "/deploy/rescan", Some("t"), 404, 405),
+            (Head, "/trigger/a", None, 404, 401),
+            (Post, "/status", Some("t"), 405, 405),
+            (Post, "/nowhere", Some("t"), 404, 404),
+            (Get, "/status", None, 200, 200),
+            (Get, "/config", None, 200, 200),
+        ] {
+            assert_eq!(check(&closed, method, target, token), when_closed, "{method:?} {target} {token:?}");
+            assert_eq!(check(&open, method, target, token), when_open, "{method:?} {target} {token:?}");
+        }
+    }
+
+    #[test]
+    fn the_configuration_is_shown_without_its_secrets() {
+        assert_eq!(config(None).status().code(), 404);
+        let layers = crate::config::Layers::default()
+            .text("a.json", r#"{"http": {"token": "t0psecret"}, "n": 1}"#)
+            .secret("http.token");
+        let body = text(&config(Some(&Config::load(layers).unwrap())));
+        assert!(!body.contains("t0psecret"), "{body}");
+        assert!(body.contains(r#""values":{"http":{"token":"<secret>"},"n":1}"#), "{body}");
+        assert!(body.contains(r#"{"key":"n","value":1,"layer":"file","place":"a.json:1:39"}"#), "{body}");
     }
 
     #[test]
@@ -476,8 +590,23 @@ mod tests {
             (EventKind::TimedOut { stuck_for: half }, "\"event\":\"timed_out\",\"stuck_for\":0.5"),
             (EventKind::Late { took: half }, "\"event\":\"late\",\"took\":0.5"),
             (
-                EventKind::ConfigReloaded { generation: 2, changed: ["a.b".to_owned()].into(), n_changed: 1 },
+                EventKind::ConfigReloaded {
+                    generation: 2,
+                    changed: ["a.b".to_owned()].into(),
+                    n_changed: 1,
+                    needs_restart: [].into(),
+                },
                 "\"event\":\"config_reloaded\",\"generation\":2,\"changed\":[\"a.b\"],\"n_changed\":1",
+            ),
+            (
+                EventKind::ConfigReloaded {
+                    generation: 3,
+                    changed: [].into(),
+                    n_changed: 1,
+                    needs_restart: ["a".to_owned()].into(),
+                },
+                "\"event\":\"config_reloaded\",\"generation\":3,\"changed\":[],\"n_changed\":1,\
+                 \"needs_restart\":[\"a\"]",
             ),
             (
                 EventKind::ConfigRejected { error: error() },

@@ -10,10 +10,12 @@ use crossbeam_channel::{Sender, bounded};
 
 use super::config::{Checked, StatusServerConfig};
 use super::connection::Connection;
+use super::request::Method;
 use super::response::{Form, Response, Status};
 use super::routes::{self, Route};
-use super::worker::{self, Done, Job, N_WORKERS, Shared};
+use super::worker::{self, Done, Job, N_WORKERS, Shared, Sources};
 use crate::clock::{real_deadline, real_remaining};
+use crate::config::Secret;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::Ordering;
@@ -71,8 +73,7 @@ pub struct StatusServer {
     workers: Arc<[Task]>,
     /// Kept so that the last of each is dropped here and not on a thread of
     /// the server.
-    env: Env,
-    _source: Arc<dyn StatusSource>,
+    sources: Arc<Sources>,
 }
 
 impl StatusServer {
@@ -84,8 +85,10 @@ impl StatusServer {
     /// cannot be listened on, such as a port that is taken: the text names
     /// the address; `Spawn` or `Budget` when there is no thread to be had.
     pub fn start(env: &Env, config: StatusServerConfig, source: Arc<dyn StatusSource>) -> Result<Self> {
-        let config = config.check()?;
+        let mut config = config.check()?;
         let drop_grace = config.drop_grace;
+        let (shown, gate) = (config.config.take(), std::mem::take(&mut config.gate));
+        let sources = Arc::new(Sources { env: env.clone(), status: source, config: shown, gate });
         let refused = |error| {
             let context = format!("listen on {}", config.listen);
             Error::new(ErrorKind::Io).context(context).caused_by(error)
@@ -100,10 +103,10 @@ impl StatusServer {
         let workers: Result<Vec<Task>> = (0..N_WORKERS)
             .map(|idx| {
                 let name = format!("http/work-{}", idx + 1);
-                let theirs = (queue.clone(), shared.clone(), env.clone(), source.clone());
+                let theirs = (queue.clone(), shared.clone(), sources.clone());
                 Task::spawn(env.budget(), name, env.stack_size(), move || {
-                    let (queue, shared, env, source) = theirs;
-                    worker::run(idx, &queue, &shared, &env, &source);
+                    let (queue, shared, sources) = theirs;
+                    worker::run(idx, &queue, &shared, &sources);
                 })
             })
             .collect();
@@ -113,20 +116,27 @@ impl StatusServer {
             shared: shared.clone(),
             jobs,
             workers: workers.clone(),
-            env: env.clone(),
+            sources: sources.clone(),
             config,
             connections: Vec::new(),
             next_ticket: 1,
             paused_until: None,
         };
         let poller = Task::spawn(env.budget(), "http/poll".to_owned(), STACK_SIZE, move || poller.run())?;
-        Ok(Self { local_addr, drop_grace, shared, poller, workers, env: env.clone(), _source: source })
+        Ok(Self { local_addr, drop_grace, shared, poller, workers, sources })
     }
 
     /// The address that is listened on, with the port that was taken.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// Takes this token for requests that act, from now on; with none they
+    /// answer 404. Without [`control`](StatusServerConfig::control) it changes
+    /// nothing.
+    pub fn set_token(&self, token: Option<Secret>) {
+        self.sources.gate.set_token(token);
     }
 
     /// Stops serving.
@@ -176,7 +186,8 @@ impl StatusServer {
             let until = if busy_since.is_some() { deadline } else { deadline.max(real_deadline(OWN)) };
             if worker.join_until(until).is_none() {
                 let begun = busy.lock().or(busy_since);
-                let stuck_for = begun.map(|begun| self.env.clock().now().since(begun)).unwrap_or_default();
+                let stuck_for =
+                    begun.map(|begun| self.sources.env.clock().now().since(begun)).unwrap_or_default();
                 report.add_straggler(self.straggler(worker, "status source", stuck_for));
             }
         }
@@ -218,7 +229,7 @@ struct Poller {
     shared: Arc<Shared>,
     jobs: Sender<Job>,
     workers: Arc<[Task]>,
-    env: Env,
+    sources: Arc<Sources>,
     config: Checked,
     connections: Vec<Connection<TcpStream>>,
     next_ticket: u64,
@@ -315,15 +326,15 @@ impl Poller {
             let ticket = self.next_ticket;
             self.next_ticket += 1;
             let close = !request.keep_alive || stopping && !connection.has_input();
-            let form = Form { head_only: request.head_only, close };
-            let response = match Route::new(&request.path, request.query.as_deref()) {
+            let form = Form { head_only: request.method == Method::Head, close };
+            let response = match Route::new(&request, &self.sources.gate) {
                 Err(response) => response,
                 Ok(Route::Live { verbose }) => {
                     let workers = self.workers.iter().all(|worker| !worker.has_ended());
                     let checks = [
                         ("server", true),
                         ("workers", workers),
-                        ("watchdog", self.env.watchdog().is_alive()),
+                        ("watchdog", self.sources.env.watchdog().is_alive()),
                     ];
                     routes::live(&checks, verbose)
                 }

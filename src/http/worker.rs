@@ -10,15 +10,25 @@ use std::time::Instant;
 
 use crossbeam_channel::Receiver;
 
+use super::control::Gate;
 use super::response::{Form, Response, Status};
 use super::routes::{self, Route, Snapshot};
 use crate::clock::{Tick, real_remaining};
+use crate::config::Config;
 use crate::env::Env;
 use crate::primitive::{AtomicU64, Condvar, Mutex};
 use crate::status::StatusSource;
 
 /// How many threads make answers.
 pub(super) const N_WORKERS: usize = 2;
+
+/// What answers are made from.
+pub(super) struct Sources {
+    pub(super) env: Env,
+    pub(super) status: Arc<dyn StatusSource>,
+    pub(super) config: Option<Config>,
+    pub(super) gate: Gate,
+}
 
 /// A request in work.
 #[derive(Debug)]
@@ -99,25 +109,19 @@ impl Wake {
 }
 
 /// The body of worker number `idx`: ends when no more jobs can come.
-pub(super) fn run(
-    idx: usize,
-    jobs: &Receiver<Job>,
-    shared: &Shared,
-    env: &Env,
-    source: &Arc<dyn StatusSource>,
-) {
+pub(super) fn run(idx: usize, jobs: &Receiver<Job>, shared: &Shared, sources: &Sources) {
     for Job { ticket, route, form, deadline } in jobs {
         // Left behind by others that hung.
         if real_remaining(deadline).is_zero() {
             continue;
         }
-        *shared.busy[idx].lock() = Some(env.clock().now());
-        let answer = catch_unwind(AssertUnwindSafe(|| answer(env, &**source, route)));
+        *shared.busy[idx].lock() = Some(sources.env.clock().now());
+        let answer = catch_unwind(AssertUnwindSafe(|| answer(sources, route)));
         *shared.busy[idx].lock() = None;
         let response = answer.unwrap_or_else(|payload| {
             // A payload may panic when it is dropped.
             std::mem::forget(payload);
-            Response::text(Status::InternalError, "the status source panicked")
+            Response::text(Status::InternalError, "what makes this answer panicked")
         });
         let bytes = response.render(form);
         shared.done.lock().push(Done { ticket, form, bytes });
@@ -125,13 +129,20 @@ pub(super) fn run(
     }
 }
 
-fn answer(env: &Env, source: &dyn StatusSource, route: Route) -> Response {
-    let snapshot = || Snapshot { boot: env.boot(), at: env.stamp(), loops: source.statuses() };
+fn answer(sources: &Sources, route: Route) -> Response {
+    let Sources { env, status, config, gate } = sources;
+    let snapshot = || Snapshot { boot: env.boot(), at: env.stamp(), loops: status.statuses() };
     match route {
         Route::Page => routes::page(&snapshot()),
         Route::Ready { verbose } => routes::ready(&snapshot(), verbose),
         Route::Status => routes::status(&snapshot()),
         Route::Events { after, max } => routes::events(env.boot(), &env.events_after(after, max)),
+        Route::Config => routes::config(config.as_ref()),
+        Route::Act(action) => match &gate.control {
+            Some(control) => action.act(&**control),
+            // Refused before.
+            None => Response::text(Status::NotFound, "nothing can be done here"),
+        },
         // Answered by the socket thread, which alone knows that it runs.
         Route::Live { verbose } => routes::live(&[], verbose),
     }

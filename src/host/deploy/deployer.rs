@@ -97,17 +97,14 @@ impl DeployerConfig {
     }
 
     fn check(&self) -> Result<()> {
-        for (key, value) in [
-            ("scan_interval", self.scan_interval),
-            ("scan_timeout", self.scan_timeout),
-            ("retry_delay", self.retry_delay),
-        ] {
-            if value.is_zero() {
-                return Err(Error::invalid(format!("{key}: must be more than zero")));
-            }
-        }
-        Ok(())
+        expect_some("scan_interval", self.scan_interval)?;
+        expect_some("scan_timeout", self.scan_timeout)?;
+        expect_some("retry_delay", self.retry_delay)
     }
+}
+
+fn expect_some(key: &str, duration: Duration) -> Result<()> {
+    if duration.is_zero() { Err(Error::invalid(format!("{key}: must be more than zero"))) } else { Ok(()) }
 }
 
 /// Keeps what runs as a folder of descriptors says.
@@ -194,6 +191,18 @@ impl Deployer {
         self.0.inner.trigger();
     }
 
+    /// Looks this often from now on, the first time at once.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` when it is zero.
+    pub fn set_scan_interval(&self, interval: Duration) -> Result<()> {
+        expect_some("scan_interval", interval)?;
+        *self.0.mail.interval.lock() = Some(interval);
+        self.rescan();
+        Ok(())
+    }
+
     /// Stops looking. What was deployed goes on.
     ///
     /// No operation begins after this returns; those under way go on at the
@@ -267,6 +276,8 @@ impl fmt::Debug for Deployer {
 struct Mail {
     answers: Mutex<Vec<(Name, Outcome)>>,
     rescan: AtomicBool,
+    /// The time between looks, when it is another from now on.
+    interval: Mutex<Option<Duration>>,
     bell: OnceLock<Weak<Loop<DeployMachine, DeployWork>>>,
 }
 
@@ -310,6 +321,9 @@ pub(super) struct DeployWork {
 impl Work<Report> for DeployWork {
     fn call(&mut self, cx: &Context) -> std::result::Result<Report, BoxError> {
         let now = cx.env().clock().now();
+        if let Some(interval) = self.mail.interval.lock().take() {
+            self.interval = interval;
+        }
         let answers = std::mem::take(&mut *self.mail.answers.lock());
         let answered = !answers.is_empty();
         let mut events = Vec::new();
@@ -326,7 +340,8 @@ impl Work<Report> for DeployWork {
         let old = std::mem::replace(&mut *self.board.lock(), board);
         drop(old);
         self.again = self.ledger.again(now);
-        Ok(Report { scanned, rejection: self.ledger.rejection().cloned(), again: self.again })
+        let rejection = self.ledger.rejection().cloned();
+        Ok(Report { scanned, rejection, again: self.again, interval: self.interval })
     }
 }
 

@@ -23,6 +23,8 @@ pub(super) struct Report {
     pub(super) rejection: Option<Error>,
     /// When there is something to try again.
     pub(super) again: Tick,
+    /// The time between looks from now on.
+    pub(super) interval: Duration,
 }
 
 /// The events that a turn leaves to be told. They are no part of its answer,
@@ -165,6 +167,10 @@ impl Machine for DeployMachine {
         match input {
             Input::Returned { result: Ok(report), took } => {
                 let again = report.again;
+                if report.interval != self.interval {
+                    self.interval = report.interval;
+                    self.schedule = None;
+                }
                 self.take(now, report, took, events);
                 self.schedule(now, again);
             }

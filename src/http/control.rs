@@ -1,0 +1,199 @@
+//! What may be done, not only looked at, and by whom.
+
+use std::fmt;
+use std::sync::Arc;
+
+use subtle::ConstantTimeEq;
+
+use super::response::{Response, Status};
+use crate::config::Secret;
+use crate::env::Env;
+use crate::error::{Error, ErrorKind, Result};
+use crate::primitive::Mutex;
+
+/// What a status server lets be done by who has the token; see
+/// [`StatusServerConfig::control`](super::StatusServerConfig::control).
+///
+/// # Threads
+///
+/// Called on the server's workers, two at once at most. Nothing should be
+/// waited for: ask, and let the events tell what came of it.
+pub trait Control: Send + Sync {
+    /// `POST /trigger/NAME`: has a loop make its next run now.
+    ///
+    /// # Errors
+    ///
+    /// Answered as 404 when the kind is `NotFound`, as 409 when it is
+    /// `InvalidState`, else as 500.
+    fn trigger(&self, name: &str) -> Result<()>;
+
+    /// `POST /deploy/rescan`: has the folder of descriptors looked at now.
+    /// Unless implemented, there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`trigger`](Self::trigger).
+    fn rescan(&self) -> Result<()> {
+        Err(Error::new(ErrorKind::NotFound).context("there is no folder of descriptors"))
+    }
+}
+
+/// Triggers any loop of the environment.
+impl Control for Env {
+    fn trigger(&self, name: &str) -> Result<()> {
+        Self::trigger(self, name)
+    }
+}
+
+/// Something that may be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Action {
+    Trigger { name: String },
+    Rescan,
+}
+
+impl Action {
+    /// The action at a path, if there is one.
+    pub(super) fn at(path: &str) -> Option<Self> {
+        if path == "/deploy/rescan" {
+            return Some(Self::Rescan);
+        }
+        let name = path.strip_prefix("/trigger/").filter(|name| !name.is_empty() && !name.contains('/'))?;
+        Some(Self::Trigger { name: name.to_owned() })
+    }
+
+    /// Does it, and answers what came of it.
+    pub(super) fn act(&self, control: &dyn Control) -> Response {
+        #[derive(serde::Serialize)]
+        struct Body<'a> {
+            accepted: &'static str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            name: Option<&'a str>,
+        }
+        let (body, result) = match self {
+            Self::Trigger { name } => (Body { accepted: "trigger", name: Some(name) }, control.trigger(name)),
+            Self::Rescan => (Body { accepted: "rescan", name: None }, control.rescan()),
+        };
+        let Err(error) = result else { return Response::json(&body).with_status(Status::Accepted) };
+        let status = match error.kind() {
+            ErrorKind::NotFound => Status::NotFound,
+            ErrorKind::InvalidState => Status::Conflict,
+            _ => Status::InternalError,
+        };
+        Response::text(status, &error.report().to_string())
+    }
+}
+
+/// Who may act: nobody without a token.
+#[derive(Default)]
+pub(super) struct Gate {
+    pub(super) control: Option<Arc<dyn Control>>,
+    token: Mutex<Option<Secret>>,
+}
+
+impl Gate {
+    pub(super) fn new(control: Option<Arc<dyn Control>>, token: Option<Secret>) -> Self {
+        Self { control, token: Mutex::new(token) }
+    }
+
+    pub(super) fn set_token(&self, token: Option<Secret>) {
+        *self.token.lock() = token;
+    }
+
+    /// Lets in who has the token; answers everybody else.
+    pub(super) fn admit(&self, given: Option<&Secret>) -> Result<(), Response> {
+        let token = self.token.lock().clone();
+        let Some(token) = token.filter(|_| self.control.is_some()) else {
+            let text = "nothing can be done here, only looked at: no token is configured";
+            return Err(Response::text(Status::NotFound, text));
+        };
+        let is_right = |given: &Secret| {
+            let (given, token) = (given.expose().as_bytes(), token.expose().as_bytes());
+            // Takes the same time wherever they differ; their lengths may show.
+            bool::from(given.ct_eq(token))
+        };
+        let (text, challenge) = match given {
+            Some(given) if is_right(given) => return Ok(()),
+            Some(_) => {
+                ("the token is not the right one", "Bearer realm=\"loopkeeper\", error=\"invalid_token\"")
+            }
+            None => ("this takes a token: Authorization: Bearer TOKEN", "Bearer realm=\"loopkeeper\""),
+        };
+        Err(Response::text(Status::Unauthorized, text).header("WWW-Authenticate", challenge))
+    }
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gate").field("token", &self.token.lock()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Double;
+
+    impl Control for Double {
+        fn trigger(&self, name: &str) -> Result<()> {
+            match name {
+                "there" => Ok(()),
+                "gone" => Err(Error::new(ErrorKind::NotFound).context("no loop is called \"gone\"")),
+                "off" => Err(Error::new(ErrorKind::InvalidState)),
+                _ => Err(Error::new(ErrorKind::Io)),
+            }
+        }
+    }
+
+    fn status(response: &Response) -> u16 {
+        response.status().code()
+    }
+
+    #[test]
+    fn actions_have_paths() {
+        let trigger = |name: &str| Some(Action::Trigger { name: name.to_owned() });
+        for (path, action) in [
+            ("/deploy/rescan", Some(Action::Rescan)),
+            ("/trigger/db", trigger("db")),
+            ("/trigger/a.b-c_d", trigger("a.b-c_d")),
+            ("/trigger/", None),
+            ("/trigger", None),
+            ("/trigger/a/b", None),
+            ("/deploy/rescan/", None),
+            ("/status", None),
+        ] {
+            assert_eq!(Action::at(path), action, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_came_of_it_is_told() {
+        for (name, code) in [("there", 202), ("gone", 404), ("off", 409), ("broken", 500)] {
+            assert_eq!(status(&Action::Trigger { name: name.into() }.act(&Double)), code, "{name}");
+        }
+        let body = Action::Trigger { name: "there".into() }.act(&Double);
+        assert_eq!(body.body(), br#"{"accepted":"trigger","name":"there"}"#);
+        let response = Action::Rescan.act(&Double);
+        assert_eq!((status(&response), response.body()), (404, &b"there is no folder of descriptors\n"[..]));
+    }
+
+    #[test]
+    fn only_the_right_token_opens() {
+        let secret = |text: &str| Secret::new(text);
+        let gate = Gate::new(Some(Arc::new(Double)), Some(secret("right")));
+        assert!(gate.admit(Some(&secret("right"))).is_ok());
+        for wrong in ["", "r", "righ", "rights", "wrong", "RIGHT"] {
+            let response = gate.admit(Some(&secret(wrong))).unwrap_err();
+            assert_eq!(status(&response), 401, "{wrong}");
+        }
+        assert_eq!(status(&gate.admit(None).unwrap_err()), 401);
+        gate.set_token(Some(secret("next")));
+        assert!(gate.admit(Some(&secret("right"))).is_err() && gate.admit(Some(&secret("next"))).is_ok());
+        gate.set_token(None);
+        for gate in [gate, Gate::new(None, Some(secret("x"))), Gate::default()] {
+            assert_eq!(status(&gate.admit(Some(&secret("x"))).unwrap_err()), 404);
+            assert_eq!(status(&gate.admit(None).unwrap_err()), 404);
+        }
+    }
+}
