@@ -16,6 +16,7 @@ mod de;
 mod environment;
 mod file;
 mod fingerprint;
+mod index;
 mod layers;
 mod listeners;
 mod live;

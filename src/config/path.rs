@@ -7,26 +7,23 @@ use crate::tree::{Node, Value};
 /// The keys of a path. A key in double quotes may hold dots, written as in
 /// JSON; that is also how faults and changes print it. The empty path is the
 /// key `""`.
-pub(super) fn split(path: &str) -> Vec<Cow<'_, str>> {
-    let mut keys = Vec::new();
-    let mut rest = path;
-    loop {
-        let (key, after) = quoted(rest).unwrap_or_else(|| {
-            let end = rest.find('.').unwrap_or(rest.len());
-            (Cow::Borrowed(&rest[..end]), &rest[end..])
+pub(super) fn split(path: &str) -> impl Iterator<Item = Cow<'_, str>> {
+    let mut rest = Some(path);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let (key, after) = quoted(text).unwrap_or_else(|| {
+            let end = text.bytes().position(|byte| byte == b'.').unwrap_or(text.len());
+            (Cow::Borrowed(&text[..end]), &text[end..])
         });
-        keys.push(key);
-        match after.strip_prefix('.') {
-            Some(more) => rest = more,
-            None => return keys,
-        }
-    }
+        rest = after.strip_prefix('.');
+        Some(key)
+    })
 }
 
 /// A key in quotes and what comes after it; `None` when it is no such key.
 fn quoted(text: &str) -> Option<(Cow<'_, str>, &str)> {
-    let mut key = String::new();
     let mut rest = text.strip_prefix('"')?;
+    let mut key = String::new();
     loop {
         let c = rest.chars().next()?;
         rest = &rest[c.len_utf8()..];
@@ -64,12 +61,12 @@ fn escaped(rest: &mut &str) -> Option<char> {
 
 /// The keys of a path, for keeping.
 pub(super) fn split_owned(path: &str) -> Vec<String> {
-    split(path).into_iter().map(Cow::into_owned).collect()
+    split(path).map(Cow::into_owned).collect()
 }
 
 /// Finds the node at a path; objects only, lists have no keys.
 pub(super) fn find<'a>(root: &'a Node, path: &str) -> Option<&'a Node> {
-    find_keys(root, &split(path))
+    split(path).try_fold(root, |node, key| node.get(&key))
 }
 
 pub(super) fn find_keys<'a, S: AsRef<str>>(root: &'a Node, keys: &[S]) -> Option<&'a Node> {
@@ -101,7 +98,7 @@ mod tests {
             ("\"a\"b.c", &["\"a\"b", "c"]),
             (".", &["", ""]),
         ] {
-            assert_eq!(split(path), keys, "{path}");
+            assert_eq!(split(path).collect::<Vec<_>>(), keys, "{path}");
         }
     }
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::fingerprint::Fingerprint;
+use super::index::Index;
 use super::merged::{Layer, Merged};
 use super::settings::Settings;
 use super::{de, path};
@@ -54,13 +55,15 @@ use crate::tree::{self, Fault, Faults, Node, Place, Value};
 /// ```
 pub struct Snapshot {
     merged: Merged,
+    index: Index,
     generation: u64,
     loaded_at: Stamp,
 }
 
 impl Snapshot {
     pub(super) fn new(merged: Merged, generation: u64, loaded_at: Stamp) -> Self {
-        Self { merged, generation, loaded_at }
+        let index = Index::new(&merged.root);
+        Self { merged, index, generation, loaded_at }
     }
 
     /// The same values, found at other places.
@@ -78,7 +81,7 @@ impl Snapshot {
     /// The value at a path.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Node> {
-        path::find(&self.merged.root, key)
+        self.index.find(&self.merged.root, key)
     }
 
     /// Whether there is a value other than `null` at a path.
