@@ -131,6 +131,7 @@ mod looper;
 pub mod observe;
 mod primitive;
 pub mod probe;
+mod record;
 mod schedule;
 mod slot;
 pub mod status;

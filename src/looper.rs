@@ -19,9 +19,10 @@ use crate::event::{Event, EventKind, Health, LoopKind};
 use crate::name::Name;
 use crate::observe::{Counter, Gauge, Histogram};
 use crate::primitive::{Condvar, Mutex, MutexGuard};
+use crate::record::Record;
 use crate::slot::Slot;
 use crate::stamp::Stamp;
-use crate::status::{LoopStatus, Phase, ThreadStatus};
+use crate::status::{LoopStatus, ThreadStatus};
 use crate::stop::StopReport;
 use crate::subscription::{Hub, Subscription};
 use crate::thread::{Exit, Straggler, Task, caught};
@@ -48,36 +49,24 @@ pub(crate) trait Machine: Send + 'static {
     fn start(&mut self, now: Tick);
     /// Takes in what happened and decides when the next call is due.
     fn step(&mut self, now: Tick, input: Input<Self::Output>, events: &mut Vec<EventKind>);
-    /// The loop was told to end: nothing is known any more.
-    fn stop(&mut self, now: Tick);
-    /// When the next call is due.
-    fn due(&self) -> Tick;
     /// How long a call may take.
     fn timeout(&self) -> Duration;
     /// Whether a further timeout of a call that is already overdue would
     /// still change anything.
     fn counts_timeouts(&self) -> bool;
-    /// What it says of itself.
-    fn view(&self) -> View<'_>;
+    /// Whether the whole is down when this is.
+    fn is_critical(&self) -> bool;
+    /// What it knows of its calls, and when the next is due.
+    fn record(&self) -> &Record;
+    /// The same, for those who keep it.
+    fn record_mut(&mut self) -> &mut Record;
     /// Adds what only its kind has to say, at the moment `at`.
     fn detail(&self, _at: Stamp, _status: &mut LoopStatus) {}
-}
 
-/// What a machine says of itself.
-pub(crate) struct View<'a> {
-    pub(crate) health: Health,
-    pub(crate) phase: Phase,
-    pub(crate) since: Tick,
-    pub(crate) last_check: Option<Tick>,
-    pub(crate) last_success: Option<Tick>,
-    pub(crate) last_error: Option<&'a Error>,
-    pub(crate) consecutive_failures: u32,
-    pub(crate) attempt: u32,
-    pub(crate) failures: u64,
-    pub(crate) latency: Option<Duration>,
-    pub(crate) missed: u64,
-    pub(crate) transitions: u64,
-    pub(crate) critical: bool,
+    /// The loop was told to end: nothing is known any more.
+    fn stop(&mut self, now: Tick) {
+        self.record_mut().stop(now);
+    }
 }
 
 /// What a loop calls. One at a time, on the loop's thread.
@@ -431,7 +420,7 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
     pub(crate) fn wait_health(&self, health: Health, deadline: Instant) -> bool {
         let mut state = self.source.state.lock();
         loop {
-            if state.machine.view().health == health {
+            if state.machine.record().health == health {
                 return true;
             }
             if state.stage == Stage::Stopping {
@@ -440,7 +429,7 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
             let (guard, timed_out) = self.source.changed.wait_until(state, deadline);
             state = guard;
             if timed_out {
-                return state.machine.view().health == health;
+                return state.machine.record().health == health;
             }
         }
     }
@@ -502,7 +491,7 @@ impl<M: Machine> Source<M> {
     /// When the next call is due and how long it may take.
     fn next(&self) -> (Tick, Duration) {
         let state = self.state.lock();
-        (state.machine.due(), state.machine.timeout())
+        (state.machine.record().due, state.machine.timeout())
     }
 
     fn poke(&self, now: Tick) {
@@ -574,9 +563,9 @@ impl<M: Machine> Source<M> {
 
     fn step(&self, state: &mut State<M>, step: impl FnOnce(&mut M, &mut Vec<EventKind>)) -> Change {
         let mut events = Vec::new();
-        let View { health: from, missed, .. } = state.machine.view();
+        let &Record { health: from, missed, .. } = state.machine.record();
         step(&mut state.machine, &mut events);
-        let View { health: to, missed: since, .. } = state.machine.view();
+        let &Record { health: to, missed: since, .. } = state.machine.record();
         for what in events {
             self.tell(state, what);
         }
@@ -639,7 +628,7 @@ impl<M: Machine> Source<M> {
     fn report(&self) {
         let reporter = self.reporter.lock();
         if let Some(reporter) = &*reporter {
-            let health = self.state.lock().machine.view().health;
+            let health = self.state.lock().machine.record().health;
             reporter.set_health(health);
         }
     }
@@ -674,9 +663,9 @@ impl<M: Machine> Source<M> {
         let lost = self.mailbox.as_ref().map(|mailbox| mailbox.counts()).unwrap_or_default();
         let state = self.state.lock();
         let (now, wall) = (clock.now(), self.env.stamp());
-        let view = state.machine.view();
+        let record = state.machine.record();
         let stamp = |tick: Tick| wall_at(tick, now, wall);
-        let due = state.machine.due();
+        let due = record.due;
         let running = state.stage == Stage::Running;
         let overdue = match &state.call {
             Some(call) if call.timed_out || now > call.deadline => {
@@ -688,25 +677,25 @@ impl<M: Machine> Source<M> {
         let mut status = LoopStatus {
             name: self.name.clone(),
             kind: self.kind,
-            health: view.health,
-            ready: view.health == Health::Ready,
-            critical: view.critical,
-            phase: view.phase,
-            since: stamp(view.since),
-            last_check: view.last_check.map(stamp),
-            last_success: view.last_success.map(stamp),
-            last_error: view.last_error.map(|error| error.report().to_string()),
-            consecutive_failures: view.consecutive_failures,
-            attempt: view.attempt,
+            health: record.health,
+            ready: record.health == Health::Ready,
+            critical: state.machine.is_critical(),
+            phase: record.phase,
+            since: stamp(record.since),
+            last_check: record.last_check.map(stamp),
+            last_success: record.last_success.map(stamp),
+            last_error: record.last_error.as_ref().map(|error| error.report().to_string()),
+            consecutive_failures: record.failures_in_a_row,
+            attempt: record.attempt,
             next_run: (running && state.call.is_none() && due != Tick::NEVER).then(|| stamp(due)),
-            latency: view.latency,
+            latency: record.latency,
             runs: state.runs,
-            failures: view.failures,
+            failures: record.failures,
             panics: state.panics,
             timeouts: state.timeouts,
             late: state.late,
-            missed: view.missed,
-            transitions: view.transitions,
+            missed: record.missed,
+            transitions: record.transitions,
             running_for: state.call.as_ref().map(|call| now.since(call.begun)),
             overdue_for: overdue,
             thread,

@@ -51,6 +51,7 @@ const LAYERS: &[(Layer, &[&str])] = &[
             "env",
             "event_log",
             "looper",
+            "record",
             "probe",
             "stop",
             "subscription",

@@ -18,8 +18,9 @@ use crate::clock::Tick;
 use crate::duration;
 use crate::error::{Error, ErrorKind};
 use crate::event::{EventKind, Health};
-use crate::looper::{Input, Machine, View};
+use crate::looper::{Input, Machine};
 use crate::name::Name;
+use crate::record::Record;
 use crate::schedule::Schedule;
 use crate::stamp::Stamp;
 use crate::status::{ConfigStatus, LoopStatus, Phase};
@@ -63,10 +64,7 @@ pub(super) struct ConfigMachine {
     /// The configuration that the program was started with.
     started: Arc<Snapshot>,
     schedule: Option<Schedule>,
-    phase: Phase,
-    health: Health,
-    due: Tick,
-    since: Tick,
+    record: Record,
     /// The configuration that was last told of.
     told: Arc<Snapshot>,
     /// The failure that was last told.
@@ -74,14 +72,6 @@ pub(super) struct ConfigMachine {
     /// A failure that was seen once.
     suspect: Option<String>,
     on_disk: Option<(Fingerprint, Stamp)>,
-    failures_in_a_row: u32,
-    last_check: Option<Tick>,
-    last_success: Option<Tick>,
-    last_error: Option<Error>,
-    latency: Option<Duration>,
-    failures: u64,
-    missed: u64,
-    transitions: u64,
 }
 
 impl ConfigMachine {
@@ -92,27 +82,16 @@ impl ConfigMachine {
             config,
             started: told.clone(),
             schedule: None,
-            phase: Phase::Stopped,
-            health: Health::Unknown,
-            due: Tick::NEVER,
-            since: Tick::ZERO,
+            record: Record::default(),
             told,
             told_error: None,
             suspect: None,
             on_disk: None,
-            failures_in_a_row: 0,
-            last_check: None,
-            last_success: None,
-            last_error: None,
-            latency: None,
-            failures: 0,
-            missed: 0,
-            transitions: 0,
         }
     }
 
     pub(super) fn last_error(&self) -> Option<&Error> {
-        self.last_error.as_ref()
+        self.record.last_error.as_ref()
     }
 
     fn looked(&mut self, now: Tick, look: Look, took: Duration, events: &mut Vec<EventKind>) {
@@ -163,61 +142,36 @@ impl ConfigMachine {
     }
 
     fn succeed(&mut self, now: Tick, took: Duration, events: &mut Vec<EventKind>) {
-        let attempt = self.failures_in_a_row.saturating_add(1);
-        self.last_success = Some(now);
-        self.last_error = None;
-        self.failures_in_a_row = 0;
+        let attempt = self.record.failures_in_a_row.saturating_add(1);
+        self.record.succeed(now);
         (self.suspect, self.told_error) = (None, None);
-        if self.health != Health::Ready {
-            let from = self.turn(Health::Ready, now);
-            events.push(EventKind::Ready { from, attempt, latency: took });
-        }
+        self.record.turn_ready(now, attempt, took, events);
         self.poll(now);
     }
 
     fn fail(&mut self, now: Tick, error: &Error, events: &mut Vec<EventKind>) {
         let error = quiet(error);
         let text = error.report().to_string();
-        self.count(&error);
+        self.record.fail(error.clone());
         if self.told_error.as_ref() == Some(&text) {
             self.poll(now);
         } else if self.suspect.as_ref() == Some(&text) {
             self.suspect = None;
             self.told_error = Some(text);
-            self.degrade(now);
+            self.record.turn(Health::Degraded, now);
             events.push(EventKind::ConfigRejected { error });
             self.poll(now);
         } else {
             self.suspect = Some(text);
-            self.due = now + CONFIRM.min(self.settings.interval);
+            self.record.due = now + CONFIRM.min(self.settings.interval);
         }
-    }
-
-    fn count(&mut self, error: &Error) {
-        self.failures += 1;
-        self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
-        self.last_error = Some(error.clone());
-    }
-
-    fn degrade(&mut self, now: Tick) {
-        if self.health != Health::Degraded {
-            self.turn(Health::Degraded, now);
-        }
-    }
-
-    fn turn(&mut self, health: Health, now: Tick) -> Health {
-        self.transitions += 1;
-        self.since = now;
-        std::mem::replace(&mut self.health, health)
     }
 
     fn poll(&mut self, now: Tick) {
         if let Some(schedule) = &self.schedule {
-            let (due, missed) = schedule.next(self.due.min(now), now);
-            self.due = due;
-            self.missed += missed;
+            self.record.wait_for(schedule, now);
         } else {
-            self.due = Tick::NEVER;
+            self.record.due = Tick::NEVER;
         }
     }
 }
@@ -227,48 +181,33 @@ impl Machine for ConfigMachine {
 
     fn start(&mut self, now: Tick) {
         self.begin_schedule(now);
-        (self.suspect, self.told_error, self.last_error) = (None, None, None);
-        (self.last_check, self.last_success, self.latency) = (None, None, None);
-        self.failures_in_a_row = 0;
-        self.phase = Phase::Polling;
-        self.since = now;
-        self.due = now;
+        (self.suspect, self.told_error) = (None, None);
+        self.record.start(now, Phase::Polling);
     }
 
     fn step(&mut self, now: Tick, input: Input<Look>, events: &mut Vec<EventKind>) {
         match input {
             Input::Returned { result, took } => {
-                self.last_check = Some(now);
-                self.latency = Some(took);
+                self.record.last_check = Some(now);
+                self.record.latency = Some(took);
                 match result {
                     Ok(look) => self.looked(now, look, took, events),
                     Err(error) => self.fail(now, &error, events),
                 }
             }
             Input::TimedOut { .. } => {
-                self.last_check = Some(now);
+                self.record.last_check = Some(now);
                 let allowed = duration::format(self.settings.timeout);
                 let text = format!("no look was finished within {allowed}");
-                self.count(&Error::new(ErrorKind::Timeout).context(text));
-                self.degrade(now);
+                self.record.fail(Error::new(ErrorKind::Timeout).context(text));
+                self.record.turn(Health::Degraded, now);
                 self.poll(now);
             }
             // Decided when its deadline passed.
             Input::Late => {}
-            Input::Poked => self.due = now,
+            Input::Poked => self.record.due = now,
         }
-    }
-
-    fn stop(&mut self, now: Tick) {
-        self.phase = Phase::Stopped;
-        self.due = Tick::NEVER;
-        if self.health != Health::Unknown {
-            self.turn(Health::Unknown, now);
-        }
-    }
-
-    fn due(&self) -> Tick {
-        self.due
+        self.record.attempt = self.record.failures_in_a_row;
     }
 
     fn timeout(&self) -> Duration {
@@ -276,26 +215,20 @@ impl Machine for ConfigMachine {
     }
 
     fn counts_timeouts(&self) -> bool {
-        self.health != Health::Degraded
+        self.record.health != Health::Degraded
     }
 
-    fn view(&self) -> View<'_> {
-        View {
-            health: self.health,
-            phase: self.phase,
-            since: self.since,
-            last_check: self.last_check,
-            last_success: self.last_success,
-            last_error: self.last_error.as_ref(),
-            consecutive_failures: self.failures_in_a_row,
-            attempt: self.failures_in_a_row,
-            failures: self.failures,
-            latency: self.latency,
-            missed: self.missed,
-            transitions: self.transitions,
-            // A program with yesterday's settings is up.
-            critical: false,
-        }
+    /// A program with yesterday's settings is up.
+    fn is_critical(&self) -> bool {
+        false
+    }
+
+    fn record(&self) -> &Record {
+        &self.record
+    }
+
+    fn record_mut(&mut self) -> &mut Record {
+        &mut self.record
     }
 
     fn detail(&self, at: Stamp, status: &mut LoopStatus) {
@@ -415,9 +348,9 @@ mod tests {
             let input = Input::Returned { result: Ok(look), took: Duration::ZERO };
             machine.step(at(*moment), input, &mut events);
             let words: Vec<&str> = events.iter().map(EventKind::as_str).collect();
-            let due = machine.due().since(at(0)).as_millis();
+            let due = machine.record().due.since(at(0)).as_millis();
             assert_eq!(
-                format!("{} {due} {}", machine.health, words.join(" ")).trim_end(),
+                format!("{} {due} {}", machine.record().health, words.join(" ")).trim_end(),
                 *expected,
                 "{moment}"
             );
@@ -459,13 +392,13 @@ mod tests {
         let mut look = looked(start, None);
         look.interval = Some(Duration::from_secs(7));
         machine.step(at(0), Input::Returned { result: Ok(look), took: Duration::ZERO }, &mut Vec::new());
-        assert_eq!(machine.due(), at(7000));
+        assert_eq!(machine.record().due, at(7000));
         let mut look = looked(machine.told.clone(), None);
         look.interval = None;
         machine.step(at(7000), Input::Returned { result: Ok(look), took: Duration::ZERO }, &mut Vec::new());
-        assert_eq!(machine.due(), Tick::NEVER);
+        assert_eq!(machine.record().due, Tick::NEVER);
         machine.step(at(9000), Input::Poked, &mut Vec::new());
-        assert_eq!(machine.due(), at(9000));
+        assert_eq!(machine.record().due, at(9000));
     }
 
     #[test]

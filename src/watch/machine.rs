@@ -13,8 +13,9 @@ use crate::clock::Tick;
 use crate::duration;
 use crate::error::{Error, ErrorClass, ErrorKind};
 use crate::event::{EventKind, Health};
-use crate::looper::{Input, Machine, View};
+use crate::looper::{Input, Machine};
 use crate::name::Name;
+use crate::record::Record;
 use crate::schedule::Schedule;
 use crate::status::Phase;
 
@@ -34,21 +35,9 @@ pub(super) struct WatchMachine {
     settings: Settings,
     random: Random,
     schedule: Option<Schedule>,
-    phase: Phase,
-    health: Health,
-    due: Tick,
-    since: Tick,
-    attempt: u32,
+    record: Record,
     gave_up: bool,
-    failures_in_a_row: u32,
     successes_in_a_row: u32,
-    last_check: Option<Tick>,
-    last_success: Option<Tick>,
-    last_error: Option<Error>,
-    latency: Option<Duration>,
-    failures: u64,
-    missed: u64,
-    transitions: u64,
 }
 
 impl WatchMachine {
@@ -59,100 +48,87 @@ impl WatchMachine {
             settings,
             random,
             schedule: None,
-            phase: Phase::Stopped,
-            health: Health::Unknown,
-            due: Tick::NEVER,
-            since: Tick::ZERO,
-            attempt: 0,
+            record: Record::default(),
             gave_up: false,
-            failures_in_a_row: 0,
             successes_in_a_row: 0,
-            last_check: None,
-            last_success: None,
-            last_error: None,
-            latency: None,
-            failures: 0,
-            missed: 0,
-            transitions: 0,
         }
     }
 
     pub(super) fn last_error(&self) -> Option<&Error> {
-        self.last_error.as_ref()
+        self.record.last_error.as_ref()
     }
 
     fn succeed(&mut self, now: Tick, took: Duration, events: &mut Vec<EventKind>) {
-        self.last_success = Some(now);
-        self.last_error = None;
-        self.latency = Some(took);
-        self.failures_in_a_row = 0;
+        self.record.succeed(now);
+        self.record.latency = Some(took);
         self.successes_in_a_row = self.successes_in_a_row.saturating_add(1);
-        if self.health == Health::Ready {
+        if self.record.health == Health::Ready {
             self.poll(now);
             return;
         }
-        self.attempt = self.attempt.saturating_add(1);
+        self.record.attempt = self.record.attempt.saturating_add(1);
         if self.successes_in_a_row < self.settings.success_threshold {
             // Not yet believed: ask again soon.
-            self.due = now + self.soon(1);
+            self.record.due = now + self.soon(1);
             return;
         }
-        let from = self.turn(Health::Ready, now);
-        let attempt = self.attempt.max(1);
-        events.push(EventKind::Ready { from, attempt, latency: took });
+        self.record.turn_ready(now, self.record.attempt.max(1), took, events);
         self.begin_polling(now);
     }
 
     fn fail(&mut self, now: Tick, error: Error, events: &mut Vec<EventKind>) {
-        self.failures += 1;
         self.successes_in_a_row = 0;
-        self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
-        self.last_error = Some(error.clone());
-        let believed = self.failures_in_a_row >= self.settings.failure_threshold;
+        self.record.fail(error.clone());
+        let believed = self.record.failures_in_a_row >= self.settings.failure_threshold;
         // Asking again soon cannot help: wait for the next regular time.
         let terminal = error.class() == ErrorClass::Terminal;
-        if self.health != Health::Ready {
-            self.attempt = self.attempt.saturating_add(1);
+        if self.record.health != Health::Ready {
+            self.record.attempt = self.record.attempt.saturating_add(1);
         }
-        match self.phase {
+        match self.record.phase {
             Phase::Starting => {
-                let gives_up = terminal || self.attempt >= self.settings.backoff.max_retries;
+                let gives_up = terminal || self.record.attempt >= self.settings.backoff.max_retries;
                 if believed || gives_up {
-                    self.go_down(now, &error, events);
+                    self.record.turn_down(now, &error, events);
                 }
                 if gives_up {
                     self.gave_up = true;
-                    events.push(EventKind::GaveUp { error, attempts: self.attempt });
+                    events.push(EventKind::GaveUp { error, attempts: self.record.attempt });
                     self.begin_polling(now);
                 } else {
-                    let delay = self.settings.backoff.delays().jittered(self.attempt, &mut self.random);
-                    self.due = now + delay;
+                    let delay =
+                        self.settings.backoff.delays().jittered(self.record.attempt, &mut self.random);
+                    self.record.due = now + delay;
                 }
             }
             Phase::Recovering => {
-                if terminal || self.attempt >= self.settings.backoff.max_retries {
+                if terminal || self.record.attempt >= self.settings.backoff.max_retries {
                     self.begin_polling(now);
                 } else {
-                    self.due = now + self.soon(self.attempt.saturating_add(1));
+                    self.record.due = now + self.soon(self.record.attempt.saturating_add(1));
                 }
             }
-            Phase::Polling | Phase::Running | Phase::Stopped if self.health == Health::Ready && believed => {
-                self.go_down(now, &error, events);
-                self.attempt = 0;
+            Phase::Polling | Phase::Running | Phase::Stopped
+                if self.record.health == Health::Ready && believed =>
+            {
+                self.record.turn_down(now, &error, events);
+                self.record.attempt = 0;
                 if terminal {
                     self.poll(now);
                 } else {
-                    self.phase = Phase::Recovering;
-                    self.due = now + self.soon(1);
+                    self.record.phase = Phase::Recovering;
+                    self.record.due = now + self.soon(1);
                 }
             }
-            Phase::Polling | Phase::Running | Phase::Stopped if self.health == Health::Ready && !terminal => {
+            Phase::Polling | Phase::Running | Phase::Stopped
+                if self.record.health == Health::Ready && !terminal =>
+            {
                 // Suspicious: do not wait a whole interval for certainty.
-                self.due = now + self.soon(self.failures_in_a_row);
+                self.record.due = now + self.soon(self.record.failures_in_a_row);
             }
             Phase::Polling | Phase::Running | Phase::Stopped => {
                 if believed {
-                    self.go_down(now, &error, events);
+                    self.record.turn_down(now, &error, events);
                 }
                 self.poll(now);
             }
@@ -161,25 +137,12 @@ impl WatchMachine {
 
     /// The probe gave up by itself: nothing is learnt, it is asked again.
     fn ask_again(&mut self, now: Tick) {
-        match self.phase {
-            Phase::Starting | Phase::Recovering => self.due = now + self.soon(self.attempt.saturating_add(1)),
+        match self.record.phase {
+            Phase::Starting | Phase::Recovering => {
+                self.record.due = now + self.soon(self.record.attempt.saturating_add(1))
+            }
             Phase::Polling | Phase::Running | Phase::Stopped => self.poll(now),
         }
-    }
-
-    fn go_down(&mut self, now: Tick, error: &Error, events: &mut Vec<EventKind>) {
-        if self.health != Health::Down {
-            let from = self.turn(Health::Down, now);
-            let failures = self.failures_in_a_row;
-            events.push(EventKind::Down { from, error: error.clone(), failures });
-        }
-    }
-
-    /// Changes the health and gives back the old one.
-    fn turn(&mut self, health: Health, now: Tick) -> Health {
-        self.transitions += 1;
-        self.since = now;
-        std::mem::replace(&mut self.health, health)
     }
 
     /// A delay of the backoff that is never longer than a regular interval.
@@ -189,7 +152,7 @@ impl WatchMachine {
     }
 
     fn begin_polling(&mut self, now: Tick) {
-        self.phase = Phase::Polling;
+        self.record.phase = Phase::Polling;
         let interval = self.settings.backoff.poll_interval;
         let schedule = if self.settings.spread {
             Schedule::spread(now, interval, self.name.as_str())
@@ -197,14 +160,12 @@ impl WatchMachine {
             Schedule::from_now(now, interval)
         };
         self.schedule = Some(schedule);
-        self.due = schedule.next(now, now).0;
+        self.record.due = schedule.next(now, now).0;
     }
 
     fn poll(&mut self, now: Tick) {
         if let Some(schedule) = &self.schedule {
-            let (due, missed) = schedule.next(self.due, now);
-            self.due = due;
-            self.missed += missed;
+            self.record.wait_for(schedule, now);
         }
     }
 }
@@ -213,31 +174,27 @@ impl Machine for WatchMachine {
     type Output = ();
 
     fn start(&mut self, now: Tick) {
-        let (transitions, failures, missed) = (self.transitions, self.failures, self.missed);
-        let random = self.random.clone();
-        *self = Self::new(self.name.clone(), self.settings.clone());
-        (self.transitions, self.failures, self.missed) = (transitions, failures, missed);
-        self.random = random;
-        self.phase = Phase::Starting;
-        self.since = now;
-        self.due = now;
+        self.schedule = None;
+        self.gave_up = false;
+        self.successes_in_a_row = 0;
+        self.record.start(now, Phase::Starting);
     }
 
     fn step(&mut self, now: Tick, input: Input<()>, events: &mut Vec<EventKind>) {
         match input {
             Input::Returned { result, took } => {
-                self.last_check = Some(now);
+                self.record.last_check = Some(now);
                 match result {
                     Ok(()) => self.succeed(now, took, events),
                     Err(error) if error.class() == ErrorClass::Cancelled => self.ask_again(now),
                     Err(error) => {
-                        self.latency = Some(took);
+                        self.record.latency = Some(took);
                         self.fail(now, error, events);
                     }
                 }
             }
             Input::TimedOut { stuck_for } => {
-                self.last_check = Some(now);
+                self.record.last_check = Some(now);
                 let allowed = duration::format(self.settings.backoff.probe_timeout);
                 let text = if stuck_for < self.settings.backoff.probe_timeout * 2 {
                     format!("no answer within {allowed}")
@@ -249,20 +206,8 @@ impl Machine for WatchMachine {
             }
             // Decided when its deadline passed; the due counts from then.
             Input::Late => {}
-            Input::Poked => self.due = now,
+            Input::Poked => self.record.due = now,
         }
-    }
-
-    fn stop(&mut self, now: Tick) {
-        self.phase = Phase::Stopped;
-        self.due = Tick::NEVER;
-        if self.health != Health::Unknown {
-            self.turn(Health::Unknown, now);
-        }
-    }
-
-    fn due(&self) -> Tick {
-        self.due
     }
 
     fn timeout(&self) -> Duration {
@@ -270,25 +215,19 @@ impl Machine for WatchMachine {
     }
 
     fn counts_timeouts(&self) -> bool {
-        self.health != Health::Down || self.phase == Phase::Starting && !self.gave_up
+        self.record.health != Health::Down || self.record.phase == Phase::Starting && !self.gave_up
     }
 
-    fn view(&self) -> View<'_> {
-        View {
-            health: self.health,
-            phase: self.phase,
-            since: self.since,
-            last_check: self.last_check,
-            last_success: self.last_success,
-            last_error: self.last_error.as_ref(),
-            consecutive_failures: self.failures_in_a_row,
-            attempt: self.attempt,
-            failures: self.failures,
-            latency: self.latency,
-            missed: self.missed,
-            transitions: self.transitions,
-            critical: self.settings.critical,
-        }
+    fn is_critical(&self) -> bool {
+        self.settings.critical
+    }
+
+    fn record(&self) -> &Record {
+        &self.record
+    }
+
+    fn record_mut(&mut self) -> &mut Record {
+        &mut self.record
     }
 }
 
@@ -332,8 +271,8 @@ mod tests {
                 other => panic!("{other}?"),
             };
             machine.step(now, input, &mut events);
-            let due = machine.due().since(Tick::ZERO).as_secs();
-            let mut found = format!("{} {} {due}", machine.phase.as_str(), machine.health);
+            let due = machine.record.due.since(Tick::ZERO).as_secs();
+            let mut found = format!("{} {} {due}", machine.record.phase.as_str(), machine.record.health);
             for event in &events {
                 found.push(' ');
                 found.push_str(event.as_str());
@@ -481,7 +420,7 @@ mod tests {
         for n in 1..=7 {
             let result = if n < 7 { Err(Error::new(ErrorKind::Probe)) } else { Ok(()) };
             machine.step(Tick::ZERO, Input::Returned { result, took: Duration::ZERO }, &mut events);
-            assert_eq!(machine.attempt, n);
+            assert_eq!(machine.record.attempt, n);
         }
         assert!(matches!(events.last(), Some(EventKind::Ready { attempt: 7, .. })), "{events:?}");
     }
@@ -496,7 +435,7 @@ mod tests {
             let input = Input::TimedOut { stuck_for: Duration::from_secs(10 * counted) };
             machine.step(Tick::ZERO + Duration::from_secs(10 * counted), input, &mut Vec::new());
         }
-        assert_eq!((counted, machine.gave_up, machine.health), (4, true, Health::Down));
+        assert_eq!((counted, machine.gave_up, machine.record.health), (4, true, Health::Down));
     }
 
     #[test]
@@ -507,12 +446,15 @@ mod tests {
         machine.step(Tick::ZERO, input, &mut Vec::new());
         machine.stop(Tick::ZERO);
         assert_eq!(
-            (machine.health, machine.phase, machine.due()),
+            (machine.record.health, machine.record.phase, machine.record.due),
             (Health::Unknown, Phase::Stopped, Tick::NEVER)
         );
         let later = Tick::ZERO + Duration::from_secs(5);
         machine.start(later);
-        assert_eq!((machine.phase, machine.due(), machine.attempt), (Phase::Starting, later, 0));
-        assert_eq!(machine.transitions, 2, "counters go on");
+        assert_eq!(
+            (machine.record.phase, machine.record.due, machine.record.attempt),
+            (Phase::Starting, later, 0)
+        );
+        assert_eq!(machine.record.transitions, 2, "counters go on");
     }
 }

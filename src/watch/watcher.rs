@@ -156,7 +156,7 @@ impl Watcher {
     /// Whether the service is ready. Unknown is not ready.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.inner.read(|machine| crate::looper::Machine::view(machine).health) == Health::Ready
+        self.inner.read(|machine| crate::looper::Machine::record(machine).health) == Health::Ready
     }
 
     /// Why the last probe failed; `None` after a success or before the first.

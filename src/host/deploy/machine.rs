@@ -7,9 +7,10 @@ use std::time::Duration;
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind};
 use crate::event::{EventKind, Health};
-use crate::looper::{Input, Machine, View};
+use crate::looper::{Input, Machine};
 use crate::name::Name;
 use crate::primitive::Mutex;
+use crate::record::Record;
 use crate::schedule::Schedule;
 use crate::status::Phase;
 
@@ -39,19 +40,7 @@ pub(super) struct DeployMachine {
     critical: bool,
     outbox: Outbox,
     schedule: Option<Schedule>,
-    due: Tick,
-    phase: Phase,
-    health: Health,
-    since: Tick,
-    last_check: Option<Tick>,
-    last_success: Option<Tick>,
-    last_error: Option<Error>,
-    latency: Option<Duration>,
-    failures_in_a_row: u32,
-    attempt: u32,
-    failures: u64,
-    missed: u64,
-    transitions: u64,
+    record: Record,
 }
 
 impl DeployMachine {
@@ -62,56 +51,22 @@ impl DeployMachine {
         critical: bool,
         outbox: Outbox,
     ) -> Self {
-        Self {
-            name,
-            interval,
-            timeout,
-            spread,
-            critical,
-            outbox,
-            schedule: None,
-            due: Tick::NEVER,
-            phase: Phase::Stopped,
-            health: Health::Unknown,
-            since: Tick::ZERO,
-            last_check: None,
-            last_success: None,
-            last_error: None,
-            latency: None,
-            failures_in_a_row: 0,
-            attempt: 0,
-            failures: 0,
-            missed: 0,
-            transitions: 0,
-        }
-    }
-
-    fn turn(&mut self, health: Health, now: Tick) -> Health {
-        if self.health != health {
-            self.transitions += 1;
-            self.since = now;
-        }
-        std::mem::replace(&mut self.health, health)
+        Self { name, interval, timeout, spread, critical, outbox, schedule: None, record: Record::default() }
     }
 
     fn fail(&mut self, now: Tick, error: Error, events: &mut Vec<EventKind>) {
-        self.failures += 1;
-        self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
-        self.last_error = Some(error.clone());
-        let from = self.turn(Health::Down, now);
-        if from != Health::Down {
-            events.push(EventKind::Down { from, error, failures: self.failures_in_a_row });
-        }
+        self.record.fail(error.clone());
+        self.record.turn_down(now, &error, events);
     }
 
     fn take(&mut self, now: Tick, report: Report, took: Duration, events: &mut Vec<EventKind>) {
         let folder = match report.scanned {
-            None if self.health == Health::Down => return,
+            None if self.record.health == Health::Down => return,
             None => Ok(()),
             Some(folder) => {
-                self.last_check = Some(now);
-                self.attempt = self.attempt.saturating_add(1);
-                self.latency = Some(took);
+                self.record.last_check = Some(now);
+                self.record.attempt = self.record.attempt.saturating_add(1);
+                self.record.latency = Some(took);
                 folder
             }
         };
@@ -119,17 +74,15 @@ impl DeployMachine {
             self.fail(now, error, events);
             return;
         }
-        self.last_success = Some(now);
-        self.failures_in_a_row = 0;
-        let health = if report.rejection.is_some() { Health::Degraded } else { Health::Ready };
-        self.last_error = report.rejection;
-        let attempt = self.attempt;
-        let from = self.turn(health, now);
-        if health == Health::Ready && from != health {
-            events.push(EventKind::Ready { from, attempt, latency: took });
+        self.record.succeed(now);
+        if report.rejection.is_some() {
+            self.record.turn(Health::Degraded, now);
+        } else {
+            self.record.turn_ready(now, self.record.attempt, took, events);
         }
-        self.phase = Phase::Polling;
-        self.attempt = 0;
+        self.record.last_error = report.rejection;
+        self.record.phase = Phase::Polling;
+        self.record.attempt = 0;
     }
 
     /// Decides when the next turn is due: at the next regular moment, or before
@@ -142,9 +95,9 @@ impl DeployMachine {
                 Schedule::from_now(now, self.interval)
             }
         });
-        let (regular, missed) = schedule.next(self.due, now);
-        self.missed += missed;
-        self.due = regular.min(again.max(now));
+        let (regular, missed) = schedule.next(self.record.due, now);
+        self.record.missed += missed;
+        self.record.due = regular.min(again.max(now));
     }
 }
 
@@ -153,13 +106,7 @@ impl Machine for DeployMachine {
 
     fn start(&mut self, now: Tick) {
         self.schedule = None;
-        self.due = now;
-        self.phase = Phase::Starting;
-        self.health = Health::Unknown;
-        self.since = now;
-        self.attempt = 0;
-        self.failures_in_a_row = 0;
-        self.last_error = None;
+        self.record.start(now, Phase::Starting);
     }
 
     fn step(&mut self, now: Tick, input: Input<Report>, events: &mut Vec<EventKind>) {
@@ -175,7 +122,7 @@ impl Machine for DeployMachine {
                 self.schedule(now, again);
             }
             Input::Returned { result: Err(error), .. } => {
-                self.last_check = Some(now);
+                self.record.last_check = Some(now);
                 self.fail(now, error, events);
                 self.schedule(now, Tick::NEVER);
             }
@@ -184,18 +131,8 @@ impl Machine for DeployMachine {
                 self.fail(now, Error::new(ErrorKind::Timeout).context(context), events);
             }
             Input::Late => self.schedule(now, Tick::NEVER),
-            Input::Poked => self.due = now,
+            Input::Poked => self.record.due = now,
         }
-    }
-
-    fn stop(&mut self, now: Tick) {
-        self.turn(Health::Unknown, now);
-        self.phase = Phase::Stopped;
-        self.due = Tick::NEVER;
-    }
-
-    fn due(&self) -> Tick {
-        self.due
     }
 
     fn timeout(&self) -> Duration {
@@ -203,24 +140,18 @@ impl Machine for DeployMachine {
     }
 
     fn counts_timeouts(&self) -> bool {
-        self.health != Health::Down
+        self.record.health != Health::Down
     }
 
-    fn view(&self) -> View<'_> {
-        View {
-            health: self.health,
-            phase: self.phase,
-            since: self.since,
-            last_check: self.last_check,
-            last_success: self.last_success,
-            last_error: self.last_error.as_ref(),
-            consecutive_failures: self.failures_in_a_row,
-            attempt: self.attempt,
-            failures: self.failures,
-            latency: self.latency,
-            missed: self.missed,
-            transitions: self.transitions,
-            critical: self.critical,
-        }
+    fn is_critical(&self) -> bool {
+        self.critical
+    }
+
+    fn record(&self) -> &Record {
+        &self.record
+    }
+
+    fn record_mut(&mut self) -> &mut Record {
+        &mut self.record
     }
 }
