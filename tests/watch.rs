@@ -558,11 +558,12 @@ fn wcw_07_giving_up_is_told_once() {
             assert_eq!(error.to_string(), "no");
             on_gave_up();
         });
-        let watcher = Watcher::start_in(env, config).unwrap();
+        let watcher = Watcher::new(env, config).unwrap();
         let events = watcher.subscribe();
+        watcher.restart().unwrap();
         clock.run_for(secs(302));
         assert_eq!(gave_up.load(Ordering::SeqCst), 1);
-        assert_eq!(words(&events), ["down", "gave_up"]);
+        assert_eq!(words(&events), ["started", "down", "gave_up"]);
         script.push([true, false]);
         clock.run_for(secs(3600));
         assert_eq!(gave_up.load(Ordering::SeqCst), 1, "not again after a drop");
