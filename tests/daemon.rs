@@ -554,6 +554,24 @@ fn what_waits_is_shown_and_as_critical_as_it_is() {
 }
 
 #[test]
+fn what_waits_is_not_hidden_by_a_loop_of_the_same_name() {
+    let deploy = TempDir::new("names");
+    let requiring = |text: String| text.replace("\"type\"", "\"requires\": [\"a\"], \"type\"");
+    deploy.write("a.json", tcp("a", free_port()).replace("\"backoff\"", "\"critical\": false, \"backoff\""));
+    deploy.write("b.json", requiring(tcp("config", free_port())));
+    let mut daemon = Daemon::start(&deploy, &[]);
+    daemon.eventually_is("a", "down");
+    let kinds = || {
+        let status = daemon.get("/status");
+        let loops = status["loops"].as_array().unwrap().iter().filter(|status| status["name"] == "config");
+        loops.map(|status| status["kind"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    eventually("both are there", || kinds() == ["component", "config"]);
+    assert_eq!(daemon.ask("GET /readyz", "").0, 503, "what waits is critical");
+    daemon.stop();
+}
+
+#[test]
 fn a_server_that_never_answers_is_down_at_its_timeout_and_disturbs_nobody() {
     let deploy = TempDir::new("silent");
     // The kernel accepts for it; nobody ever answers.

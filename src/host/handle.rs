@@ -556,7 +556,10 @@ impl HostHandle {
         // First: what starts meanwhile is in both, and told as a loop.
         let components = self.component_statuses();
         let (mut loops, at_rest) = self.env().loops();
-        let own = loops.iter().filter(|status| status.kind != LoopKind::Deployer);
+        // What looks after the program itself is none of its components, even
+        // when one of them has the same name.
+        let looks_after = |kind| matches!(kind, LoopKind::Deployer | LoopKind::ConfigWatcher);
+        let own = loops.iter().filter(|status| !looks_after(status.kind));
         let own: std::collections::HashSet<Name> = own.map(|status| status.name.clone()).collect();
         for (state, mut status) in components {
             if own.contains(&status.name) && state != ComponentState::Abandoned {
