@@ -236,6 +236,17 @@ impl Node {
         }
     }
 
+    /// How many levels of lists and objects there are.
+    pub(crate) fn depth(&self) -> usize {
+        match &self.value {
+            Value::Array(nodes) => 1 + nodes.iter().map(Self::depth).max().unwrap_or_default(),
+            Value::Object(members) => {
+                1 + members.iter().map(|member| member.node.depth()).max().unwrap_or_default()
+            }
+            _ => 0,
+        }
+    }
+
     /// A list or an object that was written as raw text, as such; any other
     /// node as it is. Its values all stand at the place of the text.
     pub(crate) fn as_written(&self) -> Cow<'_, Self> {
