@@ -166,6 +166,11 @@ impl Members {
         self.0.iter()
     }
 
+    /// Visits the values, to change them.
+    pub(crate) fn nodes_mut(&mut self) -> impl Iterator<Item = &mut Node> {
+        self.0.iter_mut().map(|member| &mut member.node)
+    }
+
     /// The number of members.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -12,11 +12,11 @@ use serde::Serialize;
 use super::environment::{self, Variable};
 use super::fingerprint::Fingerprint;
 use super::merged::{Layer, Merged, Source};
-use super::secret::Secrets;
+use super::secret::{Secrets, without_shown};
 use super::{Snapshot, file, path};
 use crate::decode;
 use crate::duration::Shown;
-use crate::error::{BoxError, Error, ErrorKind};
+use crate::error::BoxError;
 use crate::tree::{self, Fault, Faults, MAX_DEPTH, Member, Members, Node, Place, Value};
 
 /// Looks at a configuration before it is in force.
@@ -91,14 +91,19 @@ enum Text {
 impl Layers {
     /// Lays these values below all others: anything that is written as an
     /// object, such as a struct or `serde_json::json!`. Called again, the
-    /// later wins.
+    /// later wins. A [`Secret`](super::Secret) in it is absent: it is not
+    /// written out.
     pub fn defaults(mut self, values: impl Serialize) -> Self {
         let place = Place::whole(DEFAULT);
         let node = serde_json::to_string(&values)
             .map_err(|error| error.to_string())
             .and_then(|text| tree::parse(DEFAULT, &text).map_err(|faults| faults.to_string()))
             .map_err(|message| Fault { place: place.clone(), key: String::new(), message });
-        self.defaults.push(node.map(|node| node.moved(&place)));
+        let node = node.map(|node| node.moved(&place)).and_then(|mut node| {
+            without_shown(&mut node);
+            decode::expect_object(&node).map(|()| node).map_err(|faults| first(faults, &place))
+        });
+        self.defaults.push(node);
         self
     }
 
@@ -188,7 +193,7 @@ impl Layers {
     pub(super) fn file_name(&self) -> Option<String> {
         self.file.as_ref().map(|input| match input {
             Input::File(path) => file::name(path),
-            Input::Text(name, _) => name.clone(),
+            Input::Text(name, _) => file::on_one_line(name),
         })
     }
 
@@ -434,23 +439,4 @@ fn object<'a>(node: &'a mut Node, place: &Place, key: &str) -> Result<&'a mut Me
 
 pub(super) fn dotted(keys: &[String]) -> String {
     keys.iter().fold(String::new(), |path, key| tree::join(&path, key))
-}
-
-/// Turns what a check returned into an error that is kept; values of secret
-/// keys are taken out.
-pub(super) fn refusal(error: &BoxError, secrets: &Secrets) -> Error {
-    let mut link: Option<&(dyn std::error::Error + 'static)> = Some(&**error);
-    while let Some(error) = link {
-        if let Some(faults) = error.downcast_ref::<Faults>() {
-            return redacted(faults.clone(), secrets).into();
-        }
-        link = error.source();
-    }
-    let kept = Error::from_user(&**error);
-    Error::new(ErrorKind::Config).with_class(kept.class()).context(kept.to_string())
-}
-
-pub(super) fn redacted(faults: Faults, secrets: &Secrets) -> Faults {
-    let cleaned = faults.iter().map(|fault| secrets.redact(fault.clone())).collect();
-    Faults::collect(cleaned).unwrap_or(faults)
 }

@@ -10,7 +10,7 @@ use std::thread::{self, ThreadId};
 
 use super::Snapshot;
 use super::fingerprint::Fingerprint;
-use super::layers::{Layers, refusal};
+use super::layers::Layers;
 use super::merged::Merged;
 use crate::clock::Clock;
 use crate::env::Env;
@@ -271,12 +271,12 @@ fn accept(layers: &Layers, merged: Merged, generation: u64, now: Stamp) -> Resul
         return Err(faults.into());
     }
     let snapshot = Snapshot::new(merged, generation, now);
-    let secrets = &snapshot.merged().secrets;
+    let merged = snapshot.merged();
     let mut errors = Vec::new();
     for check in layers.checks() {
-        match catch_unwind(AssertUnwindSafe(|| check(&snapshot).map_err(|error| refusal(&error, secrets)))) {
+        match catch_unwind(AssertUnwindSafe(|| check(&snapshot).map_err(|error| merged.refusal(&error)))) {
             Ok(result) => errors.extend(result.err()),
-            Err(payload) => errors.push(panicked(payload)),
+            Err(payload) => errors.push(panicked(payload, merged)),
         }
     }
     match errors.as_slice() {
@@ -304,8 +304,9 @@ pub(super) fn faults_of(error: &Error) -> Option<&Faults> {
     std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<Faults>())
 }
 
-fn panicked(payload: Box<dyn Any + Send>) -> Error {
-    let error = Error::from_panic(&*payload);
+fn panicked(payload: Box<dyn Any + Send>, merged: &Merged) -> Error {
+    let text = merged.concealed(Error::from_panic(&*payload).to_string());
+    let error = Error::new(ErrorKind::Panicked).context(text);
     // A payload whose drop panics must not end the thread.
     let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
     error
