@@ -166,6 +166,11 @@ impl Members {
         self.0.iter()
     }
 
+    /// Visits the values, to change them.
+    pub(crate) fn nodes_mut(&mut self) -> impl Iterator<Item = &mut Node> {
+        self.0.iter_mut().map(|member| &mut member.node)
+    }
+
     /// The number of members.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -233,6 +238,17 @@ impl Node {
                     })
             }
             (ours, theirs) => ours == theirs,
+        }
+    }
+
+    /// How many levels of lists and objects there are.
+    pub(crate) fn depth(&self) -> usize {
+        match &self.value {
+            Value::Array(nodes) => 1 + nodes.iter().map(Self::depth).max().unwrap_or_default(),
+            Value::Object(members) => {
+                1 + members.iter().map(|member| member.node.depth()).max().unwrap_or_default()
+            }
+            _ => 0,
         }
     }
 

@@ -99,6 +99,21 @@ impl<'a> De<'a> {
         result.map_err(|error| self.locate(error))
     }
 
+    /// Of 128 bits.
+    fn wide<'de, V: Visitor<'de>>(&self, visitor: V) -> Result<V::Value, DeError> {
+        let text = match &self.node.value {
+            Value::Number(text) => text,
+            Value::Raw(text) => text.trim(),
+            _ => "",
+        };
+        let result = match (text.parse::<u64>(), text.parse::<u128>(), text.parse::<i128>()) {
+            (Err(_), Ok(n), _) => visitor.visit_u128(n),
+            (_, Err(_), Ok(n)) if i64::try_from(n).is_err() => visitor.visit_i128(n),
+            _ => return self.integer(visitor),
+        };
+        result.map_err(|error| self.locate(error))
+    }
+
     fn any<'de, V: Visitor<'de>>(&self, visitor: V) -> Result<V::Value, DeError> {
         match &self.node.value {
             Value::Null => visitor.visit_unit(),
@@ -113,7 +128,18 @@ impl<'a> De<'a> {
                 }
                 _ => visitor.visit_str(text),
             },
-            Value::Array(nodes) => visitor.visit_seq(Seq { de: self, nodes: nodes.iter().enumerate() }),
+            Value::Array(nodes) => {
+                let mut seq = Seq { de: self, nodes: nodes.iter().enumerate() };
+                let value = visitor.visit_seq(&mut seq)?;
+                // What is left would be dropped, and nobody told.
+                match (nodes.len(), seq.nodes.len()) {
+                    (_, 0) => Ok(value),
+                    (found, left) => {
+                        let expected = format!("a list of {}", found - left);
+                        Err(de::Error::invalid_length(found, &expected.as_str()))
+                    }
+                }
+            }
             Value::Object(members) => {
                 visitor.visit_map(Map { de: self, members: members.iter(), value: None })
             }
@@ -156,8 +182,8 @@ impl<'de> de::Deserializer<'de> for &De<'_> {
     type Error = DeError;
 
     integers! {
-        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
-        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128
+        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64
     }
     texts! { deserialize_char deserialize_str deserialize_string deserialize_identifier }
 
@@ -169,8 +195,21 @@ impl<'de> de::Deserializer<'de> for &De<'_> {
         visitor.visit_bool(self.scalar()?).map_err(|error| self.locate(error))
     }
 
+    fn deserialize_i128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
+        self.wide(visitor)
+    }
+
+    fn deserialize_u128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
+        self.wide(visitor)
+    }
+
     fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
-        self.deserialize_f64(visitor)
+        let n: f64 = self.scalar()?;
+        if !(n as f32).is_finite() {
+            let error = format!("expected a number of 32 bits, found {n:e}");
+            return Err(self.locate(de::Error::custom(error)));
+        }
+        visitor.visit_f64(n).map_err(|error| self.locate(error))
     }
 
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
@@ -226,7 +265,8 @@ impl<'de> de::Deserializer<'de> for &De<'_> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DeError> {
-        let result = match &self.node.value {
+        let written = self.node.as_written();
+        let result = match &written.value {
             Value::String(text) | Value::Raw(text) => visitor.visit_enum(text.as_str().into_deserializer()),
             Value::Object(members) if members.len() == 1 => match members.iter().next() {
                 Some(member) => {
@@ -252,7 +292,7 @@ struct Seq<'a, 'b> {
     nodes: std::iter::Enumerate<std::slice::Iter<'a, Node>>,
 }
 
-impl<'de> de::SeqAccess<'de> for Seq<'_, '_> {
+impl<'de> de::SeqAccess<'de> for &mut Seq<'_, '_> {
     type Error = DeError;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, DeError> {
@@ -292,6 +332,12 @@ impl<'de> de::MapAccess<'de> for Map<'_, '_> {
 /// A key: a text to whoever takes anything.
 struct KeyDe<'a, 'b>(&'b De<'a>);
 
+impl KeyDe<'_, '_> {
+    fn integer<'de, V: Visitor<'de>>(&self, visitor: V) -> Result<V::Value, DeError> {
+        self.0.integer(visitor)
+    }
+}
+
 impl<'de> de::Deserializer<'de> for &KeyDe<'_, '_> {
     type Error = DeError;
 
@@ -299,24 +345,21 @@ impl<'de> de::Deserializer<'de> for &KeyDe<'_, '_> {
         self.0.deserialize_str(visitor)
     }
 
-    fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
-        self.0.integer(visitor)
+    integers! {
+        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64
     }
 
-    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
-        self.0.integer(visitor)
+    fn deserialize_i128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
+        self.0.wide(visitor)
     }
 
-    fn deserialize_i32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
-        self.0.integer(visitor)
+    fn deserialize_u128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
+        self.0.wide(visitor)
     }
 
-    fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
-        self.0.integer(visitor)
-    }
-
-    fn deserialize_u16<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
-        self.0.integer(visitor)
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
+        self.0.deserialize_bool(visitor)
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -337,7 +380,7 @@ impl<'de> de::Deserializer<'de> for &KeyDe<'_, '_> {
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i128 u8 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        f32 f64 char str string bytes byte_buf option unit unit_struct
         seq tuple tuple_struct map struct identifier ignored_any
     }
 }

@@ -6,12 +6,13 @@
 //! reached. Two variables that are in each other's way, and a name that may
 //! mean two keys, are faults; none of them has an effect.
 
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 
 use super::layers::dotted;
 use super::path;
 use crate::duration::Shown;
-use crate::tree::{Fault, Node, Place, Value};
+use crate::tree::{Fault, Member, Members, Node, Place, Value};
 
 /// A variable that begins with the prefix.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,11 +48,21 @@ fn source(name: &OsStr) -> String {
     format!("env {}", name.to_string_lossy().escape_debug())
 }
 
-/// Finds what the variables set in a tree that is known so far.
-pub(super) fn resolve(variables: &[Variable], root: &Node, faults: &mut Vec<Fault>) -> Vec<Assignment> {
+/// Finds what the variables set in a tree that is known so far. `secrets` are
+/// keys that are known though they may stand nowhere yet.
+pub(super) fn resolve<'s>(
+    variables: &[Variable],
+    root: &Node,
+    secrets: impl Iterator<Item = &'s str>,
+    faults: &mut Vec<Fault>,
+) -> Vec<Assignment> {
+    if variables.is_empty() {
+        return Vec::new();
+    }
+    let names = with_secrets(root, secrets);
     let mut found: Vec<Assignment> = Vec::new();
     for variable in variables {
-        match assignment(variable, root) {
+        match assignment(variable, root, &names) {
             Ok(assignment) => found.extend(assignment),
             Err(fault) => faults.push(fault),
         }
@@ -81,25 +92,63 @@ pub(super) fn resolve(variables: &[Variable], root: &Node, faults: &mut Vec<Faul
     found
 }
 
-fn assignment(variable: &Variable, root: &Node) -> Result<Option<Assignment>, Fault> {
+/// The tree with a place for each secret and for the name of its file.
+fn with_secrets<'n, 's>(root: &'n Node, secrets: impl Iterator<Item = &'s str>) -> Cow<'n, Node> {
+    let place = Place::whole("marked as secret");
+    let member = |key: String, value: Value| {
+        let node = Node::new(place.clone(), value);
+        Member { key, key_place: place.clone(), node }
+    };
+    secrets.fold(Cow::Borrowed(root), |mut names, secret| {
+        let mut node = names.to_mut();
+        let keys = path::split_owned(secret);
+        for (idx, key) in keys.iter().enumerate() {
+            if node.value == Value::Null {
+                node.value = Value::Object(Members::default());
+            }
+            let Value::Object(members) = &mut node.value else { break };
+            if idx + 1 == keys.len() {
+                let named = format!("{key}_file");
+                for key in
+                    [key, &named].into_iter().filter(|key| members.get(key).is_none()).collect::<Vec<_>>()
+                {
+                    members.insert(member(key.clone(), Value::Null));
+                }
+                break;
+            }
+            if members.get(key).is_none() {
+                members.insert(member(key.clone(), Value::Null));
+            }
+            let Some(member) = members.get_mut(key) else { break };
+            node = &mut member.node;
+        }
+        names
+    })
+}
+
+/// Finds what a variable sets; `names` are all keys that are known, `root`
+/// what stands there.
+fn assignment(variable: &Variable, root: &Node, names: &Node) -> Result<Option<Assignment>, Fault> {
     let place = Place::whole(variable.source());
     let fault = |key: String, message: String| Err(Fault { place: place.clone(), key, message });
     let (Some(name), Some(text)) = (&variable.key, variable.value.to_str()) else {
         return fault(String::new(), "is not UTF-8 text".to_owned());
     };
-    let parts: Vec<&str> = name.split("__").collect();
-    if parts.iter().any(|part| part.is_empty()) {
-        let path = parts.join(".").to_lowercase();
-        return fault(String::new(), format!("names no setting: {}", Shown(&path)));
-    }
-    let keys = match known(root, &parts).as_slice() {
+    let keys = match known(names, name).as_slice() {
         [keys] => keys.clone(),
         [] if is_of_kubernetes(name, text) => return Ok(None),
-        [] => match nearest(root, &parts) {
-            Ok(keys) => keys,
-            Err((first, second)) => return fault(String::new(), may_mean(root, &first, &second)),
-        },
-        [first, second, ..] => return fault(String::new(), may_mean(root, first, second)),
+        [] => {
+            let parts: Vec<&str> = name.split("__").collect();
+            if parts.iter().any(|part| part.is_empty()) {
+                let path = parts.join(".").to_lowercase();
+                return fault(String::new(), format!("names no setting: {}", Shown(&path)));
+            }
+            match nearest(names, &parts) {
+                Ok(keys) => keys,
+                Err((first, second)) => return fault(String::new(), may_mean(names, &first, &second)),
+            }
+        }
+        [first, second, ..] => return fault(String::new(), may_mean(names, first, second)),
     };
     if let Some(Node { value: Value::Object(_), place: below }) = path::find_keys(root, &keys) {
         return fault(dotted(&keys), format!("is an object in {below}, so it cannot be set as a whole"));
@@ -118,25 +167,37 @@ fn assignment(variable: &Variable, root: &Node) -> Result<Option<Assignment>, Fa
 }
 
 /// Every known key that the name may mean as a whole. A key may hold `__`
-/// itself, so parts are joined again in every way that is known.
-fn known(root: &Node, parts: &[&str]) -> Vec<Vec<String>> {
-    if parts.is_empty() {
-        return vec![Vec::new()];
-    }
+/// itself, or begin or end with `_`, so keys are looked for in the name and
+/// not the other way round.
+fn known(node: &Node, name: &str) -> Vec<Vec<String>> {
+    let Value::Object(members) = &node.value else { return Vec::new() };
     let mut all = Vec::new();
-    let Value::Object(members) = &root.value else { return Vec::new() };
-    let joined = parts.len() > 1 && members.iter().any(|member| member.key.contains("__"));
-    for len in 1..=if joined { parts.len() } else { 1 } {
-        for key in matching(root, &parts[..len].join("__")) {
-            let Some(node) = root.get(key) else { continue };
-            for rest in known(node, &parts[len..]) {
-                let mut keys = vec![key.to_owned()];
-                keys.extend(rest);
-                all.push(keys);
+    for member in members {
+        let below = match after(name, &member.key) {
+            Some("") => vec![Vec::new()],
+            Some(rest) => rest.strip_prefix("__").map(|rest| known(&member.node, rest)).unwrap_or_default(),
+            None => continue,
+        };
+        all.extend(below.into_iter().map(|below| [vec![member.key.clone()], below].concat()));
+    }
+    all
+}
+
+/// What comes after a key that a name begins with.
+fn after<'a>(name: &'a str, key: &str) -> Option<&'a str> {
+    let mut key = shape(key).peekable();
+    for (at, c) in name.char_indices() {
+        if key.peek().is_none() {
+            return Some(&name[at..]);
+        }
+        // Compared letter by letter: nearly all keys differ at once.
+        for letter in shape(c.encode_utf8(&mut [0; 4])) {
+            if key.next() != Some(letter) {
+                return None;
             }
         }
     }
-    all
+    key.next().is_none().then_some("")
 }
 
 type Twins = (Vec<String>, Vec<String>);
@@ -167,7 +228,6 @@ fn nearest(root: &Node, parts: &[&str]) -> Result<Vec<String>, Twins> {
 /// The keys of an object that a part of a name may mean.
 fn matching<'a>(node: &'a Node, part: &str) -> Vec<&'a str> {
     let Value::Object(members) = &node.value else { return Vec::new() };
-    // Compared letter by letter: nearly all keys differ at once.
     members.iter().map(|member| &*member.key).filter(|key| shape(key).eq(shape(part))).collect()
 }
 
@@ -210,7 +270,7 @@ mod tests {
             .filter_map(|(name, text)| Variable::new("APP_", name.into(), text.into()))
             .collect();
         let mut faults = Vec::new();
-        let set = resolve(&variables, &root, &mut faults);
+        let set = resolve(&variables, &root, std::iter::empty(), &mut faults);
         let set = set.iter().map(|set| format!("{}={}", dotted(&set.keys), set.text)).collect();
         (set, Faults::collect(faults).map(|faults| faults.to_string()).unwrap_or_default())
     }
@@ -262,7 +322,7 @@ mod tests {
             (
                 r#"{"a__b": 1, "a": {"b": 2}}"#,
                 &[("APP_A__B", "1")],
-                "env APP_A__B: may mean a.b (f:1:24) or a__b (f:1:10)",
+                "env APP_A__B: may mean a__b (f:1:10) or a.b (f:1:24)",
             ),
             (r#"{"a": {}, "A": {}}"#, &[("APP_A__B", "1")], "env APP_A__B: may mean a (f:1:7) or A (f:1:16)"),
             ("{}", &[("APP_A____B", "1")], "env APP_A____B: names no setting: \"a..b\""),

@@ -1,9 +1,10 @@
 //! Reads a configuration file or a descriptor, within bounds.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata};
 use std::io::{self, Read};
 use std::path::Path;
 
+use crate::sys::file::open_without_waiting;
 use crate::tree::{Fault, Faults, Place};
 
 /// The largest file that is read, in bytes: far above what people write, and
@@ -17,7 +18,9 @@ pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>, Faults> {
         // To open a pipe would wait for somebody to write into it.
         return Err(fault(path, "is not a regular file").into());
     }
-    let (bytes, is_still) = read_while_still(path, || {}).map_err(unreadable)?;
+    let Some((bytes, is_still)) = read_while_still(path, || {}).map_err(unreadable)? else {
+        return Err(fault(path, "is not a regular file").into());
+    };
     if bytes.len() as u64 > MAX_LEN {
         return Err(fault(path, format!("is larger than {} KiB", MAX_LEN >> 10)).into());
     }
@@ -29,7 +32,17 @@ pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>, Faults> {
 
 /// The name of a file or folder in faults.
 pub(super) fn name(path: &Path) -> String {
-    path.display().to_string()
+    on_one_line(&path.display().to_string())
+}
+
+/// A name whose control characters are escaped, so that it neither ends the
+/// line that it is printed on nor moves the cursor.
+pub(super) fn on_one_line(name: &str) -> String {
+    let mut line = String::with_capacity(name.len());
+    for c in name.chars() {
+        if c.is_control() { line.extend(c.escape_debug()) } else { line.push(c) }
+    }
+    line
 }
 
 pub(super) fn unreadable(path: &Path, error: &io::Error) -> Fault {
@@ -42,15 +55,20 @@ pub(super) fn fault(path: &Path, message: impl Into<String>) -> Fault {
 }
 
 /// Reads a file and says whether nobody wrote to it meanwhile: a mixture of
-/// old and new may be good JSON. `meanwhile` is for the test.
-fn read_while_still(path: &Path, meanwhile: impl FnOnce()) -> io::Result<(Vec<u8>, bool)> {
-    let mut file = File::open(path)?;
-    let before = state(&file.metadata()?);
+/// old and new may be good JSON. `None` when it has become something else
+/// since it was looked at. `meanwhile` is for the test.
+fn read_while_still(path: &Path, meanwhile: impl FnOnce()) -> io::Result<Option<(Vec<u8>, bool)>> {
+    let mut file = open_without_waiting(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Ok(None);
+    }
+    let before = state(&metadata);
     let mut bytes = Vec::new();
     meanwhile();
     (&mut file).take(MAX_LEN + 1).read_to_end(&mut bytes)?;
     let is_still = before == state(&file.metadata()?);
-    Ok((bytes, is_still))
+    Ok(Some((bytes, is_still)))
 }
 
 /// What changes when a file is written to, as far as the system knows.
@@ -66,15 +84,20 @@ mod tests {
     fn a_file_that_is_written_to_meanwhile_is_noticed() {
         let path = std::env::temp_dir().join(format!("loopkeeper-file-{}", std::process::id()));
         fs::write(&path, "{\"a\": 1}").unwrap();
-        let (bytes, is_still) = read_while_still(&path, || {}).unwrap();
+        let (bytes, is_still) = read_while_still(&path, || {}).unwrap().unwrap();
         assert!(is_still && bytes.len() == 8);
-        let (_, is_still) = read_while_still(&path, || fs::write(&path, "{}").unwrap()).unwrap();
+        let (_, is_still) = read_while_still(&path, || fs::write(&path, "{}").unwrap()).unwrap().unwrap();
         assert!(!is_still);
         // Another file under the name is no matter: the one that was opened is whole.
         let other = path.with_extension("other");
         fs::write(&other, "[]").unwrap();
-        let (bytes, is_still) = read_while_still(&path, || fs::rename(&other, &path).unwrap()).unwrap();
+        let renamed = || fs::rename(&other, &path).unwrap();
+        let (bytes, is_still) = read_while_still(&path, renamed).unwrap().unwrap();
         assert_eq!((&*bytes, is_still), (&b"{}"[..], true));
+        fs::remove_file(&path).unwrap();
+        // A pipe that took its place just before it was opened is not waited for.
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        assert!(read_while_still(&path, || {}).unwrap().is_none());
         fs::remove_file(&path).unwrap();
     }
 }

@@ -12,12 +12,12 @@ use serde::Serialize;
 use super::environment::{self, Variable};
 use super::fingerprint::Fingerprint;
 use super::merged::{Layer, Merged, Source};
-use super::secret::Secrets;
+use super::secret::{Secrets, without_shown};
 use super::{Snapshot, file, path};
 use crate::decode;
 use crate::duration::Shown;
-use crate::error::{BoxError, Error, ErrorKind};
-use crate::tree::{self, Fault, Faults, Member, Members, Node, Place, Value};
+use crate::error::BoxError;
+use crate::tree::{self, Fault, Faults, MAX_DEPTH, Member, Members, Node, Place, Value};
 
 /// Looks at a configuration before it is in force.
 pub(super) type Check = Arc<dyn Fn(&Snapshot) -> Result<(), BoxError> + Send + Sync>;
@@ -91,14 +91,19 @@ enum Text {
 impl Layers {
     /// Lays these values below all others: anything that is written as an
     /// object, such as a struct or `serde_json::json!`. Called again, the
-    /// later wins.
+    /// later wins. A [`Secret`](super::Secret) in it is absent: it is not
+    /// written out.
     pub fn defaults(mut self, values: impl Serialize) -> Self {
         let place = Place::whole(DEFAULT);
         let node = serde_json::to_string(&values)
             .map_err(|error| error.to_string())
             .and_then(|text| tree::parse(DEFAULT, &text).map_err(|faults| faults.to_string()))
             .map_err(|message| Fault { place: place.clone(), key: String::new(), message });
-        self.defaults.push(node.map(|node| node.moved(&place)));
+        let node = node.map(|node| node.moved(&place)).and_then(|mut node| {
+            without_shown(&mut node);
+            decode::expect_object(&node).map(|()| node).map_err(|faults| first(faults, &place))
+        });
+        self.defaults.push(node);
         self
     }
 
@@ -115,12 +120,16 @@ impl Layers {
     }
 
     /// Takes the variables that begin with `prefix` and an underscore; see
-    /// [`process_environment`]. They are kept as they are now.
+    /// [`process_environment`]. They are kept as they are now. An empty prefix
+    /// takes none.
     pub fn environment(
         mut self,
         prefix: &str,
         variables: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Self {
+        if prefix.is_empty() {
+            return self;
+        }
         let prefix = if prefix.ends_with('_') { prefix.to_owned() } else { format!("{prefix}_") };
         let variables = variables.into_iter();
         self.variables.extend(variables.filter_map(|(name, value)| Variable::new(&prefix, name, value)));
@@ -189,7 +198,7 @@ impl Layers {
     pub(super) fn file_name(&self) -> Option<String> {
         self.file.as_ref().map(|input| match input {
             Input::File(path) => file::name(path),
-            Input::Text(name, _) => name.clone(),
+            Input::Text(name, _) => file::on_one_line(name),
         })
     }
 
@@ -226,7 +235,8 @@ impl Layers {
         for variable in &self.variables {
             merged.source(variable.source(), Layer::Environment);
         }
-        for set in environment::resolve(&self.variables, &merged.root, &mut merged.faults) {
+        let secrets = self.secrets.iter();
+        for set in environment::resolve(&self.variables, &merged.root, secrets, &mut merged.faults) {
             let setting = Setting { place: set.place, keys: set.keys, text: set.text, kind: Text::Raw };
             merged.lay(setting);
         }
@@ -378,10 +388,9 @@ fn members_at<'a>(root: &'a mut Node, keys: &[String]) -> Option<&'a mut Members
 /// Puts a value at its path, making the objects on the way.
 fn lay(root: &mut Node, setting: Setting, faults: &mut Vec<Fault>) -> Result<(), Fault> {
     let Setting { place, keys, text, kind } = setting;
-    let path = dotted(&keys);
+    let root_key = |message: String| Fault { place: place.clone(), key: String::new(), message };
     if keys.iter().any(String::is_empty) {
-        let message = format!("names no setting: {}", Shown(&keys.join(".")));
-        return Err(Fault { place, key: String::new(), message });
+        return Err(root_key(format!("names no setting: {}", Shown(&keys.join(".")))));
     }
     let value = match kind {
         Text::Raw => Value::Raw(text),
@@ -390,22 +399,28 @@ fn lay(root: &mut Node, setting: Setting, faults: &mut Vec<Fault>) -> Result<(),
             Ok(value) => value,
         },
     };
+    let node = Node::new(place.clone(), value);
+    // As deep as a file may be: all that reads a tree does so level by level.
+    if keys.len() + node.depth() >= MAX_DEPTH {
+        let keys = dotted(&keys);
+        return Err(root_key(format!("{}: nests deeper than {} levels", Shown(&keys), MAX_DEPTH - 1)));
+    }
+    let path = dotted(&keys);
     let mut keys = keys.into_iter();
     let Some(last) = keys.next_back() else { return Ok(()) };
-    let mut node = root;
+    let mut parent = root;
     let mut above = String::new();
     for key in keys {
         let empty = || Node::new(place.clone(), Value::Object(Members::default()));
-        let members = object(node, &place, &above)?;
+        let members = object(parent, &place, &above)?;
         above = tree::join(&above, &key);
         if members.get(&key).is_none_or(|member| member.node.value == Value::Null) {
             members.insert(Member { key: key.clone(), key_place: place.clone(), node: empty() });
         }
         let Some(member) = members.get_mut(&key) else { return Ok(()) };
-        node = &mut member.node;
+        parent = &mut member.node;
     }
-    let members = object(node, &place, &above)?;
-    let node = Node::new(place.clone(), value);
+    let members = object(parent, &place, &above)?;
     match members.get_mut(&last) {
         Some(member) => {
             member.key_place = place;
@@ -429,23 +444,4 @@ fn object<'a>(node: &'a mut Node, place: &Place, key: &str) -> Result<&'a mut Me
 
 pub(super) fn dotted(keys: &[String]) -> String {
     keys.iter().fold(String::new(), |path, key| tree::join(&path, key))
-}
-
-/// Turns what a check returned into an error that is kept; values of secret
-/// keys are taken out.
-pub(super) fn refusal(error: &BoxError, secrets: &Secrets) -> Error {
-    let mut link: Option<&(dyn std::error::Error + 'static)> = Some(&**error);
-    while let Some(error) = link {
-        if let Some(faults) = error.downcast_ref::<Faults>() {
-            return redacted(faults.clone(), secrets).into();
-        }
-        link = error.source();
-    }
-    let kept = Error::from_user(&**error);
-    Error::new(ErrorKind::Config).with_class(kept.class()).context(kept.to_string())
-}
-
-pub(super) fn redacted(faults: Faults, secrets: &Secrets) -> Faults {
-    let cleaned = faults.iter().map(|fault| secrets.redact(fault.clone())).collect();
-    Faults::collect(cleaned).unwrap_or(faults)
 }

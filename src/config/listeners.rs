@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use super::{Config, Snapshot, path};
 use crate::event::{Event, EventKind};
 use crate::observe::{Observer, contain};
-use crate::primitive::Mutex;
+use crate::primitive::{AtomicBool, Mutex, Ordering};
 use crate::tree::Node;
 
 type Call = Box<dyn FnMut(&Change<'_>) + Send>;
@@ -77,6 +77,8 @@ impl Drop for ChangeGuard {
         if let Some(listeners) = self.listeners.upgrade() {
             listeners.all.lock().retain(|listener| !Arc::ptr_eq(listener, &self.listener));
         }
+        // For whoever is being told just now and has not come to this one.
+        self.listener.is_over.store(true, Ordering::Relaxed);
     }
 }
 
@@ -85,6 +87,14 @@ impl Drop for ChangeGuard {
 struct Listener {
     key: String,
     call: Mutex<Option<Call>>,
+    /// Whether its guard is gone.
+    is_over: AtomicBool,
+}
+
+impl Listener {
+    fn new(key: String, call: Call) -> Arc<Self> {
+        Arc::new(Self { key, call: Mutex::new(Some(call)), is_over: AtomicBool::new(false) })
+    }
 }
 
 impl fmt::Debug for Listener {
@@ -108,15 +118,14 @@ impl Listeners {
     }
 
     pub(super) fn add(self: &Arc<Self>, key: String, call: Call) -> ChangeGuard {
-        let listener = Arc::new(Listener { key, call: Mutex::new(Some(call)) });
+        let listener = Listener::new(key, call);
         self.all.lock().push(listener.clone());
         ChangeGuard { listeners: Arc::downgrade(self), listener }
     }
 
     /// Adds one who listens as long as the watcher is there.
     pub(super) fn keep(self: &Arc<Self>, key: String, call: Call) {
-        let listener = Arc::new(Listener { key, call: Mutex::new(Some(call)) });
-        self.all.lock().push(listener);
+        self.all.lock().push(Listener::new(key, call));
     }
 
     /// Tells an event to the observer, and changes to those who listen. What
@@ -137,7 +146,7 @@ impl Listeners {
         let all = self.all.lock().clone();
         for listener in all {
             let change = Change { key: &listener.key, old: &old, new: &new };
-            if !change.is_one() {
+            if !change.is_one() || listener.is_over.load(Ordering::Relaxed) {
                 continue;
             }
             let taken = listener.call.lock().take();

@@ -6,10 +6,11 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
+use std::thread::{self, ThreadId};
 
 use super::Snapshot;
 use super::fingerprint::Fingerprint;
-use super::layers::{Layers, refusal};
+use super::layers::Layers;
 use super::merged::Merged;
 use crate::clock::Clock;
 use crate::env::Env;
@@ -29,8 +30,10 @@ use crate::tree::{Fault, Faults, Place};
 ///
 /// # Threads
 ///
-/// All methods may be called from any thread, and from checks and callbacks.
-/// Nobody waits for a reload but its caller.
+/// All methods may be called from any thread and from callbacks; a check may
+/// read what is in force, while its own reload or validation of the same
+/// configuration is refused with `InvalidState`. Nobody waits for a reload but
+/// its caller.
 ///
 /// # Examples
 ///
@@ -67,6 +70,8 @@ struct Shared {
     state: Mutex<State>,
     /// Given to attempts in the order in which they begin to read.
     tickets: AtomicU64,
+    /// The threads that run checks: one that reloads would check for ever.
+    checking: Mutex<Vec<ThreadId>>,
     /// Hear of reloads by hand.
     watchers: Mutex<Vec<Weak<dyn Poke>>>,
 }
@@ -130,8 +135,8 @@ impl Config {
         let secret_files = merged.secret_files.clone();
         let snapshot = accept(&layers, merged, 1, Stamp::from(clock.wall()))?;
         let state = Mutex::new(State { current: Arc::new(snapshot), ticket: 0, secret_files });
-        let (tickets, watchers) = (AtomicU64::new(0), Mutex::new(Vec::new()));
-        Ok(Self { shared: Arc::new(Shared { layers, clock, state, tickets, watchers }) })
+        let (tickets, checking, watchers) = (AtomicU64::new(0), Mutex::default(), Mutex::default());
+        Ok(Self { shared: Arc::new(Shared { layers, clock, state, tickets, checking, watchers }) })
     }
 
     /// The configuration in force.
@@ -150,8 +155,10 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// As [`load`](Self::load); what was in force still is.
+    /// As [`load`](Self::load); what was in force still is. `InvalidState` from
+    /// a check.
     pub fn reload(&self) -> Result<Reload> {
+        self.refuse_in_check()?;
         let current = self.snapshot();
         if self.look()? == current.fingerprint() {
             return Ok(Reload { generation: current.generation(), changed: Vec::new() });
@@ -168,11 +175,13 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// As [`load`](Self::load): why it would be refused.
+    /// As [`load`](Self::load): why it would be refused. `InvalidState` from a
+    /// check.
     pub fn validate(&self) -> Result<Vec<String>> {
+        self.refuse_in_check()?;
         let current = self.snapshot();
         let merged = self.shared.layers.merge();
-        let next = accept(&self.shared.layers, merged, current.generation(), current.loaded_at())?;
+        let next = self.accept(merged, current.generation(), current.loaded_at())?;
         Ok(next.changes_since(&current))
     }
 
@@ -191,7 +200,7 @@ impl Config {
         let merged = shared.layers.merge();
         shared.state.lock().secret_files = merged.secret_files.clone();
         let (generation, now) = (self.snapshot().generation() + 1, Stamp::from(shared.clock.wall()));
-        let next = accept(&shared.layers, merged, generation, now)?;
+        let next = self.accept(merged, generation, now)?;
         may_publish()?;
         let mut state = shared.state.lock();
         let current = state.current.clone();
@@ -216,6 +225,26 @@ impl Config {
     /// Whether any part of it is in a file.
     pub(super) fn is_on_disk(&self) -> bool {
         self.shared.layers.has_file() || !self.shared.state.lock().secret_files.is_empty()
+    }
+
+    fn accept(&self, merged: Merged, generation: u64, now: Stamp) -> Result<Snapshot> {
+        let me = thread::current().id();
+        self.shared.checking.lock().push(me);
+        // Checks that panic are caught, so this thread comes back.
+        let result = accept(&self.shared.layers, merged, generation, now);
+        let mut checking = self.shared.checking.lock();
+        if let Some(idx) = checking.iter().position(|checking| *checking == me) {
+            checking.swap_remove(idx);
+        }
+        result
+    }
+
+    fn refuse_in_check(&self) -> Result<()> {
+        if self.shared.checking.lock().contains(&thread::current().id()) {
+            let text = "a check cannot load the configuration that it looks at";
+            return Err(Error::new(ErrorKind::InvalidState).context(text));
+        }
+        Ok(())
     }
 
     /// The name of the file, if there is one.
@@ -247,12 +276,12 @@ fn accept(layers: &Layers, merged: Merged, generation: u64, now: Stamp) -> Resul
         return Err(faults.into());
     }
     let snapshot = Snapshot::new(merged, generation, now);
-    let secrets = &snapshot.merged().secrets;
+    let merged = snapshot.merged();
     let mut errors = Vec::new();
     for check in layers.checks() {
-        match catch_unwind(AssertUnwindSafe(|| check(&snapshot).map_err(|error| refusal(&error, secrets)))) {
+        match catch_unwind(AssertUnwindSafe(|| check(&snapshot).map_err(|error| merged.refusal(&error)))) {
             Ok(result) => errors.extend(result.err()),
-            Err(payload) => errors.push(panicked(payload)),
+            Err(payload) => errors.push(panicked(payload, merged)),
         }
     }
     match errors.as_slice() {
@@ -280,8 +309,9 @@ pub(super) fn faults_of(error: &Error) -> Option<&Faults> {
     std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<Faults>())
 }
 
-fn panicked(payload: Box<dyn Any + Send>) -> Error {
-    let error = Error::from_panic(&*payload);
+fn panicked(payload: Box<dyn Any + Send>, merged: &Merged) -> Error {
+    let text = merged.concealed(Error::from_panic(&*payload).to_string());
+    let error = Error::new(ErrorKind::Panicked).context(text);
     // A payload whose drop panics must not end the thread.
     let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
     error

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use serde::{Serialize, Serializer};
 
 use super::fingerprint::Fingerprint;
-use super::layers::redacted;
-use super::secret::{SHOWN, Secrets};
+use super::secret::{SHOWN, SecretTexts, Secrets};
 use super::settings::{self, DEPLOY_DIR, Settings};
 use crate::decode::{self, Object};
+use crate::error::{BoxError, Error, ErrorKind};
 use crate::tree::{self, Fault, Faults, Node, Place, Value};
 
 /// Where a value comes from. The later wins.
@@ -95,7 +95,7 @@ impl Merged {
     /// Everything that is wrong with the layers themselves.
     #[must_use]
     pub fn faults(&self) -> Option<Faults> {
-        Faults::collect(self.faults.clone()).map(|faults| redacted(faults, &self.secrets))
+        Faults::collect(self.faults.clone()).map(|faults| self.conceal(faults))
     }
 
     /// Reads the whole strictly: what `read` does not ask for is a fault.
@@ -108,7 +108,7 @@ impl Merged {
             (Ok(value), None) => Ok(value),
             (Ok(_), Some(faults)) => Err(faults),
             (Err(found), faults) => {
-                let found = redacted(found, &self.secrets);
+                let found = self.conceal(found);
                 let mut all = faults.map(Faults::into_vec).unwrap_or_default();
                 all.extend(found.clone().into_vec());
                 Err(Faults::collect(all).unwrap_or(found))
@@ -161,6 +161,40 @@ impl Merged {
         self.sources.iter().rev().find(|source| source.name == place.file()).cloned()
     }
 
+    /// Takes secrets out of faults: the value where the key is one, and the
+    /// whole text where somebody has put one into it.
+    pub(super) fn conceal(&self, faults: Faults) -> Faults {
+        let texts = SecretTexts::of(&self.root, &self.secrets);
+        let conceal = |fault: &Fault| {
+            let fault = self.secrets.redact(fault.clone());
+            let told = texts.are_told_by(&fault.message) || texts.are_told_by(&fault.key);
+            let message = "is not what is expected; why tells a secret".to_owned();
+            if told { Fault { message, key: hidden(&texts, fault.key), ..fault } } else { fault }
+        };
+        Faults::collect(faults.iter().map(conceal).collect()).unwrap_or(faults)
+    }
+
+    /// Turns what a check returned into an error that is kept, without
+    /// secrets.
+    pub(super) fn refusal(&self, error: &BoxError) -> Error {
+        let mut link: Option<&(dyn std::error::Error + 'static)> = Some(&**error);
+        while let Some(error) = link {
+            if let Some(faults) = error.downcast_ref::<Faults>() {
+                return self.conceal(faults.clone()).into();
+            }
+            link = error.source();
+        }
+        let kept = Error::from_user(&**error);
+        let text = self.concealed(kept.to_string());
+        Error::new(ErrorKind::Config).with_class(kept.class()).context(text)
+    }
+
+    /// A text of somebody else's, if it tells no secret.
+    pub(super) fn concealed(&self, text: String) -> String {
+        let is_told = SecretTexts::of(&self.root, &self.secrets).are_told_by(&text);
+        if is_told { "the reason tells a secret".to_owned() } else { text }
+    }
+
     /// The tree as JSON, without what is secret.
     pub(super) fn redacted(&self, node: &Node, key: &str) -> serde_json::Value {
         if node.value != Value::Null && !key.is_empty() && self.secrets.covers(key) {
@@ -179,9 +213,22 @@ impl Merged {
                 };
                 members.iter().map(entry).collect()
             }
+            // As digits: a float would show others.
+            Value::Number(text) if is_wide(text) => (**text).into(),
             _ => node.to_json(),
         }
     }
+}
+
+/// Whether a number is an integer that 64 bits do not hold.
+fn is_wide(text: &str) -> bool {
+    let is_integer = !text.contains(['.', 'e', 'E']);
+    is_integer && text.parse::<i64>().is_err() && text.parse::<u64>().is_err()
+}
+
+/// A key that tells no secret.
+fn hidden(texts: &SecretTexts, key: String) -> String {
+    if texts.are_told_by(&key) { SHOWN.to_owned() } else { key }
 }
 
 impl fmt::Debug for Merged {

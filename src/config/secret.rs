@@ -2,10 +2,11 @@
 
 use std::fmt;
 
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::decode::{Read, Refusal, Scalar};
-use crate::tree::{Fault, Node};
+use crate::tree::{self, Fault, Node, Value};
 
 /// What stands for a secret wherever values are shown.
 pub(super) const SHOWN: &str = "<secret>";
@@ -36,6 +37,12 @@ impl Secret {
     pub fn expose(&self) -> &str {
         &self.0
     }
+
+    /// Takes a text from a configuration. A dump that was made one is refused,
+    /// because what it shows would be a secret that everybody knows.
+    fn written(text: String) -> Result<Self, &'static str> {
+        if text == SHOWN { Err("is only what is shown for a secret") } else { Ok(Self(text)) }
+    }
 }
 
 impl fmt::Display for Secret {
@@ -58,7 +65,9 @@ impl Serialize for Secret {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self)
+        // Not with what was found instead: serde shows it.
+        let text = String::deserialize(deserializer).map_err(|_| D::Error::custom(Self::EXPECTED))?;
+        Self::written(text).map_err(D::Error::custom)
     }
 }
 
@@ -68,7 +77,18 @@ impl Read for Secret {
 
     fn read(node: &Node) -> Result<Self, Refusal> {
         // Not with what was found instead.
-        String::read(node).map(Self).map_err(|_| Refusal::Text("expected a string".to_owned()))
+        let text = String::read(node).map_err(|_| Refusal::Text("expected a string".to_owned()))?;
+        Self::written(text).map_err(|error| Refusal::Text(error.to_owned()))
+    }
+}
+
+/// Takes what stands for a secret out of values that were written out.
+pub(super) fn without_shown(node: &mut Node) {
+    match &mut node.value {
+        Value::String(text) if text == SHOWN => node.value = Value::Null,
+        Value::Array(nodes) => nodes.iter_mut().for_each(without_shown),
+        Value::Object(members) => members.nodes_mut().for_each(without_shown),
+        _ => {}
     }
 }
 
@@ -89,16 +109,83 @@ impl Secrets {
     /// that was, or has a name that gives it away. The last is a net for what
     /// nobody marked.
     pub(super) fn covers(&self, key: &str) -> bool {
-        let marked = self.0.iter().any(|marked| {
-            key.strip_prefix(marked.as_str())
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-        });
-        marked || is_telling(key)
+        self.marked(key).is_some() || is_telling(key)
     }
 
-    /// Takes the value out of a fault's text when its key is secret.
+    /// Whether a key was marked itself.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.0.iter().any(|marked| marked == key)
+    }
+
+    /// The marked key that a key is or is below.
+    pub(super) fn marked(&self, key: &str) -> Option<&str> {
+        self.iter().find(|marked| {
+            key.strip_prefix(marked).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        })
+    }
+
+    /// Takes the value out of a fault's text when its key is secret, and what
+    /// is below a marked key out of the fault's key.
     pub(super) fn redact(&self, fault: Fault) -> Fault {
-        if self.covers(&fault.key) { without_value(fault) } else { fault }
+        if !self.covers(&fault.key) {
+            return fault;
+        }
+        let key = self.marked(&fault.key).unwrap_or(&fault.key).to_owned();
+        Fault { key, ..without_value(fault) }
+    }
+}
+
+/// The texts of a tree that are secret, to see that none is told.
+pub(super) struct SecretTexts(Vec<String>);
+
+impl SecretTexts {
+    /// The longest part of a text that messages show as it is.
+    const SHOWN: usize = 40;
+    /// Shorter ones stand in too many texts by chance.
+    const SHORTEST: usize = 4;
+
+    pub(super) fn of(root: &Node, secrets: &Secrets) -> Self {
+        let mut texts = Self(Vec::new());
+        texts.collect(root, "", secrets, false, false);
+        texts
+    }
+
+    fn collect(&mut self, node: &Node, key: &str, secrets: &Secrets, is_marked: bool, is_secret: bool) {
+        match &node.value {
+            Value::Number(text) if is_secret => self.add(text),
+            Value::String(text) | Value::Raw(text) if is_secret => self.add(text),
+            Value::Array(nodes) => {
+                nodes.iter().for_each(|node| self.collect(node, key, secrets, is_marked, is_secret));
+            }
+            Value::Object(members) => {
+                for member in members {
+                    if is_marked {
+                        self.add(&member.key);
+                    }
+                    let key = tree::join(key, &member.key);
+                    let is_marked = is_marked || secrets.has(&key);
+                    let is_secret = is_marked || is_secret || is_telling(&key);
+                    self.collect(&member.node, &key, secrets, is_marked, is_secret);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn add(&mut self, text: &str) {
+        let start: String = text.chars().take(Self::SHOWN).collect();
+        if start.chars().nth(Self::SHORTEST - 1).is_some() {
+            let escaped = start.escape_debug().to_string();
+            if escaped != start {
+                self.0.push(escaped);
+            }
+            self.0.push(start);
+        }
+    }
+
+    /// Whether a text tells a secret, or the beginning of one.
+    pub(super) fn are_told_by(&self, text: &str) -> bool {
+        self.0.iter().any(|secret| text.contains(secret))
     }
 }
 
@@ -110,12 +197,29 @@ pub(super) fn without_value(fault: Fault) -> Fault {
 }
 
 fn is_telling(key: &str) -> bool {
-    const WORDS: [&str; 7] =
-        ["password", "passwd", "passphrase", "secret", "token", "private_key", "api_key"];
-    key.to_ascii_lowercase().split('.').any(|part| {
+    const WORDS: [&str; 15] = [
+        "password",
+        "passwords",
+        "passwd",
+        "pwd",
+        "passphrase",
+        "secret",
+        "secrets",
+        "token",
+        "privatekey",
+        "apikey",
+        "secretkey",
+        "accesskey",
+        "credential",
+        "credentials",
+        "authorization",
+    ];
+    key.split('.').any(|part| {
         // `max_tokens` is a number of tokens, `token_file` a path, `token_ttl` a time.
         let part = part.split('[').next().unwrap_or(part).trim_matches('"');
-        WORDS.iter().any(|word| part.ends_with(word))
+        let letters: String = part.chars().filter(|c| !matches!(c, '_' | '-')).collect();
+        let letters = letters.to_ascii_lowercase();
+        WORDS.iter().any(|word| letters.ends_with(word))
     })
 }
 
@@ -137,10 +241,13 @@ mod tests {
             "dbPassword",
             "tokens.token[1]",
             "password.old",
+            "aws.secretAccessKey",
+            "api-key",
+            "headers.Authorization",
         ] {
             assert!(secrets.covers(key), "{key}");
         }
-        for key in ["db", "db.dsn_name", "db.user", "token_file", "max_tokens", "a.secretary"] {
+        for key in ["db", "db.dsn_name", "db.user", "token_file", "max_tokens", "a.secretary", "monkey"] {
             assert!(!secrets.covers(key), "{key}");
         }
     }

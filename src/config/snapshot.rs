@@ -9,7 +9,9 @@ use serde::de::DeserializeOwned;
 
 use super::fingerprint::Fingerprint;
 use super::index::Index;
+use super::layers::dotted;
 use super::merged::{Layer, Merged};
+use super::secret::Secrets;
 use super::settings::Settings;
 use super::{de, path};
 use crate::decode::{self, Object, Scalar};
@@ -144,16 +146,24 @@ impl Snapshot {
     pub fn optional<T: Scalar>(&self, key: &str) -> Result<Option<T>> {
         match self.get(key).filter(|node| path::is_set(Some(node))) {
             None => Ok(None),
-            Some(node) => Ok(Some(read(node, key).map_err(|faults| self.redact(faults))?)),
+            // By the path as faults print it, which is how secrets are known.
+            Some(node) => Ok(Some(read(node, &printed(key)).map_err(|faults| self.redact(faults))?)),
         }
     }
 
     fn scalar<T: Scalar>(&self, key: &str) -> Option<T> {
-        self.optional(key).ok().flatten()
+        let node = self.get(key).filter(|node| path::is_set(Some(node)))?;
+        // What is wrong is told to nobody, so it need not be made fit to tell.
+        read(node, "").ok()
     }
 
     /// Turns all values into a type of serde. Durations are fields with
     /// `#[serde(with = "loopkeeper::duration::text")]`.
+    ///
+    /// What serde reads before it knows the type, which is what is below
+    /// `flatten`, `untagged` and an internal `tag`, is a number or a truth
+    /// value where a variable's text is one. Read a text there with a getter,
+    /// or put it into a struct of its own.
     ///
     /// # Errors
     ///
@@ -168,11 +178,12 @@ impl Snapshot {
     ///
     /// `NotFound` when there are none; as [`unmarshal`](Self::unmarshal).
     pub fn unmarshal_key<T: DeserializeOwned>(&self, key: &str) -> Result<T> {
-        self.unmarshal_node(self.get(key).ok_or_else(|| missing(key))?, key)
+        self.unmarshal_node(self.get(key).ok_or_else(|| missing(key))?, &printed(key))
     }
 
     fn unmarshal_node<T: DeserializeOwned>(&self, node: &Node, key: &str) -> Result<T> {
-        de::from_node(node, key, &self.merged.secrets).map_err(|fault| Faults::from(fault).into())
+        de::from_node(node, key, &self.merged.secrets)
+            .map_err(|fault| self.redact(Faults::from(fault)).into())
     }
 
     /// Reads the whole strictly, as [`decode::object`] does: what `read` does
@@ -197,7 +208,7 @@ impl Snapshot {
     /// Where the value at a path comes from.
     #[must_use]
     pub fn explain(&self, key: &str) -> Option<Explanation> {
-        let key = path::split_owned(key).iter().fold(String::new(), |path, key| tree::join(&path, key));
+        let key = printed(key);
         self.get(&key).map(|node| self.explanation(node, key.clone()))
     }
 
@@ -205,7 +216,8 @@ impl Snapshot {
     #[must_use]
     pub fn explain_all(&self) -> Vec<Explanation> {
         let mut all = Vec::new();
-        leaves(&self.merged.root, "", &mut |key, node| all.push(self.explanation(node, key.to_owned())));
+        let mut explain = |key: &str, node: &Node| all.push(self.explanation(node, key.to_owned()));
+        leaves(&self.merged.root, "", &self.merged.secrets, &mut explain);
         all
     }
 
@@ -239,11 +251,12 @@ impl Snapshot {
         self.merged.fingerprint
     }
 
-    /// The paths whose values differ, in order. A list is one value.
+    /// The paths whose values differ, in order. A list is one value, and so is
+    /// what was marked as secret.
     #[must_use]
     pub fn changes_since(&self, older: &Self) -> Vec<String> {
         let mut changed = Vec::new();
-        differences(&older.merged.root, &self.merged.root, "", &mut changed);
+        differences(&older.merged.root, &self.merged.root, "", &self.merged.secrets, &mut changed);
         changed.sort();
         changed
     }
@@ -253,7 +266,7 @@ impl Snapshot {
     }
 
     pub(super) fn redact(&self, faults: Faults) -> Faults {
-        super::layers::redacted(faults, &self.merged.secrets)
+        self.merged.conceal(faults)
     }
 }
 
@@ -316,12 +329,18 @@ fn missing(key: &str) -> Error {
     Error::new(ErrorKind::NotFound).context(format!("{key}: is missing from the configuration"))
 }
 
-/// Visits every value that is no object, and empty objects.
-fn leaves(node: &Node, key: &str, visit: &mut impl FnMut(&str, &Node)) {
+/// A path as faults print it.
+fn printed(key: &str) -> String {
+    dotted(&path::split_owned(key))
+}
+
+/// Visits every value that is no object, empty objects, and what was marked
+/// as secret: the keys in that may be secret, too.
+fn leaves(node: &Node, key: &str, secrets: &Secrets, visit: &mut impl FnMut(&str, &Node)) {
     match &node.value {
-        Value::Object(members) if !members.is_empty() => {
+        Value::Object(members) if !members.is_empty() && !secrets.has(key) => {
             for member in members {
-                leaves(&member.node, &tree::join(key, &member.key), visit);
+                leaves(&member.node, &tree::join(key, &member.key), secrets, visit);
             }
         }
         _ if key.is_empty() => {}
@@ -329,8 +348,9 @@ fn leaves(node: &Node, key: &str, visit: &mut impl FnMut(&str, &Node)) {
     }
 }
 
-fn differences(old: &Node, new: &Node, key: &str, changed: &mut Vec<String>) {
-    let (Value::Object(before), Value::Object(after)) = (&old.value, &new.value) else {
+fn differences(old: &Node, new: &Node, key: &str, secrets: &Secrets, changed: &mut Vec<String>) {
+    let (Value::Object(before), Value::Object(after), false) = (&old.value, &new.value, secrets.has(key))
+    else {
         if !old.has_same_values(new) {
             changed.push(key.to_owned());
         }
@@ -338,21 +358,20 @@ fn differences(old: &Node, new: &Node, key: &str, changed: &mut Vec<String>) {
     };
     let mut rest: std::collections::HashMap<&str, &Node> =
         before.iter().map(|member| (&*member.key, &member.node)).collect();
+    // Everything in a value that came or went.
+    let whole = |node: &Node, path: &str, changed: &mut Vec<String>| {
+        leaves(node, path, secrets, &mut |key, _| changed.push(key.to_owned()));
+    };
     for member in after {
         let path = tree::join(key, &member.key);
         match rest.remove(&*member.key) {
-            Some(old) => differences(old, &member.node, &path, changed),
-            None => added(&member.node, &path, changed),
+            Some(old) => differences(old, &member.node, &path, secrets, changed),
+            None => whole(&member.node, &path, changed),
         }
     }
     for (gone, node) in rest {
-        added(node, &tree::join(key, gone), changed);
+        whole(node, &tree::join(key, gone), changed);
     }
-}
-
-/// Everything in a value that came or went.
-fn added(node: &Node, key: &str, changed: &mut Vec<String>) {
-    leaves(node, key, &mut |key, _| changed.push(key.to_owned()));
 }
 
 /// One line for people and events about faults, without the values that were
