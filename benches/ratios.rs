@@ -3,7 +3,7 @@
 //!     cargo bench --bench ratios [-- [--quick] [--strict] [NAME]]
 //!
 //! The bounds are here, the floors in `support/floors.rs`, the library's sides
-//! in `support/ours.rs`. Linux only: it reads /proc and sleeps with
+//! in `support/ours.rs` and `support/parts.rs`. Linux only: it reads /proc and sleeps with
 //! `clock_nanosleep`.
 
 #![allow(unsafe_code, reason = "process counters and the bare sleep are calls into libc")]
@@ -44,6 +44,9 @@ fn main() -> std::process::ExitCode {
     rows::events(&mut suite);
     rows::inert(&mut suite);
     rows::snapshot(&mut suite);
+    rows::host(&mut suite);
+    rows::folder(&mut suite);
+    rows::config(&mut suite);
     suite.finish()
 }
 
@@ -59,6 +62,7 @@ mod rows {
     use crate::support::floors::{self, Busy, Fleet, Phases, Rows};
     use crate::support::measure::{Started, Usage, allocations, ns, quantile_us, us};
     use crate::support::ours::{OURS, Stop};
+    use crate::support::parts::{self, Configured, Deployed};
     use crate::support::{Rounds, Row, Side, Suite, row};
 
     const ONCE: Rounds = Rounds { full: 1, quick: 1 };
@@ -269,5 +273,120 @@ mod rows {
         };
         suite.compare([writer], MANY, Some(Box::new(beside_writer)), Box::new(beside_spinner));
         (ours.stop)();
+    }
+
+    pub(crate) fn host(suite: &mut Suite) {
+        const N: usize = 1_000;
+        let each = |time: Duration| us(time) / N as f64;
+        let both = |(start, stop)| [each(start), each(stop)];
+        let rows = [
+            row("start of 1,000 components", "us each", Ratio(1.20)),
+            row("stop of 1,000 components", "us each", Shown),
+        ];
+        let ours = Box::new(|| both(parts::in_order(N)));
+        suite.compare(rows, SOME, Some(ours), Box::new(|| both(floors::in_order(N))));
+
+        let cases = [
+            (row("1,000 components, 16 at once", "us each", Ratio(1.20)), 16, Duration::from_millis(1)),
+            (row("1,000 components, all at once", "us each", Ratio(1.20)), N, Duration::from_millis(20)),
+        ];
+        for (row, parallel, nap) in cases {
+            let ours = Box::new(|| [each(parts::side_by_side(N, parallel, nap))]);
+            let floor = Box::new(|| [each(floors::side_by_side(N, parallel, nap))]);
+            suite.compare([row], SOME, Some(ours), floor);
+        }
+
+        // A stop of none that hangs and the deadlines of those that do.
+        let deadline = Duration::from_millis(50);
+        let budget = Duration::from_secs(10);
+        let ms = |time: Duration| [us(time) / 1e3];
+        let ours = Box::new(|| ms(parts::stop_of_hanging(N, 100, deadline, budget)));
+        let floor = Box::new(|| ms(parts::stop_of_hanging(N, 0, deadline, budget) + 10 * deadline));
+        suite.compare([row("stop of 1,000, ten that hang", "ms", Ratio(1.20))], FEW, Some(ours), floor);
+        let budget = Duration::from_millis(500);
+        let ours = Box::new(|| ms(parts::stop_of_hanging(N, 2, deadline, budget)));
+        let floor = Box::new(|| ms(budget));
+        suite.compare([row("stop of 1,000, over its budget", "ms", Ratio(1.20))], FEW, Some(ours), floor);
+    }
+
+    pub(crate) fn folder(suite: &mut Suite) {
+        const N: usize = 1_000;
+        let rescan = row("rescan of 1,000, unchanged", "us", Ratio(1.50));
+        let touched = row("rescan, components touched", "in all", Ours(0.0));
+        let changed = row("rescan of 1,000, one changed", "us", Shown);
+        let replaced = row("rescan, builds, starts and stops", "in all", Ours(3.0));
+        if !suite.wants(&[rescan, touched, changed, replaced]) {
+            return;
+        }
+        let deployed = Deployed::new(N);
+        let ours = || {
+            let (took, touched) = deployed.rescan();
+            [us(took), touched as f64]
+        };
+        let floor = || [us(floors::read_and_hash(deployed.folder())), 0.0];
+        suite.compare([rescan, touched], MANY, Some(Box::new(ours)), Box::new(floor));
+        let mut version = 1;
+        let ours = || {
+            version += 1;
+            deployed.change(version as usize % N, version);
+            let (took, touched) = deployed.rescan();
+            [us(took), touched as f64]
+        };
+        let floor = || [us(floors::read_and_hash(deployed.folder())), 3.0];
+        suite.compare([changed, replaced], MANY, Some(Box::new(ours)), Box::new(floor));
+    }
+
+    pub(crate) fn config(suite: &mut Suite) {
+        let values = parts::settings(12, 12);
+        let configured = Configured::new(&values);
+        let rows = [
+            row("reload, unchanged", "us", Shown),
+            row("reload, unchanged, snapshots", "new", Ours(0.0)),
+            row("reload, unchanged, allocations", "in all", Shown),
+        ];
+        let file = configured.file();
+        let floor = Box::new(|| parts::read_and_hash_one(&file));
+        suite.compare(rows, MANY, Some(Box::new(|| configured.reload())), floor);
+
+        // Every leaf in turn, so that no key is a lucky one.
+        let rounds: u32 = suite.pick(2_000, 400);
+        let wide = parts::settings(2, 1_000);
+        let snapshot = configured.snapshot();
+        let snapshot_of_wide = Configured::new(&wide).snapshot();
+        let cases = [
+            (row("read of a leaf", "ns", Ratio(1.50)), rounds, &snapshot, &values),
+            (
+                row("read of a leaf, 1,000 beside it", "ns", Ratio(1.50)),
+                rounds / 20,
+                &snapshot_of_wide,
+                &wide,
+            ),
+        ];
+        for (row, rounds, snapshot, values) in cases {
+            let paths = parts::leaves(values, |_| true);
+            let ours = || each(rounds, &paths, |(path, _)| snapshot.get(path));
+            let floor = || each(rounds, &paths, |(_, keys)| floors::walk(values, keys));
+            suite.compare([row], MANY, Some(Box::new(ours)), Box::new(floor));
+        }
+        let paths = parts::leaves(&values, serde_json::Value::is_number);
+        let ours = || each(rounds, &paths, |(path, _)| snapshot.int(path, 0));
+        let floor = || each(rounds, &paths, |(_, keys)| floors::walk(&values, keys)?.as_i64());
+        let number = row("read of a number", "ns", Ratio(1.50));
+        suite.compare([number], MANY, Some(Box::new(ours)), Box::new(floor));
+        let paths = parts::leaves(&values, serde_json::Value::is_string);
+        let ours = || each(rounds, &paths, |(path, _)| snapshot.string(path, ""));
+        let floor =
+            || each(rounds, &paths, |(_, keys)| floors::walk(&values, keys)?.as_str().map(str::to_owned));
+        let text = row("read of a text", "ns", Ratio(1.50));
+        suite.compare([text], MANY, Some(Box::new(ours)), Box::new(floor));
+    }
+
+    /// Nanoseconds a read.
+    fn each<T>(rounds: u32, paths: &[parts::Leaf], read: impl Fn(&parts::Leaf) -> T) -> [f64; 1] {
+        let begin = Instant::now();
+        for _ in 0..rounds {
+            paths.iter().for_each(|path| _ = black_box(read(black_box(path))));
+        }
+        [ns(begin.elapsed()) / f64::from(rounds) / paths.len() as f64]
     }
 }

@@ -4,7 +4,9 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -12,9 +14,10 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
-use support::{PATIENCE, TempDir, eventually, free_port};
+use support::{PATIENCE, TempDir, eventually, free_port, in_time, pause};
 
 /// The program with these arguments and no environment but a path.
 fn loopkeeper(args: &[&str]) -> Command {
@@ -117,6 +120,15 @@ impl Daemon {
     #[track_caller]
     fn eventually_is(&self, name: &str, state: &str) {
         eventually(&format!("{name} is {state}"), || self.status(name)["state"] == state);
+    }
+
+    /// The state of every watcher, by name.
+    fn watchers(&self) -> BTreeMap<String, String> {
+        let status = self.get("/status");
+        let loops = status["loops"].as_array().unwrap().iter();
+        let watchers = loops.filter(|status| status["kind"] == "watcher");
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        watchers.map(|status| (text(&status["name"]), text(&status["state"]))).collect()
     }
 
     /// What happened to one watcher, in order.
@@ -713,4 +725,143 @@ fn it_need_not_listen_at_all() {
     eventually("it watches", || daemon.log().contains("watcher a: down"));
     assert!(daemon.log().contains("listening nowhere"), "{}", daemon.log());
     daemon.stop();
+}
+
+/// Numbers that come in the same order for the same seed.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % n
+    }
+}
+
+/// A folder of descriptors and what stands in it: the file of each name, and
+/// the state that its component comes to, if it is to run.
+struct Described {
+    dir: String,
+    files: BTreeMap<&'static str, (String, Option<&'static str>)>,
+}
+
+impl Described {
+    /// Writes, changes, renames or removes a descriptor; in place or at once.
+    fn edit(&mut self, root: &TempDir, random: &mut Random, open: u16) {
+        let name = ["a", "b", "c", "d", "e"][random.below(5)];
+        let path = |file: &str| format!("{}/{file}", self.dir);
+        if let Some((file, _)) = self.files.get_mut(name) {
+            match random.below(4) {
+                0 => {
+                    fs::remove_file(root.path().join(path(file))).unwrap();
+                    self.files.remove(name);
+                    return;
+                }
+                1 => {
+                    let other = format!("{}{file}", random.below(100));
+                    fs::rename(root.path().join(path(file)), root.path().join(path(&other))).unwrap();
+                    *file = other;
+                    return;
+                }
+                _ => {}
+            }
+        }
+        let (text, state) = match random.below(3) {
+            0 => (tcp(name, open), Some("ready")),
+            1 => (tcp(name, 1), Some("down")),
+            _ => (tcp(name, 1).replace("\"config\"", "\"enabled\": false, \"config\""), None),
+        };
+        let (file, told) = self.files.entry(name).or_insert((format!("{name}.json"), None));
+        *told = state;
+        save(root, &format!("{}/{file}", self.dir), &text, random);
+    }
+
+    fn states(&self) -> BTreeMap<String, String> {
+        let states = self.files.iter().filter_map(|(name, (_, state))| Some((name, (*state)?)));
+        states.map(|(name, state)| ((*name).to_owned(), state.to_owned())).collect()
+    }
+}
+
+/// Writes a file as careless programs do, or as careful ones.
+fn save(root: &TempDir, file: &str, text: &str, random: &mut Random) {
+    if random.below(2) == 0 {
+        root.write(file, text);
+    } else {
+        let written = root.write(&format!("{file}.new"), text);
+        fs::rename(written, root.path().join(file)).unwrap();
+    }
+}
+
+#[test]
+fn killed_at_any_moment_it_comes_back_with_what_the_files_say() {
+    const ROUNDS: usize = 50;
+    #[allow(clippy::disallowed_methods, reason = "a run that failed is repeated by its seed")]
+    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or_else(|| RandomState::new().hash_one("kill"));
+    println!("SEED={seed}");
+    let mut random = Random(seed);
+    let root = TempDir::new("killed");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let open = listener.local_addr().unwrap().port();
+    // Whoever waits to be accepted is in the way of those after it.
+    listener.set_nonblocking(true).unwrap();
+    let accept_all = || while listener.accept().is_ok() {};
+    let mut folders = ["one", "two"].map(|dir| Described { dir: dir.to_owned(), files: BTreeMap::new() });
+    let settings = |dir: &str| format!(r#"{{"deploy": {{"dir": "{dir}", "scan_interval": "10ms"}}}}"#);
+    let config = root.write("loopkeeper.json", settings("one"));
+    for folder in &folders {
+        fs::create_dir(root.path().join(&folder.dir)).unwrap();
+    }
+    let args = ["run", "--config", config.to_str().unwrap(), "--listen", "127.0.0.1:0"];
+    let mut in_force = 0;
+    for round in 0..ROUNDS {
+        // Some are killed before they have begun.
+        let mut daemon = None;
+        let mut unborn = None;
+        if random.below(4) == 0 {
+            unborn = Some(loopkeeper(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        } else {
+            daemon = Some(Daemon::spawn(&mut loopkeeper(&args)));
+        }
+        for _ in 0..random.below(12) {
+            match random.below(8) {
+                0 => {
+                    in_force = random.below(2);
+                    save(&root, "loopkeeper.json", &settings(&folders[in_force].dir), &mut random);
+                }
+                _ => folders[random.below(2)].edit(&root, &mut random, open),
+            }
+            accept_all();
+            pause(Duration::from_micros(random.below(20_000) as u64));
+        }
+        // The end of a process, as SIGKILL is the end of it.
+        if let Some(mut child) = unborn {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        drop(daemon);
+        let mut daemon = Daemon::spawn(&mut loopkeeper(&args));
+        let expected = folders[in_force].states();
+        let mut seen = daemon.watchers();
+        let is_there = in_time(|| {
+            accept_all();
+            seen = daemon.watchers();
+            seen == expected
+        });
+        let dir = &folders[in_force].dir;
+        assert!(
+            is_there,
+            "SEED={seed}, round {round}: {dir} says {expected:?}, not {seen:?}\n{}",
+            daemon.log()
+        );
+        // And stays so, over a few looks at the folder.
+        pause(Duration::from_millis(30));
+        accept_all();
+        assert_eq!(daemon.watchers(), expected, "SEED={seed}, round {round}: {dir}\n{}", daemon.log());
+        if random.below(3) > 0 {
+            // As above, after it has come back.
+            daemon.child.kill().unwrap();
+        } else {
+            daemon.stop();
+        }
+    }
 }

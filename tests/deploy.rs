@@ -9,7 +9,8 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -1050,6 +1051,221 @@ fn a_file_that_is_renamed_all_the_time_disturbs_nothing() {
     let told = std::iter::from_fn(|| events.try_recv()).map(|delivery| delivery.event.what.as_str());
     let told: Vec<_> = told.filter(|word| ["undeployed", "replaced", "deployed"].contains(word)).collect();
     assert_eq!(told, ["deployed", "deployed"]);
+}
+
+// What may not be read.
+
+/// Runs a test with the rights of nobody in particular. Root may read
+/// everything, so there it runs once more in a process of its own.
+fn without_rights(name: &str, test: impl FnOnce()) {
+    let made = TempDir::new("rights");
+    if fs::metadata(made.path()).unwrap().uid() != 0 {
+        test();
+        return;
+    }
+    // By this name also where the folder of the program is closed to others.
+    let mut child = Command::new("/proc/self/exe");
+    child.args(["--exact", name, "--nocapture"]).uid(NOBODY).gid(NOBODY);
+    let output = child.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+}
+
+const NOBODY: u32 = 65_534;
+
+fn allow(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn what_may_not_be_read_any_more_goes_on() {
+    without_rights("what_may_not_be_read_any_more_goes_on", || {
+        let scene = Scene::new();
+        scene.part("a.json", "a", r#""v": 1"#).part("b.json", "b", r#""v": 1"#).start();
+        assert_eq!(scene.told(), "deployed a; deployed b");
+        let (folder, a) = (scene.dir.path(), scene.dir.path().join("a.json"));
+        let denied = |file: &str| {
+            format!(
+                "rejected {file}, not again until it changes: {file}: cannot be read: Permission denied (os error 13)"
+            )
+        };
+        // A file: it still stands in the listing.
+        allow(&a, 0o000);
+        scene.part("b.json", "b", r#""v": 2"#).part("c.json", "c", r#""v": 1"#).scan();
+        assert_eq!(scene.told(), format!("{}; replaced b; deployed c", denied("a.json")));
+        assert_eq!((scene.target.running(), scene.state()), ("a b c".into(), Health::Degraded));
+        allow(&a, 0o600);
+        scene.log();
+        scene.scan();
+        assert_eq!((scene.log(), scene.told(), scene.state()), (String::new(), String::new(), Health::Ready));
+
+        // The folder: it is listed, and none of what stands in it can be read.
+        allow(folder, 0o400);
+        scene.scan();
+        let all = ["a.json", "b.json", "c.json"].map(denied).join("; ");
+        assert_eq!((scene.told(), scene.target.running()), (all, "a b c".into()));
+        // It is not even listed.
+        for mode in [0o100, 0o000] {
+            allow(folder, mode);
+            scene.scan();
+        }
+        let told = scene.told();
+        assert!(told.starts_with("down: ") && told.ends_with("Permission denied (os error 13)"), "{told}");
+        assert_eq!((scene.target.running(), scene.state()), ("a b c".into(), Health::Down));
+        allow(folder, 0o700);
+        scene.remove("c.json");
+        scene.scan();
+        assert_eq!((scene.log(), scene.told()), ("stop c 1".into(), "undeployed c".into()));
+        assert_eq!(scene.state(), Health::Ready);
+    });
+}
+
+#[test]
+fn rights_that_come_and_go_while_it_looks_disturb_nothing() {
+    without_rights("rights_that_come_and_go_while_it_looks_disturb_nothing", || {
+        // On real threads and real time: what is raced is the file system.
+        let env = Env::new().unwrap();
+        let (dir, log, target) = (TempDir::new("rights"), Log::default(), Double::new(&env));
+        let config = DeployerConfig::new(dir.path()).scan_interval(Duration::from_micros(200));
+        let deployer = Deployer::new(&env, config, registry(&log), Arc::new(target.clone())).unwrap();
+        let a = dir.write("a.json", part("a", r#""v": 1"#));
+        dir.write("b.json", part("b", r#""v": 1"#));
+        deployer.start().unwrap();
+        eventually("both run", || target.running() == "a b");
+        let runs = deployer.status().runs;
+        for round in 0..3_000 {
+            let (path, open) = if round % 3 == 0 { (dir.path(), 0o700) } else { (&*a, 0o600) };
+            allow(path, [0o000, 0o400, 0o100][round % 7 % 3]);
+            allow(path, open);
+        }
+        eventually("it looks on", || deployer.status().runs > runs + 3);
+        eventually("all is well", || deployer.status().health == Health::Ready);
+        assert!(deployer.stop(PATIENCE).is_clean());
+        assert_eq!(log.lock().unwrap().join(", "), "build a 1, start a 1, build b 1, start b 1");
+    });
+}
+
+// What does not behave.
+
+/// A component that hangs or panics where its file says.
+struct Unruly {
+    how: String,
+    gate: loopkeeper::testing::Gate,
+    clock: ManualClock,
+    /// Empty from the second on: one that never stops is never replaced.
+    first_stop: &'static str,
+}
+
+impl Unruly {
+    fn act(&self, call: &str) {
+        match self.how.split_once(' ') {
+            Some(("hangs", place)) if place == call => self.gate.pass(&self.clock),
+            Some(("panics", place)) if place == call => panic!("no {call}"),
+            _ => {}
+        }
+    }
+}
+
+impl Component for Unruly {
+    fn start(&mut self, _: &Context) -> Result<(), BoxError> {
+        self.act("start");
+        Ok(())
+    }
+
+    fn stop(&mut self, _: &Context) -> Result<(), BoxError> {
+        let call = std::mem::take(&mut self.first_stop);
+        self.act(call);
+        Ok(())
+    }
+}
+
+#[test]
+fn what_hangs_or_panics_leaves_the_others_and_what_ran_before_alone() {
+    for (how, expected) in [
+        ("panics build", "again in 5.0s: panicked: no build"),
+        (
+            "panics start",
+            "rolled back x, which is back; the new one again in 5.0s: x: replace: panicked: no start",
+        ),
+        ("hangs start", "rolled back x, which is back; the new one again in 5.0s: x: replace: "),
+        ("panics stop", "replaced x"),
+        ("hangs stop", "replaced x"),
+    ] {
+        let gate = loopkeeper::testing::Gate::default();
+        let (clock, log) = (ManualClock::default(), Log::default());
+        let env = Env::manual(&clock).unwrap();
+        let host = Host::new(HostConfig::default().env(&env)).unwrap();
+        host.start().unwrap();
+        let mut registry = registry(&log);
+        let (theirs, time) = (gate.clone(), clock.clone());
+        let unruly = move |_: &str, o: &mut Object<'_, '_>| {
+            let how = o.string("how").doc("What it does, and where.").required();
+            let (how, gate, clock) = (how.take(o.done()?)?, theirs.clone(), time.clone());
+            Some(move |_: &Env| {
+                let unruly = Unruly { how, gate, clock, first_stop: "stop" };
+                unruly.act("build");
+                Ok(unruly)
+            })
+        };
+        registry.register("unruly", unruly).unwrap();
+        let target = Double::new(&env);
+        let scene = Scene::on(clock, &env, registry, log, target, Arc::new(host.handle()));
+        scene.part("x.json", "x", r#""v": 1"#).part("y.json", "y", r#""v": 1"#).start();
+        scene.told();
+        let text = format!(r#"{{"name": "x", "type": "unruly", "config": {{"how": "{how}"}}}}"#);
+        scene.dir.write("x.json", text);
+        scene.part("y.json", "y", r#""v": 2"#).part("z.json", "z", r#""v": 1"#).scan();
+        let states = || {
+            let status = host.status();
+            let named = |name: &str| status.iter().filter(|status| status.name.as_str() == name).next_back();
+            ["y", "z"].map(|name| named(name).map(|status| status.state.to_string()).unwrap_or_default())
+        };
+        assert_eq!(states(), ["ready", "ready"], "{how}: the others go on");
+        scene.clock.run_for(secs(31));
+        let told = scene.told();
+        assert!(told.contains(expected), "{how}: {told}");
+        assert!(told.contains("replaced y") && told.contains("deployed z"), "{how}: {told}");
+        // Away with it: one that does not stop is told and gives its name free.
+        scene.remove("x.json");
+        scene.clock.run_for(secs(120));
+        scene.part("x.json", "x", r#""v": 3"#);
+        scene.clock.run_for(secs(120));
+        assert!(scene.log().ends_with("start x 3"), "{how}: {}", scene.told());
+        assert_eq!(states(), ["ready", "ready"], "{how}: the others go on");
+        gate.open();
+        scene.clock.settle();
+        assert!(scene.deployer.stop(PATIENCE).is_clean());
+        let report = host.stop(PATIENCE);
+        assert!(report.is_clean(), "{how}: {report}");
+    }
+}
+
+#[test]
+fn files_of_any_size_are_refused_without_being_read() {
+    let scene = Scene::new();
+    let mut text = part("big", r#""v": 1"#);
+    text.push_str(&" ".repeat(10 << 20));
+    scene.part("a.json", "a", r#""v": 1"#).dir.write("big.json", text);
+    // A terabyte, as far as its length goes.
+    fs::File::create(scene.dir.path().join("huge.json")).unwrap().set_len(1 << 40).unwrap();
+    scene.start();
+    let refused =
+        |file: &str| format!("rejected {file}, not again until it changes: {file}: is larger than 1024 KiB");
+    let told = [refused("big.json"), refused("huge.json"), "deployed a".to_owned()];
+    assert_eq!(scene.told(), told.join("; "));
+}
+
+#[test]
+fn a_folder_that_is_removed_and_made_anew_says_what_runs() {
+    let scene = Scene::new();
+    scene.part("a.json", "a", r#""v": 1"#).part("b.json", "b", r#""v": 1"#).start();
+    fs::remove_dir_all(scene.dir.path()).unwrap();
+    scene.scan().scan();
+    assert_eq!((scene.target.running(), scene.state()), ("a b".into(), Health::Down));
+    scene.log();
+    scene.part("a.json", "a", r#""v": 2"#).scan();
+    assert_eq!(scene.log(), "stop b 1, build a 2, stop a 1, start a 2");
+    assert_eq!(scene.state(), Health::Ready);
 }
 
 // A folder read once.

@@ -12,7 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use loopkeeper::decode::Object;
 use loopkeeper::host::ComponentState;
+use loopkeeper::host::deploy::{Deployer, DeployerConfig, Registry};
 use loopkeeper::status::Phase;
 use loopkeeper::testing::Gate;
 use loopkeeper::watch::BackoffConfig;
@@ -544,5 +546,107 @@ fn a_component_that_fails_while_the_host_stops_is_stopped_once() {
         let state = host.component("a").unwrap().state;
         assert!(matches!(state, ComponentState::Stopped | ComponentState::Failed), "{state}");
         drop(host);
+    });
+}
+
+/// A folder of two descriptors, the second of which requires the first; the
+/// same for every schedule.
+fn folder() -> &'static std::path::Path {
+    static FOLDER: std::sync::OnceLock<std::path::PathBuf> = std::sync::OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let path = std::env::temp_dir().join(format!("loopkeeper-models-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        for (name, requires) in [("a", ""), ("b", "\"a\"")] {
+            let text = format!(
+                r#"{{"name": "{name}", "type": "counted", "requires": [{requires}], "config": {{}}}}"#
+            );
+            std::fs::write(path.join(format!("{name}.json")), text).unwrap();
+        }
+        path
+    })
+}
+
+/// A host and a deployer that puts the components of [`folder`] into it.
+fn deployed(env: &Env, at_work: &Arc<AtomicU32>) -> (Host, Deployer) {
+    let host = Host::new(HostConfig::default().env(env)).unwrap();
+    let mut registry = Registry::new();
+    let at_work = at_work.clone();
+    let factory = move |_: &str, o: &mut Object<'_, '_>| {
+        o.done()?;
+        let at_work = at_work.clone();
+        // Each has a count of its own: two of them are two components.
+        Some(move |_: &Env| Ok(Each { all: at_work, own: AtomicU32::new(0) }))
+    };
+    registry.register("counted", factory).unwrap();
+    let deployer =
+        Deployer::new(env, DeployerConfig::new(folder()), registry, Arc::new(host.handle())).unwrap();
+    host.start().unwrap();
+    (host, deployer)
+}
+
+/// One of several components that are counted together.
+struct Each {
+    all: Arc<AtomicU32>,
+    own: AtomicU32,
+}
+
+impl Component for Each {
+    fn start(&mut self, _: &Context) -> Result<(), BoxError> {
+        assert_eq!(self.own.fetch_add(1, Ordering::SeqCst), 0, "started twice");
+        self.all.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn stop(&mut self, _: &Context) -> Result<(), BoxError> {
+        self.all.fetch_sub(self.own.swap(0, Ordering::SeqCst), Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+/// Mutant: `Supervisor::end` does not take the wish to run from those that
+/// were only just deployed (`member.wanted = false` left out for a member with
+/// an `op`), so that one is started after the others were stopped.
+#[test]
+fn a_scan_while_deployer_and_host_stop_leaves_nothing_at_work() {
+    model(|| {
+        let clock = ManualClock::default();
+        let env = Env::manual(&clock).unwrap();
+        let at_work = Arc::new(AtomicU32::new(0));
+        let (host, deployer) = deployed(&env, &at_work);
+        deployer.start().unwrap();
+        let theirs = deployer.clone();
+        let stops = shuttle::thread::spawn(move || theirs.stop(secs(1)).is_clean());
+        let report = host.stop(secs(1));
+        assert!(report.is_clean(), "{report}");
+        assert!(stops.join().unwrap());
+        assert_eq!(at_work.load(Ordering::SeqCst), 0);
+        // Neither begins anything by itself.
+        clock.run_for(secs(60));
+        assert_eq!(at_work.load(Ordering::SeqCst), 0);
+        drop((deployer, host));
+    });
+}
+
+/// Mutants: `Supervisor::end` does not answer those who wait for a start
+/// (`member.op` is dropped); `Target::begin` of a host does not tell what was
+/// refused. The deployer then waits for ever, for these names.
+#[test]
+fn what_a_scan_began_is_answered_though_the_host_stops() {
+    model(|| {
+        let clock = ManualClock::default();
+        let env = Env::manual(&clock).unwrap();
+        let at_work = Arc::new(AtomicU32::new(0));
+        let (host, deployer) = deployed(&env, &at_work);
+        deployer.start().unwrap();
+        let handle = host.handle();
+        let stops = shuttle::thread::spawn(move || handle.stop(secs(1)).is_clean());
+        deployer.rescan();
+        assert!(stops.join().unwrap());
+        clock.settle();
+        let board = deployer.board();
+        assert!(board.under_way.is_empty(), "{board:?}");
+        assert_eq!(at_work.load(Ordering::SeqCst), 0);
+        assert!(deployer.stop(secs(1)).is_clean());
+        drop((deployer, host));
     });
 }

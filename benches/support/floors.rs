@@ -1,7 +1,11 @@
 //! The floors: what bare threads, channels and sleeps do, written the way one
 //! would without a library. Nothing here uses the library.
 
+use std::collections::hash_map::DefaultHasher;
+use std::fs;
+use std::hash::Hasher;
 use std::hint::black_box;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -94,6 +98,87 @@ impl Fleet {
             thread.join().expect("a floor's thread does not panic");
         }
     }
+}
+
+/// One thread that says it is there and parks, until it is ended.
+#[derive(Debug)]
+pub(crate) struct Parked {
+    end: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Parked {
+    pub(crate) fn start(i: usize, started: &Arc<Started>) -> Self {
+        let end = Arc::new(AtomicBool::new(false));
+        let (theirs, started) = (Arc::clone(&end), Arc::clone(started));
+        let body = move || {
+            started.one();
+            while !theirs.load(Ordering::Acquire) {
+                thread::park_timeout(LATER);
+            }
+        };
+        Self { end, thread: spawn(i, body) }
+    }
+
+    pub(crate) fn stop(self) {
+        self.end.store(true, Ordering::Release);
+        self.thread.thread().unpark();
+        self.thread.join().expect("a floor's thread does not panic");
+    }
+}
+
+/// Starts `n` such threads one after the other, and stops them in reverse.
+pub(crate) fn in_order(n: usize) -> (Duration, Duration) {
+    let all = Arc::new(Started::expect(n));
+    let begin = Instant::now();
+    let threads: Vec<Parked> = (0..n).map(|i| Parked::start(i, &all)).collect();
+    all.wait();
+    let start = begin.elapsed();
+    let begin = Instant::now();
+    threads.into_iter().rev().for_each(Parked::stop);
+    (start, begin.elapsed())
+}
+
+/// Sleeps `n` times for `nap` on `parallel` threads that share the work.
+pub(crate) fn side_by_side(n: usize, parallel: usize, nap: Duration) -> Duration {
+    let begin = Instant::now();
+    let next = Arc::new(AtomicU64::new(0));
+    let body = |next: Arc<AtomicU64>| {
+        move || {
+            while next.fetch_add(1, Ordering::Relaxed) < n as u64 {
+                thread::sleep(nap);
+            }
+        }
+    };
+    let threads: Vec<_> = (0..parallel).map(|i| spawn(i, body(Arc::clone(&next)))).collect();
+    for thread in threads {
+        thread.join().expect("a floor's thread does not panic");
+    }
+    begin.elapsed()
+}
+
+/// Reads and hashes each file of a folder.
+pub(crate) fn read_and_hash(folder: &Path) -> Duration {
+    let begin = Instant::now();
+    let mut all = 0;
+    for entry in fs::read_dir(folder).expect("the folder is there") {
+        let path = entry.expect("the folder can be read").path();
+        all ^= hash(&fs::read(path).expect("the file is there"));
+    }
+    black_box(all);
+    begin.elapsed()
+}
+
+/// Walks a tree by keys.
+pub(crate) fn walk<'a>(values: &'a serde_json::Value, keys: &[String; 2]) -> Option<&'a serde_json::Value> {
+    values.get(&keys[0])?.get(&keys[1])
+}
+
+/// As std hashes.
+pub(crate) fn hash(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
 }
 
 fn waiter(bell: Receiver<()>, started: Arc<Started>) -> impl FnOnce() + Send + 'static {

@@ -15,6 +15,7 @@ pub(crate) mod child;
 pub(crate) mod floors;
 pub(crate) mod measure;
 pub(crate) mod ours;
+pub(crate) mod parts;
 
 use std::fmt;
 use std::process::ExitCode;
@@ -90,6 +91,11 @@ impl Suite {
         if self.quick { quick } else { full }
     }
 
+    /// Whether one of these rows is asked for: for what is costly to set up.
+    pub(crate) fn wants(&self, rows: &[Row]) -> bool {
+        rows.iter().any(|row| self.filter.as_ref().is_none_or(|filter| row.name.contains(&**filter)))
+    }
+
     /// Runs both sides in turn and prints a line for each row.
     ///
     /// Without a side of ours only the floor runs, and the line says so.
@@ -100,8 +106,7 @@ impl Suite {
         mut ours: Option<Side<'_, N>>,
         mut floor: Side<'_, N>,
     ) {
-        let wanted = |row: &Row| self.filter.as_ref().is_none_or(|filter| row.name.contains(&**filter));
-        if !rows.iter().any(wanted) {
+        if !self.wants(&rows) {
             return;
         }
         let mut ours_seen = [const { Vec::new() }; N];

@@ -90,12 +90,26 @@ pub(crate) fn threads_named(prefix: &str) -> usize {
 /// For facts outside the library only: a thread gone from the kernel's list, a
 /// child's file. What the library does is waited for with a `ManualClock`.
 #[track_caller]
-pub(crate) fn eventually(what: &str, mut true_now: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, true_now: impl FnMut() -> bool) {
+    assert!(in_time(true_now), "not within {PATIENCE:?}: {what}");
+}
+
+/// Waits until `true_now` says so; false after [`PATIENCE`].
+pub(crate) fn in_time(mut true_now: impl FnMut() -> bool) -> bool {
     let start = Instant::now();
     while !true_now() {
-        assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        if start.elapsed() >= PATIENCE {
+            return false;
+        }
         thread::sleep(Duration::from_millis(2));
     }
+    true
+}
+
+/// Lets a while pass on the real clock, where what is raced is another
+/// process.
+pub(crate) fn pause(time: Duration) {
+    thread::sleep(time);
 }
 
 /// A port of the loopback address that nobody listens on just now. Prefer

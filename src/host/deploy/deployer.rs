@@ -1,6 +1,6 @@
 //! The loop that keeps what runs as the folder says.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -309,7 +309,7 @@ pub(super) struct DeployWork {
     board: Arc<Mutex<Arc<Board>>>,
     ledger: Ledger,
     /// What each file said when it had this content.
-    cache: BTreeMap<PathBuf, (Fingerprint, Reading)>,
+    cache: HashMap<PathBuf, (Fingerprint, Reading)>,
     interval: Duration,
     next_scan: Tick,
     /// When there is something to try again.
@@ -360,7 +360,7 @@ impl DeployWork {
             outbox: Outbox::default(),
             board: Arc::default(),
             ledger: Ledger::new(config.retry_delay),
-            cache: BTreeMap::new(),
+            cache: HashMap::new(),
             interval: config.scan_interval,
             next_scan: Tick::ZERO,
             again: Tick::NEVER,
@@ -392,6 +392,7 @@ impl DeployWork {
     /// What each file says. What has not changed is not read anew.
     fn candidates(&mut self, found: &[Found]) -> Vec<Candidate> {
         let mut old = std::mem::take(&mut self.cache);
+        self.cache.reserve(found.len());
         let mut candidates = Vec::with_capacity(found.len());
         for Found { path, content } in found {
             let bytes = match content {
@@ -404,11 +405,11 @@ impl DeployWork {
                 }
             };
             let print = Fingerprint::of(bytes);
-            let reading = match old.remove(path) {
-                Some((cached, reading)) if cached == print => reading,
-                _ => self.read(path, bytes),
+            let (key, reading) = match old.remove_entry(path) {
+                Some((key, (cached, reading))) if cached == print => (key, reading),
+                _ => (path.clone(), self.read(path, bytes)),
             };
-            self.cache.insert(path.clone(), (print, reading.clone()));
+            self.cache.insert(key, (print, reading.clone()));
             candidates.push(Candidate { path: path.clone(), content: Some(print), reading });
         }
         candidates

@@ -82,7 +82,7 @@ pub(super) struct Ledger {
     trouble: BTreeMap<Name, Trouble>,
     /// Until when a name is left alone whose operation was cancelled.
     paused: BTreeMap<Name, Tick>,
-    /// What stood in the folder at the last scan.
+    /// What stood in the folder at the last scan and did not tell its name.
     seen: BTreeMap<PathBuf, Option<Fingerprint>>,
     /// What was rejected at the last scan, and so was told.
     rejected: BTreeMap<PathBuf, Error>,
@@ -138,7 +138,8 @@ impl Ledger {
         troubles.chain(stops).chain(pauses).filter(|again| *again > now).min().unwrap_or(Tick::NEVER)
     }
 
-    /// Whether the last scan saw this file with this content.
+    /// Whether the last scan saw this file, which does not tell its name, with
+    /// this content.
     pub(super) fn has_seen(&self, path: &Path, content: Option<Fingerprint>) -> bool {
         self.seen.get(path) == Some(&content)
     }
@@ -168,7 +169,9 @@ impl Ledger {
     pub(super) fn note(&mut self, files: &[Candidate], changes: &[Change], events: &mut Vec<EventKind>) {
         let mut asked: HashSet<&Name> = HashSet::new();
         let mut right: HashMap<&Name, &Candidate> = HashMap::new();
-        for file in files {
+        // Asked for about what failed alone.
+        let failed = !self.trouble.is_empty() || !self.paused.is_empty();
+        for file in files.iter().filter(|_| failed) {
             match &file.reading {
                 Reading::Right { name, .. } => _ = right.entry(name).or_insert(file),
                 Reading::Wrong { name, .. } => asked.extend(name),
@@ -177,7 +180,8 @@ impl Ledger {
         // Put back, a content is tried anew.
         self.trouble.retain(|name, _| right.contains_key(name) || asked.contains(name));
         self.paused.retain(|name, _| right.contains_key(name));
-        self.seen = files.iter().map(|file| (file.path.clone(), file.content)).collect();
+        let nameless = |file: &&Candidate| matches!(file.reading, Reading::Wrong { name: None, .. });
+        self.seen = files.iter().filter(nameless).map(|file| (file.path.clone(), file.content)).collect();
         let before = std::mem::take(&mut self.rejected);
         for change in changes {
             match change {

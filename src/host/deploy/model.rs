@@ -30,7 +30,7 @@ enum Text {
         name: &'static str,
         version: u32,
         enabled: bool,
-        builds: bool,
+        builds: Builds,
     },
     /// Wrong, and its name can be told.
     Faulty(&'static str),
@@ -38,11 +38,19 @@ enum Text {
     Unreadable,
 }
 
+/// What comes of building what a file describes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Builds {
+    Well,
+    Not,
+    Panics,
+}
+
 impl Text {
     fn content(&self) -> Result<Vec<u8>, Fault> {
         let text = match self {
             Self::Good { name, version, enabled, builds } => format!(
-                r#"{{"name": "{name}", "type": "t", "enabled": {enabled}, "config": {{"v": {version}, "builds": {builds}}}}}"#
+                r#"{{"name": "{name}", "type": "t", "enabled": {enabled}, "config": {{"v": {version}, "builds": "{builds:?}"}}}}"#
             ),
             Self::Faulty(name) => format!(r#"{{"name": "{name}", "type": "t", "config": {{}}}}"#),
             Self::Torn => r#"{"name": "#.to_owned(),
@@ -62,6 +70,8 @@ enum Action {
     Rename(usize, usize),
     /// The folder goes away, or comes back.
     Hide(bool),
+    /// The next look falls into a change of the folder and misses a file.
+    Miss(usize),
     /// Time passes, and it looks.
     Scan(u64),
     /// It looks again and again, for minutes.
@@ -78,6 +88,9 @@ enum Ending {
     RolledBack,
     RollingBack,
     Dropped,
+    Cancelled,
+    /// Something required is not there.
+    Missing,
 }
 
 const FILES: [&str; 4] = ["a.json", "b.json", "c.json", "d.json"];
@@ -85,7 +98,8 @@ const NAMES: [&str; 3] = ["x", "y", "z"];
 
 fn texts() -> impl Strategy<Value = Text> {
     let name = prop::sample::select(NAMES.as_slice());
-    let good = (name.clone(), 1..4_u32, prop::bool::weighted(0.85), prop::bool::weighted(0.8))
+    let builds = prop_oneof![8 => Just(Builds::Well), 1 => Just(Builds::Not), 1 => Just(Builds::Panics)];
+    let good = (name.clone(), 1..4_u32, prop::bool::weighted(0.85), builds)
         .prop_map(|(name, version, enabled, builds)| Text::Good { name, version, enabled, builds });
     prop_oneof![8 => good, 1 => name.prop_map(Text::Faulty), 1 => Just(Text::Torn), 1 => Just(Text::Unreadable)]
 }
@@ -99,11 +113,14 @@ fn actions() -> impl Strategy<Value = Action> {
         2 => Just(Ending::RolledBack),
         1 => Just(Ending::RollingBack),
         1 => Just(Ending::Dropped),
+        1 => Just(Ending::Cancelled),
+        1 => Just(Ending::Missing),
     ];
     prop_oneof![
         4 => (file.clone(), texts()).prop_map(|(file, text)| Action::Write(file, text)),
         2 => file.clone().prop_map(Action::Remove),
-        2 => (file.clone(), file).prop_map(|(from, to)| Action::Rename(from, to)),
+        2 => (file.clone(), file.clone()).prop_map(|(from, to)| Action::Rename(from, to)),
+        1 => file.prop_map(Action::Miss),
         1 => prop::bool::weighted(0.3).prop_map(Action::Hide),
         5 => prop::sample::select(&[0, 5, 5, 5, 60][..]).prop_map(Action::Scan),
         1 => Just(Action::Idle),
@@ -116,6 +133,8 @@ fn actions() -> impl Strategy<Value = Action> {
 struct World {
     files: BTreeMap<&'static str, Text>,
     hidden: bool,
+    /// The file that the next look misses.
+    missed: Option<&'static str>,
     /// The version that was built last, for the operation that follows.
     built: u32,
     /// How often each name was built since the folder changed.
@@ -130,14 +149,16 @@ struct Shared(Arc<Mutex<World>>);
 
 impl Folder for Shared {
     fn list(&mut self) -> Result<Listing, Fault> {
-        let world = self.0.lock();
+        let mut world = self.0.lock();
         if world.hidden {
             let message = "is not there".to_owned();
             return Err(Fault { place: Place::whole("."), key: String::new(), message });
         }
-        let files = world.files.iter();
+        // Of two files with one name the second would seem the first.
+        let missed = world.missed.take().filter(|file| !has_twin(&world.files, file));
+        let files = world.files.iter().filter(|(path, _)| Some(**path) != missed);
         let found = files.map(|(path, text)| Found { path: PathBuf::from(path), content: text.content() });
-        Ok(Listing { found: found.collect(), is_whole: true })
+        Ok(Listing { found: found.collect(), is_whole: missed.is_none() })
     }
 }
 
@@ -166,13 +187,20 @@ fn registry(shared: &Shared) -> Registry {
     let (shared, mut registry) = (shared.clone(), Registry::new());
     let factory = move |name: &str, o: &mut Object<'_, '_>| {
         let version = o.u32("v").required();
-        let builds = o.bool("builds").or(true);
-        let (version, name, shared) = (version.take(o.done()?)?, name.to_owned(), shared.clone());
+        let builds = o.string("builds").required();
+        let done = o.done()?;
+        let (version, builds) = (version.take(done)?, builds.take(done)?);
+        let (name, shared) = (name.to_owned(), shared.clone());
         Some(move |_: &Env| {
             let mut world = shared.0.lock();
             world.built = version;
             *world.builds.entry(name).or_default() += 1;
-            if builds { Ok(Inert) } else { Err("no".into()) }
+            drop(world);
+            match &*builds {
+                "Well" => Ok(Inert),
+                "Panics" => std::panic::resume_unwind(Box::new("no")),
+                _ => Err("no".into()),
+            }
         })
     };
     registry.register("t", factory).unwrap();
@@ -220,6 +248,7 @@ impl Run {
                 }
             }
             Action::Hide(hidden) => world.hidden = *hidden,
+            Action::Miss(file) => world.missed = Some(FILES[*file]),
             Action::Scan(seconds) => {
                 drop(world);
                 self.clock.jump(Duration::from_secs(*seconds));
@@ -261,6 +290,10 @@ impl Run {
             }
             (Ending::RolledBack, Operation::Replace(_)) => Outcome::RolledBack(error()),
             (Ending::RollingBack, Operation::Replace(_)) => Outcome::RollingBack(error()),
+            (Ending::Cancelled, _) => Outcome::Failed(Error::new(ErrorKind::Cancelled)),
+            (Ending::Missing, Operation::Start(_) | Operation::Replace(_)) => {
+                Outcome::Failed(Error::new(ErrorKind::NotFound))
+            }
             (Ending::Terminal, _) => Outcome::Failed(Error::terminal("never")),
             (Ending::Dropped, _) => {
                 drop(world);
@@ -304,7 +337,8 @@ impl Run {
         if matches!(report.scanned, Some(Ok(()))) {
             for (name, version) in world.running.iter().filter(|(name, _)| !before.contains(*name)) {
                 let claimant = claimant(&world.files, name);
-                if let Some((file, Text::Good { version: found, builds: true, enabled: true, .. })) = claimant
+                if let Some((file, Text::Good { version: found, builds: Builds::Well, enabled: true, .. })) =
+                    claimant
                 {
                     // A file that is wrong now holds what came of it.
                     let source = self.sources.get(name).filter(|source| **source < file);
@@ -331,6 +365,13 @@ impl Run {
             }
         }
     }
+}
+
+/// Whether another file has the name that this one has.
+fn has_twin(files: &BTreeMap<&'static str, Text>, file: &str) -> bool {
+    let Some(Text::Good { name, .. }) = files.get(file) else { return false };
+    let is_its = |text: &Text| matches!(text, Text::Good { name: other, .. } if other == name);
+    files.values().filter(|text| is_its(text)).count() > 1
 }
 
 /// The first right file with this name.
@@ -386,13 +427,13 @@ proptest! {
         // name stands twice.
         {
             let mut world = run.shared.0.lock();
-            world.hidden = false;
+            (world.hidden, world.missed) = (false, None);
             world.builds.clear();
             let mut seen = BTreeSet::new();
             world.files.retain(|_, text| matches!(text, Text::Good { name, .. } if seen.insert(*name)));
             for (idx, text) in world.files.values_mut().enumerate() {
                 if let Text::Good { version, builds, .. } = text {
-                    (*version, *builds) = (100 + idx as u32, true);
+                    (*version, *builds) = (100 + idx as u32, Builds::Well);
                 }
             }
         }

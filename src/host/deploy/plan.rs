@@ -1,5 +1,7 @@
 //! What to do about what stands in the folder: pure, as data, doing nothing.
 
+use std::cell::OnceCell;
+use std::collections::btree_map::Entry;
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
@@ -21,13 +23,12 @@ pub(super) struct Fingerprint([u64; 2]);
 
 impl Fingerprint {
     pub(super) fn of(bytes: &[u8]) -> Self {
-        let half = |salt: u8| {
-            let mut hasher = DefaultHasher::new();
-            hasher.write_u8(salt);
-            hasher.write(bytes);
-            hasher.finish()
-        };
-        Self([half(1), half(2)])
+        let mut hasher = DefaultHasher::new();
+        hasher.write(bytes);
+        let half = hasher.finish();
+        // The state behind a half is larger than both.
+        hasher.write_u8(0);
+        Self([half, hasher.finish()])
     }
 }
 
@@ -93,11 +94,13 @@ enum Claim {
 /// * When the files may not be all there are, nothing is taken for gone.
 pub(super) fn plan(files: &[Candidate], is_whole: bool, ledger: &Ledger, now: Tick) -> Plan {
     let mut applied: HashMap<&OsStr, Vec<&Name>> = HashMap::new();
-    for (name, running) in ledger.running() {
-        applied.entry(running.path.as_os_str()).or_default().push(name);
+    // Asked for about files that are wrong alone.
+    if files.iter().any(|file| matches!(file.reading, Reading::Wrong { .. })) {
+        for (name, running) in ledger.running() {
+            applied.entry(running.path.as_os_str()).or_default().push(name);
+        }
     }
-    let paths = files.iter().enumerate().map(|(file, candidate)| (candidate.path.as_os_str(), file));
-    let (paths, claims) = (paths.collect(), BTreeMap::new());
+    let (paths, claims) = (OnceCell::new(), BTreeMap::new());
     let mut planner = Planner { files, paths, applied, is_whole, ledger, now, claims, plan: Plan::default() };
     let rejected = planner.claim();
     let stops = planner.stops();
@@ -109,9 +112,9 @@ pub(super) fn plan(files: &[Candidate], is_whole: bool, ledger: &Ledger, now: Ti
 
 struct Planner<'a> {
     files: &'a [Candidate],
-    /// The files by their paths.
-    paths: HashMap<&'a OsStr, usize>,
-    /// What runs, by the path of its file.
+    /// The files by their paths, once asked for.
+    paths: OnceCell<HashMap<&'a OsStr, usize>>,
+    /// What runs, by the path of its file, where one is wrong.
     applied: HashMap<&'a OsStr, Vec<&'a Name>>,
     is_whole: bool,
     ledger: &'a Ledger,
@@ -126,10 +129,11 @@ impl Planner<'_> {
         let mut rejected = Vec::new();
         for (file, candidate) in self.files.iter().enumerate() {
             match &candidate.reading {
-                Reading::Right { name, place, .. } => match self.claims.get(name) {
-                    None => _ = self.claims.insert(name.clone(), Claim::Right(file)),
-                    Some(Claim::Right(first) | Claim::Held(first)) => {
-                        let error = self.taken(name, place, *first);
+                Reading::Right { name, place, .. } => match self.claims.entry(name.clone()) {
+                    Entry::Vacant(free) => _ = free.insert(Claim::Right(file)),
+                    Entry::Occupied(claim) => {
+                        let (Claim::Right(first) | Claim::Held(first)) = *claim.get();
+                        let error = self.taken(name, place, first);
                         rejected.push(Change::Reject { file, error });
                     }
                 },
@@ -198,7 +202,11 @@ impl Planner<'_> {
 
     /// Whether the file that something was applied from asks for it no more.
     fn is_given_up(&mut self, path: &Path, torn: bool) -> bool {
-        let Some(&file) = self.paths.get(path.as_os_str()) else { return !torn };
+        let files = self.files.iter().enumerate();
+        let paths = self
+            .paths
+            .get_or_init(|| files.map(|(file, candidate)| (candidate.path.as_os_str(), file)).collect());
+        let Some(&file) = paths.get(path.as_os_str()) else { return !torn };
         let Reading::Right { name, enabled, meaning, .. } = &self.files[file].reading else { return false };
         // It describes something else now. Until that runs, what ran goes on.
         match self.claims.get(name) {
@@ -213,7 +221,14 @@ impl Planner<'_> {
 
     /// In path order, but what others require before them. Where there is a
     /// circle, path order has to do.
-    fn in_order(&self, claims: &[(usize, Name)]) -> Vec<(usize, Name)> {
+    fn in_order(&self, claims: Vec<(usize, Name)>) -> Vec<(usize, Name)> {
+        let requires_some = |(file, _): &(usize, Name)| match &self.files[*file].reading {
+            Reading::Right { requires, .. } => !requires.is_empty(),
+            Reading::Wrong { .. } => false,
+        };
+        if !claims.iter().any(requires_some) {
+            return claims;
+        }
         let by_name: HashMap<&Name, usize> =
             claims.iter().enumerate().map(|(idx, (_, name))| (name, idx)).collect();
         let requires = |idx: usize| match &self.files[claims[idx].0].reading {
@@ -255,7 +270,7 @@ impl Planner<'_> {
             })
             .collect();
         claims.sort_unstable_by_key(|(file, _)| *file);
-        let claims = self.in_order(&claims);
+        let claims = self.in_order(claims);
         let (mut stops, mut starts) = (Vec::new(), Vec::new());
         for (file, name) in claims {
             let candidate = &self.files[file];

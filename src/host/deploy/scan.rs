@@ -1,5 +1,6 @@
 //! What stands in the folder of descriptors, read within bounds.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -47,33 +48,36 @@ impl Dir {
         Self(path.to_owned())
     }
 
-    fn names(&self) -> Result<Vec<PathBuf>, Fault> {
-        let names = || -> io::Result<Vec<PathBuf>> {
-            let mut names = Vec::new();
+    /// In the order in which the system names them.
+    fn entries(&self) -> Result<Vec<Entry>, Fault> {
+        let entries = || -> io::Result<Vec<Entry>> {
+            let mut entries = Vec::new();
             for entry in fs::read_dir(&self.0)? {
-                let name = entry?.file_name();
+                let entry = entry?;
+                let name = entry.file_name();
                 let bytes = name.as_encoded_bytes();
                 if bytes.ends_with(b".json") && !bytes.starts_with(b".") {
-                    names.push(PathBuf::from(name));
+                    let is_plain = entry.file_type().is_ok_and(|kind| kind.is_file());
+                    entries.push(Entry { name, is_plain });
                 }
             }
-            names.sort();
-            Ok(names)
+            Ok(entries)
         };
-        names()
+        entries()
             .map_err(|error| fault(&self.0, format!("cannot be read as the folder of descriptors: {error}")))
     }
 }
 
 impl Folder for Dir {
     fn list(&mut self) -> Result<Listing, Fault> {
-        let mut names = self.names()?;
+        let mut entries = self.entries()?;
         let mut listing = Listing::default();
         for _ in 0..LISTINGS {
             let mut vanished = false;
-            let paths = names.iter().map(|name| self.0.join(name));
-            let found = paths.filter_map(|path| {
-                let content = read(&path).transpose()?;
+            let ordered = in_order(&entries);
+            let found = ordered.iter().filter_map(|entry| {
+                let path = self.0.join(&entry.name);
+                let content = read(&path, entry.is_plain).transpose()?;
                 let content = content.map_err(|flaw| {
                     vanished |= flaw.is_gone && !path.is_symlink();
                     flaw.fault
@@ -83,15 +87,30 @@ impl Folder for Dir {
             let found = found.collect();
             // A file that is renamed meanwhile may be in neither place: a
             // listing counts when the next one is the same.
-            let again = self.names()?;
-            listing = Listing { found, is_whole: again == names && !vanished };
+            let again = self.entries()?;
+            let is_same = again == entries || in_order(&again) == ordered;
+            listing = Listing { found, is_whole: is_same && !vanished };
             if listing.is_whole {
                 break;
             }
-            names = again;
+            entries = again;
         }
         Ok(listing)
     }
+}
+
+/// One name of the folder.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Entry {
+    name: OsString,
+    /// Whether it is a file, and no link to one, as the folder itself says.
+    is_plain: bool,
+}
+
+fn in_order(entries: &[Entry]) -> Vec<&Entry> {
+    let mut ordered: Vec<&Entry> = entries.iter().collect();
+    ordered.sort_unstable();
+    ordered
 }
 
 /// Why a file cannot be read.
@@ -102,27 +121,35 @@ struct Flaw {
 }
 
 /// Reads a file; `None` when it is a folder.
-fn read(path: &Path) -> Result<Option<Vec<u8>>, Flaw> {
+fn read(path: &Path, is_plain: bool) -> Result<Option<Vec<u8>>, Flaw> {
     let unreadable = |error: io::Error| Flaw {
         fault: fault(path, format!("cannot be read: {error}")),
         is_gone: error.kind() == io::ErrorKind::NotFound,
     };
     let refused = |message: String| Flaw { fault: fault(path, message), is_gone: false };
-    let metadata = fs::metadata(path).map_err(unreadable)?;
+    let not_regular = || refused("is not a regular file".to_owned());
+    // Looked at before it is opened, because to open a device may do
+    // something, and after, because it may be another by then.
+    if !is_plain {
+        let metadata = fs::metadata(path).map_err(unreadable)?;
+        if metadata.is_dir() {
+            return Ok(None);
+        }
+        if !metadata.is_file() {
+            return Err(not_regular());
+        }
+    }
+    let file: File = open_without_waiting(path).map_err(unreadable)?;
+    let metadata = file.metadata().map_err(unreadable)?;
     if metadata.is_dir() {
         return Ok(None);
     }
-    // Looked at before it is opened, because to open a device may do
-    // something, and after, because it may be another by then.
-    let not_regular = || refused("is not a regular file".to_owned());
     if !metadata.is_file() {
         return Err(not_regular());
     }
-    let file: File = open_without_waiting(path).map_err(unreadable)?;
-    if !file.metadata().map_err(unreadable)?.is_file() {
-        return Err(not_regular());
-    }
-    let mut bytes = Vec::new();
+    // One more than there is: the end is then found without another buffer.
+    let expected = metadata.len().min(MAX_LEN) + 1;
+    let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or_default());
     file.take(MAX_LEN + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > MAX_LEN {
         return Err(refused(format!("is larger than {} KiB", MAX_LEN >> 10)));
