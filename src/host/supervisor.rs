@@ -451,6 +451,7 @@ impl Supervisor {
             graph::check_present(&nodes)?;
         }
         drop(nodes);
+        answer(out, self.members[idx].op.take(), Err(refused(format!("{name}: replaced"))));
         self.members[idx].leaving = Some(Leaving::Replaced(Box::new(Candidate { id, spec, limit, op })));
         if !self.members[idx].stage.is_alive() {
             self.ended(idx, now, out);
@@ -464,7 +465,9 @@ impl Supervisor {
             return Err(refused("host: start while it runs or stops"));
         }
         for member in &self.members {
-            if member.unstopped || matches!(member.stage, Stage::Abandoned { .. }) {
+            // A late one may be on its way to its end, too.
+            let has_stopped = !member.unstopped && !member.stage.is_alive();
+            if !has_stopped || matches!(member.stage, Stage::Abandoned { .. }) {
                 return Err(refused(format!("{}: has not stopped yet", member.name())));
             }
         }
@@ -710,7 +713,7 @@ impl Supervisor {
     }
 
     fn did_not_stop(&mut self, idx: usize, now: Tick, error: &Error, out: &mut Vec<Action>) {
-        let is_ending = matches!(self.phase, HostPhase::Ending { .. });
+        let (is_on, is_ending) = (self.is_on(), matches!(self.phase, HostPhase::Ending { .. }));
         let member = &mut self.members[idx];
         let reported = named(&member.spec.name, Call::Stop.as_str(), error);
         member.last_error = Some(reported.clone());
@@ -737,7 +740,7 @@ impl Supervisor {
                 member.ending = Some(Ending::Failed(reported));
                 self.ended(idx, now, out);
             }
-            None if is_ending && member.trial.is_none() => self.left_running(idx, now),
+            None if !is_on && member.trial.is_none() => self.left_running(idx, now),
             None => self.ended(idx, now, out),
         }
     }
@@ -775,7 +778,6 @@ impl Supervisor {
             Some(Leaving::Replaced(candidate)) => {
                 out.push(Action::Discard { id: candidate.id });
                 answer(out, Some(candidate.op), Err(reported));
-                return;
             }
             None => {}
         }
