@@ -1,12 +1,20 @@
 //! In which order components start: what each requires comes before it, and
 //! otherwise the order in which they were registered. Pure.
 
-use crate::error::{Error, ErrorKind, Result};
+use super::config::Spec;
+use crate::error::{Error, ErrorClass, ErrorKind, Result};
 
 /// Where one component stands and what it requires.
 pub(super) struct Node<'a> {
     pub(super) name: &'a str,
     pub(super) requires: Vec<&'a str>,
+}
+
+impl<'a> Node<'a> {
+    pub(super) fn of(spec: &'a Spec) -> Self {
+        let requires = spec.requires.iter().map(|require| require.name.as_str()).collect();
+        Self { name: spec.name.as_str(), requires }
+    }
 }
 
 /// The start order, as places in `nodes`. A name that nobody has is passed
@@ -53,10 +61,9 @@ pub(super) fn order(nodes: &[Node<'_>]) -> Result<Vec<usize>> {
                     let circle = path.iter().map(|&(idx, _)| idx).skip_while(|&idx| idx != required);
                     let mut names: Vec<_> = circle.map(|idx| nodes[idx].name).collect();
                     names.push(nodes[required].name);
-                    return Err(Error::invalid(format!(
-                        "components require each other in a circle: {}",
-                        names.join(" -> ")
-                    )));
+                    let text = format!("components require each other in a circle: {}", names.join(" -> "));
+                    // Any of the others may be the one that changes.
+                    return Err(Error::invalid(text).with_class(ErrorClass::Retryable));
                 }
             }
         }
