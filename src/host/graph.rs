@@ -25,6 +25,28 @@ impl<'a> Node<'a> {
 /// `InvalidArgument` when components require each other in a circle; the text
 /// shows the path, such as `a -> b -> a`.
 pub(super) fn order(nodes: &[Node<'_>]) -> Result<Vec<usize>> {
+    let (order, circles) = walk(nodes);
+    match circles.first() {
+        None => Ok(order),
+        // Any of the others may be the one that changes.
+        Some(circle) => Err(Error::invalid(shown(nodes, circle)).with_class(ErrorClass::Retryable)),
+    }
+}
+
+/// Those that require each other in a circle, as places in `nodes`, each
+/// before the one it requires and the last before the first. At least one
+/// circle for each knot, not every way round it.
+pub(super) fn circles(nodes: &[Node<'_>]) -> Vec<Vec<usize>> {
+    walk(nodes).1
+}
+
+/// What is said about a circle.
+pub(super) fn shown(nodes: &[Node<'_>], circle: &[usize]) -> String {
+    let names: Vec<&str> = circle.iter().chain(circle.first()).map(|&idx| nodes[idx].name).collect();
+    format!("components require each other in a circle: {}", names.join(" -> "))
+}
+
+fn walk(nodes: &[Node<'_>]) -> (Vec<usize>, Vec<Vec<usize>>) {
     #[derive(Clone, Copy, PartialEq)]
     enum Mark {
         New,
@@ -35,6 +57,7 @@ pub(super) fn order(nodes: &[Node<'_>]) -> Result<Vec<usize>> {
         nodes.iter().enumerate().map(|(idx, node)| (node.name, idx)).collect();
     let mut marks = vec![Mark::New; nodes.len()];
     let mut order = Vec::with_capacity(nodes.len());
+    let mut circles = Vec::new();
     for first in 0..nodes.len() {
         if marks[first] != Mark::New {
             continue;
@@ -59,16 +82,12 @@ pub(super) fn order(nodes: &[Node<'_>]) -> Result<Vec<usize>> {
                 Mark::Done => {}
                 Mark::Open => {
                     let circle = path.iter().map(|&(idx, _)| idx).skip_while(|&idx| idx != required);
-                    let mut names: Vec<_> = circle.map(|idx| nodes[idx].name).collect();
-                    names.push(nodes[required].name);
-                    let text = format!("components require each other in a circle: {}", names.join(" -> "));
-                    // Any of the others may be the one that changes.
-                    return Err(Error::invalid(text).with_class(ErrorClass::Retryable));
+                    circles.push(circle.collect());
                 }
             }
         }
     }
-    Ok(order)
+    (order, circles)
 }
 
 /// Refuses names that nobody has.

@@ -1109,7 +1109,10 @@ impl Supervisor {
         self.members.iter().any(|member| {
             !member.stray
                 && member.stage.is_alive()
-                && member.edges.iter().any(|edge| edge.idx == Some(idx) && (edge.or_stop || !or_stop))
+                && member
+                    .edges
+                    .iter()
+                    .any(|edge| edge.idx == Some(idx) && (edge.or_stop || !or_stop || member.is_ending()))
         })
     }
 
