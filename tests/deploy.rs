@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use loopkeeper::decode::Object;
 use loopkeeper::host::deploy::{
-    Deployer, DeployerConfig, Descriptor, OnDown, Operation, Outcome, Registry, Reply, Target, load_folder,
+    Deployer, DeployerConfig, Descriptor, OnDown, Operation, Outcome, Registry, Reply, Target,
+    check_requirements, load_folder,
 };
 use loopkeeper::testing::Recorder;
 use loopkeeper::{
@@ -1288,4 +1289,31 @@ g.json:1:1: expected an object, found a list
 h.json: cannot be read: No such file or directory (os error 2)
 i.json: is larger than 1024 KiB"#
     );
+}
+
+#[test]
+fn what_files_require_of_each_other_is_looked_at_in_all_of_them() {
+    let dir = TempDir::new("descriptors");
+    dir.write("a.json", requires("api", 1, "\"databse\", {\"name\": \"cache\"}"));
+    dir.write("b.json", requires("database", 1, "\n\"log\", \"mail\""));
+    dir.write("c.json", requires("cache", 1, "").replace("\"config\"", "\"enabled\": false, \"config\""));
+    dir.write("d.json", requires("log", 1, "\"database\""));
+    dir.write(
+        "e.json",
+        requires("off", 1, "\"gone\"").replace("\"config\"", "\"enabled\": false, \"config\""),
+    );
+    let registry = registry(&Log::default());
+    let descriptors = load_folder(dir.path(), &registry).unwrap();
+    let faults = check_requirements(&descriptors).unwrap_err().to_string();
+    assert_eq!(
+        short(dir.path(), &faults),
+        r#"a.json:1:46: requires[0]: no component is called "databse", did you mean "database"?
+a.json:1:57: requires[1]: cache is disabled, in c.json:1:10
+b.json:2:1: requires[0]: components require each other in a circle: database -> log -> database
+b.json:2:8: requires[1]: no component is called "mail"
+d.json:1:46: requires[0]: components require each other in a circle: database -> log -> database"#
+    );
+    dir.write("a.json", requires("api", 1, "\"database\""));
+    dir.write("b.json", requires("database", 1, ""));
+    assert!(check_requirements(&load_folder(dir.path(), &registry).unwrap()).is_ok());
 }

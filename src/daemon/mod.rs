@@ -41,7 +41,7 @@ impl From<Exit> for ExitCode {
 pub(crate) fn main() -> ExitCode {
     let exit = match cli::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run(layers)) => run::run(layers),
-        Ok(Command::Check(layers)) => check(load::load(layers, &shipped::registry())),
+        Ok(Command::Check(layers)) => check(load::check(layers, &shipped::registry())),
         Ok(Command::Types(name)) => types(name.as_deref()),
         Ok(Command::Help(topic)) => say(topic.text()),
         Ok(Command::Version) => say(concat!("loopkeeper ", env!("CARGO_PKG_VERSION"))),

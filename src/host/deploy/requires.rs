@@ -85,12 +85,17 @@ pub fn check_requirements(descriptors: &[Descriptor]) -> Result<(), Faults> {
                 Some(found) if found.enabled => continue,
                 Some(found) => format!("{required} is disabled, in {}", found.place),
                 None => {
-                    let known: Vec<&str> =
-                        by_name.keys().filter(|known| **known != *name).map(|known| known.as_str()).collect();
+                    let known: Vec<&str> = by_name
+                        .keys()
+                        .map(|known| known.as_str())
+                        .filter(|known| *known != name.as_str())
+                        .collect();
+                    let meant = decode::closest(required.as_str(), &known)
+                        .map(|meant| format!(", did you mean {}?", Shown(meant)));
                     format!(
-                        "no component is called {}, {}",
+                        "no component is called {}{}",
                         Shown(required.as_str()),
-                        decode::meant(required.as_str(), &known)
+                        meant.unwrap_or_default()
                     )
                 }
             };
