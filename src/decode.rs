@@ -93,7 +93,7 @@ pub use size::Size;
 
 use describe::Sink;
 use field::State;
-pub(crate) use guess::meant;
+pub(crate) use guess::{closest, meant};
 pub(crate) use scalar::Refusal;
 pub(crate) use scalar::sealed::Read;
 use scalar::{DURATION, Found, read_duration};

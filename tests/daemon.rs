@@ -211,6 +211,32 @@ fn check_counts_what_is_right() {
 }
 
 #[test]
+fn check_looks_at_what_files_require_of_each_other_and_run_starts_the_rest() {
+    let deploy = TempDir::new("requires");
+    let requires = |name: &str, others: &str| {
+        tcp(name, 1).replace("\"config\"", &format!("\"requires\": [{others}], \"config\""))
+    };
+    deploy.write("a.json", requires("a", "\"b\""));
+    deploy.write("b.json", requires("b", "\"a\""));
+    deploy.write("c.json", requires("c", "\"well2\""));
+    deploy.write("well.json", tcp("well1", free_port()));
+    let (code, out, _) = run_to_end(&["check", "--deploy", deploy.path().to_str().unwrap()]);
+    let circle = "requires[0]: components require each other in a circle: a -> b -> a";
+    assert_eq!(
+        short(deploy.path(), &out),
+        format!(
+            "a.json:1:47: {circle}\nb.json:1:47: {circle}\n\
+             c.json:1:47: requires[0]: no component is called \"well2\", did you mean \"well1\"?\n"
+        )
+    );
+    assert_eq!(code, Some(1));
+    let mut daemon = Daemon::start(&deploy, &[]);
+    daemon.eventually_is("well1", "down");
+    eventually("the circle is told", || daemon.log().contains("in a circle: a -> b -> a"));
+    daemon.stop();
+}
+
+#[test]
 fn help_teaches_and_versions_are_told() {
     for args in [
         &["help"][..],

@@ -18,12 +18,13 @@ use std::time::Duration;
 
 use loopkeeper::decode::Object;
 use loopkeeper::host::deploy::{
-    Deployer, DeployerConfig, Descriptor, OnDown, Operation, Outcome, Registry, Reply, Target, load_folder,
+    Deployer, DeployerConfig, Descriptor, OnDown, Operation, Outcome, Registry, Reply, Target,
+    check_requirements, load_folder,
 };
 use loopkeeper::testing::Recorder;
 use loopkeeper::{
-    BoxError, Component, Context, Env, EnvConfig, Error, ErrorKind, EventKind, Health, Host, HostConfig,
-    ManualClock, Name, Subscription, Watcher, WatcherConfig, shipped,
+    BoxError, Component, ComponentConfig, Context, Env, EnvConfig, Error, ErrorKind, EventKind, Health, Host,
+    HostConfig, ManualClock, Name, Subscription, Watcher, WatcherConfig, shipped,
 };
 use support::{PATIENCE, TempDir, eventually};
 
@@ -462,6 +463,25 @@ impl Component for Flaky {
     }
 }
 
+/// A component whose calls fail with errors of these kinds.
+struct Ill {
+    part: Part,
+    start: Option<ErrorKind>,
+    stop: Option<ErrorKind>,
+}
+
+impl Component for Ill {
+    fn start(&mut self, cx: &Context) -> Result<(), BoxError> {
+        self.part.start(cx)?;
+        self.start.map_or(Ok(()), |kind| Err(Error::new(kind).context("ill").into()))
+    }
+
+    fn stop(&mut self, cx: &Context) -> Result<(), BoxError> {
+        self.part.stop(cx)?;
+        self.stop.map_or(Ok(()), |kind| Err(Error::new(kind).context("ill").into()))
+    }
+}
+
 /// A folder, its deployer, and a host in which its parts run.
 struct Hosted {
     host: Host,
@@ -484,6 +504,18 @@ impl Hosted {
             Some(move |_: &Env| Ok(Flaky { part: Part { label, log }, starts }))
         };
         registry.register("flaky", flaky).unwrap();
+        let theirs = log.clone();
+        let ill = move |name: &str, o: &mut Object<'_, '_>| {
+            let mut kind = |key| {
+                let word = o.string(key).doc("Which error it is.").optional();
+                ErrorKind::ALL.into_iter().find(|kind| word.as_deref() == Some(&format!("{kind:?}")))
+            };
+            let (start, stop) = (kind("start"), kind("stop"));
+            o.done()?;
+            let part = Part { label: format!("{name} ill"), log: theirs.clone() };
+            Some(move |_: &Env| Ok(Ill { part, start, stop }))
+        };
+        registry.register("ill", ill).unwrap();
         let (target, handle) = (Double::new(&env), Arc::new(host.handle()));
         Self { host, scene: Scene::on(clock, &env, registry, log, target, handle) }
     }
@@ -604,6 +636,132 @@ fn crt_26_what_a_host_has_no_time_for_is_no_failure() {
         (scene.told(), scene.log()),
         (String::new(), "build a 1, start a 1, stop a 1, build a 2, build b 1".into())
     );
+}
+
+/// A descriptor of a part that requires others.
+fn requires(name: &str, version: u32, others: &str) -> String {
+    part(name, &format!("\"v\": {version}"))
+        .replace("\"config\"", &format!("\"requires\": [{others}], \"config\""))
+}
+
+#[test]
+fn what_a_component_says_of_its_own_failure_is_not_taken_for_the_hosts() {
+    for kind in [ErrorKind::NotFound, ErrorKind::InvalidState, ErrorKind::Cancelled] {
+        let hosted = Hosted::new();
+        let scene = &hosted.scene;
+        let text = r#"{"name": "a", "type": "ill", "config": {"start": "KIND"}}"#;
+        scene.dir.write("a.json", text.replace("KIND", &format!("{kind:?}")));
+        scene.start();
+        scene.clock.run_for(secs(600));
+        let told = scene.told();
+        assert!(
+            told.ends_with("rejected a of a.json, not again until it changes: a: start: ill"),
+            "{kind:?}: {told}"
+        );
+        // One that does not stop has not stopped.
+        let text = r#"{"name": "a", "type": "ill", "config": {"stop": "KIND"}}"#;
+        scene.dir.write("a.json", text.replace("KIND", &format!("{kind:?}")));
+        scene.scan();
+        scene.remove("a.json");
+        scene.scan();
+        let told = scene.told();
+        assert!(told.starts_with("deployed a; could not undeploy a"), "{kind:?}: {told}");
+    }
+}
+
+#[test]
+fn what_is_required_is_waited_for_no_longer_than_it_takes() {
+    let hosted = Hosted::new();
+    let scene = &hosted.scene;
+    scene.dir.write("b.json", requires("b", 1, "\"a\""));
+    scene.start();
+    // Tried ever more seldom, once a minute by now.
+    scene.clock.run_for(secs(300));
+    scene.told();
+    scene.part("a.json", "a", r#""v": 1"#).scan();
+    assert_eq!((scene.told(), hosted.states()), ("deployed a; deployed b".into(), "a:ready b:ready".into()));
+}
+
+#[test]
+fn a_circle_of_new_files_is_told_and_ends_with_one_of_them() {
+    let hosted = Hosted::new();
+    let scene = &hosted.scene;
+    scene.dir.write("a.json", requires("a", 1, "\"b\""));
+    scene.dir.write("b.json", requires("b", 1, "\"c\", \"a\""));
+    scene.dir.write("c.json", requires("c", 1, ""));
+    scene.start();
+    let told = scene.told();
+    let circle = "requires[0]: components require each other in a circle: a -> b -> a";
+    assert!(
+        told.contains(&format!("rejected a of a.json, not again until it changes: a.json:1:44: {circle}")),
+        "{told}"
+    );
+    assert!(
+        told.contains("rejected b of b.json, not again until it changes: b.json:1:49: requires[1]"),
+        "{told}"
+    );
+    assert_eq!((scene.log(), hosted.states()), ("build c 1, start c 1".into(), "c:ready".into()));
+    scene.dir.write("a.json", requires("a", 2, ""));
+    scene.scan();
+    assert_eq!(hosted.states(), "c:ready a:ready b:ready");
+}
+
+#[test]
+fn who_requires_whom_may_be_turned_round_in_one_go() {
+    let hosted = Hosted::new();
+    let scene = &hosted.scene;
+    scene.dir.write("a.json", requires("a", 1, ""));
+    scene.dir.write("b.json", requires("b", 1, "\"a\""));
+    scene.start();
+    scene.told();
+    scene.dir.write("a.json", requires("a", 2, "\"b\""));
+    scene.dir.write("b.json", requires("b", 2, ""));
+    scene.scan();
+    let told = scene.told();
+    assert!(told.ends_with("replaced b; replaced a"), "{told}");
+    assert_eq!(hosted.states(), "b:ready a:ready");
+    // Where only one is turned, it is the one that is refused, until the
+    // other is, too.
+    scene.dir.write("b.json", requires("b", 3, "\"a\""));
+    scene.clock.run_for(secs(600));
+    let told = scene.told();
+    assert!(told.ends_with("components require each other in a circle: a -> b -> a"), "{told}");
+    scene.dir.write("a.json", requires("a", 3, ""));
+    scene.scan();
+    assert_eq!(scene.told(), "replaced a; replaced b");
+}
+
+#[test]
+fn what_goes_together_goes_in_reverse() {
+    let hosted = Hosted::new();
+    let scene = &hosted.scene;
+    scene.dir.write("a.json", requires("a", 1, ""));
+    scene.dir.write("b.json", requires("b", 1, "\"a\""));
+    scene.dir.write("c.json", requires("c", 1, "\"b\""));
+    scene.start();
+    scene.log();
+    scene.remove("a.json");
+    scene.remove("c.json");
+    scene
+        .dir
+        .write("b.json", requires("b", 1, "\"a\"").replace("\"config\"", "\"enabled\": false, \"config\""));
+    scene.scan();
+    assert_eq!(scene.log(), "stop c 1, stop b 1, stop a 1");
+}
+
+#[test]
+fn a_name_that_is_taken_elsewhere_is_waited_for() {
+    let hosted = Hosted::new();
+    let scene = &hosted.scene;
+    let mine = Part { label: "mine".to_owned(), log: scene.log.clone() };
+    hosted.host.deploy(ComponentConfig::new("a", mine)).unwrap();
+    scene.part("a.json", "a", r#""v": 1"#).start();
+    scene.clock.run_for(secs(600));
+    let told = scene.told();
+    assert!(told.ends_with("again in 60.0s: a: a component of this name is there"), "{told}");
+    assert!(hosted.host.undeploy("a", PATIENCE).unwrap().is_clean());
+    scene.clock.run_for(secs(60));
+    assert_eq!(scene.told(), "deployed a");
 }
 
 // What must not come back.
@@ -944,6 +1102,55 @@ fn a_slow_verdict_holds_up_neither_the_scan_nor_a_stop() {
     scene.deployer.start().unwrap();
     scene.clock.settle();
     assert_eq!(scene.deployer.board().running.len(), 3, "the answer is taken in after the restart");
+}
+
+#[test]
+fn nothing_begins_after_a_stop_that_a_slow_factory_outlives() {
+    let clock = ManualClock::default();
+    let env = Env::manual(&clock).unwrap();
+    let gate = loopkeeper::testing::Gate::default();
+    let (log, theirs, time) = (Log::default(), gate.clone(), clock.clone());
+    let mut registry = registry(&log);
+    let parts = log.clone();
+    let slow = move |_: &str, o: &mut Object<'_, '_>| {
+        o.done()?;
+        let (gate, time, log) = (theirs.clone(), time.clone(), parts.clone());
+        Some(move |_: &Env| {
+            gate.pass(&time);
+            Ok(Part { label: "slow".to_owned(), log })
+        })
+    };
+    registry.register("slow", slow).unwrap();
+    let scene = Scene::with(clock, &env, registry, log, Double::new(&env));
+    scene.dir.write("a.json", r#"{"name": "a", "type": "slow", "config": {}}"#);
+    scene.start();
+    assert_eq!(scene.deployer.stop(secs(0)).stragglers().len(), 1);
+    scene.remove("a.json");
+    gate.open();
+    eventually("the factory to return", || scene.deployer.start().is_ok());
+    scene.clock.settle();
+    assert_eq!(scene.log(), "");
+}
+
+#[test]
+fn a_start_looks_at_once_though_answers_wait() {
+    let scene = Scene::new();
+    scene.target.hold();
+    scene.part("a.json", "a", r#""v": 1"#).start();
+    assert!(scene.deployer.stop(PATIENCE).is_clean());
+    scene.target.release();
+    scene.part("b.json", "b", r#""v": 1"#).start();
+    assert_eq!(scene.target.running(), "a b");
+}
+
+#[test]
+fn a_stop_that_was_cancelled_is_no_failure() {
+    let scene = Scene::new();
+    scene.part("a.json", "a", r#""v": 1"#).start();
+    scene.target.fails("a", [Outcome::Failed(Error::new(ErrorKind::Cancelled))]);
+    scene.remove("a.json");
+    scene.scan().scan();
+    assert_eq!(scene.told(), "deployed a; undeployed a");
 }
 
 #[test]
@@ -1320,4 +1527,31 @@ g.json:1:1: expected an object, found a list
 h.json: cannot be read: No such file or directory (os error 2)
 i.json: is larger than 1024 KiB"#
     );
+}
+
+#[test]
+fn what_files_require_of_each_other_is_looked_at_in_all_of_them() {
+    let dir = TempDir::new("descriptors");
+    dir.write("a.json", requires("api", 1, "\"databse\", {\"name\": \"cache\"}"));
+    dir.write("b.json", requires("database", 1, "\n\"log\", \"mail\""));
+    dir.write("c.json", requires("cache", 1, "").replace("\"config\"", "\"enabled\": false, \"config\""));
+    dir.write("d.json", requires("log", 1, "\"database\""));
+    dir.write(
+        "e.json",
+        requires("off", 1, "\"gone\"").replace("\"config\"", "\"enabled\": false, \"config\""),
+    );
+    let registry = registry(&Log::default());
+    let descriptors = load_folder(dir.path(), &registry).unwrap();
+    let faults = check_requirements(&descriptors).unwrap_err().to_string();
+    assert_eq!(
+        short(dir.path(), &faults),
+        r#"a.json:1:46: requires[0]: no component is called "databse", did you mean "database"?
+a.json:1:57: requires[1]: cache is disabled, in c.json:1:10
+b.json:2:1: requires[0]: components require each other in a circle: database -> log -> database
+b.json:2:8: requires[1]: no component is called "mail"
+d.json:1:46: requires[0]: components require each other in a circle: database -> log -> database"#
+    );
+    dir.write("a.json", requires("api", 1, "\"database\""));
+    dir.write("b.json", requires("database", 1, ""));
+    assert!(check_requirements(&load_folder(dir.path(), &registry).unwrap()).is_ok());
 }

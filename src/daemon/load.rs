@@ -1,7 +1,7 @@
 //! Loads what the program works with: the configuration and the descriptors.
 
 use loopkeeper::config::{Layers, Settings, process_environment};
-use loopkeeper::host::deploy::{Descriptor, Registry, load_folder};
+use loopkeeper::host::deploy::{Descriptor, Registry, check_requirements, load_folder};
 use loopkeeper::tree::Faults;
 
 /// What there is to do, all of it right.
@@ -18,6 +18,15 @@ pub(crate) fn complete(layers: Layers) -> Layers {
         .environment("LOOPKEEPER", process_environment())
         .check(|snapshot| snapshot.settings().map(drop));
     Settings::SECRETS.iter().fold(layers, |layers, key| layers.secret(key))
+}
+
+/// Loads everything and, where each file is right, looks whether they can run
+/// together. A `run` does not ask for that: what lacks something waits for an
+/// edit, and the rest works.
+pub(crate) fn check(layers: &Layers, registry: &Registry) -> Result<Loaded, Faults> {
+    let loaded = load(layers, registry)?;
+    check_requirements(&loaded.descriptors)?;
+    Ok(loaded)
 }
 
 /// Loads everything, or says everything that is wrong with it.

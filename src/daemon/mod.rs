@@ -44,7 +44,7 @@ impl From<Exit> for ExitCode {
 pub(crate) fn main() -> ExitCode {
     let exit = match cli::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run(layers)) => run::run(load::complete(layers)),
-        Ok(Command::Check(layers)) => check(load::load(&load::complete(layers), &shipped::registry())),
+        Ok(Command::Check(layers)) => check(load::check(&load::complete(layers), &shipped::registry())),
         Ok(Command::Types(name)) => types(name.as_deref()),
         Ok(Command::Explain(layers, key)) => explain(load::complete(layers), key.as_deref()),
         Ok(Command::Help(topic)) => say(topic.text()),

@@ -12,7 +12,7 @@ pub(crate) fn meant(unknown: &str, known: &[&str]) -> String {
 
 /// Finds the known key that is closest to `unknown`, if it is close at all:
 /// no more than one edit for every three characters.
-pub(super) fn closest<'a>(unknown: &str, known: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn closest<'a>(unknown: &str, known: &[&'a str]) -> Option<&'a str> {
     let unknown: Vec<char> = unknown.chars().take(100).collect();
     let distances = known.iter().filter_map(|key| {
         let letters: Vec<char> = key.chars().collect();

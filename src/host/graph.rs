@@ -1,12 +1,20 @@
 //! In which order components start: what each requires comes before it, and
 //! otherwise the order in which they were registered. Pure.
 
-use crate::error::{Error, ErrorKind, Result};
+use super::config::Spec;
+use crate::error::{Error, ErrorClass, ErrorKind, Result};
 
 /// Where one component stands and what it requires.
 pub(super) struct Node<'a> {
     pub(super) name: &'a str,
     pub(super) requires: Vec<&'a str>,
+}
+
+impl<'a> Node<'a> {
+    pub(super) fn of(spec: &'a Spec) -> Self {
+        let requires = spec.requires.iter().map(|require| require.name.as_str()).collect();
+        Self { name: spec.name.as_str(), requires }
+    }
 }
 
 /// The start order, as places in `nodes`. A name that nobody has is passed
@@ -17,6 +25,28 @@ pub(super) struct Node<'a> {
 /// `InvalidArgument` when components require each other in a circle; the text
 /// shows the path, such as `a -> b -> a`.
 pub(super) fn order(nodes: &[Node<'_>]) -> Result<Vec<usize>> {
+    let (order, circles) = walk(nodes);
+    match circles.first() {
+        None => Ok(order),
+        // Any of the others may be the one that changes.
+        Some(circle) => Err(Error::invalid(shown(nodes, circle)).with_class(ErrorClass::Retryable)),
+    }
+}
+
+/// Those that require each other in a circle, as places in `nodes`, each
+/// before the one it requires and the last before the first. At least one
+/// circle for each knot, not every way round it.
+pub(super) fn circles(nodes: &[Node<'_>]) -> Vec<Vec<usize>> {
+    walk(nodes).1
+}
+
+/// What is said about a circle.
+pub(super) fn shown(nodes: &[Node<'_>], circle: &[usize]) -> String {
+    let names: Vec<&str> = circle.iter().chain(circle.first()).map(|&idx| nodes[idx].name).collect();
+    format!("components require each other in a circle: {}", names.join(" -> "))
+}
+
+fn walk(nodes: &[Node<'_>]) -> (Vec<usize>, Vec<Vec<usize>>) {
     #[derive(Clone, Copy, PartialEq)]
     enum Mark {
         New,
@@ -27,6 +57,7 @@ pub(super) fn order(nodes: &[Node<'_>]) -> Result<Vec<usize>> {
         nodes.iter().enumerate().map(|(idx, node)| (node.name, idx)).collect();
     let mut marks = vec![Mark::New; nodes.len()];
     let mut order = Vec::with_capacity(nodes.len());
+    let mut circles = Vec::new();
     for first in 0..nodes.len() {
         if marks[first] != Mark::New {
             continue;
@@ -51,17 +82,12 @@ pub(super) fn order(nodes: &[Node<'_>]) -> Result<Vec<usize>> {
                 Mark::Done => {}
                 Mark::Open => {
                     let circle = path.iter().map(|&(idx, _)| idx).skip_while(|&idx| idx != required);
-                    let mut names: Vec<_> = circle.map(|idx| nodes[idx].name).collect();
-                    names.push(nodes[required].name);
-                    return Err(Error::invalid(format!(
-                        "components require each other in a circle: {}",
-                        names.join(" -> ")
-                    )));
+                    circles.push(circle.collect());
                 }
             }
         }
     }
-    Ok(order)
+    (order, circles)
 }
 
 /// Refuses names that nobody has.

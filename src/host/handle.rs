@@ -433,16 +433,18 @@ impl HostHandle {
     /// Stops a component and starts another of the same name in its place;
     /// where none is, the new one is simply deployed.
     ///
-    /// The new one has to be *up* within `limit`: its `start` returned, and
-    /// where it says so itself, it knows how it is (a watcher is up after its
-    /// first verdict, whichever). One that waits for what it requires passes.
-    /// Otherwise it is stopped and the one before comes back and is started
+    /// The new one has to be *up* within `limit` of the moment when its turn to
+    /// start comes: its `start` returned, and where it says so itself, it
+    /// knows how it is (a watcher is up after its first verdict, whichever), or
+    /// that it is done. One that waits for what it requires passes. Otherwise it is stopped and the one before comes back and is started
     /// again, by its restart policy also when that fails at first. The place
     /// in the order stays the same.
     ///
     /// # Errors
     ///
-    /// As [`deploy`](Self::deploy). The new one's failure when the one before
+    /// As [`deploy`](Self::deploy); `InvalidArgument`, of the class retryable,
+    /// also when it would close a circle with what others that are being
+    /// replaced required or will require. The new one's failure when the one before
     /// is back; the failure to stop the one before, when that was not touched
     /// further.
     ///

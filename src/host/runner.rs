@@ -17,7 +17,7 @@ use crate::clock::{Inbox, Seat, Signals, Tick};
 use crate::component::{Component, Context, Hears, Reporter};
 use crate::dispatch::Mailbox;
 use crate::env::Env;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, ErrorKind, Result};
 use crate::event::{Event, EventKind, Health, LoopKind};
 use crate::looper::deadline_lead;
 use crate::name::Name;
@@ -118,6 +118,8 @@ struct Taken {
 pub(super) struct Listener {
     pub(super) name: Name,
     pub(super) asked: Asked,
+    /// It was told by the host itself, and at once, that it cannot be.
+    pub(super) refused: bool,
     pub(super) tell: Tell,
 }
 
@@ -188,7 +190,7 @@ impl State {
 
     /// Has it told that an operation did not even begin.
     pub(super) fn refuse(&mut self, listener: Listener, error: Error) {
-        self.answered.push((listener, Err(error)));
+        self.answered.push((Listener { refused: true, ..listener }, Err(error)));
     }
 
     /// How an operation ended; `None` while the one before is on its way back.
@@ -201,9 +203,13 @@ impl State {
         let is_refusal = matches!(error.kind(), ErrorKind::InvalidState | ErrorKind::Cancelled);
         match listener.asked {
             _ if !is_on && is_refusal => return Some(cancelled(&error)),
+            _ if !listener.refused => {}
             Asked::Stop if error.kind() == ErrorKind::NotFound => return Some(Outcome::Done),
-            Asked::Start | Asked::Stop => return Some(Outcome::Failed(error)),
-            Asked::Replace => {}
+            Asked::Start | Asked::Stop | Asked::Replace => return Some(Outcome::Failed(error)),
+        }
+        let error = of_component(error);
+        if listener.asked != Asked::Replace {
+            return Some(Outcome::Failed(error));
         }
         let Some(before) = self.machine.get(listener.name.as_str()) else {
             return Some(Outcome::Failed(error));
@@ -618,6 +624,21 @@ impl Shared {
 /// How an operation ends that a host had no time for any more.
 fn cancelled(error: &Error) -> Outcome {
     Outcome::Failed(Error::new(ErrorKind::Cancelled).context(error.report().to_string()))
+}
+
+/// What a component says of its own failure must not be taken for a word of
+/// the host about it.
+fn of_component(error: Error) -> Error {
+    let class = match error.class() {
+        ErrorClass::Cancelled => ErrorClass::Retryable,
+        class => class,
+    };
+    match error.kind() {
+        ErrorKind::NotFound | ErrorKind::InvalidState | ErrorKind::Duplicate | ErrorKind::Cancelled => {
+            Error::new(ErrorKind::Component).with_class(class).context(error.report().to_string())
+        }
+        _ => error.with_class(class),
+    }
 }
 
 /// Calls user code; a panic is a result, and what a user's error holds is

@@ -148,6 +148,7 @@ struct Candidate {
 #[derive(Debug)]
 struct Trial {
     before: Box<Member>,
+    /// Counts from its start, or from when it had to wait for others.
     by: Tick,
     limit: Duration,
     op: Option<Op>,
@@ -186,6 +187,8 @@ pub(super) struct Member {
     cancelled: bool,
     history: History,
     leaving: Option<Leaving>,
+    /// How long it may take to leave.
+    grace: Duration,
     trial: Option<Trial>,
     /// Who waits for its first start.
     op: Option<Op>,
@@ -215,6 +218,7 @@ impl Member {
             cancelled: false,
             history: History::default(),
             leaving: None,
+            grace: Duration::MAX,
             trial: None,
             op: None,
             edges: Vec::new(),
@@ -223,6 +227,11 @@ impl Member {
 
     pub(super) fn name(&self) -> &Name {
         &self.spec.name
+    }
+
+    /// How long its `stop` may take at most.
+    fn stop_timeout(&self) -> Duration {
+        self.spec.stop_timeout.min(self.grace).max(LEAST)
     }
 
     fn set(&mut self, stage: Stage, now: Tick) {
@@ -278,6 +287,8 @@ pub(super) struct Supervisor {
     /// Why the host stops by itself.
     fatal: Option<Error>,
     closed: bool,
+    /// When it last looked for what is due.
+    looked: Tick,
     random: Random,
 }
 
@@ -310,6 +321,7 @@ impl Supervisor {
             stop_errors: Vec::new(),
             fatal: None,
             closed: false,
+            looked: Tick::ZERO,
             random: Random::new(seed),
         }
     }
@@ -366,17 +378,12 @@ impl Supervisor {
             let context = format!("{}: a component of this name is there", spec.name);
             return Err(Error::new(ErrorKind::Duplicate).context(context));
         }
+        self.check_requires(&spec)?;
         let mut member = Member::new(id, spec, now);
         let is_on = self.is_on();
         member.wanted = is_on;
         self.members.push(member);
-        let linked = self.relink().and_then(|()| if is_on { self.check_present(id) } else { Ok(()) });
-        if let Err(error) = linked {
-            self.members.pop();
-            // What was there before could be ordered.
-            let _ = self.relink();
-            return Err(error);
-        }
+        self.relink();
         if let Some(op) = op {
             if is_on {
                 let idx = self.members.len() - 1;
@@ -404,7 +411,7 @@ impl Supervisor {
         if member.leaving.is_some() {
             return Err(refused(format!("{name}: is on its way out")));
         }
-        member.spec.stop_timeout = member.spec.stop_timeout.min(grace).max(LEAST);
+        member.grace = grace;
         if let Some(trial) = member.trial.take() {
             out.push(Action::Discard { id: trial.before.id });
             answer(out, trial.op, Err(refused(format!("{name}: removed"))));
@@ -445,12 +452,8 @@ impl Supervisor {
         if matches!(member.stage, Stage::Abandoned { .. }) || member.unstopped {
             return Err(refused(format!("{name}: the one before has not stopped; undeploy it")));
         }
-        let nodes = self.nodes(Some((idx, &spec)));
-        graph::order(&nodes)?;
-        if self.is_on() {
-            graph::check_present(&nodes)?;
-        }
-        drop(nodes);
+        self.check_requires(&spec)?;
+        answer(out, self.members[idx].op.take(), Err(refused(format!("{name}: replaced"))));
         self.members[idx].leaving = Some(Leaving::Replaced(Box::new(Candidate { id, spec, limit, op })));
         if !self.members[idx].stage.is_alive() {
             self.ended(idx, now, out);
@@ -464,11 +467,13 @@ impl Supervisor {
             return Err(refused("host: start while it runs or stops"));
         }
         for member in &self.members {
-            if member.unstopped || matches!(member.stage, Stage::Abandoned { .. }) {
+            // A late one may be on its way to its end, too.
+            let has_stopped = !member.unstopped && !member.stage.is_alive();
+            if !has_stopped || matches!(member.stage, Stage::Abandoned { .. }) {
                 return Err(refused(format!("{}: has not stopped yet", member.name())));
             }
         }
-        graph::check_present(&self.nodes(None))?;
+        graph::check_present(&self.nodes())?;
         self.fatal = None;
         self.stop_errors.clear();
         for member in &mut self.members {
@@ -572,6 +577,8 @@ impl Supervisor {
     pub(super) fn next_deadline(&self) -> Tick {
         let deadlines = self.members.iter().map(|member| {
             let stage = match member.stage {
+                // Due, and waits for its turn: that comes with an input.
+                Stage::BackingOff { until } if until <= self.looked => Tick::NEVER,
                 Stage::Waiting { until } | Stage::BackingOff { until } => until,
                 Stage::Starting { cut } | Stage::Stopping { cut } => cut,
                 _ => Tick::NEVER,
@@ -710,7 +717,7 @@ impl Supervisor {
     }
 
     fn did_not_stop(&mut self, idx: usize, now: Tick, error: &Error, out: &mut Vec<Action>) {
-        let is_ending = matches!(self.phase, HostPhase::Ending { .. });
+        let (is_on, is_ending) = (self.is_on(), matches!(self.phase, HostPhase::Ending { .. }));
         let member = &mut self.members[idx];
         let reported = named(&member.spec.name, Call::Stop.as_str(), error);
         member.last_error = Some(reported.clone());
@@ -729,6 +736,7 @@ impl Supervisor {
             }
             Some(Leaving::Removed { answer: to, always: false }) => {
                 answer(out, to.map(|(op, _)| op), Err(reported));
+                member.grace = Duration::MAX;
                 self.left_running(idx, now);
             }
             Some(Leaving::Replaced(candidate)) => {
@@ -737,7 +745,7 @@ impl Supervisor {
                 member.ending = Some(Ending::Failed(reported));
                 self.ended(idx, now, out);
             }
-            None if is_ending && member.trial.is_none() => self.left_running(idx, now),
+            None if !is_on && member.trial.is_none() => self.left_running(idx, now),
             None => self.ended(idx, now, out),
         }
     }
@@ -775,7 +783,6 @@ impl Supervisor {
             Some(Leaving::Replaced(candidate)) => {
                 out.push(Action::Discard { id: candidate.id });
                 answer(out, Some(candidate.op), Err(reported));
-                return;
             }
             None => {}
         }
@@ -805,8 +812,7 @@ impl Supervisor {
         answer(out, to, Err(named(&member.spec.name, call, &error)));
         member.leaving = Some(Leaving::Removed { answer: None, always: true });
         member.stray = true;
-        // Taking one out leaves an order of the others.
-        let _ = self.relink();
+        self.relink();
     }
 
     /// A run is over and nothing of it is left.
@@ -831,8 +837,7 @@ impl Supervisor {
                     out.push(Action::Answer { op, result });
                 }
                 self.members.remove(idx);
-                // Taking one out leaves an order of the others.
-                let _ = self.relink();
+                self.relink();
                 return;
             }
             Some(Leaving::Replaced(candidate)) => {
@@ -842,12 +847,21 @@ impl Supervisor {
             }
             None => {}
         }
-        if let Some(trial) = member.trial.take() {
-            member.ending = ending;
-            member.set(Stage::Stopped, now);
-            self.roll_back(idx, trial, now, out);
-            return;
+        match &ending {
+            // So soon: it was up, if only for a moment.
+            Some(Ending::Done) => self.commit(idx, out),
+            // It has to wait, which is no fault of its own.
+            None if member.wanted => {}
+            _ => {
+                if let Some(trial) = member.trial.take() {
+                    member.ending = ending;
+                    member.set(Stage::Stopped, now);
+                    self.roll_back(idx, trial, now, out);
+                    return;
+                }
+            }
         }
+        let member = &mut self.members[idx];
         let failed = matches!(ending, Some(Ending::Failed(_)));
         let rest = if failed { Stage::Failed } else { Stage::Stopped };
         if !member.wanted {
@@ -896,13 +910,10 @@ impl Supervisor {
         let is_on = self.is_on();
         member.wanted = is_on;
         let before = Box::new(std::mem::replace(&mut self.members[idx], member));
-        let by = now + limit;
+        let by = Tick::NEVER;
         self.members[idx].trial = Some(Trial { before, by, limit, op: Some(op) });
-        if self.relink().is_err() {
-            // Others changed meanwhile, and now they would go in a circle.
-            self.members[idx].fail(Error::invalid("components would require each other in a circle"), out);
-            self.ended(idx, now, out);
-        } else if !is_on {
+        self.relink();
+        if !is_on {
             self.commit(idx, out);
         }
     }
@@ -932,8 +943,7 @@ impl Supervisor {
         } else {
             out.push(Action::Discard { id: new.id });
         }
-        // The order that held before.
-        let _ = self.relink();
+        self.relink();
     }
 
     /// Turns everything towards its end, within `grace`.
@@ -956,7 +966,7 @@ impl Supervisor {
         for member in &mut self.members {
             member.wanted = false;
             let name = member.spec.name.clone();
-            let cut = now + share(member.spec.stop_timeout, grace, alive.saturating_sub(1));
+            let cut = now + share(member.stop_timeout(), grace, alive.saturating_sub(1));
             match &mut member.stage {
                 Stage::Waiting { .. } | Stage::BackingOff { .. } => member.set(Stage::Stopped, now),
                 Stage::Stopping { cut: theirs } => *theirs = cut,
@@ -996,6 +1006,7 @@ impl Supervisor {
 
     /// Begins all that can begin now.
     fn settle(&mut self, now: Tick, out: &mut Vec<Action>) {
+        self.looked = now;
         loop {
             let ready = self.ready();
             self.tell_ready(&ready, out);
@@ -1058,7 +1069,7 @@ impl Supervisor {
             let member = &mut self.members[idx];
             match member.stage {
                 Stage::Starting { .. } if member.is_ending() && !member.cancelled => {
-                    let asks = member.spec.stop_timeout;
+                    let asks = member.stop_timeout();
                     let left = by.map_or(Duration::MAX, |by| by.since(now));
                     member.cancelled = true;
                     member.stage = Stage::Starting { cut: now + share(asks, left, alive.saturating_sub(1)) };
@@ -1098,14 +1109,17 @@ impl Supervisor {
         self.members.iter().any(|member| {
             !member.stray
                 && member.stage.is_alive()
-                && member.edges.iter().any(|edge| edge.idx == Some(idx) && (edge.or_stop || !or_stop))
+                && member
+                    .edges
+                    .iter()
+                    .any(|edge| edge.idx == Some(idx) && (edge.or_stop || !or_stop || member.is_ending()))
         })
     }
 
     fn begin_stop(&mut self, idx: usize, now: Tick, out: &mut Vec<Action>) {
         let alive = self.n_alive();
         let member = &mut self.members[idx];
-        let asks = member.spec.stop_timeout;
+        let asks = member.stop_timeout();
         let timeout = match self.phase {
             HostPhase::Ending { by } => share(asks, by.since(now), alive.saturating_sub(1)),
             _ => asks,
@@ -1152,6 +1166,9 @@ impl Supervisor {
                 member.restarts += u64::from(matches!(member.stage, Stage::BackingOff { .. }));
                 let until = member.spec.wait_timeout.map_or(Tick::NEVER, |wait| now + wait);
                 member.set(Stage::Waiting { until }, now);
+                if let Some(trial) = &mut member.trial {
+                    trial.by = trial.by.min(now + trial.limit);
+                }
                 member.tell(out, EventKind::ComponentWaiting { requires });
                 answer(out, member.op.take(), Ok(()));
             }
@@ -1166,6 +1183,9 @@ impl Supervisor {
         member.speaks = false;
         member.cancelled = false;
         member.health = Health::Unknown;
+        if let Some(trial) = &mut member.trial {
+            trial.by = now + trial.limit;
+        }
         member.set(Stage::Starting { cut: Tick::NEVER }, now);
         member.tell(out, EventKind::ComponentStarting);
         let (id, generation, timeout) = (member.id, member.generation, member.spec.start_timeout);
@@ -1238,43 +1258,53 @@ impl Supervisor {
         })
     }
 
-    /// The graph, with one component exchanged if asked.
-    fn nodes<'a>(&'a self, instead: Option<(usize, &'a Spec)>) -> Vec<Node<'a>> {
-        let members = self.members.iter().enumerate().filter(|(_, member)| !member.stray);
-        members
-            .map(|(idx, member)| {
-                let spec = match instead {
-                    Some((at, spec)) if at == idx => spec,
-                    _ => &member.spec,
-                };
-                let requires = spec.requires.iter().map(|require| require.name.as_str()).collect();
-                Node { name: spec.name.as_str(), requires }
-            })
-            .collect()
+    fn nodes(&self) -> Vec<Node<'_>> {
+        let members = self.members.iter().filter(|member| !member.stray);
+        members.map(|member| Node::of(&member.spec)).collect()
     }
 
-    fn check_present(&self, id: Id) -> Result<()> {
-        let missing: Vec<Name> = self
-            .members
-            .iter()
-            .filter(|member| member.id == id)
-            .flat_map(|member| member.edges.iter().zip(&member.spec.requires))
-            .filter(|(edge, _)| edge.idx.is_none())
-            .map(|(_, require)| require.name.clone())
-            .collect();
+    /// Whether a component may require what it does.
+    ///
+    /// With those that are being replaced all may come true: what is there,
+    /// what is to come, and the way back. None of it may be a circle.
+    fn check_requires(&self, spec: &Spec) -> Result<()> {
+        let mut nodes = self.nodes();
+        let places = self.members.iter().filter(|member| !member.stray);
+        for (node, member) in nodes.iter_mut().zip(places) {
+            let before = member.trial.as_ref().map(|trial| &trial.before.spec);
+            let next = match &member.leaving {
+                Some(Leaving::Replaced(candidate)) => Some(&candidate.spec),
+                _ => None,
+            };
+            let new = (member.spec.name == spec.name).then_some(spec);
+            for spec in [before, next, new].into_iter().flatten() {
+                node.requires.extend(Node::of(spec).requires);
+            }
+        }
+        if self.place(spec.name.as_str()).is_none() {
+            nodes.push(Node::of(spec));
+        }
+        graph::order(&nodes)?;
+        if !self.is_on() {
+            // Looked at when all are there.
+            return Ok(());
+        }
+        let is_missing = |name: &Name| *name != spec.name && self.place(name.as_str()).is_none();
+        let missing = spec.requires.iter().map(|require| &require.name).filter(|name| is_missing(name));
+        let missing: Vec<Name> = missing.cloned().collect();
         if missing.is_empty() {
             return Ok(());
         }
-        let name = self.members.iter().find(|member| member.id == id).map(Member::name);
-        let name = name.map(Name::as_str).unwrap_or_default();
-        let text = format!("{name} requires {}, which is not registered", crate::name::join(&missing));
+        let text = format!("{} requires {}, which is not registered", spec.name, crate::name::join(&missing));
         Err(Error::new(ErrorKind::NotFound).context(text))
     }
 
     /// Works the order and the edges out afresh.
-    fn relink(&mut self) -> Result<()> {
+    fn relink(&mut self) {
         let places: Vec<usize> = (0..self.members.len()).filter(|&idx| !self.members[idx].stray).collect();
-        let order = graph::order(&self.nodes(None))?;
+        // There always is one: `check_requires` lets no circle in, and taking
+        // one out makes none.
+        let Ok(order) = graph::order(&self.nodes()) else { return };
         self.order = order.into_iter().map(|at| places[at]).collect();
         let by_name: std::collections::HashMap<Name, usize> =
             places.iter().map(|&idx| (self.members[idx].name().clone(), idx)).collect();
@@ -1286,7 +1316,6 @@ impl Supervisor {
             };
             member.edges = if member.stray { Vec::new() } else { requires.map(edge).collect() };
         }
-        Ok(())
     }
 }
 

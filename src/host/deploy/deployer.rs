@@ -179,6 +179,8 @@ impl Deployer {
     /// `InvalidState` while it runs or while an earlier look is stuck;
     /// `Spawn` or `Budget` when there is no thread to be had.
     pub fn start(&self) -> Result<()> {
+        // Also when there are only answers to take in.
+        self.0.mail.rescan.store(true, Ordering::Release);
         self.0.inner.start()
     }
 
@@ -334,7 +336,7 @@ impl Work<Report> for DeployWork {
         // Answers alone do not need a look at the folder: a hundred
         // components that start one after the other would cost a hundred.
         let asked = self.mail.rescan.swap(false, Ordering::AcqRel);
-        let is_due = now >= self.next_scan || now >= self.again;
+        let is_due = now >= self.next_scan || now >= self.again || self.ledger.wakes();
         let scanned = (!answered || asked || is_due || self.follows).then(|| self.scan(cx, now));
         let board = Arc::new(self.ledger.board());
         let old = std::mem::replace(&mut *self.board.lock(), board);
@@ -383,7 +385,7 @@ impl DeployWork {
                 // Nothing begins after a stop.
                 break;
             }
-            self.apply(cx.env(), change, (&found, &files), now, &mut events);
+            self.apply(cx, change, (&found, &files), now, &mut events);
             self.tell(&mut events);
         }
         Ok(())
@@ -418,10 +420,10 @@ impl DeployWork {
     fn read(&self, path: &Path, bytes: &[u8]) -> Reading {
         match descriptor::parse(&shown(path), bytes, &self.registry) {
             Ok(descriptor) => Reading::Right {
+                requires: descriptor.asks(),
                 name: descriptor.name,
                 place: descriptor.place,
                 enabled: descriptor.enabled,
-                requires: descriptor.requires.into_iter().map(|required| required.name).collect(),
                 meaning: descriptor.meaning,
             },
             Err(wrong) => Reading::Wrong { name: wrong.name, error: wrong.faults.into() },
@@ -430,7 +432,7 @@ impl DeployWork {
 
     fn apply(
         &mut self,
-        env: &Env,
+        cx: &Context,
         change: &Change,
         (found, files): (&[Found], &[Candidate]),
         now: Tick,
@@ -445,7 +447,9 @@ impl DeployWork {
             Change::Start { name, file } | Change::Replace { name, file } => (name, *file),
             Change::Keep { .. } | Change::Reject { .. } | Change::Wait { .. } => return,
         };
-        let deployment = match self.build(env, &found[file]) {
+        let deployment = match self.build(cx.env(), &found[file]) {
+            // Built too slowly for the stop that came meanwhile.
+            Ok(_) if cx.is_cancelled() => return,
             Ok(deployment) => deployment,
             Err(error) => {
                 self.ledger.refuse(name, &files[file], error, now, events);

@@ -37,6 +37,8 @@ pub struct Descriptor {
     pub requires: Vec<Requirement>,
     /// Where its name stands.
     pub place: Place,
+    /// Where each of what it requires stands.
+    required_at: Vec<Place>,
     pub(super) meaning: Fingerprint,
     blueprint: Blueprint,
 }
@@ -81,6 +83,12 @@ impl Descriptor {
     /// Everything that is wrong with it.
     pub fn parse(file: &str, bytes: &[u8], registry: &Registry) -> Result<Self, Faults> {
         parse(file, bytes, registry).map_err(|wrong| wrong.faults)
+    }
+
+    /// What it requires, and where it says so.
+    pub(super) fn asks(&self) -> Vec<(Name, Place)> {
+        let names = self.requires.iter().map(|required| required.name.clone());
+        names.zip(self.required_at.iter().cloned()).collect()
     }
 
     /// Makes the component that it describes.
@@ -147,12 +155,17 @@ fn read(o: &mut Object<'_, '_>, node: &Node, registry: &Registry) -> Option<Desc
     };
     let done = o.done()?;
     let place = node.get("name")?.place.clone();
+    let required_at = match node.get("requires").map(|node| &node.value) {
+        Some(Value::Array(nodes)) => nodes.iter().map(|node| node.place.clone()).collect(),
+        _ => Vec::new(),
+    };
     Some(Descriptor {
         name: name.take(done)?,
         kind: kind.take(done)?,
         enabled,
         requires,
         place,
+        required_at,
         meaning: meaning(node),
         blueprint: blueprint?.take(done)?,
     })

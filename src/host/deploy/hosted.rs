@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::descriptor::{OnDown, Requirement};
 use super::target::{Deployment, Operation, Reply, Target};
+use crate::error::{Error, ErrorClass, ErrorKind};
 use crate::host::config::{ComponentConfig, Requires};
 use crate::host::handle::HostHandle;
 use crate::host::runner::{Asked, Listener};
@@ -26,11 +27,17 @@ impl Target for HostHandle {
                 (Asked::Stop, self.begin_undeploy(name.as_str(), self.config.stop_timeout))
             }
         };
-        // What was refused has touched nothing, so nothing is on its way back.
-        let asked = if begun.is_err() && asked == Asked::Replace { Asked::Start } else { asked };
-        let listener = Listener { name, asked, tell: Box::new(move |outcome| reply.tell(outcome)) };
+        let listener =
+            Listener { name, asked, refused: false, tell: Box::new(move |outcome| reply.tell(outcome)) };
         match begun {
             Ok(pending) => pending.tell(listener),
+            // A circle with what others require as yet.
+            Err(error)
+                if error.kind() == ErrorKind::InvalidArgument && error.class() == ErrorClass::Retryable =>
+            {
+                let error = Error::new(ErrorKind::InvalidState).context(error.report().to_string());
+                self.shared.act(|state, _, _| state.refuse(listener, error));
+            }
             Err(error) => self.shared.act(|state, _, _| state.refuse(listener, error)),
         }
     }

@@ -44,6 +44,7 @@ pub struct Rejection {
 pub(super) struct Running {
     pub(super) path: PathBuf,
     pub(super) meaning: Fingerprint,
+    pub(super) requires: Vec<Name>,
     /// When a stop that failed is tried again.
     pub(super) stop_again: Tick,
     stop_failures: u32,
@@ -56,6 +57,7 @@ struct UnderWay {
     path: PathBuf,
     content: Fingerprint,
     meaning: Fingerprint,
+    requires: Vec<Name>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +75,8 @@ pub(super) struct Trouble {
     pub(super) again: Tick,
     pub(super) error: Error,
     tries: u32,
+    /// Whose changes may end it, when others stand in the way.
+    waits_for: Option<Vec<Name>>,
 }
 
 #[derive(Debug)]
@@ -86,6 +90,8 @@ pub(super) struct Ledger {
     seen: BTreeMap<PathBuf, Option<Fingerprint>>,
     /// What was rejected at the last scan, and so was told.
     rejected: BTreeMap<PathBuf, Error>,
+    /// Whether somebody changed for whom something waits.
+    woken: bool,
     backoff: Backoff,
 }
 
@@ -99,6 +105,7 @@ impl Ledger {
             paused: BTreeMap::new(),
             seen: BTreeMap::new(),
             rejected: BTreeMap::new(),
+            woken: false,
             backoff: Backoff { initial: retry_delay, max, multiplier: 2.0, jitter: 0.0 },
         }
     }
@@ -136,6 +143,11 @@ impl Ledger {
         let stops = self.running.values().map(|running| running.stop_again);
         let pauses = self.paused.values().copied();
         troubles.chain(stops).chain(pauses).filter(|again| *again > now).min().unwrap_or(Tick::NEVER)
+    }
+
+    /// Whether something can be tried again that waited for others; said once.
+    pub(super) fn wakes(&mut self) -> bool {
+        std::mem::take(&mut self.woken)
     }
 
     /// Whether the last scan saw this file, which does not tell its name, with
@@ -230,18 +242,28 @@ impl Ledger {
         };
         let nothing = Fingerprint::of(b"");
         let file = file.map(|file| &files[file]);
-        let meaning = match file.map(|file| &file.reading) {
-            Some(Reading::Right { meaning, .. }) => *meaning,
-            _ => nothing,
+        let (meaning, requires) = match file.map(|file| &file.reading) {
+            Some(Reading::Right { meaning, requires, .. }) => {
+                (*meaning, requires.iter().map(|(name, _)| name.clone()).collect())
+            }
+            _ => (nothing, Vec::new()),
         };
         let path = file.map(|file| file.path.clone()).unwrap_or_default();
         let content = file.and_then(|file| file.content).unwrap_or(nothing);
-        self.under_way.insert(name.clone(), UnderWay { what, path, content, meaning });
+        self.under_way.insert(name.clone(), UnderWay { what, path, content, meaning, requires });
     }
 
     /// Takes in how an operation ended.
     pub(super) fn end(&mut self, name: &Name, outcome: Outcome, now: Tick, events: &mut Vec<EventKind>) {
         let Some(ended) = self.under_way.remove(name) else { return };
+        if matches!(outcome, Outcome::Done) {
+            let waits =
+                |trouble: &&mut Trouble| trouble.waits_for.as_ref().is_some_and(|it| it.contains(name));
+            for trouble in self.trouble.values_mut().filter(waits) {
+                trouble.again = now;
+                self.woken = true;
+            }
+        }
         match (ended.what, outcome) {
             (What::Stop, Outcome::Done) => {
                 self.running.remove(name);
@@ -251,8 +273,8 @@ impl Ledger {
             (what, Outcome::Done) => {
                 self.trouble.remove(name);
                 self.rejected.remove(&ended.path);
-                let (path, meaning) = (ended.path, ended.meaning);
-                let running = Running { path, meaning, stop_again: Tick::ZERO, stop_failures: 0 };
+                let UnderWay { path, meaning, requires, .. } = ended;
+                let running = Running { path, meaning, requires, stop_again: Tick::ZERO, stop_failures: 0 };
                 let replaced = self.running.insert(name.clone(), running).is_some();
                 events.push(if replaced || what == What::Replace {
                     EventKind::Replaced { name: name.clone() }
@@ -261,25 +283,14 @@ impl Ledger {
                 });
             }
             (_, Outcome::Failed(error)) => {
-                self.fail(
-                    name,
-                    ended.path,
-                    ended.content,
-                    error,
-                    now,
-                    events,
-                    |name, file, error, retry_in| EventKind::Rejected {
-                        name: Some(name),
-                        file,
-                        error,
-                        retry_in,
-                    },
-                );
+                self.fail(name, ended, error, now, events, |name, file, error, retry_in| {
+                    EventKind::Rejected { name: Some(name), file, error, retry_in }
+                });
             }
             (_, outcome @ (Outcome::RolledBack(_) | Outcome::RollingBack(_))) => {
                 let restored = matches!(outcome, Outcome::RolledBack(_));
                 let (Outcome::RolledBack(error) | Outcome::RollingBack(error)) = outcome else { return };
-                self.fail(name, ended.path, ended.content, error, now, events, |name, _, error, retry_in| {
+                self.fail(name, ended, error, now, events, |name, _, error, retry_in| {
                     EventKind::RolledBack { name, error, restored, retry_in }
                 });
             }
@@ -296,20 +307,16 @@ impl Ledger {
         events: &mut Vec<EventKind>,
     ) {
         let Some(content) = file.content else { return };
-        self.fail(name, file.path.clone(), content, error, now, events, |name, file, error, retry_in| {
-            EventKind::Rejected { name: Some(name), file, error, retry_in }
-        });
+        let event =
+            |name, file, error, retry_in| EventKind::Rejected { name: Some(name), file, error, retry_in };
+        self.fail_content(name, (file.path.clone(), content), None, error, now, events, event);
     }
 
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "what failed, when and how it is told; called in three places"
-    )]
+    /// Takes in that an operation did not succeed.
     fn fail(
         &mut self,
         name: &Name,
-        path: PathBuf,
-        content: Fingerprint,
+        ended: UnderWay,
         error: Error,
         now: Tick,
         events: &mut Vec<EventKind>,
@@ -321,16 +328,39 @@ impl Ledger {
             self.paused.insert(name.clone(), now + self.backoff.delay(1));
             return;
         }
-        let earlier = self.trouble.get(name).filter(|trouble| trouble.content == content);
+        // What others do stands in its way, and may change: no content is to
+        // blame for that.
+        let is_blocked =
+            matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidState | ErrorKind::Duplicate);
+        let waits_for = is_blocked.then_some(ended.requires);
+        self.fail_content(name, (ended.path, ended.content), waits_for, error, now, events, event);
+    }
+
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "what failed, when and how it is told; called in two places"
+    )]
+    fn fail_content(
+        &mut self,
+        name: &Name,
+        (path, content): (PathBuf, Fingerprint),
+        waits_for: Option<Vec<Name>>,
+        error: Error,
+        now: Tick,
+        events: &mut Vec<EventKind>,
+        event: impl FnOnce(Name, String, Error, Option<Duration>) -> EventKind,
+    ) {
+        let is_same = |trouble: &&Trouble| {
+            trouble.content == content && trouble.waits_for.is_some() == waits_for.is_some()
+        };
+        let earlier = self.trouble.get(name).filter(is_same);
         let tries = earlier.map_or(0, |trouble| trouble.tries) + 1;
-        // What it requires may come later: no content is to blame for that.
-        let is_missing = error.kind() == ErrorKind::NotFound;
-        let for_good = error.class() == ErrorClass::Terminal || tries >= TRIES && !is_missing;
+        let for_good = error.class() == ErrorClass::Terminal || tries >= TRIES && waits_for.is_none();
         let retry_in = (!for_good).then(|| self.backoff.delay(tries));
         let again = retry_in.map_or(Tick::NEVER, |delay| now + delay);
         events.push(event(name.clone(), shown(&path), error.clone(), retry_in));
         self.rejected.insert(path, error.clone());
-        self.trouble.insert(name.clone(), Trouble { content, again, error, tries });
+        self.trouble.insert(name.clone(), Trouble { content, again, error, tries, waits_for });
     }
 
     fn fail_stop(&mut self, name: &Name, outcome: Outcome, now: Tick, events: &mut Vec<EventKind>) {
@@ -345,6 +375,10 @@ impl Ledger {
             return;
         }
         let Some(running) = self.running.get_mut(name) else { return };
+        if error.class() == ErrorClass::Cancelled {
+            running.stop_again = now + self.backoff.delay(1);
+            return;
+        }
         running.stop_failures = running.stop_failures.saturating_add(1);
         let delay = self.backoff.delay(running.stop_failures);
         running.stop_again = now + delay;

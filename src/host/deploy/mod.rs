@@ -21,6 +21,7 @@ mod machine;
 mod model;
 mod plan;
 mod registry;
+mod requires;
 mod scan;
 mod target;
 
@@ -28,4 +29,5 @@ pub use deployer::{Deployer, DeployerConfig};
 pub use descriptor::{Descriptor, OnDown, Requirement, load_folder};
 pub use ledger::{Board, Rejection};
 pub use registry::{Blueprint, Registry, TypeInfo};
+pub use requires::check_requirements;
 pub use target::{Deployment, Operation, Outcome, Reply, Target};

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::descriptor::taken;
 use super::ledger::Ledger;
+use super::requires::{Asks, circles};
 use super::scan;
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind};
@@ -45,7 +46,7 @@ pub(super) struct Candidate {
 #[derive(Debug, Clone)]
 pub(super) enum Reading {
     /// It describes a component.
-    Right { name: Name, place: Place, enabled: bool, requires: Vec<Name>, meaning: Fingerprint },
+    Right { name: Name, place: Place, enabled: bool, requires: Vec<(Name, Place)>, meaning: Fingerprint },
     /// It does not.
     Wrong { name: Option<Name>, error: Error },
 }
@@ -67,6 +68,15 @@ pub(super) enum Change {
     /// Leave the name for now: an operation is under way, or what failed is not
     /// yet to be tried again.
     Wait { name: Name },
+}
+
+impl Change {
+    fn stops(&self) -> Option<&Name> {
+        match self {
+            Self::Stop { name } => Some(name),
+            _ => None,
+        }
+    }
 }
 
 /// What to do, in this order: removals first.
@@ -107,7 +117,52 @@ pub(super) fn plan(files: &[Candidate], is_whole: bool, ledger: &Ledger, now: Ti
     let starts = planner.starts();
     let mut plan = planner.plan;
     plan.changes = stops.into_iter().chain(starts).chain(rejected).collect();
+    stop_in_reverse(&mut plan.changes, ledger);
     plan
+}
+
+/// Puts those first that require others which stop, too.
+fn stop_in_reverse(changes: &mut [Change], ledger: &Ledger) {
+    let stops = changes.iter().enumerate().filter_map(|(at, change)| Some((at, change.stops()?.clone())));
+    let (places, mut names): (Vec<usize>, Vec<Name>) = stops.unzip();
+    names.reverse();
+    let by_name: Vec<&Name> = names.iter().collect();
+    let requires = |idx: usize| ledger.get(by_name[idx]).map_or(&[][..], |running| &running.requires);
+    let order = requires_first(&by_name, |idx| requires(idx).iter());
+    for (place, &idx) in places.into_iter().zip(order.iter().rev()) {
+        changes[place] = Change::Stop { name: names[idx].clone() };
+    }
+}
+
+/// In the given order, but what others require before them. Where there is a
+/// circle, the given order has to do.
+fn requires_first<'a, I: Iterator<Item = &'a Name>>(
+    names: &[&Name],
+    requires: impl Fn(usize) -> I,
+) -> Vec<usize> {
+    let by_name: HashMap<&Name, usize> = names.iter().enumerate().map(|(idx, name)| (*name, idx)).collect();
+    let mut ordered = Vec::with_capacity(names.len());
+    let mut met = vec![false; names.len()];
+    for first in 0..names.len() {
+        if met[first] {
+            continue;
+        }
+        met[first] = true;
+        // A list instead of recursion: chains may be long.
+        let mut path = vec![(first, requires(first))];
+        while let Some((idx, rest)) = path.last_mut() {
+            let Some(required) = rest.next() else {
+                ordered.push(*idx);
+                path.pop();
+                continue;
+            };
+            if let Some(&required) = by_name.get(required).filter(|required| !met[**required]) {
+                met[required] = true;
+                path.push((required, requires(required)));
+            }
+        }
+    }
+    ordered
 }
 
 struct Planner<'a> {
@@ -219,44 +274,38 @@ impl Planner<'_> {
         }
     }
 
-    /// In path order, but what others require before them. Where there is a
-    /// circle, path order has to do.
-    fn in_order(&self, claims: Vec<(usize, Name)>) -> Vec<(usize, Name)> {
-        let requires_some = |(file, _): &(usize, Name)| match &self.files[*file].reading {
-            Reading::Right { requires, .. } => !requires.is_empty(),
-            Reading::Wrong { .. } => false,
-        };
-        if !claims.iter().any(requires_some) {
-            return claims;
-        }
-        let by_name: HashMap<&Name, usize> =
-            claims.iter().enumerate().map(|(idx, (_, name))| (name, idx)).collect();
-        let requires = |idx: usize| match &self.files[claims[idx].0].reading {
-            Reading::Right { requires, .. } => requires.as_slice(),
+    fn requires(&self, file: usize) -> &[(Name, Place)] {
+        match &self.files[file].reading {
+            Reading::Right { requires, .. } => requires,
             Reading::Wrong { .. } => &[],
-        };
-        let mut ordered = Vec::with_capacity(claims.len());
-        let mut met = vec![false; claims.len()];
-        for first in 0..claims.len() {
-            // A list instead of recursion: chains may be long.
-            let mut path = if met[first] { Vec::new() } else { vec![(first, 0)] };
-            met[first] = true;
-            while let Some((idx, next)) = path.last_mut() {
-                let idx = *idx;
-                let Some(required) = requires(idx).get(*next) else {
-                    ordered.push(claims[idx].clone());
-                    path.pop();
-                    continue;
-                };
-                *next += 1;
-                let required = by_name.get(required).copied().filter(|required| !met[*required]);
-                if let Some(required) = required {
-                    met[required] = true;
-                    path.push((required, 0));
-                }
-            }
         }
-        ordered
+    }
+
+    /// New ones that require each other in a circle would each lack another,
+    /// for ever. Where one of them runs as it was, the target decides.
+    fn refuse_circles(&self, starts: &mut [Change]) {
+        let mut new: Vec<(usize, usize, &Name)> = starts
+            .iter()
+            .enumerate()
+            .filter_map(|(at, change)| match change {
+                Change::Start { name, file } => Some((at, *file, name)),
+                _ => None,
+            })
+            .collect();
+        new.sort_unstable_by_key(|(_, file, _)| *file);
+        let asks = new.iter().map(|&(_, file, name)| Asks { name, requires: self.requires(file) });
+        let faults = circles(&asks.collect::<Vec<_>>());
+        let refused: Vec<(usize, Change)> = faults
+            .into_iter()
+            .map(|(idx, fault)| {
+                let (at, file, _) = new[idx];
+                let error = Error::new(ErrorKind::Config).caused_by(Faults::from(fault));
+                (at, Change::Reject { file, error })
+            })
+            .collect();
+        for (at, change) in refused {
+            starts[at] = change;
+        }
     }
 
     /// What right files ask for.
@@ -270,7 +319,11 @@ impl Planner<'_> {
             })
             .collect();
         claims.sort_unstable_by_key(|(file, _)| *file);
-        let claims = self.in_order(claims);
+        if claims.iter().any(|(file, _)| !self.requires(*file).is_empty()) {
+            let names: Vec<&Name> = claims.iter().map(|(_, name)| name).collect();
+            let requires = |idx: usize| self.requires(claims[idx].0).iter().map(|(name, _)| name);
+            claims = requires_first(&names, requires).iter().map(|&idx| claims[idx].clone()).collect();
+        }
         let (mut stops, mut starts) = (Vec::new(), Vec::new());
         for (file, name) in claims {
             let candidate = &self.files[file];
@@ -309,6 +362,7 @@ impl Planner<'_> {
                 }
             }
         }
+        self.refuse_circles(&mut starts);
         stops.append(&mut starts);
         stops
     }
@@ -339,7 +393,12 @@ mod tests {
                 name: name(words[1]),
                 place: Place::whole(words[0]),
                 enabled: words.get(3) != Some(&"off"),
-                requires: words.get(4..).unwrap_or_default().iter().map(|word| name(word)).collect(),
+                requires: words
+                    .get(4..)
+                    .unwrap_or_default()
+                    .iter()
+                    .map(|word| (name(word), Place::whole(words[0])))
+                    .collect(),
                 meaning: Fingerprint::of(words[2].as_bytes()),
             },
         };
@@ -480,7 +539,7 @@ mod tests {
         for (found, expected) in [
             ("a x 1 after y, b y 1 after z, c z 1", "start z c, start y b, start x a"),
             ("a x 1 after z y, b y 1, c z 1", "start z c, start y b, start x a"),
-            ("a x 1 after y, b y 1 after x", "start y b, start x a"),
+            ("a x 1 after y, b y 1 after x, c z 1 after x", "reject b, reject a, start z c"),
             ("a x 1 after elsewhere, b y 1", "start x a, start y b"),
         ] {
             check("", "", found, 0, expected);

@@ -60,9 +60,12 @@ pub enum Outcome {
     /// not touched and goes on.
     ///
     /// An error of the class `Terminal` rejects the content until it changes;
-    /// `Cancelled` is no failure; `NotFound` is of something required that is
-    /// not there yet, and does not count against the content either. Other
-    /// errors are tried three times in all.
+    /// `Cancelled` is no failure. Three kinds say that others stand in the way,
+    /// and do not count against the content either: `NotFound`, something
+    /// required is not there yet; `Duplicate`, somebody else has the name;
+    /// `InvalidState`, it cannot be at present. They are tried again within a
+    /// minute, and as soon as what is required was started, replaced or
+    /// stopped. Other errors are tried three times in all.
     Failed(Error),
     /// The new component did not come up, and the old one is back.
     RolledBack(Error),

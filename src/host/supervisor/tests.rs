@@ -405,3 +405,203 @@ fn what_is_left_is_shared_with_those_to_come() {
         assert_eq!(share(asks, left, others), expected, "{asks:?} of {left:?} with {others}");
     }
 }
+
+#[test]
+fn whoever_deploys_what_is_replaced_meanwhile_hears_of_it() {
+    let begun = [("start", "ok"), ("deploy a", "+a"), ("replace a", "'a: replaced'")];
+    for rest in [
+        &[("started a", "-a"), ("stopped a", "+a"), ("started a", "~ ok")][..],
+        &[("started a boom", "-a"), ("stopped a", "+a"), ("started a", "~ ok")],
+        &[("stuck-start a", "~ 'a: start: still in start after 9s'"), ("started a", "-a")],
+        &[("stop", "~ 'a: the host stops'"), ("started a", "-a"), ("stopped a", "")],
+    ] {
+        let table: Vec<_> = begun.iter().chain(rest).copied().collect();
+        check("", &table);
+    }
+}
+
+#[test]
+fn what_is_still_being_stopped_is_not_started() {
+    check(
+        "a b",
+        &[
+            ("start", "+a"),
+            ("started a", "+b"),
+            ("stuck-start b", "-a"),
+            ("stopped a", "'b: start: still in start after 9s'"),
+            ("started b", "-b"),
+            ("start", "refused"),
+            ("stopped b", ""),
+            ("start", "+a"),
+        ],
+    );
+    check(
+        "a",
+        &[
+            ("start", "+a"),
+            ("started a", "ok"),
+            ("stop", "-a"),
+            ("stopped a bang", ""),
+            ("undeploy a", "-a"),
+            ("start", "refused"),
+            ("stopped a", "~a ok"),
+            ("start", "ok"),
+        ],
+    );
+}
+
+#[test]
+fn a_stop_that_fails_late_is_not_forgotten() {
+    check(
+        "a",
+        &[
+            ("start", "+a"),
+            ("started a", "ok"),
+            ("stop", "-a"),
+            ("stuck-stop a", ""),
+            ("stopped a bang", ""),
+            ("start", "refused"),
+            ("stop", "-a"),
+            ("stopped a", ""),
+            ("start", "+a"),
+        ],
+    );
+}
+
+#[test]
+fn nobody_looks_again_for_what_waits_for_its_turn() {
+    let mut bench = Bench::new("a b", 1);
+    for (input, expected) in
+        [("start", "+a"), ("started a", "+b"), ("fails a", "-a"), ("stopped a", ""), ("wait 1", "")]
+    {
+        assert_eq!(bench.step(input, false), expected, "{input}");
+    }
+    assert!(bench.machine.next_deadline() > at(bench.now), "until b has started, nothing can be done");
+    assert_eq!(bench.step("started b", false), "+a");
+}
+
+#[test]
+fn what_is_done_at_once_has_done_what_it_was_for() {
+    check(
+        "a",
+        &[
+            ("start", "+a"),
+            ("started a", "ok"),
+            ("replace a", "-a"),
+            ("stopped a", "+a"),
+            ("done a", ""),
+            ("started a", "-a"),
+            ("stopped a", "~ ok"),
+        ],
+    );
+}
+
+#[test]
+fn a_replacement_that_loses_what_it_requires_is_not_to_blame() {
+    check(
+        "db a<db!",
+        &[
+            ("start", "+db"),
+            ("started db", "+a"),
+            ("started a", "ok"),
+            ("replace a<db!", "-a"),
+            ("stopped a", "+a"),
+            ("unknown a", ""),
+            ("started a", ""),
+            ("down db", "-a"),
+            ("stopped a", ""),
+            ("ready db", "+a"),
+            ("started a", "~ ok"),
+        ],
+    );
+}
+
+#[test]
+fn a_replacement_is_given_its_time_once_it_has_its_turn() {
+    let names: Vec<String> = (0..CONCURRENT_STARTS).map(|n| format!("x{n}")).collect();
+    let mut bench = Bench::new(&format!("{} y", names.join(" ")), 1);
+    bench.step("start", false);
+    for name in names.iter().map(String::as_str).chain(["y"]) {
+        bench.step(&format!("started {name}"), false);
+    }
+    for name in &names {
+        bench.step(&format!("fails {name}"), false);
+        bench.step(&format!("stopped {name}"), false);
+    }
+    bench.step("wait 1", false);
+    for (input, expected) in [
+        ("replace y", "-y"),
+        ("stopped y", ""),
+        ("wait 5", ""),
+        ("started x0", "+y"),
+        ("wait 4", ""),
+        ("started y boom", "-y"),
+        ("stopped y", "'y: replace: boom' ~y +y"),
+    ] {
+        assert_eq!(bench.step(input, false), expected, "{input}");
+    }
+}
+
+#[test]
+fn a_short_grace_holds_for_one_undeploy() {
+    let mut bench = Bench::new("a", 1);
+    for (input, expected) in [("start", "+a"), ("started a", "ok")] {
+        assert_eq!(bench.step(input, false), expected, "{input}");
+    }
+    let timeout = |bench: &mut Bench, grace| {
+        let (op, mut out) = (bench.id(), Vec::new());
+        bench.machine.remove(at(0), "a", grace, op, &mut out).unwrap();
+        out.iter().find_map(|action| match action {
+            Action::Call { timeout, .. } => Some(*timeout),
+            _ => None,
+        })
+    };
+    assert_eq!(timeout(&mut bench, secs(1)), Some(secs(1)));
+    assert_eq!(bench.step("stopped a bang", false), "'a: stop: bang'");
+    assert_eq!(timeout(&mut bench, secs(60)), Some(secs(10)), "as long as it asks for");
+    assert_eq!(bench.step("stopped a bang", false), "'a: stop: bang'");
+    let mut out = Vec::new();
+    bench.machine.stop(at(0), secs(60), &mut out);
+    assert!(out.iter().any(|action| matches!(action, Action::Call { timeout, .. } if *timeout == secs(10))));
+}
+
+#[test]
+fn a_way_back_is_never_a_circle() {
+    check(
+        "b a<b",
+        &[
+            ("start", "+b"),
+            ("started b", "+a"),
+            ("started a", "ok"),
+            ("replace a", "-a"),
+            ("stopped a", "+a"),
+            ("replace b<a", "refused"),
+            ("deploy c<a", "ok"),
+            ("replace b<c", "refused"),
+            ("started a", "~ ok +c"),
+            ("replace b<a", "-b"),
+            // The one to come requires it already.
+            ("replace a<b", "refused"),
+            ("stopped b", "+b"),
+            ("started b", "~ ok"),
+        ],
+    );
+}
+
+#[test]
+fn what_others_lack_is_no_reason_to_refuse_a_replacement() {
+    check(
+        "db api<db z",
+        &[
+            ("start", "+db"),
+            ("started db", "+api"),
+            ("started api", "+z"),
+            ("started z", "ok"),
+            ("undeploy db", "-db"),
+            ("stopped db", "~db ok"),
+            ("replace z", "-z"),
+            ("replace api<db", "refused"),
+            ("replace api", "-api"),
+        ],
+    );
+}
