@@ -24,6 +24,10 @@ pub use read::{parse, parse_bytes};
 /// write, and shallow enough for the small stack of a loop's thread.
 pub const MAX_DEPTH: usize = 32;
 
+/// The longest key, in characters: paths hold all keys from the top, and
+/// there is one for each value.
+pub const MAX_KEY_LEN: usize = 256;
+
 /// Where a key or a value stands.
 ///
 /// Prints as `FILE:LINE:COLUMN`. A source without lines, such as a variable

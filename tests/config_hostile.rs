@@ -315,6 +315,32 @@ fn files_of_secrets_are_bounded_and_regular() {
 }
 
 #[test]
+fn long_keys_are_refused_and_all_others_are_told_apart() {
+    let long = "k".repeat(257);
+    let said = "is longer than 256 characters";
+    assert!(refused(layers(&json!({"a": {&long: 1}}).to_string(), &[])).contains(said));
+    assert!(refused(layers("{}", &[(&format!("APP_A__{long}"), "1")])).contains(said));
+    // A name that tells at its end only, and cannot be printed without quotes.
+    let telling = format!("https://{}.example/:_authToken", "registry".repeat(20));
+    let config = parse(&json!({&telling: "hunter2", &long[1..]: 1, "a": {&long[2..]: 1}}).to_string(), &[]);
+    let shown = format!("{config:?} {:?}", config.explain_all());
+    assert!(!shown.contains("hunter"), "{shown}");
+    for one in config.explain_all() {
+        assert!(config.get(&one.key).is_some(), "{one}");
+    }
+}
+
+#[test]
+fn variables_that_are_no_text_are_told_without_their_value() {
+    use std::os::unix::ffi::OsStringExt;
+    let bytes = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
+    for (name, value) in [("APP_TOKEN".into(), bytes(b"hunter\xff")), (bytes(b"APP_\xff"), "hunter".into())] {
+        let said = refused(Layers::default().environment("APP", [(name, value)]));
+        assert!(said.ends_with("is not UTF-8 text") && !said.contains("hunter"), "{said}");
+    }
+}
+
+#[test]
 fn a_dump_shows_every_digit() {
     let config = parse(r#"{"n": 18446744073709551616, "m": -9223372036854775809, "f": 1.5}"#, &[]);
     let shown = config.redacted().to_string();
@@ -428,5 +454,49 @@ fn a_file_that_turns_into_something_else_keeps_the_last_good_one() {
         assert!(become_(&huge).1.unwrap().ends_with("is larger than 1024 KiB"));
         assert_eq!(become_(&|| fs::write(&path, r#"{"n": 2}"#).unwrap()), (2, None));
         drop(watcher);
+    });
+}
+
+#[test]
+fn every_change_continues_the_one_before_whoever_reloads() {
+    watching(|clock, env, dir| {
+        let text = |n: u32| format!(r#"{{"n": {n}}}"#);
+        let path = dir.write("app.json", text(0));
+        let config = Config::load_in(env, Layers::default().file(&path)).unwrap();
+        let chain: Arc<Mutex<Vec<(u64, u64)>>> = Arc::default();
+        let noted = chain.clone();
+        let watched = ConfigWatcherConfig::new(&config).on_change("n", move |change| {
+            noted.lock().unwrap().push((change.before().generation(), change.after().generation()));
+        });
+        let watcher = ConfigWatcher::start_in(env, watched).unwrap();
+        clock.settle();
+        let changes = AtomicU32::new(0);
+        #[allow(clippy::disallowed_methods, reason = "reloads side by side, joined at the end of the scope")]
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    for _ in 0..60 {
+                        // A look between two writes may find a file that was just replaced.
+                        let has_changed = config.reload().is_ok_and(|reload| reload.has_changed());
+                        changes.fetch_add(u32::from(has_changed), Ordering::SeqCst);
+                        watcher.trigger();
+                    }
+                });
+            }
+            for n in 1..=60 {
+                dir.put("app.json", &text(n));
+            }
+        });
+        let _ = config.reload().unwrap();
+        clock.settle();
+        let chain = chain.lock().unwrap().clone();
+        assert_eq!(config.snapshot().int("n", 0), 60);
+        assert_eq!(chain.first().map(|link| link.0), Some(1));
+        assert_eq!(chain.last().map(|link| link.1), Some(config.snapshot().generation()));
+        assert!(chain.windows(2).all(|pair| pair[0].1 == pair[1].0), "{chain:?}");
+        assert!(changes.load(Ordering::SeqCst) < 62);
+        assert!(watcher.stop(secs(1)).is_clean());
+        dir.put("app.json", &text(61));
+        assert_eq!(config.reload().unwrap().changed, ["n"], "as before, without the watcher");
     });
 }

@@ -2,6 +2,8 @@
 //! show which of two contents is in force. Not for secrets or signatures.
 
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::OnceLock;
 
 use serde::{Serialize, Serializer};
 
@@ -25,6 +27,14 @@ impl Fingerprint {
         let all = len.to_le_bytes().into_iter().chain(bytes.iter().copied());
         let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
         Self { hash: all.fold(self.hash, step), len: self.len + len }
+    }
+
+    /// Adds the file of a secret, which cannot be guessed from the hash: that
+    /// differs from process to process.
+    #[must_use]
+    pub(super) fn with_secret(self, bytes: &[u8]) -> Self {
+        static KEY: OnceLock<RandomState> = OnceLock::new();
+        self.with(&KEY.get_or_init(RandomState::new).hash_one(bytes).to_le_bytes())
     }
 }
 
@@ -52,6 +62,9 @@ mod tests {
             assert_eq!(all.iter().filter(|other| *other == one).count(), 1, "{idx}");
         }
         assert_eq!(of(&["abc"]), of(&["abc"]));
+        let secret = |text: &str| Fingerprint::NONE.with_secret(text.as_bytes());
+        assert!(secret("a") == secret("a") && secret("a") != secret("b"));
+        assert_ne!(secret("a"), of(&["a"]), "nobody can try");
         assert_eq!(Fingerprint::NONE.to_string(), "cbf29ce484222325");
     }
 }

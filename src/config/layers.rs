@@ -17,7 +17,7 @@ use super::{Snapshot, file, path};
 use crate::decode;
 use crate::duration::Shown;
 use crate::error::BoxError;
-use crate::tree::{self, Fault, Faults, MAX_DEPTH, Member, Members, Node, Place, Value};
+use crate::tree::{self, Fault, Faults, MAX_DEPTH, MAX_KEY_LEN, Member, Members, Node, Place, Value};
 
 /// Looks at a configuration before it is in force.
 pub(super) type Check = Arc<dyn Fn(&Snapshot) -> Result<(), BoxError> + Send + Sync>;
@@ -213,7 +213,7 @@ impl Layers {
         for path in secret_files {
             // The configuration may not name this file any more; what is
             // wrong is told by the reading that follows.
-            fingerprint = fingerprint.with(&file::read_bytes(path).unwrap_or_default());
+            fingerprint = fingerprint.with_secret(&file::read_bytes(path).unwrap_or_default());
         }
         Ok(fingerprint)
     }
@@ -349,7 +349,7 @@ impl Merged {
         // Remembered also when it cannot be read: it may come.
         self.secret_files.push(path.clone());
         let bytes = file::read_bytes(&path).map_err(|faults| refuse(faults.to_string()))?;
-        self.fingerprint = self.fingerprint.with(&bytes);
+        self.fingerprint = self.fingerprint.with_secret(&bytes);
         let name = file::name(&path);
         let text = String::from_utf8(bytes).map_err(|_| refuse(format!("{name}: is not UTF-8 text")))?;
         let text = text.strip_suffix('\n').unwrap_or(&text);
@@ -400,6 +400,9 @@ fn lay(root: &mut Node, setting: Setting, faults: &mut Vec<Fault>) -> Result<(),
         },
     };
     let node = Node::new(place.clone(), value);
+    if let Some(long) = keys.iter().find(|key| key.chars().nth(MAX_KEY_LEN).is_some()) {
+        return Err(root_key(format!("is longer than {MAX_KEY_LEN} characters: {}", Shown(long))));
+    }
     // As deep as a file may be: all that reads a tree does so level by level.
     if keys.len() + node.depth() >= MAX_DEPTH {
         let keys = dotted(&keys);

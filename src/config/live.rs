@@ -6,7 +6,6 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
-use std::thread::{self, ThreadId};
 
 use super::Snapshot;
 use super::fingerprint::Fingerprint;
@@ -15,7 +14,7 @@ use super::merged::Merged;
 use crate::clock::Clock;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::primitive::{AtomicU64, Mutex, Ordering};
+use crate::primitive::{AtomicU64, Mutex, Ordering, thread};
 use crate::stamp::Stamp;
 use crate::tree::{Fault, Faults, Place};
 
@@ -71,7 +70,7 @@ struct Shared {
     /// Given to attempts in the order in which they begin to read.
     tickets: AtomicU64,
     /// The threads that run checks: one that reloads would check for ever.
-    checking: Mutex<Vec<ThreadId>>,
+    checking: Mutex<Vec<thread::ThreadId>>,
     /// Hear of reloads by hand.
     watchers: Mutex<Vec<Weak<dyn Poke>>>,
 }

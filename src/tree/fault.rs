@@ -3,7 +3,6 @@
 use std::fmt;
 
 use super::Place;
-use crate::duration::Shown;
 use crate::error::{Error, ErrorKind};
 
 /// One thing that is wrong with a configuration.
@@ -100,7 +99,8 @@ pub(crate) fn join(path: &str, key: &str) -> String {
     if !key.is_empty() && key.chars().all(plain) {
         format!("{path}{dot}{key}")
     } else {
-        format!("{path}{dot}{}", Shown(key))
+        // Whole, or two keys might print as one.
+        format!("{path}{dot}{key:?}")
     }
 }
 

@@ -10,7 +10,8 @@ use serde::Deserializer as _;
 use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Fault, Faults, MAX_DEPTH, Member, Members, Node, Place, Value, join, join_idx};
+use super::{Fault, Faults, MAX_DEPTH, MAX_KEY_LEN, Member, Members, Node, Place, Value, join, join_idx};
+use crate::duration::Shown;
 
 /// Reads the JSON text of a file, whose name is used for places only.
 ///
@@ -20,8 +21,8 @@ use super::{Fault, Faults, MAX_DEPTH, Member, Members, Node, Place, Value, join,
 /// # Errors
 ///
 /// When the text is empty, is not JSON, begins with a byte order mark, nests
-/// [`MAX_DEPTH`] levels, has a key twice in an object, or a number or escape
-/// that has no value. Syntax errors end the reading, so they come alone.
+/// [`MAX_DEPTH`] levels, has a key twice in an object or one of more than
+/// [`MAX_KEY_LEN`] characters, or a number or escape that has no value. Syntax errors end the reading, so they come alone.
 ///
 /// # Examples
 ///
@@ -150,6 +151,11 @@ impl<'a> Reader<'a> {
         for (raw_key, raw) in raws {
             let key_place = self.cursor.place(self.offset(raw_key.get()));
             let Some(key) = self.leaf::<String>(raw_key.get(), path) else { continue };
+            if key.chars().nth(MAX_KEY_LEN).is_some() {
+                let message = format!("is longer than {MAX_KEY_LEN} characters: {}", Shown(&key));
+                self.faults.push(Fault { place: key_place, key: path.to_owned(), message });
+                continue;
+            }
             let path = join(path, &key);
             let node = self.node(raw, &path, depth + 1);
             if let Some(first) = seen.get(&key) {
