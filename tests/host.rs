@@ -860,6 +860,15 @@ fn waiting_has_an_end_when_asked() {
         assert_eq!(status.state, ComponentState::Failed);
         assert_eq!(status.last_error.unwrap().to_string(), "waited 5s for db");
         assert_eq!(world.told.take(), "+db");
+        let cron = world.well("cron").requires(["api"]).requires([Requires::new("db").timeout(secs(3))]);
+        host.deploy(cron).unwrap();
+        world.clock.run_for(secs(3));
+        world.clock.settle();
+        let error = host.component("cron").unwrap().last_error.unwrap();
+        assert_eq!(error.to_string(), "waited 3s for db");
+        let never = world.well("x").requires([Requires::new("db").timeout(Duration::ZERO)]);
+        let error = host.deploy(never).unwrap_err();
+        assert_eq!(error.to_string(), "x: requires db: timeout: must be more than zero");
     });
 }
 

@@ -158,6 +158,8 @@ struct Trial {
 struct Edge {
     idx: Option<usize>,
     or_stop: bool,
+    /// Since when the one that waits has found it not ready.
+    missed: Option<Tick>,
 }
 
 /// One component.
@@ -550,9 +552,7 @@ impl Supervisor {
                 Stage::Starting { cut } if due(cut) => self.abandon(idx, now, Call::Start, stuck_for, out),
                 Stage::Stopping { cut } if due(cut) => self.abandon(idx, now, Call::Stop, stuck_for, out),
                 Stage::Waiting { until } if due(until) => {
-                    let waited = duration::format(member.spec.wait_timeout.unwrap_or_default());
-                    let requires = self.waits_for(&self.members[idx]);
-                    let text = format!("waited {waited} for {}", crate::name::join(&requires));
+                    let text = self.waited(idx, now);
                     self.members[idx].fail(Error::new(ErrorKind::Timeout).context(text), out);
                     self.ended(idx, now, out);
                 }
@@ -1162,9 +1162,12 @@ impl Supervisor {
                 n_starting += usize::from(member.op.is_none());
                 moved = true;
                 Self::begin_start(member, now, out);
-            } else if !matches!(member.stage, Stage::Waiting { .. }) {
+            } else if let Stage::Waiting { until } = &mut member.stage {
+                *until = Self::patience(&mut member.edges, &member.spec, member.since, ready, now);
+            } else {
                 member.restarts += u64::from(matches!(member.stage, Stage::BackingOff { .. }));
-                let until = member.spec.wait_timeout.map_or(Tick::NEVER, |wait| now + wait);
+                member.edges.iter_mut().for_each(|edge| edge.missed = None);
+                let until = Self::patience(&mut member.edges, &member.spec, now, ready, now);
                 member.set(Stage::Waiting { until }, now);
                 if let Some(trial) = &mut member.trial {
                     trial.by = trial.by.min(now + trial.limit);
@@ -1174,6 +1177,37 @@ impl Supervisor {
             }
         }
         moved
+    }
+
+    /// Until when one that began to wait at `since` does so.
+    fn patience(edges: &mut [Edge], spec: &Spec, since: Tick, ready: &[bool], now: Tick) -> Tick {
+        let mut until = spec.wait_timeout.map_or(Tick::NEVER, |timeout| since + timeout);
+        for (edge, require) in edges.iter_mut().zip(&spec.requires) {
+            if edge.idx.is_some_and(|idx| ready[idx]) {
+                edge.missed = None;
+            } else {
+                let missed = *edge.missed.get_or_insert(now);
+                until = until.min(require.timeout.map_or(Tick::NEVER, |timeout| missed + timeout));
+            }
+        }
+        until
+    }
+
+    /// For what it waited too long.
+    fn waited(&self, idx: usize, now: Tick) -> String {
+        let (member, ready) = (&self.members[idx], self.ready());
+        let edges = member.edges.iter().zip(&member.spec.requires);
+        let is_overdue = |(edge, require): &(&Edge, &Require)| {
+            let missed = edge.missed.unwrap_or(now);
+            require.timeout.is_some_and(|timeout| missed + timeout <= now)
+        };
+        let mut overdue: Vec<Name> =
+            edges.filter(is_overdue).map(|(_, Require { name, .. })| name.clone()).collect();
+        if overdue.is_empty() {
+            overdue = Self::blockers(member, &ready);
+        }
+        let waited = duration::format(now.since(member.since));
+        format!("waited {waited} for {}", crate::name::join(&overdue))
     }
 
     fn begin_start(member: &mut Member, now: Tick, out: &mut Vec<Action>) {
@@ -1309,12 +1343,17 @@ impl Supervisor {
         let by_name: std::collections::HashMap<Name, usize> =
             places.iter().map(|&idx| (self.members[idx].name().clone(), idx)).collect();
         for member in &mut self.members {
-            let requires = member.spec.requires.iter();
-            let edge = |require: &Require| Edge {
+            let before = std::mem::take(&mut member.edges);
+            if member.stray {
+                continue;
+            }
+            let requires = member.spec.requires.iter().enumerate();
+            let edge = |(at, require): (usize, &Require)| Edge {
                 idx: by_name.get(&require.name).copied(),
                 or_stop: require.or_stop,
+                missed: before.get(at).and_then(|edge| edge.missed),
             };
-            member.edges = if member.stray { Vec::new() } else { requires.map(edge).collect() };
+            member.edges = requires.map(edge).collect();
         }
     }
 }
