@@ -186,6 +186,8 @@ pub(super) struct Member {
     ran_since: Option<Tick>,
     /// Its last `stop` failed: it may still be at work.
     pub(super) unstopped: bool,
+    /// It failed and is not started again by itself.
+    pub(super) gave_up: bool,
     cancelled: bool,
     history: History,
     leaving: Option<Leaving>,
@@ -217,6 +219,7 @@ impl Member {
             told_ready: false,
             ran_since: None,
             unstopped: false,
+            gave_up: false,
             cancelled: false,
             history: History::default(),
             leaving: None,
@@ -422,10 +425,8 @@ impl Supervisor {
         member.leaving = Some(Leaving::Removed { answer: Some((op, Ok(()))), always: false });
         match member.stage {
             Stage::Starting { .. } | Stage::Started | Stage::Stopping { .. } => {}
-            Stage::Failed if member.unstopped => {
-                member.unstopped = false;
-                member.set(Stage::Started, now);
-            }
+            // Tried once more.
+            _ if member.unstopped => member.set(Stage::Started, now),
             Stage::Abandoned { .. } => self.put_aside(idx, out),
             _ => self.ended(idx, now, out),
         }
@@ -451,13 +452,17 @@ impl Supervisor {
         if member.leaving.is_some() || member.trial.is_some() {
             return Err(refused(format!("{name}: is being replaced or removed")));
         }
-        if matches!(member.stage, Stage::Abandoned { .. }) || member.unstopped {
+        if matches!(member.stage, Stage::Abandoned { .. }) {
             return Err(refused(format!("{name}: the one before has not stopped; undeploy it")));
         }
         self.check_requires(&spec)?;
         answer(out, self.members[idx].op.take(), Err(refused(format!("{name}: replaced"))));
-        self.members[idx].leaving = Some(Leaving::Replaced(Box::new(Candidate { id, spec, limit, op })));
-        if !self.members[idx].stage.is_alive() {
+        let member = &mut self.members[idx];
+        member.leaving = Some(Leaving::Replaced(Box::new(Candidate { id, spec, limit, op })));
+        if member.unstopped {
+            // Tried once more.
+            member.set(Stage::Started, now);
+        } else if !member.stage.is_alive() {
             self.ended(idx, now, out);
         }
         self.settle(now, out);
@@ -480,6 +485,7 @@ impl Supervisor {
         self.stop_errors.clear();
         for member in &mut self.members {
             member.wanted = true;
+            member.gave_up = false;
             member.history = History::default();
             member.set(Stage::Registered, now);
         }
@@ -494,7 +500,6 @@ impl Supervisor {
         for member in self.members.iter_mut().filter(|member| member.unstopped) {
             // Tried once more.
             unstopped = true;
-            member.unstopped = false;
             member.wanted = false;
             member.set(Stage::Started, now);
         }
@@ -722,6 +727,7 @@ impl Supervisor {
         let reported = named(&member.spec.name, Call::Stop.as_str(), error);
         member.last_error = Some(reported.clone());
         member.tell(out, EventKind::ComponentFailed { error: reported.clone() });
+        member.unstopped = true;
         if is_ending {
             self.stop_errors.push(reported.clone());
         }
@@ -863,7 +869,7 @@ impl Supervisor {
         }
         let member = &mut self.members[idx];
         let failed = matches!(ending, Some(Ending::Failed(_)));
-        let rest = if failed { Stage::Failed } else { Stage::Stopped };
+        let rest = if failed || member.unstopped { Stage::Failed } else { Stage::Stopped };
         if !member.wanted {
             member.set(rest, now);
             return;
@@ -885,10 +891,12 @@ impl Supervisor {
             }
             Verdict::Leave => {
                 member.wanted = false;
+                member.gave_up = failed;
                 member.set(rest, now);
             }
             Verdict::Exhausted => {
                 member.wanted = false;
+                member.gave_up = true;
                 member.set(Stage::Failed, now);
                 let last = member.last_error.clone().unwrap_or_else(|| ErrorKind::Component.into());
                 let what = EventKind::ComponentGaveUp { error: last.clone(), restarts: member.restarts };
@@ -1125,6 +1133,7 @@ impl Supervisor {
             _ => asks,
         };
         member.told_ready = false;
+        member.unstopped = false;
         member.called = now;
         member.set(Stage::Stopping { cut: Tick::NEVER }, now);
         let (id, generation) = (member.id, member.generation);
@@ -1215,6 +1224,7 @@ impl Supervisor {
         member.generation += 1;
         member.called = now;
         member.speaks = false;
+        member.unstopped = false;
         member.cancelled = false;
         member.health = Health::Unknown;
         if let Some(trial) = &mut member.trial {
@@ -1365,5 +1375,7 @@ fn answer(out: &mut Vec<Action>, op: Option<Op>, result: Result<()>) {
     }
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

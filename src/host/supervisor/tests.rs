@@ -645,3 +645,27 @@ fn each_requirement_is_waited_for_in_its_own_time() {
         assert_eq!(bench.step(input, false), expected, "{input}");
     }
 }
+
+#[test]
+fn what_gave_up_and_did_not_stop_is_stopped_once_more() {
+    let begun = [
+        ("start", "+a"),
+        ("started a", "ok"),
+        ("fails a", "-a"),
+        ("stopped a bang", ""),
+        ("wait 1", "+a"),
+        ("started a boom", "-a"),
+        ("stopped a bang", ""),
+        ("wait 2", "+a"),
+        ("started a boom", "-a"),
+        ("stopped a bang", ""),
+    ];
+    for rest in [
+        &[("stop", "-a"), ("stopped a", ""), ("start", "+a")][..],
+        &[("replace a", "-a"), ("stopped a", "+a"), ("started a", "~ ok")],
+        &[("replace a", "-a"), ("stopped a bang", "~ 'a: stop: bang'"), ("undeploy a", "-a")],
+    ] {
+        let table: Vec<_> = begun.iter().chain(rest).copied().collect();
+        check("a", &table);
+    }
+}
