@@ -1237,6 +1237,35 @@ fn a_dropped_host_stops_and_drops_its_components() {
 }
 
 #[test]
+fn a_host_that_is_dropped_by_its_own_component_ends_as_well() {
+    scenario(|world| {
+        let dropped = Arc::new(AtomicBool::new(false));
+        struct Mark(Arc<AtomicBool>);
+        impl Drop for Mark {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::SeqCst);
+            }
+        }
+        let host = world.host();
+        let handle = host.handle();
+        let (mark, place) = (Mark(dropped.clone()), Mutex::new(Some(host)));
+        let begun = std::time::Instant::now();
+        let ends = move |_: &Context| {
+            let _ = &mark;
+            drop(place.lock().unwrap().take());
+            Ok(())
+        };
+        handle.register("a", world.part("a")).unwrap();
+        handle.register("b", world.part("b").start(ends)).unwrap();
+        assert_eq!(handle.start().unwrap_err().kind(), ErrorKind::Cancelled);
+        eventually("all to be dropped", || dropped.load(Ordering::SeqCst));
+        assert!(begun.elapsed() < secs(4), "it does not wait for itself");
+        assert_eq!(world.told.take(), "+a +b -b -a");
+        assert_eq!(handle.start().unwrap_err().kind(), ErrorKind::InvalidState);
+    });
+}
+
+#[test]
 fn no_lock_is_held_in_user_code() {
     scenario(|world| {
         let host = world.host();
