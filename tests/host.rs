@@ -860,6 +860,15 @@ fn waiting_has_an_end_when_asked() {
         assert_eq!(status.state, ComponentState::Failed);
         assert_eq!(status.last_error.unwrap().to_string(), "waited 5s for db");
         assert_eq!(world.told.take(), "+db");
+        let cron = world.well("cron").requires(["api"]).requires([Requires::new("db").timeout(secs(3))]);
+        host.deploy(cron).unwrap();
+        world.clock.run_for(secs(3));
+        world.clock.settle();
+        let error = host.component("cron").unwrap().last_error.unwrap();
+        assert_eq!(error.to_string(), "waited 3s for db");
+        let never = world.well("x").requires([Requires::new("db").timeout(Duration::ZERO)]);
+        let error = host.deploy(never).unwrap_err();
+        assert_eq!(error.to_string(), "x: requires db: timeout: must be more than zero");
     });
 }
 
@@ -1224,6 +1233,35 @@ fn a_dropped_host_stops_and_drops_its_components() {
         assert_eq!(states(&handle), "");
         let told: Vec<_> = events.iter().map(|delivery| delivery.event.what.as_str()).collect();
         assert_eq!(told, ["component_stopping", "component_stopped"]);
+    });
+}
+
+#[test]
+fn a_host_that_is_dropped_by_its_own_component_ends_as_well() {
+    scenario(|world| {
+        let dropped = Arc::new(AtomicBool::new(false));
+        struct Mark(Arc<AtomicBool>);
+        impl Drop for Mark {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::SeqCst);
+            }
+        }
+        let host = world.host();
+        let handle = host.handle();
+        let (mark, place) = (Mark(dropped.clone()), Mutex::new(Some(host)));
+        let begun = std::time::Instant::now();
+        let ends = move |_: &Context| {
+            let _ = &mark;
+            drop(place.lock().unwrap().take());
+            Ok(())
+        };
+        handle.register("a", world.part("a")).unwrap();
+        handle.register("b", world.part("b").start(ends)).unwrap();
+        assert_eq!(handle.start().unwrap_err().kind(), ErrorKind::Cancelled);
+        eventually("all to be dropped", || dropped.load(Ordering::SeqCst));
+        assert!(begun.elapsed() < secs(4), "it does not wait for itself");
+        assert_eq!(world.told.take(), "+a +b -b -a");
+        assert_eq!(handle.start().unwrap_err().kind(), ErrorKind::InvalidState);
     });
 }
 

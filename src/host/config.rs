@@ -136,28 +136,39 @@ pub(super) struct Settings {
 /// ```
 /// use loopkeeper::host::Requires;
 /// use loopkeeper::{ComponentConfig, host::component};
+/// use std::time::Duration;
 ///
 /// let config = ComponentConfig::new("orders", component(|_| Ok(()), |_| Ok(())))
 ///     .requires(["config"])
-///     .requires([Requires::new("db").or_stop()]);
+///     .requires([Requires::new("db").or_stop().timeout(Duration::from_secs(60))]);
 /// ```
 #[derive(Debug, Clone)]
 #[must_use = "it is for a component's settings"]
 pub struct Requires {
     name: String,
     or_stop: bool,
+    timeout: Option<Duration>,
 }
 
 impl Requires {
     /// The component of this name has to be ready before the start.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), or_stop: false }
+        Self { name: name.into(), or_stop: false, timeout: None }
     }
 
     /// It has to stay ready, too: while it is not, the one that requires it is
     /// stopped and waits.
     pub fn or_stop(mut self) -> Self {
         self.or_stop = true;
+        self
+    }
+
+    /// How long it is waited for, each time that the component has to wait,
+    /// before that counts as a failure of the component. Counts from when it
+    /// was found not ready. Defaults to for ever, or as long as
+    /// [`ComponentConfig::wait_timeout`] allows for all together.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
         self
     }
 }
@@ -185,6 +196,7 @@ impl From<&Name> for Requires {
 pub(super) struct Require {
     pub(super) name: Name,
     pub(super) or_stop: bool,
+    pub(super) timeout: Option<Duration>,
 }
 
 /// A component and how its host treats it.
@@ -273,8 +285,9 @@ impl ComponentConfig {
         self
     }
 
-    /// How long it waits for what it requires before that counts as a failure
-    /// of its own. Defaults to for ever.
+    /// How long it waits for all that it requires before that counts as a
+    /// failure of its own; see [`Requires::timeout`] for a time of each.
+    /// Defaults to for ever.
     pub fn wait_timeout(mut self, timeout: Duration) -> Self {
         self.wait_timeout = Some(timeout);
         self
@@ -308,10 +321,18 @@ impl ComponentConfig {
         self.restart.check().map_err(|error| Error::invalid(format!("{name}: {error}")))?;
         let mut requires: Vec<Require> = Vec::new();
         for require in &self.requires {
-            let require = Require { name: Name::new(&require.name)?, or_stop: require.or_stop };
+            let Requires { name: required, or_stop, timeout } = require;
+            let require = Require { name: Name::new(required)?, or_stop: *or_stop, timeout: *timeout };
+            if timeout.is_some_and(|timeout| timeout.is_zero()) {
+                let text = format!("{name}: requires {required}: timeout: must be more than zero");
+                return Err(Error::invalid(text));
+            }
             match requires.iter_mut().find(|other| other.name == require.name) {
                 // Said twice: the stricter one holds.
-                Some(other) => other.or_stop |= require.or_stop,
+                Some(other) => {
+                    other.or_stop |= require.or_stop;
+                    other.timeout = other.timeout.into_iter().chain(require.timeout).min();
+                }
                 None => requires.push(require),
             }
         }

@@ -372,9 +372,10 @@ impl HostHandle {
         drop(hook);
         let failed: Vec<Error> = {
             let state = self.shared.lock();
-            // What does not stop is in the report, and may have been tried
-            // already.
-            let has_failed = |member: &&Member| member.stage == Stage::Failed && !member.unstopped;
+            // What only does not stop is in the report, and may have been
+            // tried already.
+            let has_failed =
+                |member: &&Member| member.stage == Stage::Failed && (member.gave_up || !member.unstopped);
             let failed = state.machine.members().filter(has_failed);
             let named = |member: &Member| {
                 let error = member.last_error.as_ref()?;

@@ -158,6 +158,8 @@ struct Trial {
 struct Edge {
     idx: Option<usize>,
     or_stop: bool,
+    /// Since when the one that waits has found it not ready.
+    missed: Option<Tick>,
 }
 
 /// One component.
@@ -184,6 +186,8 @@ pub(super) struct Member {
     ran_since: Option<Tick>,
     /// Its last `stop` failed: it may still be at work.
     pub(super) unstopped: bool,
+    /// It failed and is not started again by itself.
+    pub(super) gave_up: bool,
     cancelled: bool,
     history: History,
     leaving: Option<Leaving>,
@@ -215,6 +219,7 @@ impl Member {
             told_ready: false,
             ran_since: None,
             unstopped: false,
+            gave_up: false,
             cancelled: false,
             history: History::default(),
             leaving: None,
@@ -420,10 +425,8 @@ impl Supervisor {
         member.leaving = Some(Leaving::Removed { answer: Some((op, Ok(()))), always: false });
         match member.stage {
             Stage::Starting { .. } | Stage::Started | Stage::Stopping { .. } => {}
-            Stage::Failed if member.unstopped => {
-                member.unstopped = false;
-                member.set(Stage::Started, now);
-            }
+            // Tried once more.
+            _ if member.unstopped => member.set(Stage::Started, now),
             Stage::Abandoned { .. } => self.put_aside(idx, out),
             _ => self.ended(idx, now, out),
         }
@@ -449,13 +452,17 @@ impl Supervisor {
         if member.leaving.is_some() || member.trial.is_some() {
             return Err(refused(format!("{name}: is being replaced or removed")));
         }
-        if matches!(member.stage, Stage::Abandoned { .. }) || member.unstopped {
+        if matches!(member.stage, Stage::Abandoned { .. }) {
             return Err(refused(format!("{name}: the one before has not stopped; undeploy it")));
         }
         self.check_requires(&spec)?;
         answer(out, self.members[idx].op.take(), Err(refused(format!("{name}: replaced"))));
-        self.members[idx].leaving = Some(Leaving::Replaced(Box::new(Candidate { id, spec, limit, op })));
-        if !self.members[idx].stage.is_alive() {
+        let member = &mut self.members[idx];
+        member.leaving = Some(Leaving::Replaced(Box::new(Candidate { id, spec, limit, op })));
+        if member.unstopped {
+            // Tried once more.
+            member.set(Stage::Started, now);
+        } else if !member.stage.is_alive() {
             self.ended(idx, now, out);
         }
         self.settle(now, out);
@@ -478,6 +485,7 @@ impl Supervisor {
         self.stop_errors.clear();
         for member in &mut self.members {
             member.wanted = true;
+            member.gave_up = false;
             member.history = History::default();
             member.set(Stage::Registered, now);
         }
@@ -492,7 +500,6 @@ impl Supervisor {
         for member in self.members.iter_mut().filter(|member| member.unstopped) {
             // Tried once more.
             unstopped = true;
-            member.unstopped = false;
             member.wanted = false;
             member.set(Stage::Started, now);
         }
@@ -550,9 +557,7 @@ impl Supervisor {
                 Stage::Starting { cut } if due(cut) => self.abandon(idx, now, Call::Start, stuck_for, out),
                 Stage::Stopping { cut } if due(cut) => self.abandon(idx, now, Call::Stop, stuck_for, out),
                 Stage::Waiting { until } if due(until) => {
-                    let waited = duration::format(member.spec.wait_timeout.unwrap_or_default());
-                    let requires = self.waits_for(&self.members[idx]);
-                    let text = format!("waited {waited} for {}", crate::name::join(&requires));
+                    let text = self.waited(idx, now);
                     self.members[idx].fail(Error::new(ErrorKind::Timeout).context(text), out);
                     self.ended(idx, now, out);
                 }
@@ -722,6 +727,7 @@ impl Supervisor {
         let reported = named(&member.spec.name, Call::Stop.as_str(), error);
         member.last_error = Some(reported.clone());
         member.tell(out, EventKind::ComponentFailed { error: reported.clone() });
+        member.unstopped = true;
         if is_ending {
             self.stop_errors.push(reported.clone());
         }
@@ -863,7 +869,7 @@ impl Supervisor {
         }
         let member = &mut self.members[idx];
         let failed = matches!(ending, Some(Ending::Failed(_)));
-        let rest = if failed { Stage::Failed } else { Stage::Stopped };
+        let rest = if failed || member.unstopped { Stage::Failed } else { Stage::Stopped };
         if !member.wanted {
             member.set(rest, now);
             return;
@@ -885,10 +891,12 @@ impl Supervisor {
             }
             Verdict::Leave => {
                 member.wanted = false;
+                member.gave_up = failed;
                 member.set(rest, now);
             }
             Verdict::Exhausted => {
                 member.wanted = false;
+                member.gave_up = true;
                 member.set(Stage::Failed, now);
                 let last = member.last_error.clone().unwrap_or_else(|| ErrorKind::Component.into());
                 let what = EventKind::ComponentGaveUp { error: last.clone(), restarts: member.restarts };
@@ -1125,6 +1133,7 @@ impl Supervisor {
             _ => asks,
         };
         member.told_ready = false;
+        member.unstopped = false;
         member.called = now;
         member.set(Stage::Stopping { cut: Tick::NEVER }, now);
         let (id, generation) = (member.id, member.generation);
@@ -1162,9 +1171,12 @@ impl Supervisor {
                 n_starting += usize::from(member.op.is_none());
                 moved = true;
                 Self::begin_start(member, now, out);
-            } else if !matches!(member.stage, Stage::Waiting { .. }) {
+            } else if let Stage::Waiting { until } = &mut member.stage {
+                *until = Self::patience(&mut member.edges, &member.spec, member.since, ready, now);
+            } else {
                 member.restarts += u64::from(matches!(member.stage, Stage::BackingOff { .. }));
-                let until = member.spec.wait_timeout.map_or(Tick::NEVER, |wait| now + wait);
+                member.edges.iter_mut().for_each(|edge| edge.missed = None);
+                let until = Self::patience(&mut member.edges, &member.spec, now, ready, now);
                 member.set(Stage::Waiting { until }, now);
                 if let Some(trial) = &mut member.trial {
                     trial.by = trial.by.min(now + trial.limit);
@@ -1176,11 +1188,43 @@ impl Supervisor {
         moved
     }
 
+    /// Until when one that began to wait at `since` does so.
+    fn patience(edges: &mut [Edge], spec: &Spec, since: Tick, ready: &[bool], now: Tick) -> Tick {
+        let mut until = spec.wait_timeout.map_or(Tick::NEVER, |timeout| since + timeout);
+        for (edge, require) in edges.iter_mut().zip(&spec.requires) {
+            if edge.idx.is_some_and(|idx| ready[idx]) {
+                edge.missed = None;
+            } else {
+                let missed = *edge.missed.get_or_insert(now);
+                until = until.min(require.timeout.map_or(Tick::NEVER, |timeout| missed + timeout));
+            }
+        }
+        until
+    }
+
+    /// For what it waited too long.
+    fn waited(&self, idx: usize, now: Tick) -> String {
+        let (member, ready) = (&self.members[idx], self.ready());
+        let edges = member.edges.iter().zip(&member.spec.requires);
+        let is_overdue = |(edge, require): &(&Edge, &Require)| {
+            let missed = edge.missed.unwrap_or(now);
+            require.timeout.is_some_and(|timeout| missed + timeout <= now)
+        };
+        let mut overdue: Vec<Name> =
+            edges.filter(is_overdue).map(|(_, Require { name, .. })| name.clone()).collect();
+        if overdue.is_empty() {
+            overdue = Self::blockers(member, &ready);
+        }
+        let waited = duration::format(now.since(member.since));
+        format!("waited {waited} for {}", crate::name::join(&overdue))
+    }
+
     fn begin_start(member: &mut Member, now: Tick, out: &mut Vec<Action>) {
         member.restarts += u64::from(matches!(member.stage, Stage::BackingOff { .. }));
         member.generation += 1;
         member.called = now;
         member.speaks = false;
+        member.unstopped = false;
         member.cancelled = false;
         member.health = Health::Unknown;
         if let Some(trial) = &mut member.trial {
@@ -1309,12 +1353,17 @@ impl Supervisor {
         let by_name: std::collections::HashMap<Name, usize> =
             places.iter().map(|&idx| (self.members[idx].name().clone(), idx)).collect();
         for member in &mut self.members {
-            let requires = member.spec.requires.iter();
-            let edge = |require: &Require| Edge {
+            let before = std::mem::take(&mut member.edges);
+            if member.stray {
+                continue;
+            }
+            let requires = member.spec.requires.iter().enumerate();
+            let edge = |(at, require): (usize, &Require)| Edge {
                 idx: by_name.get(&require.name).copied(),
                 or_stop: require.or_stop,
+                missed: before.get(at).and_then(|edge| edge.missed),
             };
-            member.edges = if member.stray { Vec::new() } else { requires.map(edge).collect() };
+            member.edges = requires.map(edge).collect();
         }
     }
 }
@@ -1326,5 +1375,7 @@ fn answer(out: &mut Vec<Action>, op: Option<Op>, result: Result<()>) {
     }
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

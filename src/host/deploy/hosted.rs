@@ -1,7 +1,5 @@
 //! The host as the place where a deployer puts components.
 
-use std::time::Duration;
-
 use super::descriptor::{OnDown, Requirement};
 use super::target::{Deployment, Operation, Reply, Target};
 use crate::error::{Error, ErrorClass, ErrorKind};
@@ -11,9 +9,6 @@ use crate::host::runner::{Asked, Listener};
 
 /// A replacement has the host's start timeout to come up, a component that no
 /// file describes any more the host's stop timeout to stop.
-///
-/// Of several requirements with a timeout the longest holds for all; one
-/// without is waited for without end.
 impl Target for HostHandle {
     fn begin(&self, operation: Operation, reply: Reply) {
         let name = reply.name().clone();
@@ -45,22 +40,15 @@ impl Target for HostHandle {
 
 fn settings(deployment: Deployment) -> ComponentConfig {
     let Deployment { name, requires, component, .. } = deployment;
-    let requirements = requires.iter().map(|required| {
-        let requires = Requires::from(&required.name);
-        match required.on_down {
-            OnDown::Keep => requires,
-            OnDown::Stop => requires.or_stop(),
+    let requires = requires.iter().map(|Requirement { name, on_down, timeout }| {
+        let requires = match on_down {
+            OnDown::Keep => Requires::from(name),
+            OnDown::Stop => Requires::from(name).or_stop(),
+        };
+        match timeout {
+            Some(timeout) => requires.timeout(*timeout),
+            None => requires,
         }
     });
-    let config = ComponentConfig::boxed(name.as_str(), component).requires(requirements);
-    match wait_timeout(&requires) {
-        Some(timeout) => config.wait_timeout(timeout),
-        None => config,
-    }
-}
-
-/// The longest of all; without end is longer than any.
-fn wait_timeout(requires: &[Requirement]) -> Option<Duration> {
-    let timeouts: Option<Vec<Duration>> = requires.iter().map(|required| required.timeout).collect();
-    timeouts?.into_iter().max()
+    ComponentConfig::boxed(name.as_str(), component).requires(requires)
 }

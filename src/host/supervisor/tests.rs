@@ -3,7 +3,7 @@
 use super::super::restart::{Restart, RestartBudget, RestartPolicy};
 use super::*;
 
-const fn secs(n: u64) -> Duration {
+pub(super) const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
@@ -18,13 +18,13 @@ struct Bench {
     next: u64,
 }
 
-fn error(text: &str) -> Error {
+pub(super) fn error(text: &str) -> Error {
     Error::new(ErrorKind::Component).context(text.to_owned())
 }
 
 impl Bench {
-    /// Components written as `name`, `name<required` or `name<required!`
-    /// (stops with it), apart by spaces.
+    /// Components written as `name`, `name<required`, `name<required!` (stops
+    /// with it) or `name<required@5` (waits so long), apart by spaces.
     fn new(components: &str, parallel: usize) -> Self {
         let settings = Settings { shutdown_timeout: secs(30), parallel };
         let mut bench = Self { machine: Supervisor::new(settings, 0), now: 0, next: 0 };
@@ -123,12 +123,16 @@ impl Bench {
     }
 }
 
-fn spec(text: &str) -> Spec {
+pub(super) fn spec(text: &str) -> Spec {
     let (name, requires) = text.split_once('<').unwrap_or((text, ""));
     let requires = requires.split(',').filter(|word| !word.is_empty());
-    let require = |word: &str| Require {
-        name: word.trim_end_matches('!').parse().unwrap(),
-        or_stop: word.ends_with('!'),
+    let require = |word: &str| {
+        let (word, seconds) = word.split_once('@').unwrap_or((word, ""));
+        Require {
+            name: word.trim_end_matches('!').parse().unwrap(),
+            or_stop: word.ends_with('!'),
+            timeout: seconds.parse().ok().map(secs),
+        }
     };
     Spec {
         name: name.parse().unwrap(),
@@ -604,4 +608,64 @@ fn what_others_lack_is_no_reason_to_refuse_a_replacement() {
             ("replace api", "-api"),
         ],
     );
+}
+
+#[test]
+fn each_requirement_is_waited_for_in_its_own_time() {
+    let mut bench = Bench::new("x y a<x@10,y@30", 1);
+    let told = |bench: &Bench| {
+        bench.machine.get("a").unwrap().last_error.as_ref().map(ToString::to_string).unwrap_or_default()
+    };
+    for (input, expected) in [
+        ("start", "+x"),
+        ("unknown x", ""),
+        ("started x", "+y"),
+        ("unknown y", ""),
+        ("started y", "ok"),
+        ("wait 9", ""),
+        ("ready x", ""),
+        ("wait 9", ""),
+        // Its time begins anew, that of the other goes on.
+        ("down x", ""),
+        ("wait 9", ""),
+    ] {
+        assert_eq!(bench.step(input, false), expected, "{input}");
+        assert_eq!(told(&bench), "");
+    }
+    assert_eq!(bench.machine.next_deadline(), at(28));
+    bench.step("wait 1", false);
+    assert_eq!(told(&bench), "waited 28s for x");
+    // Once more, after its delay.
+    for input in ["wait 1", "wait 9", "wait 1"] {
+        assert_eq!(bench.step(input, false), "");
+    }
+    assert_eq!(told(&bench), "waited 10s for x");
+    bench.step("ready x", false);
+    for (input, expected) in [("wait 2", ""), ("wait 29", ""), ("ready y", "+a")] {
+        assert_eq!(bench.step(input, false), expected, "{input}");
+    }
+}
+
+#[test]
+fn what_gave_up_and_did_not_stop_is_stopped_once_more() {
+    let begun = [
+        ("start", "+a"),
+        ("started a", "ok"),
+        ("fails a", "-a"),
+        ("stopped a bang", ""),
+        ("wait 1", "+a"),
+        ("started a boom", "-a"),
+        ("stopped a bang", ""),
+        ("wait 2", "+a"),
+        ("started a boom", "-a"),
+        ("stopped a bang", ""),
+    ];
+    for rest in [
+        &[("stop", "-a"), ("stopped a", ""), ("start", "+a")][..],
+        &[("replace a", "-a"), ("stopped a", "+a"), ("started a", "~ ok")],
+        &[("replace a", "-a"), ("stopped a bang", "~ 'a: stop: bang'"), ("undeploy a", "-a")],
+    ] {
+        let table: Vec<_> = begun.iter().chain(rest).copied().collect();
+        check("a", &table);
+    }
 }
