@@ -16,8 +16,9 @@ use crate::clock::{Clock, Inbox, Seat, Signals, Tick, real_deadline};
 use crate::event::Event;
 use crate::primitive::{AtomicU64, Condvar, Mutex, Ordering, thread};
 use crate::slot::Slot;
+use crate::stop::StopReport;
 use crate::sys::limits;
-use crate::thread::{Budget, STACK_SIZE, Task, caught};
+use crate::thread::{Budget, STACK_SIZE, Straggler, Task, caught};
 use crate::watchdog::{Guard, Guarded, Watchdog};
 
 /// A callback that runs longer than this loses its thread.
@@ -67,20 +68,36 @@ pub(crate) struct MailCounts {
 
 /// A callback in progress: on which thread, and since when.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Running {
+struct Running {
     id: thread::ThreadId,
-    pub(crate) thread: &'static str,
-    pub(crate) tid: u32,
-    pub(crate) since: Tick,
+    thread: &'static str,
+    tid: u32,
+    since: Tick,
 }
 
 /// How the end of a source's callbacks went.
 #[derive(Debug)]
 pub(crate) struct Closed {
     /// Events that nobody was called about.
-    pub(crate) dropped: u64,
+    dropped: u64,
     /// A callback that has not returned, unless the caller is in it.
-    pub(crate) running: Option<Running>,
+    running: Option<Running>,
+}
+
+impl Closed {
+    /// Says in a source's report what its stop did not wait for.
+    pub(crate) fn tell(self, name: &str, now: Tick, report: &mut StopReport) {
+        report.add_dropped_callbacks(self.dropped);
+        if let Some(Running { thread, tid, since, .. }) = self.running {
+            report.add_straggler(Straggler {
+                name: name.to_owned(),
+                thread: thread.to_owned(),
+                tid,
+                phase: "its callback",
+                stuck_for: now.since(since),
+            });
+        }
+    }
 }
 
 pub(crate) struct Dispatcher {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::cancel::{CancelToken, LinkGuard};
 use crate::clock::{Inbox, Signals, Tick, real_deadline};
 use crate::component::{Context, Reporter};
-use crate::dispatch::{Closed, Handler, Mailbox, Running};
+use crate::dispatch::{Handler, Mailbox};
 use crate::env::{Env, Listed};
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::event::{Event, EventKind, Health, LoopKind};
@@ -388,17 +388,8 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
             }
         }
         if let Some(mailbox) = &self.source.mailbox {
-            let Closed { dropped, running } = mailbox.close(deadlines.all);
-            report.add_dropped_callbacks(dropped);
-            if let Some(Running { thread, tid, since, .. }) = running {
-                report.add_straggler(Straggler {
-                    name: self.source.name.to_string(),
-                    thread: thread.to_owned(),
-                    tid,
-                    phase: "its callback",
-                    stuck_for: self.source.env.clock().now().since(since),
-                });
-            }
+            let closed = mailbox.close(deadlines.all);
+            closed.tell(self.source.name.as_str(), self.source.env.clock().now(), report);
         }
     }
 

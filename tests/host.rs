@@ -16,8 +16,8 @@ use loopkeeper::status::{StatusSource, aggregate};
 use loopkeeper::testing::{Gate, Recorder, Script};
 use loopkeeper::watch::BackoffConfig;
 use loopkeeper::{
-    BoxError, CancelToken, Component, ComponentConfig, Context, Env, EnvConfig, ErrorKind, Health, Host,
-    HostConfig, LoopKind, ManualClock, Reporter, WatchManager, Watcher, WatcherConfig,
+    BoxError, CancelToken, Component, ComponentConfig, Context, Env, EnvConfig, ErrorKind, Event, Health,
+    Host, HostConfig, LoopKind, ManualClock, Observer, Reporter, WatchManager, Watcher, WatcherConfig,
 };
 use support::{PATIENCE, eventually, threads_named};
 
@@ -267,6 +267,27 @@ fn crt_06_run_stops_on_cancel() {
         assert_eq!(world.told.take(), "+a -a");
         host.run(&cancel).unwrap();
         assert_eq!(world.told.take(), "", "cancelled before it began");
+    });
+}
+
+#[test]
+fn each_stop_counts_the_callbacks_that_it_drops_and_names_the_one_that_hangs() {
+    scenario(|world| {
+        let (gate, clock) = (Gate::default(), world.clock.clone());
+        let inside = gate.clone();
+        let on_event = move |_: &Event| inside.pass(&clock);
+        let observer = Observer { on_event: Some(Arc::new(on_event)), ..Observer::default() };
+        let env = Env::with(EnvConfig::default().clock(&world.clock).observer(observer)).unwrap();
+        let host = Host::new(HostConfig::default().env(&env)).unwrap();
+        host.register("a", world.part("a")).unwrap();
+        host.start().unwrap();
+        let report = host.stop(Duration::from_millis(10));
+        assert!(report.dropped_callbacks() >= 1, "{report}");
+        let [straggler] = report.stragglers() else { panic!("{report}") };
+        assert_eq!((&*straggler.name, straggler.phase), ("host", "its callback"));
+        assert_eq!(host.stop(Duration::from_millis(10)).dropped_callbacks(), 0);
+        gate.open();
+        assert!(host.stop(PATIENCE).is_clean());
     });
 }
 

@@ -1,13 +1,15 @@
 //! Loads what the program works with: the configuration and the descriptors.
 
-use loopkeeper::config::{Layers, Settings, process_environment};
+use loopkeeper::config::{Config, Layers, Settings, process_environment};
 use loopkeeper::host::deploy::{Descriptor, Registry, check_requirements, load_folder};
 use loopkeeper::tree::Faults;
 
 /// What there is to do, all of it right.
 #[derive(Debug)]
 pub(crate) struct Loaded {
-    pub(crate) config: Settings,
+    pub(crate) config: Config,
+    /// What the configuration says.
+    pub(crate) settings: Settings,
     pub(crate) descriptors: Vec<Descriptor>,
 }
 
@@ -30,16 +32,27 @@ pub(crate) fn check(layers: &Layers, registry: &Registry) -> Result<Loaded, Faul
 }
 
 /// Loads everything, or says everything that is wrong with it.
+///
+/// The configuration is read once: an edit from then on is a change like any
+/// other, and not missed by those who have settings of before it.
 pub(crate) fn load(layers: &Layers, registry: &Registry) -> Result<Loaded, Faults> {
-    let merged = layers.merge();
-    let faults = match merged.settings() {
-        Ok(config) => {
-            let descriptors = load_folder(&config.deploy.dir, registry)?;
-            return Ok(Loaded { config, descriptors });
+    let config = loop {
+        if let Ok(config) = Config::load(layers.clone()) {
+            break config;
         }
-        Err(faults) => faults,
+        // Or it was put right between the two readings.
+        settings_are_right(layers, registry)?;
     };
-    // Where the folder is may be known although something else is wrong.
+    let settings = config.snapshot().settings()?;
+    let descriptors = load_folder(&settings.deploy.dir, registry)?;
+    Ok(Loaded { config, settings, descriptors })
+}
+
+/// Says everything that is wrong with the settings, and with the descriptors
+/// then: where their folder is may be known although something else is wrong.
+fn settings_are_right(layers: &Layers, registry: &Registry) -> Result<(), Faults> {
+    let merged = layers.merge();
+    let Err(faults) = merged.settings() else { return Ok(()) };
     let mut all = faults.clone().into_vec();
     if let Some(Err(more)) = merged.deploy_dir().map(|dir| load_folder(&dir, registry)) {
         all.extend(more.into_vec());

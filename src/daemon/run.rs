@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use loopkeeper::config::{Config, ConfigWatcher, ConfigWatcherConfig, Layers, Settings};
+use loopkeeper::config::{ConfigWatcher, ConfigWatcherConfig, Layers, Settings};
 use loopkeeper::host::deploy::{Deployer, DeployerConfig, Registry};
 use loopkeeper::http::StatusServer;
 use loopkeeper::signals::{Signal, Signals, reset_inherited};
@@ -28,10 +28,10 @@ pub(crate) fn run(layers: Layers) -> Exit {
             return Exit::BadConfig;
         }
     };
-    let logging = Logging::install(&loaded.config.logging);
+    let logging = Logging::install(&loaded.settings.logging);
     let started = reset_inherited()
         .and_then(|()| Signals::install())
-        .and_then(|signals| Ok((signals, Running::start(loaded, layers, registry, logging)?)));
+        .and_then(|signals| Ok((signals, Running::start(loaded, registry, logging)?)));
     let (mut signals, running) = match started {
         Ok(started) => started,
         Err(error) => {
@@ -114,19 +114,17 @@ struct Running {
 impl Running {
     /// Starts the server, the host and what fills it; what was started is
     /// stopped again when one cannot be.
-    fn start(loaded: Loaded, layers: Layers, registry: Registry, logging: Logging) -> Result<Self> {
-        let Loaded { config, descriptors } = loaded;
+    fn start(loaded: Loaded, registry: Registry, logging: Logging) -> Result<Self> {
+        let Loaded { config, settings, descriptors } = loaded;
         let env = Env::with(EnvConfig::default().observer(Observer::log()))?;
-        let in_force = Config::load_in(&env, layers)?;
-        let settings =
-            HostConfig::default().env(&env).shutdown_timeout(config.shutdown_timeout).parallel(PARALLEL);
-        let host = Host::new(settings)?;
-        let folder = DeployerConfig::new(&config.deploy.dir).scan_interval(config.deploy.scan_interval);
+        let timeout = settings.shutdown_timeout;
+        let host = Host::new(HostConfig::default().env(&env).shutdown_timeout(timeout).parallel(PARALLEL))?;
+        let folder = DeployerConfig::new(&settings.deploy.dir).scan_interval(settings.deploy.scan_interval);
         let deployer = Deployer::new(&env, folder, registry, Arc::new(host.handle()))?;
         let everything = Arc::new(Everything { host: host.handle(), deployer: deployer.clone() });
-        let server = serve::start(&env, &config.http, &in_force, everything)?;
-        let watch = ConfigWatcherConfig::new(&in_force)
-            .interval(config.config.watch_interval)
+        let server = serve::start(&env, &settings.http, &config, everything)?;
+        let watch = ConfigWatcherConfig::new(&config)
+            .interval(settings.config.watch_interval)
             .read_at_start(Settings::READ_AT_START);
         let watcher = Arc::new(ConfigWatcher::new_in(&env, watch)?);
         let live = Live::new(&watcher, logging, &deployer, server.as_ref());
@@ -135,11 +133,11 @@ impl Running {
         running.deployer.start()?;
         running.watcher.restart()?;
         let disabled = descriptors.iter().filter(|descriptor| !descriptor.enabled).count();
-        running.announce(descriptors.len() - disabled, disabled, &config);
+        running.announce(descriptors.len() - disabled, disabled, &settings);
         Ok(running)
     }
 
-    fn announce(&self, n: usize, disabled: usize, config: &Settings) {
+    fn announce(&self, n: usize, disabled: usize, settings: &Settings) {
         let version = env!("CARGO_PKG_VERSION");
         let (disabled, s) = (disabled_note(disabled), plural(n));
         match &self.server {
@@ -150,7 +148,7 @@ impl Running {
             None => log::info!("loopkeeper {version}: {n} component{s}{disabled}, listening nowhere"),
         }
         if n == 0 {
-            log::warn!("nothing to watch: no descriptor is enabled in {}", config.deploy.dir.display());
+            log::warn!("nothing to watch: no descriptor is enabled in {}", settings.deploy.dir.display());
         }
     }
 
@@ -175,6 +173,7 @@ impl Running {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use loopkeeper::config::Config;
     use loopkeeper::{Context, Probe, Watcher, WatcherConfig};
 
     fn check(probe: impl Probe + 'static) -> Exit {
@@ -204,5 +203,29 @@ mod tests {
         let probe = move |_: &Context| Ok(ends.recv()?);
         assert_eq!(check(probe), Exit::Straggler);
         drop(stuck);
+    }
+
+    #[test]
+    fn an_edit_while_it_starts_takes_effect() {
+        let dir = std::env::temp_dir().join(format!("loopkeeper-run-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join("deploy")).unwrap();
+        let file = dir.join("loopkeeper.json");
+        let write = |timeout: &str| {
+            let text = format!(r#"{{"http": {{"listen": "none"}}, "shutdown_timeout": "{timeout}"}}"#);
+            std::fs::write(&file, text).unwrap();
+        };
+        write("1s");
+        let registry = shipped::registry();
+        let loaded = load(&Layers::default().file(&file), &registry).unwrap();
+        write("2s");
+        let logging = Logging::install(&loaded.settings.logging);
+        let running = Running::start(loaded, registry, logging).unwrap();
+        while running.watcher.status().last_check.is_none() {
+            std::thread::yield_now();
+        }
+        let status = running.watcher.status().config.unwrap();
+        assert_eq!((status.generation, running.shutdown_timeout()), (2, Duration::from_secs(2)));
+        assert!(running.stop(Duration::from_secs(5)).iter().all(StopReport::is_clean));
+        std::fs::remove_dir_all(&dir).unwrap();
     }
 }

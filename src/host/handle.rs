@@ -327,8 +327,7 @@ impl HostHandle {
         });
         let mut report = stopped.unwrap_or_else(|| report(&self.shared.lock(), self.shared.now()));
         if let Some(mailbox) = &self.shared.mailbox {
-            let before = mailbox.counts().dropped;
-            report.add_dropped_callbacks(mailbox.close(deadline).dropped - before);
+            mailbox.close(deadline).tell("host", self.shared.now(), &mut report);
             mailbox.reopen();
         }
         report
