@@ -6,6 +6,7 @@ use std::time::Duration;
 use loopkeeper::config::{Config, ConfigWatcher, ConfigWatcherConfig, Layers, Settings};
 use loopkeeper::host::deploy::{Deployer, DeployerConfig, Registry};
 use loopkeeper::http::StatusServer;
+use loopkeeper::observe::prometheus::Exporter;
 use loopkeeper::signals::{Signal, Signals, reset_inherited};
 use loopkeeper::{Env, EnvConfig, ErrorKind, Host, HostConfig, Observer, Result, StopReport, shipped};
 
@@ -116,7 +117,9 @@ impl Running {
     /// stopped again when one cannot be.
     fn start(loaded: Loaded, layers: Layers, registry: Registry, logging: Logging) -> Result<Self> {
         let Loaded { config, descriptors } = loaded;
-        let env = Env::with(EnvConfig::default().observer(Observer::log()))?;
+        let exporter = Exporter::default();
+        let observer = Observer::log().and(exporter.observer());
+        let env = Env::with(EnvConfig::default().observer(observer))?;
         let in_force = Config::load_in(&env, layers)?;
         let settings =
             HostConfig::default().env(&env).shutdown_timeout(config.shutdown_timeout).parallel(PARALLEL);
@@ -124,7 +127,8 @@ impl Running {
         let folder = DeployerConfig::new(&config.deploy.dir).scan_interval(config.deploy.scan_interval);
         let deployer = Deployer::new(&env, folder, registry, Arc::new(host.handle()))?;
         let everything = Arc::new(Everything { host: host.handle(), deployer: deployer.clone() });
-        let server = serve::start(&env, &config.http, &in_force, everything)?;
+        let metrics = exporter.collecting(host.handle()).collecting(deployer.clone());
+        let server = serve::start(&env, &config.http, &in_force, metrics, everything)?;
         let watch = ConfigWatcherConfig::new(&in_force)
             .interval(config.config.watch_interval)
             .read_at_start(Settings::READ_AT_START);
