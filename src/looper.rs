@@ -302,6 +302,8 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
         drop(state);
         drop(before);
         *thread = Thread { task: Some(task), token: Some(token), _ring: Some(ring), ..Thread::default() };
+        drop(thread);
+        self.source.measure_health();
         Ok(())
     }
 
