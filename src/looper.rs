@@ -90,7 +90,7 @@ pub(crate) struct Spec {
 /// What a loop measures. Used inline, with no lock held.
 #[derive(Debug, Default)]
 pub(crate) struct Instruments {
-    /// 1 while ready, else 0.
+    /// 1 while ready, else 0, and right when no change is under way.
     pub(crate) ready: Gauge,
     pub(crate) to_ready: Counter,
     pub(crate) to_down: Counter,
@@ -116,7 +116,6 @@ impl Instruments {
         if change.from == change.to {
             return;
         }
-        self.ready.set(if change.to == Health::Ready { 1.0 } else { 0.0 });
         match change.to {
             Health::Ready => self.to_ready.add(1),
             Health::Down => self.to_down.add(1),
@@ -303,6 +302,8 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
         drop(state);
         drop(before);
         *thread = Thread { task: Some(task), token: Some(token), _ring: Some(ring), ..Thread::default() };
+        drop(thread);
+        self.source.measure_health();
         Ok(())
     }
 
@@ -611,8 +612,26 @@ impl<M: Machine> Source<M> {
         if let Some(change) = change {
             self.instruments.note(&change);
             if change.from != change.to {
+                self.measure_health();
                 self.report();
             }
+        }
+    }
+
+    /// Sets the gauge to the health of now. Of two threads that do the later
+    /// may be the one that looked first, so each looks again after it has set:
+    /// whoever sets last has seen the truth. Not a lock, because a gauge is the
+    /// user's code.
+    fn measure_health(&self) {
+        let look = || self.state.lock().machine.record().health;
+        let mut health = look();
+        loop {
+            self.instruments.ready.set(if health == Health::Ready { 1.0 } else { 0.0 });
+            let now = look();
+            if now == health {
+                return;
+            }
+            health = now;
         }
     }
 

@@ -1161,3 +1161,33 @@ fn a_probe_told_to_end_leaves_no_failed_span() {
         assert_eq!(*spans.0.lock().unwrap(), ["no", "end", "end"]);
     });
 }
+
+#[test]
+fn the_gauge_is_right_although_two_threads_raced_to_set_it() {
+    use loopkeeper::observe::Gauge;
+
+    alone(|| {
+        let (value, entered) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (told, theirs) = (value.clone(), entered.clone());
+        let set = move |now: f64| {
+            if now == 1.0 && !theirs.swap(true, Ordering::AcqRel) {
+                // The loop's thread, which has just seen it ready: held back
+                // until the thread that stops it has had its say.
+                eventually("the stop sets it", || told.load(Ordering::Acquire) == 2.5_f64.to_bits());
+            }
+            let mark = if now == 0.0 && theirs.load(Ordering::Acquire) { 2.5 } else { now };
+            told.store(mark.to_bits(), Ordering::Release);
+        };
+        let set = Arc::new(set);
+        let gauge = move |name: &str| {
+            let set = set.clone();
+            if name == "watcher_ready" { Gauge::function(move |now| set(now)) } else { Gauge::default() }
+        };
+        let observer = Observer { gauge: Some(Arc::new(move |name, _| gauge(name))), ..Observer::default() };
+        let env = Env::with(EnvConfig::default().observer(observer)).expect("an environment");
+        let watcher = Watcher::start_in(&env, config("w", |_: &Context| Ok(()))).expect("it starts");
+        eventually("the loop is in the gauge", || entered.load(Ordering::Acquire));
+        assert!(watcher.stop(PATIENCE).is_clean());
+        assert_eq!(f64::from_bits(value.load(Ordering::Acquire)), 2.5, "it is not ready any more");
+    });
+}

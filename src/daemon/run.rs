@@ -6,6 +6,7 @@ use std::time::Duration;
 use loopkeeper::config::{ConfigWatcher, ConfigWatcherConfig, Layers, Settings};
 use loopkeeper::host::deploy::{Deployer, DeployerConfig, Registry};
 use loopkeeper::http::StatusServer;
+use loopkeeper::observe::prometheus::Exporter;
 use loopkeeper::signals::{Signal, Signals, reset_inherited};
 use loopkeeper::{Env, EnvConfig, ErrorKind, Host, HostConfig, Observer, Result, StopReport, shipped};
 
@@ -116,13 +117,16 @@ impl Running {
     /// stopped again when one cannot be.
     fn start(loaded: Loaded, registry: Registry, logging: Logging) -> Result<Self> {
         let Loaded { config, settings, descriptors } = loaded;
-        let env = Env::with(EnvConfig::default().observer(Observer::log()))?;
+        let exporter = Exporter::default();
+        let observer = Observer::log().and(exporter.observer());
+        let env = Env::with(EnvConfig::default().observer(observer))?;
         let timeout = settings.shutdown_timeout;
         let host = Host::new(HostConfig::default().env(&env).shutdown_timeout(timeout).parallel(PARALLEL))?;
         let folder = DeployerConfig::new(&settings.deploy.dir).scan_interval(settings.deploy.scan_interval);
         let deployer = Deployer::new(&env, folder, registry, Arc::new(host.handle()))?;
         let everything = Arc::new(Everything { host: host.handle(), deployer: deployer.clone() });
-        let server = serve::start(&env, &settings.http, &config, everything)?;
+        let metrics = exporter.collecting(host.handle()).collecting(deployer.clone());
+        let server = serve::start(&env, &settings.http, &config, metrics, everything)?;
         let watch = ConfigWatcherConfig::new(&config)
             .interval(settings.config.watch_interval)
             .read_at_start(Settings::READ_AT_START);

@@ -6,6 +6,7 @@ use loopkeeper::config::{Config, HttpConfig};
 use loopkeeper::host::HostHandle;
 use loopkeeper::host::deploy::Deployer;
 use loopkeeper::http::{Control, StatusServer, StatusServerConfig};
+use loopkeeper::observe::prometheus::Exporter;
 use loopkeeper::status::StatusSource;
 use loopkeeper::{Env, Health, LoopKind, LoopStatus, Result};
 
@@ -14,6 +15,7 @@ pub(crate) fn start(
     env: &Env,
     config: &HttpConfig,
     shown: &Config,
+    metrics: Exporter,
     everything: Arc<Everything>,
 ) -> Result<Option<Arc<StatusServer>>> {
     let Some(listen) = config.listen else { return Ok(None) };
@@ -21,7 +23,8 @@ pub(crate) fn start(
         .listen(listen.to_string())
         .allowed_hosts(config.allowed_hosts.clone())
         .control(everything.clone(), config.token.clone())
-        .config(shown);
+        .config(shown)
+        .metrics(metrics);
     StatusServer::start(env, server, everything).map(|server| Some(Arc::new(server)))
 }
 

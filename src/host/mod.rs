@@ -11,6 +11,8 @@ mod config;
 pub mod deploy;
 mod graph;
 mod handle;
+#[cfg(feature = "prometheus")]
+mod metrics;
 mod restart;
 mod runner;
 mod status;

@@ -9,6 +9,7 @@ use super::control::{Control, Gate};
 use super::hosts::Hosts;
 use crate::config::{Config, Secret};
 use crate::error::{Error, Result};
+use crate::observe::MetricsSource;
 
 /// The most connections that may be asked for.
 const MAX_CONNECTIONS: usize = 4096;
@@ -26,6 +27,7 @@ pub struct StatusServerConfig {
     control: Option<Arc<dyn Control>>,
     token: Option<Secret>,
     config: Option<Config>,
+    metrics: Option<Arc<dyn MetricsSource>>,
 }
 
 impl fmt::Debug for StatusServerConfig {
@@ -51,6 +53,7 @@ impl Default for StatusServerConfig {
             control: None,
             token: None,
             config: None,
+            metrics: None,
         }
     }
 }
@@ -109,6 +112,15 @@ impl StatusServerConfig {
         self
     }
 
+    /// Shows what this source says at `/metrics`, as OpenMetrics or, to who
+    /// asks for plain text, in the older form of Prometheus: an
+    /// `observe::prometheus::Exporter` with the feature `prometheus`. Defaults
+    /// to none, and 404.
+    pub fn metrics(mut self, source: impl MetricsSource + 'static) -> Self {
+        self.metrics = Some(Arc::new(source));
+        self
+    }
+
     /// The grace of the stop that dropping the server is. Defaults to 1 s.
     pub fn drop_grace(mut self, grace: Duration) -> Self {
         self.drop_grace = grace;
@@ -125,6 +137,7 @@ impl StatusServerConfig {
             control,
             token,
             config,
+            metrics,
         } = self;
         let Ok(listen) = listen.parse::<SocketAddr>() else {
             return Err(Error::invalid(format!(
@@ -143,20 +156,27 @@ impl StatusServerConfig {
         let request_deadline = request_deadline.min(Duration::from_secs(86_400));
         let hosts = Hosts::new(listen, &allowed_hosts)?;
         let gate = Gate::new(control, token);
-        Ok(Checked { listen, max_connections, request_deadline, hosts, drop_grace, gate, config })
+        let shown = Shown { gate, config, metrics };
+        Ok(Checked { listen, max_connections, request_deadline, hosts, drop_grace, shown })
     }
 }
 
 /// Settings that can be used.
-#[derive(Debug)]
 pub(super) struct Checked {
     pub(super) listen: SocketAddr,
     pub(super) max_connections: usize,
     pub(super) request_deadline: Duration,
     pub(super) hosts: Hosts,
     pub(super) drop_grace: Duration,
+    pub(super) shown: Shown,
+}
+
+/// What there is beside the loops to show and to do.
+#[derive(Default)]
+pub(super) struct Shown {
     pub(super) gate: Gate,
     pub(super) config: Option<Config>,
+    pub(super) metrics: Option<Arc<dyn MetricsSource>>,
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! | `/readyz` | 200 `ready` or `degraded`, 503 `down` while a critical loop is down or unknown; `?verbose` names each loop, without reasons |
 //! | `/status` | JSON: `boot`, `at`, `health`, `loops` |
 //! | `/config` | JSON: the configuration in force, without secrets, and where each value comes from, when the server was [given](StatusServerConfig::config) it |
+//! | `/metrics` | every metric as [OpenMetrics](crate::observe::MetricsFormat), or in Prometheus' older text form for who asks for plain text, when the server was [given](StatusServerConfig::metrics) a source |
 //! | `/events?after=SEQ&max=N` | JSON: `boot`, `next`, `lost`, `events`; at most 256 events unless `max` says otherwise, up to 4096 |
 //!
 //! `boot` is another word each time an [`Env`](crate::Env) is made; event
@@ -51,6 +52,7 @@
 //! its place until its answer is taken or its deadline is over; only while
 //! all places are such is a new connection answered 503.
 
+mod accept;
 mod config;
 mod connection;
 mod control;

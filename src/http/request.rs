@@ -4,10 +4,12 @@
 //! because where the next request begins is no longer certain, or because
 //! who asks is not who should.
 
+use super::accept;
 use super::hosts::Hosts;
 use super::response::{Response, Status};
 use crate::config::Secret;
 use crate::error::clip;
+use crate::observe::MetricsFormat;
 
 /// The longest head that is read, in bytes.
 pub(super) const MAX_HEAD: usize = 8 * 1024;
@@ -47,6 +49,8 @@ pub(super) struct Request {
     pub(super) keep_alive: bool,
     /// What stands in for a name and password, if anything does.
     pub(super) token: Option<Secret>,
+    /// The form that metrics are asked for in.
+    pub(super) format: MetricsFormat,
 }
 
 /// Reads the first request of `bytes`.
@@ -120,6 +124,7 @@ fn decide(head: &httparse::Request<'_, '_>, hosts: &Hosts) -> Result<Request, Re
         query: query.map(str::to_owned),
         keep_alive: minor == 1 && !asks_to_close,
         token,
+        format: accept::format(values(head, "accept")),
     })
 }
 

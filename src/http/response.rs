@@ -96,6 +96,11 @@ impl Response {
         }
     }
 
+    /// A text that is not for people.
+    pub(super) fn of_type(content_type: &'static str, text: String) -> Self {
+        Self { status: Status::Ok, content_type, headers: Vec::new(), body: text.into_bytes() }
+    }
+
     /// The same with another status.
     pub(super) fn with_status(self, status: Status) -> Self {
         Self { status, ..self }

@@ -14,6 +14,7 @@ use crate::config::{Config, Explanation};
 use crate::error::clip;
 use crate::event::{Event, EventKind, Health};
 use crate::event_log::{CAPACITY, EventPage};
+use crate::observe::{MetricsFormat, MetricsSource};
 use crate::stamp::Stamp;
 use crate::status::{LoopStatus, aggregate};
 
@@ -26,6 +27,7 @@ const PATHS: &str = "\
 /status            every loop, as JSON
 /events            what happened, as JSON; ?after=SEQ&max=N
 /config            the configuration in force and where each value comes from, as JSON
+/metrics           for a Prometheus server, as OpenMetrics or plain text
 POST /trigger/NAME       with the token: has a loop make its next run now
 POST /deploy/rescan      with the token: has the folder of descriptors looked at now
 ";
@@ -39,15 +41,16 @@ pub(super) enum Route {
     Status,
     Events { after: u64, max: usize },
     Config,
+    Metrics { format: MetricsFormat },
     Act(Action),
 }
 
 impl Route {
     /// Understands what is asked for, or answers what is wrong with it.
     pub(super) fn new(request: &Request, gate: &Gate) -> Result<Self, Response> {
-        let Request { method, path, query, token, .. } = request;
+        let Request { method, path, query, token, format, .. } = request;
         let (path, query) = (path.as_str(), query.as_deref());
-        let Some(action) = Action::at(path) else { return Self::look(*method, path, query) };
+        let Some(action) = Action::at(path) else { return Self::look(*method, path, query, *format) };
         if *method == Method::Post {
             gate.admit(token.as_ref())?;
             Params::new(path, query)?.done()?;
@@ -58,7 +61,12 @@ impl Route {
         Err(only("POST"))
     }
 
-    fn look(method: Method, path: &str, query: Option<&str>) -> Result<Self, Response> {
+    fn look(
+        method: Method,
+        path: &str,
+        query: Option<&str>,
+        format: MetricsFormat,
+    ) -> Result<Self, Response> {
         let mut params = Params::new(path, query)?;
         let route = match path {
             "/" => Self::Page,
@@ -70,6 +78,7 @@ impl Route {
                 max: params.number("max", DEFAULT_EVENTS as u64, 1..=CAPACITY as u64)? as usize,
             },
             "/config" => Self::Config,
+            "/metrics" => Self::Metrics { format },
             _ => {
                 let text = format!("nothing is at {}; there is\n\n{PATHS}", show(path));
                 return Err(Response::text(Status::NotFound, &text));
@@ -250,6 +259,17 @@ pub(super) fn config(config: Option<&Config>) -> Response {
         values: snapshot.redacted(),
         origins: snapshot.explain_all(),
     })
+}
+
+/// Every metric.
+pub(super) fn metrics(source: Option<&dyn MetricsSource>, format: MetricsFormat) -> Response {
+    let Some(source) = source else {
+        return Response::text(Status::NotFound, "no metrics are shown here");
+    };
+    match source.metrics(format) {
+        Ok(text) => Response::of_type(format.content_type(), text),
+        Err(error) => Response::text(Status::InternalError, &format!("{}", error.report())),
+    }
 }
 
 /// One line for each loop, and where to look further.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, bounded};
 
-use super::config::{Checked, StatusServerConfig};
+use super::config::{Checked, Shown, StatusServerConfig};
 use super::connection::Connection;
 use super::request::Method;
 use super::response::{Form, Response, Status};
@@ -87,8 +87,9 @@ impl StatusServer {
     pub fn start(env: &Env, config: StatusServerConfig, source: Arc<dyn StatusSource>) -> Result<Self> {
         let mut config = config.check()?;
         let drop_grace = config.drop_grace;
-        let (shown, gate) = (config.config.take(), std::mem::take(&mut config.gate));
-        let sources = Arc::new(Sources { env: env.clone(), status: source, config: shown, gate });
+        let Shown { gate, config: shown, metrics } = std::mem::take(&mut config.shown);
+        let sources = Sources { env: env.clone(), status: source, config: shown, metrics, gate };
+        let sources = Arc::new(sources);
         let refused = |error| {
             let context = format!("listen on {}", config.listen);
             Error::new(ErrorKind::Io).context(context).caused_by(error)

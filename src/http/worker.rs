@@ -16,6 +16,7 @@ use super::routes::{self, Route, Snapshot};
 use crate::clock::{Tick, real_remaining};
 use crate::config::Config;
 use crate::env::Env;
+use crate::observe::MetricsSource;
 use crate::primitive::{AtomicU64, Condvar, Mutex};
 use crate::status::StatusSource;
 
@@ -27,6 +28,7 @@ pub(super) struct Sources {
     pub(super) env: Env,
     pub(super) status: Arc<dyn StatusSource>,
     pub(super) config: Option<Config>,
+    pub(super) metrics: Option<Arc<dyn MetricsSource>>,
     pub(super) gate: Gate,
 }
 
@@ -130,7 +132,7 @@ pub(super) fn run(idx: usize, jobs: &Receiver<Job>, shared: &Shared, sources: &S
 }
 
 fn answer(sources: &Sources, route: Route) -> Response {
-    let Sources { env, status, config, gate } = sources;
+    let Sources { env, status, config, metrics, gate } = sources;
     let snapshot = || Snapshot { boot: env.boot(), at: env.stamp(), loops: status.statuses() };
     match route {
         Route::Page => routes::page(&snapshot()),
@@ -138,6 +140,7 @@ fn answer(sources: &Sources, route: Route) -> Response {
         Route::Status => routes::status(&snapshot()),
         Route::Events { after, max } => routes::events(env.boot(), &env.events_after(after, max)),
         Route::Config => routes::config(config.as_ref()),
+        Route::Metrics { format } => routes::metrics(metrics.as_deref(), format),
         Route::Act(action) => match &gate.control {
             Some(control) => action.act(&**control),
             // Refused before.

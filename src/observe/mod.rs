@@ -5,10 +5,18 @@
 //! starts, and then is either inert, a bare atomic, or a function. Metric
 //! slots run inline where it happened and must not block; `on_event` runs on
 //! the dispatcher's thread, one event at a time per source, in order. Logging
-//! is an adapter like any other: [`Observer::log`].
+//! is an adapter like any other: [`Observer::log`]; so is
+#![cfg_attr(feature = "prometheus", doc = "[`prometheus::Exporter`].")]
+#![cfg_attr(not(feature = "prometheus"), doc = "the one of the feature `prometheus`.")]
+//! Two of them are one with [`Observer::and`].
 
+mod both;
+mod exposition;
 mod log_adapter;
+#[cfg(feature = "prometheus")]
+pub mod prometheus;
 mod span;
+mod timer;
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +25,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::event::Event;
 use crate::thread::caught;
 
+pub use exposition::{MetricsFormat, MetricsSource};
 pub use span::{Span, SpanSink};
+pub use timer::Timer;
 
 /// A key and a value that say more about a span or an instrument.
 #[derive(Debug, Clone, PartialEq)]
@@ -146,6 +156,23 @@ impl Observer {
     #[must_use]
     pub fn log() -> Self {
         log_adapter::observer()
+    }
+
+    /// Both observers as one: what one hears, the other hears after it. A
+    /// panic in one is not the other's loss.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use loopkeeper::Observer;
+    ///
+    /// let mine = Observer::default();
+    /// let observer = Observer::log().and(mine);
+    /// assert!(observer.on_event.is_some());
+    /// ```
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        both::observer(self, other)
     }
 
     /// Begins a span; it ends when it is dropped or told to.

@@ -339,16 +339,16 @@ fn instruments(observer: &Observer, name: &Name) -> Instruments {
         let labels = [label.clone(), Attr::new("to", health.as_str())];
         observer.counter("watcher_transitions_total", &labels)
     };
-    let instruments = Instruments {
+    // The gauge is not set: where this is to replace another of its name, that
+    // one's word counts until it has ended.
+    Instruments {
         ready: observer.gauge("watcher_ready", own),
         to_ready: to(Health::Ready),
         to_down: to(Health::Down),
         to_unknown: to(Health::Unknown),
         duration: observer.histogram("watcher_probe_duration_seconds", own),
         missed: observer.counter("loop_missed_ticks_total", &[Attr::new("loop", name.as_str())]),
-    };
-    instruments.ready.set(0.0);
-    instruments
+    }
 }
 
 impl Callbacks {
