@@ -49,11 +49,15 @@ pub enum ErrorKind {
     Io = 12,
     /// A probe reached what it asked and did not like the answer.
     Probe = 13,
+    /// What the caller held was taken away meanwhile; nothing was changed.
+    Stale = 14,
+    /// A database refused something or did not answer.
+    Store = 15,
 }
 
 impl ErrorKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::InvalidArgument,
         Self::InvalidState,
         Self::Spawn,
@@ -67,6 +71,8 @@ impl ErrorKind {
         Self::Budget,
         Self::Io,
         Self::Probe,
+        Self::Stale,
+        Self::Store,
     ];
 
     /// The phrase that stands for the kind in messages.
@@ -86,6 +92,8 @@ impl ErrorKind {
             Self::Budget => "over the limit",
             Self::Io => "operating system error",
             Self::Probe => "probe failed",
+            Self::Stale => "taken away meanwhile",
+            Self::Store => "database error",
         }
     }
 }
@@ -210,7 +218,7 @@ impl Error {
             ErrorKind::Cancelled => ErrorClass::Cancelled,
             ErrorKind::Timeout => ErrorClass::TimedOut,
             ErrorKind::Panicked => ErrorClass::Panicked,
-            ErrorKind::InvalidArgument | ErrorKind::Config => ErrorClass::Terminal,
+            ErrorKind::InvalidArgument | ErrorKind::Config | ErrorKind::Stale => ErrorClass::Terminal,
             _ => ErrorClass::Retryable,
         }
     }

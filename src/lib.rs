@@ -86,8 +86,12 @@
 //! * `http`: the status server.
 //! * `signals`: SIGTERM, SIGINT and SIGHUP for a thread that waits.
 //! * `daemon`: the `loopkeeper` program, with the three above but `tls`.
+//! * `sqlite`: the store of a fleet in a file; SQLite is compiled in. Needs
+//!   Rust 1.86.
+//! * `postgres`: the store of a fleet on a PostgreSQL server, through libpq.
+//!   Needs Rust 1.86.
 //! * `test-util`: the test kit, `testing`.
-//! * `full`: everything but `tls`.
+//! * `full`: everything but `tls` and `postgres`.
 //!
 //! No feature changes what another part does; none installs a signal handler
 //! or opens a port by itself.
@@ -143,6 +147,8 @@ mod watchdog;
 
 // Parts: what users switch on.
 pub mod config;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub mod fleet;
 pub mod host;
 pub mod watch;
 

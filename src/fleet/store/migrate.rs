@@ -1,0 +1,84 @@
+//! The versions of the tables, and how a database gets to the newest.
+//!
+//! A version's text never changes once it was released: the database keeps a
+//! hash of what it was given, and one that was given another text is refused,
+//! as is one that a newer program has worked on.
+
+use diesel::QueryableByName;
+use diesel::sql_types::{BigInt, Text};
+use sha2::{Digest, Sha256};
+
+use super::statement::{Bind, Link, Sql, choose};
+use crate::error::{Error, ErrorClass, ErrorKind, Result};
+use crate::fleet::token::hex;
+
+/// Each version's text, from 1.
+const VERSIONS: &[&str] = &[include_str!("sql/schema/0001.sql")];
+
+#[derive(Debug, QueryableByName)]
+struct Applied {
+    #[diesel(sql_type = BigInt)]
+    version: i64,
+    #[diesel(sql_type = Text)]
+    hash: String,
+}
+
+/// Brings a database to the newest version, each step in one transaction.
+pub(super) fn migrate(link: &mut impl Link) -> Result<()> {
+    link.transaction(|link| {
+        prepare(link)?;
+        let applied: Vec<Applied> = link.load(&sql::APPLIED, &[])?;
+        for row in &applied {
+            check(link, row)?;
+        }
+        for (i, text) in VERSIONS.iter().enumerate().skip(applied.len()) {
+            let version = i64::try_from(i + 1).unwrap_or(i64::MAX);
+            let text = choose(text, link.dialect());
+            link.batch(&text)?;
+            let hash = hash(&text);
+            let binds = [("version", Bind::from(version)), ("hash", Bind::from(&*hash))];
+            link.load::<Applied>(&sql::APPLY, &binds)?;
+        }
+        Ok(())
+    })
+}
+
+fn prepare(link: &mut impl Link) -> Result<()> {
+    // Two programs that start at once must not both make the tables.
+    #[cfg(feature = "postgres")]
+    if link.dialect() == super::statement::Dialect::Postgres {
+        link.batch("SELECT pg_advisory_xact_lock(7811887200433014116)")?;
+    }
+    link.batch("CREATE TABLE IF NOT EXISTS fleet_versions (version BIGINT PRIMARY KEY, hash TEXT NOT NULL)")
+}
+
+fn check(link: &impl Link, row: &Applied) -> Result<()> {
+    let newest = VERSIONS.len();
+    let known = usize::try_from(row.version - 1).ok().and_then(|i| VERSIONS.get(i));
+    let text = match known {
+        None => format!(
+            "the database is at version {} of its tables, this program knows {newest}: use a newer program",
+            row.version
+        ),
+        Some(text) if hash(&choose(text, link.dialect())) != row.hash => {
+            format!("version {} of the tables was made from another text than this program has", row.version)
+        }
+        Some(_) => return Ok(()),
+    };
+    Err(Error::new(ErrorKind::Store).with_class(ErrorClass::Terminal).context(text))
+}
+
+fn hash(text: &str) -> String {
+    hex(&Sha256::digest(text.as_bytes()))
+}
+
+mod sql {
+    use super::Sql;
+
+    pub(super) static APPLIED: Sql =
+        Sql::new("applied", "SELECT version, hash FROM fleet_versions ORDER BY version");
+    pub(super) static APPLY: Sql = Sql::new(
+        "apply",
+        "INSERT INTO fleet_versions (version, hash) VALUES (:version, :hash) RETURNING version, hash",
+    );
+}

@@ -1,0 +1,420 @@
+//! Rows as the databases hand them over, and what they mean.
+//!
+//! Words are read as text and understood here, so that a row somebody else
+//! wrote wrongly is told by its number and column.
+
+use std::str::FromStr;
+
+use diesel::QueryableByName;
+use diesel::sql_types::{BigInt, Bool, Nullable, Text};
+
+use super::{Listing, Touched};
+use crate::error::{Error, ErrorClass, ErrorKind, Result};
+use crate::fleet::agent::Agent;
+use crate::fleet::audit::AuditRecord;
+use crate::fleet::command::{Command, Priority};
+use crate::fleet::id::{AgentId, CommandId, TenantId, TokenId};
+use crate::fleet::tenant::Tenant;
+use crate::fleet::token::Token;
+use crate::stamp::Stamp;
+
+/// One number.
+#[derive(Debug, QueryableByName)]
+pub(super) struct Number {
+    #[diesel(sql_type = BigInt)]
+    pub(super) n: i64,
+}
+
+/// One word.
+#[derive(Debug, QueryableByName)]
+pub(super) struct Word {
+    #[diesel(sql_type = Text)]
+    pub(super) word: String,
+}
+
+/// A secret's place and hash.
+#[derive(Debug, QueryableByName)]
+pub(super) struct Hashed {
+    #[diesel(sql_type = BigInt)]
+    pub(super) id: i64,
+    #[diesel(sql_type = Text)]
+    pub(super) hash: String,
+}
+
+/// What a used token allows.
+#[derive(Debug, QueryableByName)]
+pub(super) struct Allowed {
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub(super) tenant_id: Option<i64>,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub(super) kind: Option<String>,
+}
+
+/// The end of the audit chain.
+#[derive(Debug, QueryableByName)]
+pub(super) struct Head {
+    #[diesel(sql_type = BigInt)]
+    pub(super) position: i64,
+    #[diesel(sql_type = Text)]
+    pub(super) hash: String,
+}
+
+/// A place in the audit log by age.
+#[derive(Debug, QueryableByName)]
+pub(super) struct Boundary {
+    #[diesel(sql_type = BigInt)]
+    pub(super) at: i64,
+    #[diesel(sql_type = BigInt)]
+    pub(super) position: i64,
+}
+
+/// How many records, and from where to where.
+#[derive(Debug, QueryableByName)]
+pub(super) struct Extent {
+    #[diesel(sql_type = BigInt)]
+    pub(super) n: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub(super) first: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub(super) last: Option<i64>,
+}
+
+#[derive(Debug, QueryableByName)]
+pub(super) struct TouchedRow {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+    #[diesel(sql_type = Text)]
+    state: String,
+}
+
+impl TouchedRow {
+    pub(super) fn read(self) -> Result<Touched> {
+        let state = word("fleet_commands", self.id, "state", &self.state)?;
+        Ok(Touched { command: CommandId(self.id), state })
+    }
+}
+
+#[derive(Debug, QueryableByName)]
+pub(super) struct TenantRow {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+    #[diesel(sql_type = Text)]
+    name: String,
+    #[diesel(sql_type = Text)]
+    plan: String,
+    #[diesel(sql_type = BigInt)]
+    created_at: i64,
+}
+
+impl TenantRow {
+    pub(super) fn read(self) -> Result<Tenant> {
+        Ok(Tenant {
+            id: TenantId(self.id),
+            name: self.name,
+            plan: word("fleet_tenants", self.id, "plan", &self.plan)?,
+            created_at: stamp(self.created_at),
+        })
+    }
+}
+
+#[derive(Debug, QueryableByName)]
+pub(super) struct AgentRow {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    tenant_id: Option<i64>,
+    #[diesel(sql_type = Text)]
+    name: String,
+    #[diesel(sql_type = Text)]
+    kind: String,
+    #[diesel(sql_type = Text)]
+    status: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    status_message: Option<String>,
+    #[diesel(sql_type = Text)]
+    health: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    last_error: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    version: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    hostname: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    region: Option<String>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    cpu_percent: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    memory_percent: Option<i64>,
+    #[diesel(sql_type = BigInt)]
+    max_jobs: i64,
+    #[diesel(sql_type = BigInt)]
+    held_jobs: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    last_seen_at: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    last_offline_at: Option<i64>,
+    #[diesel(sql_type = BigInt)]
+    created_at: i64,
+}
+
+impl AgentRow {
+    pub(super) fn read(self) -> Result<Agent> {
+        let table = "fleet_agents";
+        Ok(Agent {
+            id: AgentId(self.id),
+            tenant: self.tenant_id.map(TenantId),
+            kind: word(table, self.id, "kind", &self.kind)?,
+            status: word(table, self.id, "status", &self.status)?,
+            health: word(table, self.id, "health", &self.health)?,
+            name: self.name,
+            status_message: self.status_message,
+            last_error: self.last_error,
+            version: self.version,
+            hostname: self.hostname,
+            region: self.region,
+            cpu_percent: self.cpu_percent,
+            memory_percent: self.memory_percent,
+            max_jobs: self.max_jobs,
+            held_jobs: self.held_jobs,
+            last_seen_at: self.last_seen_at.map(stamp),
+            last_offline_at: self.last_offline_at.map(stamp),
+            created_at: stamp(self.created_at),
+        })
+    }
+}
+
+#[derive(Debug, QueryableByName)]
+pub(super) struct CommandRow {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+    #[diesel(sql_type = BigInt)]
+    tenant_id: i64,
+    #[diesel(sql_type = Bool)]
+    platform: bool,
+    #[diesel(sql_type = Text)]
+    kind: String,
+    #[diesel(sql_type = BigInt)]
+    priority: i64,
+    #[diesel(sql_type = Text)]
+    payload: String,
+    #[diesel(sql_type = Text)]
+    state: String,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pinned_to: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    agent_id: Option<i64>,
+    #[diesel(sql_type = BigInt)]
+    fence: i64,
+    #[diesel(sql_type = BigInt)]
+    version: i64,
+    #[diesel(sql_type = BigInt)]
+    attempts: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    max_attempts: Option<i64>,
+    #[diesel(sql_type = BigInt)]
+    queue_priority: i64,
+    #[diesel(sql_type = BigInt)]
+    queue_penalty: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    progress: Option<i64>,
+    #[diesel(sql_type = Nullable<Text>)]
+    message: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    result: Option<String>,
+    #[diesel(sql_type = BigInt)]
+    created_at: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    scheduled_at: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    expires_at: Option<i64>,
+    #[diesel(sql_type = BigInt)]
+    queued_at: i64,
+    #[diesel(sql_type = BigInt)]
+    waiting_since: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    acknowledged_at: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    started_at: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    completed_at: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    lease_until: Option<i64>,
+}
+
+impl CommandRow {
+    pub(super) fn read(self) -> Result<Command> {
+        let table = "fleet_commands";
+        let priority = Priority::ALL.iter().copied().find(|priority| priority.base() == self.priority);
+        let priority = priority.ok_or_else(|| {
+            unreadable(
+                table,
+                self.id,
+                "priority",
+                &format!("expected 250, 500, 750 or 1000, found {}", self.priority),
+            )
+        })?;
+        Ok(Command {
+            id: CommandId(self.id),
+            tenant: TenantId(self.tenant_id),
+            platform: self.platform,
+            kind: word(table, self.id, "kind", &self.kind)?,
+            priority,
+            payload: self.payload,
+            state: word(table, self.id, "state", &self.state)?,
+            pinned_to: self.pinned_to.map(AgentId),
+            agent: self.agent_id.map(AgentId),
+            fence: self.fence,
+            version: self.version,
+            attempts: self.attempts,
+            max_attempts: self.max_attempts,
+            queue_priority: self.queue_priority,
+            queue_penalty: self.queue_penalty,
+            progress: self.progress,
+            message: self.message,
+            result: self.result,
+            created_at: stamp(self.created_at),
+            scheduled_at: self.scheduled_at.map(stamp),
+            expires_at: self.expires_at.map(stamp),
+            queued_at: stamp(self.queued_at),
+            waiting_since: stamp(self.waiting_since),
+            acknowledged_at: self.acknowledged_at.map(stamp),
+            started_at: self.started_at.map(stamp),
+            completed_at: self.completed_at.map(stamp),
+            lease_until: self.lease_until.map(stamp),
+        })
+    }
+}
+
+#[derive(Debug, QueryableByName)]
+pub(super) struct TokenRow {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    tenant_id: Option<i64>,
+    #[diesel(sql_type = Text)]
+    name: String,
+    #[diesel(sql_type = Text)]
+    prefix: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    kind: Option<String>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    max_uses: Option<i64>,
+    #[diesel(sql_type = BigInt)]
+    uses: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    expires_at: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    exhausted_at: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    revoked_at: Option<i64>,
+    #[diesel(sql_type = Text)]
+    created_by: String,
+    #[diesel(sql_type = BigInt)]
+    created_at: i64,
+}
+
+impl TokenRow {
+    pub(super) fn read(self) -> Result<Token> {
+        let kind =
+            self.kind.as_deref().map(|kind| word("fleet_tokens", self.id, "kind", kind)).transpose()?;
+        Ok(Token {
+            id: TokenId(self.id),
+            tenant: self.tenant_id.map(TenantId),
+            name: self.name,
+            prefix: self.prefix,
+            kind,
+            max_uses: self.max_uses,
+            uses: self.uses,
+            expires_at: self.expires_at.map(stamp),
+            exhausted_at: self.exhausted_at.map(stamp),
+            revoked_at: self.revoked_at.map(stamp),
+            created_by: self.created_by,
+            created_at: stamp(self.created_at),
+        })
+    }
+}
+
+#[derive(Debug, QueryableByName)]
+pub(super) struct AuditRow {
+    #[diesel(sql_type = BigInt)]
+    position: i64,
+    #[diesel(sql_type = BigInt)]
+    at: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    tenant_id: Option<i64>,
+    #[diesel(sql_type = Text)]
+    actor: String,
+    #[diesel(sql_type = Text)]
+    action: String,
+    #[diesel(sql_type = Text)]
+    resource: String,
+    #[diesel(sql_type = Text)]
+    severity: String,
+    #[diesel(sql_type = Text)]
+    detail: String,
+    #[diesel(sql_type = Text)]
+    prev_hash: String,
+    #[diesel(sql_type = Text)]
+    hash: String,
+}
+
+impl AuditRow {
+    pub(super) fn position(&self) -> i64 {
+        self.position
+    }
+
+    pub(super) fn read(self) -> Result<AuditRecord> {
+        Ok(AuditRecord {
+            position: self.position,
+            at: stamp(self.at),
+            tenant: self.tenant_id.map(TenantId),
+            severity: word("fleet_audit", self.position, "severity", &self.severity)?,
+            actor: self.actor,
+            action: self.action,
+            resource: self.resource,
+            detail: self.detail,
+            prev_hash: self.prev_hash,
+            hash: self.hash,
+        })
+    }
+}
+
+/// Reads rows, and says of each that cannot be read why.
+pub(super) fn listing<R, T>(rows: Vec<R>, read: impl Fn(R) -> Result<T>) -> Listing<T> {
+    let mut listing = Listing { rows: Vec::with_capacity(rows.len()), unreadable: Vec::new() };
+    for row in rows {
+        match read(row) {
+            Ok(row) => listing.rows.push(row),
+            Err(error) => listing.unreadable.push(error.report().to_string()),
+        }
+    }
+    listing
+}
+
+pub(super) fn word<T: FromStr<Err = Error>>(table: &str, id: i64, column: &str, text: &str) -> Result<T> {
+    text.parse().map_err(|error: Error| unreadable(table, id, column, &error.to_string()))
+}
+
+fn unreadable(table: &str, id: i64, column: &str, why: &str) -> Error {
+    Error::new(ErrorKind::Store)
+        .with_class(ErrorClass::Terminal)
+        .context(format!("{table}, row {id}, {column}: {why}"))
+}
+
+/// A time out of a row. What lies before 1970 is held there.
+pub(super) fn stamp(micros: i64) -> Stamp {
+    Stamp::from_micros(u64::try_from(micros).unwrap_or(0))
+}
+
+/// A time for a row.
+pub(super) fn micros(stamp: Stamp) -> i64 {
+    // A stamp ends with the year 9999, far below the largest number.
+    i64::try_from(stamp.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// A span for a row.
+pub(super) fn span(duration: std::time::Duration) -> i64 {
+    // Some 3,000 years, so that a sum with a time stays a number.
+    const LONGEST: i64 = 100_000_000_000_000_000;
+    i64::try_from(duration.as_micros()).unwrap_or(LONGEST).min(LONGEST)
+}

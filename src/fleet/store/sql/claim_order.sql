@@ -1,0 +1,21 @@
+WITH clock (now) AS (SELECT COALESCE(:now, (SELECT now FROM fleet_clock))),
+next (id) AS (
+    SELECT c.id FROM fleet_commands c
+    WHERE c.tenant_id = :tenant AND c.state = 'pending' AND NOT c.platform
+    AND (c.scheduled_at IS NULL OR c.scheduled_at <= (SELECT now FROM clock))
+AND (c.expires_at IS NULL OR c.expires_at > (SELECT now FROM clock))
+AND c.attempts < COALESCE(c.max_attempts, (SELECT max_attempts FROM fleet_policy))
+AND (c.pinned_to IS NULL OR c.pinned_to = :agent)
+AND (c.needs = 0 OR NOT EXISTS (
+    SELECT 1 FROM fleet_command_needs n WHERE n.command_id = c.id AND NOT EXISTS (
+        SELECT 1 FROM fleet_agent_offers o WHERE o.agent_id = :agent AND o.offer = n.need)))
+    ORDER BY c.priority DESC, c.waiting_since, c.id LIMIT 1
+    FOR NO KEY UPDATE SKIP LOCKED -- postgres
+)
+UPDATE fleet_commands SET
+    state = 'acknowledged', agent_id = :agent, fence = fence + 1, attempts = attempts + 1, version = version + 1,
+    acknowledged_at = (SELECT now FROM clock), lease_until = (SELECT now FROM clock) + :lease, progress = NULL
+WHERE state = 'pending' AND id = (SELECT id FROM next)
+RETURNING id, tenant_id, platform, kind, priority, payload, state, pinned_to, agent_id, fence, version, attempts, max_attempts,
+    queue_priority, queue_penalty, progress, message, result, created_at, scheduled_at, expires_at, queued_at,
+    waiting_since, acknowledged_at, started_at, completed_at, lease_until

@@ -1,0 +1,2 @@
+WITH clock (now) AS (SELECT COALESCE(:now, (SELECT now FROM fleet_clock)))
+SELECT COUNT(*) AS n FROM fleet_audit WHERE severity IN ('critical', 'high') AND at < (SELECT now FROM clock) - :age

@@ -1,0 +1,1 @@
+SELECT COALESCE(:now, (SELECT now FROM fleet_clock)) AS n

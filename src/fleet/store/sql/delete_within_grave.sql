@@ -1,0 +1,1 @@
+DELETE FROM fleet_audit WHERE severity IN ('critical', 'high') AND at = :at AND position < :position

@@ -1,0 +1,10 @@
+WITH clock (now) AS (SELECT COALESCE(:now, (SELECT now FROM fleet_clock)))
+UPDATE fleet_commands SET state = 'expired', message = 'its time was over before an agent took it',
+    completed_at = (SELECT now FROM clock), version = version + 1
+WHERE state = 'pending' AND id IN (
+    SELECT id FROM fleet_commands
+    WHERE state = 'pending' AND expires_at <= (SELECT now FROM clock)
+    ORDER BY expires_at, id LIMIT :batch
+    FOR NO KEY UPDATE SKIP LOCKED -- postgres
+)
+RETURNING id, state

@@ -1,0 +1,11 @@
+WITH clock (now) AS (SELECT COALESCE(:now, (SELECT now FROM fleet_clock)))
+UPDATE fleet_commands SET state = 'failed', message = 'its claims are used up',
+    completed_at = (SELECT now FROM clock), version = version + 1
+WHERE state = 'pending' AND id IN (
+    SELECT id FROM fleet_commands
+    WHERE state = 'pending' AND attempts > 0
+        AND attempts >= COALESCE(max_attempts, (SELECT max_attempts FROM fleet_policy))
+    ORDER BY id LIMIT :batch
+    FOR NO KEY UPDATE SKIP LOCKED -- postgres
+)
+RETURNING id, state

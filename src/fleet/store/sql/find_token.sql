@@ -1,0 +1,1 @@
+SELECT id, hash FROM fleet_tokens WHERE prefix = :prefix

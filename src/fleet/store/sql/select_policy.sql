@@ -1,0 +1,1 @@
+SELECT max_attempts AS n FROM fleet_policy

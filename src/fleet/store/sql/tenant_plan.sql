@@ -1,0 +1,1 @@
+SELECT plan AS word FROM fleet_tenants WHERE id = :tenant

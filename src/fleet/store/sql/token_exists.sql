@@ -1,0 +1,1 @@
+SELECT id AS n FROM fleet_tokens WHERE id = :token

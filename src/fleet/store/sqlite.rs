@@ -1,0 +1,172 @@
+//! The store in a file.
+//!
+//! Settings of each connection: write-ahead log, `synchronous = NORMAL` (a
+//! crash of the program loses nothing; one of the machine may lose the last
+//! moments, never damage the file; [`SqliteConfig::durable`] waits for the
+//! disk instead), foreign keys, a busy timeout, and transactions that take
+//! the right to write when they begin, so that none fails half-way.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
+use diesel::{Connection, RunQueryDsl, SqliteConnection};
+
+use super::migrate::migrate;
+use super::row::span;
+use super::sql::SqlStore;
+use super::statement::{Bind, Dialect, Link, Query, Row, Sql, refused};
+use crate::error::{Error, ErrorClass, ErrorKind, Result};
+
+/// How a file is opened.
+///
+/// # Examples
+///
+/// ```
+/// use loopkeeper::fleet::{Plan, SqliteConfig, SqliteStore, TenantStore};
+///
+/// let mut store = SqliteStore::open(&SqliteConfig::memory())?;
+/// let tenant = store.create_tenant("acme", Plan::Team)?;
+/// assert_eq!(store.tenants()?.rows[0].id, tenant);
+/// assert!(store.create_tenant("acme", Plan::Free).is_err());
+/// # Ok::<(), loopkeeper::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "a file is opened by `SqliteStore::open`"]
+pub struct SqliteConfig {
+    path: Option<PathBuf>,
+    busy_timeout: Duration,
+    durable: bool,
+}
+
+impl SqliteConfig {
+    /// A file, made when it is not there.
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Self { path: Some(path.into()), busy_timeout: Duration::from_secs(5), durable: false }
+    }
+
+    /// No file: what is in the store goes with it.
+    pub fn memory() -> Self {
+        Self { path: None, ..Self::file("") }
+    }
+
+    /// How long a statement waits for another connection's. Defaults to 5 s.
+    pub fn busy_timeout(mut self, time: Duration) -> Self {
+        self.busy_timeout = time;
+        self
+    }
+
+    /// Whether each change is on the disk before the call returns, also when
+    /// the machine loses power. Defaults to no.
+    pub fn durable(mut self, durable: bool) -> Self {
+        self.durable = durable;
+        self
+    }
+}
+
+/// The store in a file: one connection.
+///
+/// # Threads
+///
+/// One thread at a time. Open one for each loop; any number of connections
+/// and of processes may work on one file of a local disk.
+pub type SqliteStore = SqlStore<SqliteLink>;
+
+impl SqliteStore {
+    /// Opens a file, and brings its tables to the newest version.
+    ///
+    /// # Errors
+    ///
+    /// `Store` when it cannot be opened, is no database, is locked for longer
+    /// than the busy timeout, or was worked on by a newer program.
+    pub fn open(config: &SqliteConfig) -> Result<Self> {
+        let mut link = SqliteLink::open(config)?;
+        migrate(&mut link)?;
+        Ok(Self::new(link))
+    }
+}
+
+/// A connection to a file.
+#[allow(missing_debug_implementations, reason = "written below: the connection has none")]
+pub struct SqliteLink {
+    connection: SqliteConnection,
+    what: String,
+}
+
+impl SqliteLink {
+    fn open(config: &SqliteConfig) -> Result<Self> {
+        let what = config.path.as_deref().map_or("sqlite, in memory".to_owned(), shown);
+        let url = match &config.path {
+            // Diesel takes text; a URL is told by its beginning.
+            Some(path) => path.to_str().filter(|path| !path.is_empty()).ok_or_else(|| {
+                Error::invalid(format!("{what}: expected a path that is text and not empty"))
+            })?,
+            None => ":memory:",
+        };
+        let connection = SqliteConnection::establish(url).map_err(|error| {
+            Error::new(ErrorKind::Store).context(what.clone()).caused_by(error.to_string())
+        })?;
+        let mut link = Self { connection, what };
+        let busy = span(config.busy_timeout) / 1_000;
+        let synchronous = if config.durable { "FULL" } else { "NORMAL" };
+        link.batch(&format!(
+            "PRAGMA busy_timeout = {busy}; PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous};
+             PRAGMA foreign_keys = ON;"
+        ))?;
+        Ok(link)
+    }
+}
+
+fn shown(path: &Path) -> String {
+    format!("sqlite {}", path.display())
+}
+
+impl std::fmt::Debug for SqliteLink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteLink").field("what", &self.what).finish_non_exhaustive()
+    }
+}
+
+impl Link for SqliteLink {
+    fn load<T: Row>(&mut self, sql: &Sql, binds: &[(&str, Bind<'_>)]) -> Result<Vec<T>> {
+        let query = Query::new(sql, Dialect::Sqlite, binds);
+        let name = query.name();
+        query.load(&mut self.connection).map_err(|error| self.refused(name, error))
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        AnsiTransactionManager::begin_transaction_sql(&mut self.connection, "BEGIN IMMEDIATE")
+            .map_err(|error| self.refused("begin", error))
+    }
+
+    fn commit(&mut self) -> Result<()> {
+        let done = AnsiTransactionManager::commit_transaction(&mut self.connection);
+        done.map_err(|error| self.refused("commit", error))
+    }
+
+    fn rollback(&mut self) {
+        // Nothing to do about it: an error means that there is no transaction.
+        let _ = AnsiTransactionManager::rollback_transaction(&mut self.connection);
+    }
+
+    fn batch(&mut self, text: &str) -> Result<()> {
+        self.connection.batch_execute(text).map_err(|error| self.refused("batch", error))
+    }
+
+    fn dialect(&self) -> Dialect {
+        Dialect::Sqlite
+    }
+}
+
+impl SqliteLink {
+    fn refused(&self, statement: &str, error: diesel::result::Error) -> Error {
+        let text = error.to_string();
+        let refused = refused(&format!("{}: {statement}", self.what), error);
+        // What a later try cannot make better.
+        let hopeless = ["not a database", "malformed", "readonly", "no such table", "no such column"];
+        if hopeless.iter().any(|phrase| text.contains(phrase)) {
+            return refused.with_class(ErrorClass::Terminal);
+        }
+        refused
+    }
+}

@@ -1,0 +1,113 @@
+//! Every statement, as one function each. The texts are in `sql/`, under the
+//! same names.
+
+use super::row::{
+    AgentRow, Allowed, AuditRow, Boundary, CommandRow, Extent, Hashed, Head, Number, TenantRow, TokenRow,
+    TouchedRow, Word,
+};
+use super::statement::{Bind, Link, Sql};
+use crate::error::Result;
+
+/// `now` is bound by tests alone; without it the database's clock decides.
+pub(super) type Now = Option<i64>;
+
+type Text<'a> = Option<&'a str>;
+
+macro_rules! statements {
+    ($(fn $name:ident($($arg:ident: $ty:ty),*) -> $row:ty;)+) => {$(
+        #[allow(clippy::too_many_arguments, reason = "a row has as many columns as it has")]
+        pub(super) fn $name(link: &mut impl Link, now: Now, $($arg: $ty),*) -> Result<Vec<$row>> {
+            static SQL: Sql =
+                Sql::new(stringify!($name), include_str!(concat!("sql/", stringify!($name), ".sql")));
+            link.load(&SQL, &[("now", Bind::from(now)), $((stringify!($arg), Bind::from($arg)),)*])
+        }
+    )+
+
+    /// Every statement's text.
+    #[cfg(test)]
+    pub(super) static ALL: &[(&str, &str)] =
+        &[$((stringify!($name), include_str!(concat!("sql/", stringify!($name), ".sql"))),)+];
+    };
+}
+
+statements! {
+    fn database_now() -> Number;
+
+    fn insert_tenant(name: &str, plan: &str) -> Number;
+    fn update_plan(tenant: i64, plan: &str) -> Number;
+    fn select_tenants() -> TenantRow;
+    fn tenant_plan(tenant: i64) -> Word;
+
+    fn insert_token(
+        tenant: Option<i64>, name: &str, prefix: &str, hash: &str, kind: Text<'_>, max_uses: Option<i64>,
+        expires_at: Option<i64>, created_by: &str
+    ) -> Number;
+    fn find_token(prefix: &str) -> Hashed;
+    fn use_token(token: i64) -> Allowed;
+    fn revoke_token(token: i64) -> Number;
+    fn token_exists(token: i64) -> Number;
+    fn select_tokens(after: i64, most: i64) -> TokenRow;
+    fn clean_tokens(grace: i64, batch: i64) -> Word;
+
+    fn insert_agent(
+        tenant: Option<i64>, name: &str, kind: &str, version: Text<'_>, hostname: Text<'_>, region: Text<'_>,
+        max_jobs: i64, prefix: &str, hash: &str
+    ) -> Number;
+    fn insert_offer(agent: i64, offer: &str) -> Number;
+    fn find_agent(prefix: &str) -> Hashed;
+    fn heartbeat(agent: i64, error: Text<'_>, cpu: Option<i64>, memory: Option<i64>) -> Word;
+    fn update_agent_status(agent: i64, status: &str, reason: &str) -> Word;
+    fn select_agent(agent: i64) -> AgentRow;
+    fn lock_agent(agent: i64) -> AgentRow;
+    fn select_agents(after: i64, most: i64) -> AgentRow;
+    fn mark_offline(stale: i64, batch: i64) -> Number;
+
+    fn insert_command(
+        tenant: i64, platform: bool, kind: &str, priority: i64, payload: &str, needs: i64,
+        pinned_to: Option<i64>, max_attempts: Option<i64>, queue_priority: i64, scheduled_at: Option<i64>,
+        expires_at: Option<i64>
+    ) -> Number;
+    fn insert_need(command: i64, need: &str) -> Number;
+    fn claim_job(agent: i64, lease: i64) -> CommandRow;
+    fn claim_order(agent: i64, tenant: i64, lease: i64) -> CommandRow;
+    fn start_command(command: i64, agent: i64, fence: i64) -> Number;
+    fn progress_command(command: i64, agent: i64, fence: i64, percent: i64) -> Number;
+    fn complete_command(command: i64, agent: i64, fence: i64, result: &str) -> Number;
+    fn fail_command(command: i64, agent: i64, fence: i64, message: &str) -> Number;
+    fn release_command(command: i64, agent: i64, fence: i64) -> Number;
+    fn renew_command(command: i64, agent: i64, fence: i64, time: i64) -> Number;
+    fn cancel_command(command: i64, reason: &str) -> Number;
+    fn select_command(command: i64) -> CommandRow;
+    fn select_commands(after: i64, most: i64) -> CommandRow;
+    fn select_held(agent: i64) -> CommandRow;
+    fn select_queue(most: i64) -> CommandRow;
+    fn select_policy() -> Number;
+    fn update_policy(most: i64) -> Number;
+
+    fn recover(platform: bool, patience: Option<i64>, batch: i64) -> TouchedRow;
+    fn expire_queued(max_queue: i64, batch: i64) -> TouchedRow;
+    fn expire_due(batch: i64) -> TouchedRow;
+    fn fail_exhausted(batch: i64) -> TouchedRow;
+    fn unpin(patience: i64, batch: i64) -> TouchedRow;
+    fn reprioritize(bonus: i64, batch: i64) -> Number;
+
+    fn lock_audit_head() -> Head;
+    fn update_audit_head(position: i64, hash: &str) -> Number;
+    fn insert_audit(
+        position: i64, at: i64, tenant: Option<i64>, actor: &str, action: &str, resource: &str,
+        severity: &str, detail: &str, prev_hash: &str, hash: &str
+    ) -> Number;
+    fn select_audit(after: i64, most: i64) -> AuditRow;
+    fn count_daily(age: i64) -> Number;
+    fn count_grave(age: i64) -> Number;
+    fn boundary_daily(age: i64, batch: i64) -> Boundary;
+    fn boundary_grave(age: i64, batch: i64) -> Boundary;
+    fn extent_daily(at: i64) -> Extent;
+    fn extent_grave(at: i64) -> Extent;
+    fn extent_within_daily(at: i64, position: i64) -> Extent;
+    fn extent_within_grave(at: i64, position: i64) -> Extent;
+    fn delete_daily(at: i64) -> Number;
+    fn delete_grave(at: i64) -> Number;
+    fn delete_within_daily(at: i64, position: i64) -> Number;
+    fn delete_within_grave(at: i64, position: i64) -> Number;
+}
