@@ -1078,6 +1078,37 @@ fn wrt_17_bad_intervals_second_starts_and_what_outlives_a_stop() {
 // What it promises beyond.
 
 #[test]
+fn a_plan_says_what_a_look_would_do_and_does_nothing() {
+    let scene = Scene::new();
+    let plan = || {
+        let planned = scene.deployer.plan().unwrap();
+        short(scene.dir.path(), &planned.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    };
+    scene.part("a.json", "a", r#""v": 1"#).part("b.json", "b", r#""v": 1"#).part("c.json", "c", r#""v": 1"#);
+    assert_eq!(plan(), "start a of a.json; start b of b.json; start c of c.json");
+    assert_eq!((scene.log(), scene.told()), (String::new(), String::new()));
+    scene.start();
+    scene.log();
+    scene.told();
+    scene.remove("a.json");
+    scene.part("b.json", "b", r#""v": 2"#).part("e.json", "e", r#""v": 1"#);
+    scene.dir.write("c.json", "{");
+    scene.dir.write("d.json", r#"{"name": "d", "type": "x"}"#);
+    assert_eq!(
+        plan(),
+        "stop a; keep c; replace b by that of b.json; start e of e.json; \
+         reject c.json: c.json:1:1: EOF while parsing an object; \
+         reject d.json: d.json:1:23: type: unknown type \"x\", expected \"part\""
+    );
+    assert_eq!((scene.log(), scene.told()), (String::new(), String::new()));
+    scene.target.hold();
+    scene.scan();
+    assert!(plan().starts_with("wait for a; keep c; wait for b; wait for e; reject"), "{}", plan());
+    fs::remove_dir_all(scene.dir.path()).unwrap();
+    assert_eq!(scene.deployer.plan().unwrap_err().kind(), ErrorKind::Io);
+}
+
+#[test]
 fn a_slow_verdict_holds_up_neither_the_scan_nor_a_stop() {
     let scene = Scene::new();
     scene.target.hold();

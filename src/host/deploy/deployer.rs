@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::descriptor;
 use super::ledger::{Board, Ledger};
 use super::machine::{DeployMachine, Outbox, Report};
-use super::plan::{Candidate, Change, Fingerprint, Reading, plan};
+use super::plan::{Candidate, Change, Fingerprint, Planned, Reading, plan};
 use super::registry::Registry;
 use super::scan::{Dir, Folder, Found, Listing, shown};
 use super::target::{Deployment, Operation, Outcome, Reply, Target};
@@ -129,6 +129,10 @@ struct Inner {
     mail: Arc<Mail>,
     board: Arc<Mutex<Arc<Board>>>,
     drop_grace: Duration,
+    /// For those who look without doing.
+    dir: PathBuf,
+    registry: Registry,
+    ledger: Arc<Mutex<Ledger>>,
 }
 
 impl Deployer {
@@ -147,8 +151,8 @@ impl Deployer {
         config.check()?;
         let name = Name::new(&config.name)?;
         let folder = Box::new(Dir::new(&config.dir));
-        let work = DeployWork::new(&config, registry, target, folder);
-        let (mail, board) = (work.mail.clone(), work.board.clone());
+        let work = DeployWork::new(&config, registry.clone(), target, folder);
+        let (mail, board, ledger) = (work.mail.clone(), work.board.clone(), work.ledger.clone());
         let times = (config.scan_interval, config.scan_timeout);
         let machine =
             DeployMachine::new(name.clone(), times, env.spreads(), config.critical, work.outbox.clone());
@@ -169,7 +173,8 @@ impl Deployer {
         let inner = Arc::new(Loop::new(env, spec, machine, work)?);
         // Set once, here.
         let _ = mail.bell.set(Arc::downgrade(&inner));
-        Ok(Self(Arc::new(Inner { inner, mail, board, drop_grace: config.drop_grace })))
+        let DeployerConfig { dir, drop_grace, .. } = config;
+        Ok(Self(Arc::new(Inner { inner, mail, board, drop_grace, dir, registry, ledger })))
     }
 
     /// Starts looking, for the first time or after a stop.
@@ -236,6 +241,57 @@ impl Deployer {
     #[must_use]
     pub fn board(&self) -> Arc<Board> {
         self.0.board.lock().clone()
+    }
+
+    /// What a look at the folder would lead to now, in this order, without
+    /// doing any of it: the first step of the factories is called, to read the
+    /// settings, and nothing is made.
+    ///
+    /// # Errors
+    ///
+    /// `Io` when the folder cannot be read. What is wrong with a file is part
+    /// of the answer.
+    ///
+    /// # Threads
+    ///
+    /// Reads the folder on the caller's thread; does not wait for the
+    /// deployer's, and works before its start.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use loopkeeper::host::deploy::{Deployer, DeployerConfig, Planned};
+    /// use loopkeeper::{Host, HostConfig, shipped};
+    /// use std::sync::Arc;
+    ///
+    /// let host = Host::new(HostConfig::default())?;
+    /// # let dir = std::env::temp_dir().join("loopkeeper-plan-example");
+    /// # std::fs::create_dir_all(&dir)?;
+    /// let config = DeployerConfig::new(&dir);
+    /// let deployer = Deployer::new(host.env(), config, shipped::registry(), Arc::new(host.handle()))?;
+    /// for planned in deployer.plan()? {
+    ///     if let Planned::Replace { name, file } = planned {
+    ///         println!("{name} would be replaced as {} says", file.display());
+    ///     }
+    /// }
+    /// # Ok::<(), loopkeeper::BoxError>(())
+    /// ```
+    pub fn plan(&self) -> Result<Vec<Planned>> {
+        let Listing { found, is_whole } = Dir::new(&self.0.dir).list().map_err(wrong)?;
+        let files: Vec<Candidate> = found
+            .iter()
+            .map(|Found { path, content }| match content {
+                Ok(bytes) => Candidate {
+                    path: path.clone(),
+                    content: Some(Fingerprint::of(bytes)),
+                    reading: read(path, bytes, &self.0.registry),
+                },
+                Err(fault) => unreadable(path, fault),
+            })
+            .collect();
+        let now = self.0.inner.env().clock().now();
+        let plan = plan(&files, is_whole, &self.0.ledger.lock(), now);
+        Ok(plan.changes.into_iter().map(|change| Planned::of(change, &files)).collect())
     }
 
     /// Hears of every event from now on, through a queue of 256 that loses
@@ -309,7 +365,7 @@ pub(super) struct DeployWork {
     mail: Arc<Mail>,
     pub(super) outbox: Outbox,
     board: Arc<Mutex<Arc<Board>>>,
-    ledger: Ledger,
+    ledger: Arc<Mutex<Ledger>>,
     /// What each file said when it had this content.
     cache: HashMap<PathBuf, (Fingerprint, Reading)>,
     interval: Duration,
@@ -329,20 +385,25 @@ impl Work<Report> for DeployWork {
         let answers = std::mem::take(&mut *self.mail.answers.lock());
         let answered = !answers.is_empty();
         let mut events = Vec::new();
+        let mut ledger = self.ledger.lock();
         for (name, outcome) in answers {
-            self.ledger.end(&name, outcome, now, &mut events);
+            ledger.end(&name, outcome, now, &mut events);
         }
+        let wakes = ledger.wakes();
+        drop(ledger);
         self.tell(&mut events);
         // Answers alone do not need a look at the folder: a hundred
         // components that start one after the other would cost a hundred.
         let asked = self.mail.rescan.swap(false, Ordering::AcqRel);
-        let is_due = now >= self.next_scan || now >= self.again || self.ledger.wakes();
+        let is_due = now >= self.next_scan || now >= self.again || wakes;
         let scanned = (!answered || asked || is_due || self.follows).then(|| self.scan(cx, now));
-        let board = Arc::new(self.ledger.board());
+        let ledger = self.ledger.lock();
+        let board = Arc::new(ledger.board());
+        self.again = ledger.again(now);
+        let rejection = ledger.rejection().cloned();
+        drop(ledger);
         let old = std::mem::replace(&mut *self.board.lock(), board);
         drop(old);
-        self.again = self.ledger.again(now);
-        let rejection = self.ledger.rejection().cloned();
         Ok(Report { scanned, rejection, again: self.again, interval: self.interval })
     }
 }
@@ -361,7 +422,7 @@ impl DeployWork {
             mail: Arc::default(),
             outbox: Outbox::default(),
             board: Arc::default(),
-            ledger: Ledger::new(config.retry_delay),
+            ledger: Arc::new(Mutex::new(Ledger::new(config.retry_delay))),
             cache: HashMap::new(),
             interval: config.scan_interval,
             next_scan: Tick::ZERO,
@@ -375,10 +436,12 @@ impl DeployWork {
         self.follows = false;
         let Listing { found, is_whole } = self.folder.list().map_err(wrong)?;
         let files = self.candidates(&found);
-        let plan = plan(&files, is_whole, &self.ledger, now);
+        let mut ledger = self.ledger.lock();
+        let plan = plan(&files, is_whole, &ledger, now);
         self.follows = plan.follows;
         let mut events = Vec::new();
-        self.ledger.note(&files, &plan.changes, &mut events);
+        ledger.note(&files, &plan.changes, &mut events);
+        drop(ledger);
         self.tell(&mut events);
         for change in &plan.changes {
             if cx.is_cancelled() {
@@ -400,34 +463,19 @@ impl DeployWork {
             let bytes = match content {
                 Ok(bytes) => bytes,
                 Err(fault) => {
-                    let error = wrong(fault.clone());
-                    let reading = Reading::Wrong { name: None, error };
-                    candidates.push(Candidate { path: path.clone(), content: None, reading });
+                    candidates.push(unreadable(path, fault));
                     continue;
                 }
             };
             let print = Fingerprint::of(bytes);
             let (key, reading) = match old.remove_entry(path) {
                 Some((key, (cached, reading))) if cached == print => (key, reading),
-                _ => (path.clone(), self.read(path, bytes)),
+                _ => (path.clone(), read(path, bytes, &self.registry)),
             };
             self.cache.insert(key, (print, reading.clone()));
             candidates.push(Candidate { path: path.clone(), content: Some(print), reading });
         }
         candidates
-    }
-
-    fn read(&self, path: &Path, bytes: &[u8]) -> Reading {
-        match descriptor::parse(&shown(path), bytes, &self.registry) {
-            Ok(descriptor) => Reading::Right {
-                requires: descriptor.asks(),
-                name: descriptor.name,
-                place: descriptor.place,
-                enabled: descriptor.enabled,
-                meaning: descriptor.meaning,
-            },
-            Err(wrong) => Reading::Wrong { name: wrong.name, error: wrong.faults.into() },
-        }
     }
 
     fn apply(
@@ -440,7 +488,7 @@ impl DeployWork {
     ) {
         let (name, file) = match change {
             Change::Stop { name } => {
-                self.ledger.begin(name, change, files);
+                self.ledger.lock().begin(name, change, files);
                 self.begin(name, Operation::Stop(name.clone()));
                 return;
             }
@@ -452,11 +500,11 @@ impl DeployWork {
             Ok(_) if cx.is_cancelled() => return,
             Ok(deployment) => deployment,
             Err(error) => {
-                self.ledger.refuse(name, &files[file], error, now, events);
+                self.ledger.lock().refuse(name, &files[file], error, now, events);
                 return;
             }
         };
-        self.ledger.begin(name, change, files);
+        self.ledger.lock().begin(name, change, files);
         let operation = match change {
             Change::Replace { .. } => Operation::Replace(deployment),
             _ => Operation::Start(deployment),
@@ -487,6 +535,26 @@ impl DeployWork {
     fn tell(&self, events: &mut Vec<EventKind>) {
         self.outbox.lock().append(events);
     }
+}
+
+/// What a file says.
+fn read(path: &Path, bytes: &[u8], registry: &Registry) -> Reading {
+    match descriptor::parse(&shown(path), bytes, registry) {
+        Ok(descriptor) => Reading::Right {
+            requires: descriptor.asks(),
+            name: descriptor.name,
+            place: descriptor.place,
+            enabled: descriptor.enabled,
+            meaning: descriptor.meaning,
+        },
+        Err(wrong) => Reading::Wrong { name: wrong.name, error: wrong.faults.into() },
+    }
+}
+
+/// A file that cannot be read.
+fn unreadable(path: &Path, fault: &Fault) -> Candidate {
+    let reading = Reading::Wrong { name: None, error: wrong(fault.clone()) };
+    Candidate { path: path.to_owned(), content: None, reading }
 }
 
 /// What is wrong with a file or folder as a whole.

@@ -28,6 +28,7 @@ mod target;
 pub use deployer::{Deployer, DeployerConfig};
 pub use descriptor::{Descriptor, OnDown, Requirement, load_folder};
 pub use ledger::{Board, Rejection};
+pub use plan::Planned;
 pub use registry::{Blueprint, Registry, TypeInfo};
 pub use requires::check_requirements;
 pub use target::{Deployment, Operation, Outcome, Reply, Target};
