@@ -20,6 +20,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventKind, Health};
 use crate::name::Name;
 
+use view::View;
+
 /// What a component has in a host, for ever its own.
 pub(super) type Id = u64;
 /// Somebody who waits for an answer.
@@ -289,6 +291,7 @@ pub(super) struct Supervisor {
     closed: bool,
     /// When it last looked for what is due.
     looked: Tick,
+    view: View,
     random: Random,
 }
 
@@ -322,6 +325,7 @@ impl Supervisor {
             fatal: None,
             closed: false,
             looked: Tick::ZERO,
+            view: View::default(),
             random: Random::new(seed),
         }
     }
@@ -407,6 +411,7 @@ impl Supervisor {
     ) -> Result<()> {
         let idx = self.find(name)?;
         self.check_open(&self.members[idx].spec.name)?;
+        self.view.touch(idx);
         let member = &mut self.members[idx];
         if member.leaving.is_some() {
             return Err(refused(format!("{name}: is on its way out")));
@@ -454,6 +459,7 @@ impl Supervisor {
         }
         self.check_requires(&spec)?;
         answer(out, self.members[idx].op.take(), Err(refused(format!("{name}: replaced"))));
+        self.view.touch(idx);
         self.members[idx].leaving = Some(Leaving::Replaced(Box::new(Candidate { id, spec, limit, op })));
         if !self.members[idx].stage.is_alive() {
             self.ended(idx, now, out);
@@ -482,6 +488,7 @@ impl Supervisor {
             member.set(Stage::Registered, now);
         }
         self.phase = HostPhase::Starting { op };
+        self.view.touch_all();
         self.settle(now, out);
         Ok(())
     }
@@ -496,6 +503,7 @@ impl Supervisor {
             member.wanted = false;
             member.set(Stage::Started, now);
         }
+        self.view.touch_all();
         if self.phase == HostPhase::Idle && !unstopped {
             self.stop_errors.clear();
             return;
@@ -507,6 +515,7 @@ impl Supervisor {
     /// Takes everything out that has ended, for good.
     pub(super) fn close(&mut self, now: Tick, out: &mut Vec<Action>) {
         self.closed = true;
+        self.view.touch_all();
         let mut idx = 0;
         while idx < self.members.len() {
             let member = &mut self.members[idx];
@@ -526,6 +535,7 @@ impl Supervisor {
         if self.members[idx].generation != generation {
             return;
         }
+        self.view.touch(idx);
         match input {
             Input::Returned { call, result, took } => self.returned(idx, now, call, result, took, out),
             Input::Overdue { call, stuck_for } => match (self.members[idx].stage, call) {
@@ -541,6 +551,7 @@ impl Supervisor {
 
     /// Takes in that time has passed.
     pub(super) fn tick(&mut self, now: Tick, out: &mut Vec<Action>) {
+        self.view.touch_all();
         let mut idx = 0;
         while idx < self.members.len() {
             let member = &mut self.members[idx];
@@ -961,7 +972,8 @@ impl Supervisor {
         }
         self.phase = HostPhase::Ending { by };
         self.stop_errors.clear();
-        let alive = self.n_alive();
+        self.view.touch_all();
+        let alive = self.members.iter().filter(|member| !member.stray && member.stage.is_alive()).count();
         let stops = |name: &Name| Err(refused(format!("{name}: the host stops")));
         for member in &mut self.members {
             member.wanted = false;
@@ -1008,15 +1020,17 @@ impl Supervisor {
     fn settle(&mut self, now: Tick, out: &mut Vec<Action>) {
         self.looked = now;
         loop {
-            let ready = self.ready();
-            self.tell_ready(&ready, out);
-            if self.end_some(&ready, now, out) || self.begin_some(&ready, now, out) {
+            self.view.refresh(&self.members, &self.order);
+            self.tell_ready(out);
+            if self.end_some(now, out) || self.begin_some(now, out) {
                 continue;
             }
+            self.view.refresh(&self.members, &self.order);
             if !self.turn(out) {
                 break;
             }
         }
+        debug_assert_eq!(self.view, View::of(&self.members, &self.order), "a change that was not said");
     }
 
     /// For each place whether what requires it may run.
@@ -1040,14 +1054,19 @@ impl Supervisor {
         blocked.map(|(_, Require { name, .. })| name.clone()).collect()
     }
 
-    fn tell_ready(&mut self, ready: &[bool], out: &mut Vec<Action>) {
+    fn tell_ready(&mut self, out: &mut Vec<Action>) {
+        if !self.view.any(view::UNTOLD) {
+            return;
+        }
         for &idx in &self.order {
-            let member = &mut self.members[idx];
-            if member.told_ready == ready[idx] {
+            if !self.view.is(idx, view::UNTOLD) {
                 continue;
             }
-            member.told_ready = ready[idx];
-            if ready[idx] {
+            let member = &mut self.members[idx];
+            let is_ready = self.view.ready()[idx];
+            self.view.touch(idx);
+            member.told_ready = is_ready;
+            if is_ready {
                 member.tell(out, EventKind::ComponentReady);
             } else if member.stage == Stage::Started && !member.is_ending() {
                 member.tell(out, EventKind::ComponentNotReady { health: member.health });
@@ -1055,27 +1074,34 @@ impl Supervisor {
         }
     }
 
-    fn end_some(&mut self, ready: &[bool], now: Tick, out: &mut Vec<Action>) -> bool {
+    fn end_some(&mut self, now: Tick, out: &mut Vec<Action>) -> bool {
+        if !self.view.any(view::TO_END) {
+            return false;
+        }
         let by = match self.phase {
             HostPhase::Ending { by } => Some(by),
             _ => None,
         };
         let mut moved = false;
-        let alive = self.n_alive();
-        let mut in_call =
-            self.members.iter().filter(|member| !member.stray && member.stage.is_in_call()).count();
+        let alive = self.view.count(view::ALIVE);
+        let mut in_call = self.view.count(view::IN_CALL);
         for place in (0..self.order.len()).rev() {
             let idx = self.order[place];
+            if !self.view.is(idx, view::ALIVE) {
+                continue;
+            }
+            let is_to_end = self.view.is(idx, view::TO_END);
             let member = &mut self.members[idx];
             match member.stage {
-                Stage::Starting { .. } if member.is_ending() && !member.cancelled => {
+                Stage::Starting { .. } if is_to_end => {
+                    self.view.touch(idx);
                     let asks = member.stop_timeout();
                     let left = by.map_or(Duration::MAX, |by| by.since(now));
                     member.cancelled = true;
                     member.stage = Stage::Starting { cut: now + share(asks, left, alive.saturating_sub(1)) };
                     out.push(Action::Cancel { id: member.id });
                 }
-                Stage::Started if member.is_ending() || Self::is_bereft(member, ready) => {
+                Stage::Started if is_to_end => {
                     let free = match by {
                         Some(_) => {
                             in_call < self.settings.parallel
@@ -1099,25 +1125,22 @@ impl Supervisor {
         moved
     }
 
-    /// How many may be at work.
-    fn n_alive(&self) -> usize {
-        self.members.iter().filter(|member| !member.stray && member.stage.is_alive()).count()
-    }
-
     /// Whether something at work requires it and must go first.
     fn is_needed(&self, idx: usize, or_stop: bool) -> bool {
-        self.members.iter().any(|member| {
-            !member.stray
-                && member.stage.is_alive()
-                && member
-                    .edges
-                    .iter()
-                    .any(|edge| edge.idx == Some(idx) && (edge.or_stop || !or_stop || member.is_ending()))
-        })
+        self.view.is_required(idx)
+            && self.members.iter().any(|member| {
+                !member.stray
+                    && member.stage.is_alive()
+                    && member
+                        .edges
+                        .iter()
+                        .any(|edge| edge.idx == Some(idx) && (edge.or_stop || !or_stop || member.is_ending()))
+            })
     }
 
     fn begin_stop(&mut self, idx: usize, now: Tick, out: &mut Vec<Action>) {
-        let alive = self.n_alive();
+        let alive = self.members.iter().filter(|member| !member.stray && member.stage.is_alive()).count();
+        self.view.touch(idx);
         let member = &mut self.members[idx];
         let asks = member.stop_timeout();
         let timeout = match self.phase {
@@ -1133,36 +1156,42 @@ impl Supervisor {
         out.push(Action::Call { id, generation, call: Call::Stop, timeout });
     }
 
-    fn begin_some(&mut self, ready: &[bool], now: Tick, out: &mut Vec<Action>) -> bool {
+    fn begin_some(&mut self, now: Tick, out: &mut Vec<Action>) -> bool {
         let limit = match self.phase {
             HostPhase::Starting { .. } => self.settings.parallel,
             HostPhase::Running => self.settings.parallel.max(CONCURRENT_STARTS),
             HostPhase::Idle | HostPhase::Ending { .. } => return false,
         };
-        let starting =
-            |member: &&Member| member.op.is_none() && matches!(member.stage, Stage::Starting { .. });
-        let mut n_starting = self.members.iter().filter(starting).count();
+        let mut n_starting = self.view.count(view::STARTING);
+        let is_full = |n_starting: usize| n_starting >= limit;
+        if !self.view.any(view::DUE) || is_full(n_starting) && !self.view.any(view::ASKED_FOR) {
+            return false;
+        }
+        let are_asked_for = self.view.any(view::ASKED_FOR);
         let mut moved = false;
-        for place in 0..self.order.len() {
-            let member = &mut self.members[self.order[place]];
-            let is_due = match member.stage {
-                Stage::Registered | Stage::Stopped | Stage::Waiting { .. } => true,
-                Stage::BackingOff { until } => until <= now,
-                _ => false,
-            };
-            if !is_due || !member.wanted || member.leaving.is_some() {
+        for &idx in &self.order {
+            if is_full(n_starting) && !are_asked_for {
+                break;
+            }
+            if !self.view.is(idx, view::DUE) {
+                continue;
+            }
+            let member = &mut self.members[idx];
+            if matches!(member.stage, Stage::BackingOff { until } if until > now) {
                 continue;
             }
             // Whoever deploys from within a start must not wait for it.
-            if member.op.is_none() && n_starting >= limit {
+            if member.op.is_none() && is_full(n_starting) {
                 continue;
             }
-            let requires = Self::blockers(member, ready);
+            let requires = Self::blockers(member, self.view.ready());
             if requires.is_empty() {
                 n_starting += usize::from(member.op.is_none());
                 moved = true;
+                self.view.touch(idx);
                 Self::begin_start(member, now, out);
             } else if !matches!(member.stage, Stage::Waiting { .. }) {
+                self.view.touch(idx);
                 member.restarts += u64::from(matches!(member.stage, Stage::BackingOff { .. }));
                 let until = member.spec.wait_timeout.map_or(Tick::NEVER, |wait| now + wait);
                 member.set(Stage::Waiting { until }, now);
@@ -1196,12 +1225,7 @@ impl Supervisor {
     fn turn(&mut self, out: &mut Vec<Action>) -> bool {
         match self.phase {
             HostPhase::Starting { op } => {
-                let is_pending = |member: &Member| {
-                    member.wanted
-                        && member.op.is_none()
-                        && matches!(member.stage, Stage::Registered | Stage::Starting { .. })
-                };
-                if self.members.iter().any(is_pending) {
+                if self.view.any(view::PENDING) {
                     return false;
                 }
                 self.phase = HostPhase::Running;
@@ -1209,7 +1233,7 @@ impl Supervisor {
                 true
             }
             HostPhase::Ending { .. } => {
-                if self.members.iter().any(|member| member.stage.is_alive() && !member.stray) {
+                if self.view.any(view::ALIVE) {
                     return false;
                 }
                 self.phase = HostPhase::Idle;
@@ -1301,6 +1325,7 @@ impl Supervisor {
 
     /// Works the order and the edges out afresh.
     fn relink(&mut self) {
+        self.view.touch_all();
         let places: Vec<usize> = (0..self.members.len()).filter(|&idx| !self.members[idx].stray).collect();
         // There always is one: `check_requires` lets no circle in, and taking
         // one out makes none.
@@ -1325,6 +1350,8 @@ fn answer(out: &mut Vec<Action>, op: Option<Op>, result: Result<()>) {
         out.push(Action::Answer { op, result });
     }
 }
+
+mod view;
 
 #[cfg(test)]
 mod tests;
