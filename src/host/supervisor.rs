@@ -258,6 +258,19 @@ impl Member {
             && matches!(self.health, Health::Ready | Health::Degraded)
     }
 
+    /// When to look at it again though nothing happens, after a look at this
+    /// moment.
+    fn deadline(&self, looked: Tick) -> Tick {
+        let stage = match self.stage {
+            // Due, and waits for its turn: that comes with an input.
+            Stage::BackingOff { until } if until <= looked => Tick::NEVER,
+            Stage::Waiting { until } | Stage::BackingOff { until } => until,
+            Stage::Starting { cut } | Stage::Stopping { cut } => cut,
+            _ => Tick::NEVER,
+        };
+        stage.min(self.trial.as_ref().map_or(Tick::NEVER, |trial| trial.by))
+    }
+
     fn fail(&mut self, error: Error, out: &mut Vec<Action>) {
         self.last_error = Some(error.clone());
         self.tell(out, EventKind::ComponentFailed { error: error.clone() });
@@ -343,6 +356,10 @@ impl Supervisor {
 
     pub(super) fn get(&self, name: &str) -> Option<&Member> {
         self.place(name).map(|idx| &self.members[idx])
+    }
+
+    pub(super) fn get_by_id(&self, id: Id) -> Option<&Member> {
+        self.view.place(id, &self.members).map(|idx| &self.members[idx])
     }
 
     pub(super) fn stop_errors(&self) -> &[Error] {
@@ -513,25 +530,43 @@ impl Supervisor {
     }
 
     /// Takes everything out that has ended, for good.
-    pub(super) fn close(&mut self, now: Tick, out: &mut Vec<Action>) {
+    pub(super) fn close(&mut self, out: &mut Vec<Action>) {
         self.closed = true;
         self.view.touch_all();
-        let mut idx = 0;
-        while idx < self.members.len() {
-            let member = &mut self.members[idx];
+        for mut member in std::mem::take(&mut self.members) {
             member.unstopped = false;
             member.leaving.get_or_insert(Leaving::Removed { answer: None, always: true });
             if matches!(member.stage, Stage::Abandoned { .. }) || member.stage.is_alive() {
-                idx += 1;
+                self.members.push(member);
             } else {
-                self.ended(idx, now, out);
+                Self::discard(member, out);
             }
+        }
+        self.relink();
+    }
+
+    /// Drops a component that was taken out, and the one before it.
+    fn discard(member: Member, out: &mut Vec<Action>) {
+        out.push(Action::Discard { id: member.id });
+        if let Some(trial) = member.trial {
+            out.push(Action::Discard { id: trial.before.id });
+            answer(out, trial.op, Err(refused("the host is gone")));
+        }
+        match member.leaving {
+            Some(Leaving::Removed { answer: Some((op, result)), .. }) => {
+                out.push(Action::Answer { op, result });
+            }
+            Some(Leaving::Replaced(candidate)) => {
+                out.push(Action::Discard { id: candidate.id });
+                answer(out, Some(candidate.op), Err(refused("the host is gone")));
+            }
+            _ => {}
         }
     }
 
     /// Takes in what happened to run `generation` of a component.
     pub(super) fn step(&mut self, now: Tick, id: Id, generation: u64, input: Input, out: &mut Vec<Action>) {
-        let Some(idx) = self.members.iter().position(|member| member.id == id) else { return };
+        let Some(idx) = self.view.place(id, &self.members) else { return };
         if self.members[idx].generation != generation {
             return;
         }
@@ -586,17 +621,19 @@ impl Supervisor {
 
     /// When to look again though nothing happens.
     pub(super) fn next_deadline(&self) -> Tick {
-        let deadlines = self.members.iter().map(|member| {
-            let stage = match member.stage {
-                // Due, and waits for its turn: that comes with an input.
-                Stage::BackingOff { until } if until <= self.looked => Tick::NEVER,
-                Stage::Waiting { until } | Stage::BackingOff { until } => until,
-                Stage::Starting { cut } | Stage::Stopping { cut } => cut,
-                _ => Tick::NEVER,
-            };
-            stage.min(member.trial.as_ref().map_or(Tick::NEVER, |trial| trial.by))
-        });
-        deadlines.min().unwrap_or(Tick::NEVER)
+        self.members.iter().map(|member| member.deadline(self.looked)).min().unwrap_or(Tick::NEVER)
+    }
+
+    /// As [`next_deadline`](Self::next_deadline), for one who looks again then,
+    /// unless [`has_deadline_before`](Self::has_deadline_before) comes true.
+    pub(super) fn take_deadline(&mut self) -> Tick {
+        self.view.forget_soonest();
+        self.next_deadline()
+    }
+
+    /// Whether there may be an earlier one since it was taken.
+    pub(super) fn has_deadline_before(&self, tick: Tick) -> bool {
+        self.view.soonest() < tick
     }
 
     // What happened.
@@ -640,7 +677,7 @@ impl Supervisor {
             (Stage::Abandoned { call: Call::Start }, Call::Start) => {
                 member.tell(out, EventKind::Late { took });
                 // At once and on the same thread: nobody waits for its turn.
-                self.begin_stop(idx, now, out);
+                self.begin_stop(idx, self.n_alive(), now, out);
             }
             (Stage::Stopping { .. } | Stage::Abandoned { call: Call::Stop }, Call::Stop) => {
                 if matches!(member.stage, Stage::Abandoned { .. }) {
@@ -973,7 +1010,7 @@ impl Supervisor {
         self.phase = HostPhase::Ending { by };
         self.stop_errors.clear();
         self.view.touch_all();
-        let alive = self.members.iter().filter(|member| !member.stray && member.stage.is_alive()).count();
+        let alive = self.n_alive();
         let stops = |name: &Name| Err(refused(format!("{name}: the host stops")));
         for member in &mut self.members {
             member.wanted = false;
@@ -1020,17 +1057,17 @@ impl Supervisor {
     fn settle(&mut self, now: Tick, out: &mut Vec<Action>) {
         self.looked = now;
         loop {
-            self.view.refresh(&self.members, &self.order);
+            self.view.refresh(&self.members, &self.order, now);
             self.tell_ready(out);
             if self.end_some(now, out) || self.begin_some(now, out) {
                 continue;
             }
-            self.view.refresh(&self.members, &self.order);
+            self.view.refresh(&self.members, &self.order, now);
             if !self.turn(out) {
                 break;
             }
         }
-        debug_assert_eq!(self.view, View::of(&self.members, &self.order), "a change that was not said");
+        debug_assert!(self.view.holds(&self.members, &self.order), "a change that was not said");
     }
 
     /// For each place whether what requires it may run.
@@ -1111,7 +1148,7 @@ impl Supervisor {
                     };
                     if free {
                         in_call += 1;
-                        self.begin_stop(idx, now, out);
+                        self.begin_stop(idx, alive, now, out);
                         moved = true;
                     }
                 }
@@ -1123,6 +1160,11 @@ impl Supervisor {
             }
         }
         moved
+    }
+
+    /// How many may be at work.
+    fn n_alive(&self) -> usize {
+        self.members.iter().filter(|member| !member.stray && member.stage.is_alive()).count()
     }
 
     /// Whether something at work requires it and must go first.
@@ -1138,8 +1180,7 @@ impl Supervisor {
             })
     }
 
-    fn begin_stop(&mut self, idx: usize, now: Tick, out: &mut Vec<Action>) {
-        let alive = self.members.iter().filter(|member| !member.stray && member.stage.is_alive()).count();
+    fn begin_stop(&mut self, idx: usize, alive: usize, now: Tick, out: &mut Vec<Action>) {
         self.view.touch(idx);
         let member = &mut self.members[idx];
         let asks = member.stop_timeout();

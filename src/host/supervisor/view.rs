@@ -2,7 +2,8 @@
 //! costs next to nothing: a thousand that start one after the other are
 //! looked at some thousand times.
 
-use super::{Member, Stage, Supervisor};
+use super::{Id, Member, Stage, Supervisor};
+use crate::clock::Tick;
 
 /// May be at work, as far as the others are concerned.
 pub(super) const ALIVE: u8 = 1;
@@ -22,8 +23,9 @@ pub(super) const PENDING: u8 = 1 << 6;
 pub(super) const UNTOLD: u8 = 1 << 7;
 
 /// By places in the list of components.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug)]
 pub(super) struct View {
+    ids: Vec<Id>,
     marks: Vec<u8>,
     /// Whether what requires it may run.
     ready: Vec<bool>,
@@ -32,6 +34,14 @@ pub(super) struct View {
     /// Those that have changed since.
     touched: Vec<usize>,
     is_stale: bool,
+    /// The earliest deadline of those that changed since it was asked for.
+    soonest: Tick,
+}
+
+impl Default for View {
+    fn default() -> Self {
+        Self::of(&[], &[], Tick::ZERO)
+    }
 }
 
 impl View {
@@ -47,37 +57,72 @@ impl View {
 
     /// Takes in what has changed. The order is that of the starts: what each
     /// requires comes before it.
-    pub(super) fn refresh(&mut self, members: &[Member], order: &[usize]) {
+    pub(super) fn refresh(&mut self, members: &[Member], order: &[usize], now: Tick) {
         while let Some(idx) = self.touched.pop() {
             if self.is_stale {
                 continue;
             }
             let was_ready = self.ready[idx];
-            self.look_at(idx, &members[idx]);
+            self.look_at(idx, &members[idx], now);
             self.is_stale = self.required[idx] && self.ready[idx] != was_ready;
         }
         if self.is_stale {
-            *self = Self::of(members, order);
+            let soonest = self.soonest;
+            *self = Self::of(members, order, now);
+            self.soonest = self.soonest.min(soonest);
         }
     }
 
-    pub(super) fn of(members: &[Member], order: &[usize]) -> Self {
+    fn of(members: &[Member], order: &[usize], now: Tick) -> Self {
         let n = members.len();
-        let mut view =
-            Self { marks: vec![0; n], ready: vec![false; n], required: vec![false; n], ..Self::default() };
+        let mut view = Self {
+            ids: members.iter().map(|member| member.id).collect(),
+            marks: vec![0; n],
+            ready: vec![false; n],
+            required: vec![false; n],
+            touched: Vec::new(),
+            is_stale: false,
+            soonest: members.iter().map(|member| member.deadline(now)).min().unwrap_or(Tick::NEVER),
+        };
         for required in members.iter().flat_map(|member| &member.edges).filter_map(|edge| edge.idx) {
             view.required[required] = true;
         }
         for &idx in order {
-            view.look_at(idx, &members[idx]);
+            view.look_at(idx, &members[idx], now);
         }
         view
     }
 
-    fn look_at(&mut self, idx: usize, member: &Member) {
+    fn look_at(&mut self, idx: usize, member: &Member, now: Tick) {
         let is_bereft = Supervisor::is_bereft(member, &self.ready);
         self.ready[idx] = !member.stray && member.can_take_work() && !is_bereft;
+        self.soonest = self.soonest.min(member.deadline(now));
         self.marks[idx] = if member.stray { 0 } else { marks(member, self.ready[idx], is_bereft) };
+    }
+
+    /// Where a component stands; nobody knows once they have changed places.
+    pub(super) fn place(&self, id: Id, members: &[Member]) -> Option<usize> {
+        if self.is_stale {
+            return members.iter().position(|member| member.id == id);
+        }
+        self.ids.iter().position(|other| *other == id)
+    }
+
+    /// The earliest deadline of those that changed since the last
+    /// [`forget_soonest`](Self::forget_soonest), or an earlier one.
+    pub(super) fn soonest(&self) -> Tick {
+        self.soonest
+    }
+
+    pub(super) fn forget_soonest(&mut self) {
+        self.soonest = Tick::NEVER;
+    }
+
+    /// Whether it is what the components are.
+    pub(super) fn holds(&self, members: &[Member], order: &[usize]) -> bool {
+        let fresh = Self::of(members, order, Tick::ZERO);
+        (&self.ids, &self.marks, &self.ready, &self.required)
+            == (&fresh.ids, &fresh.marks, &fresh.ready, &fresh.required)
     }
 
     pub(super) fn ready(&self) -> &[bool] {
