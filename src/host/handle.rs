@@ -195,7 +195,7 @@ impl Drop for Host {
     fn drop(&mut self) {
         let shared = &self.handle.shared;
         let _ = self.handle.stop(self.handle.config.shutdown_timeout);
-        shared.act(|state, now, out| state.machine.close(now, out));
+        shared.act(|state, _, out| state.machine.close(out));
         let deadline = real_deadline(DROP_GRACE);
         let _ = shared.close(deadline);
         shared.minder.ring(Signals::CANCEL);

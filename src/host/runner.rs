@@ -29,6 +29,9 @@ use crate::watchdog::{Guard, Guarded};
 
 /// How long dropping a component may take before its thread counts as stuck.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many components are dropped at once: each is done in no time, and a
+/// few that hang must not hold up the others.
+const DISCARDERS: usize = 4;
 /// After how long a thread is asked for again that was refused.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
@@ -275,6 +278,17 @@ impl State {
         self.runners.iter().filter_map(|runner| runner.work).find(|work| work.member == id)
     }
 
+    fn n_free(&self) -> usize {
+        self.runners.iter().filter(|runner| runner.work.is_none()).count()
+    }
+
+    /// How many threads there should be for what waits: one for each call, and
+    /// a few for all that is to be dropped.
+    fn n_wanted(&self) -> usize {
+        let n_calls = self.queue.iter().filter(|job| matches!(job, Job::Call { .. })).count();
+        n_calls + (self.queue.len() - n_calls).min(DISCARDERS)
+    }
+
     fn is_quiet(&self) -> bool {
         self.queue.is_empty() && self.runners.iter().all(|runner| runner.work.is_none())
     }
@@ -300,7 +314,7 @@ impl State {
         if let Some(runner) = self.runners.iter_mut().find(|runner| runner.id == me) {
             runner.work = Some(working);
         }
-        let member = self.machine.members().find(|member| member.id == id);
+        let member = self.machine.get_by_id(id);
         let name = member.map(|member| member.name().clone());
         Some(Taken { working, timeout, name, component, run, stop })
     }
@@ -410,11 +424,10 @@ impl Shared {
         }
         afterwards.tells = state.tells();
         let free = state.runners.iter().filter(|runner| runner.work.is_none());
-        let n_free = free.clone().count();
         let others = free.filter(|runner| Some(runner.id) != me);
         let n_needed = state.queue.len().saturating_sub(usize::from(me.is_some()));
         afterwards.rings.extend(others.take(n_needed).map(|runner| runner.inbox.clone()));
-        if state.queue.len() > n_free || state.machine.next_deadline() < state.asleep_until {
+        if state.n_wanted() > state.n_free() || state.machine.has_deadline_before(state.asleep_until) {
             afterwards.rings.push(self.minder.clone());
         }
         afterwards
@@ -447,8 +460,8 @@ impl Shared {
         loop {
             self.act(|state, now, out| state.machine.tick(now, out));
             let mut state = self.lock();
-            let mut until = state.machine.next_deadline();
-            while state.queue.len() > state.runners.iter().filter(|runner| runner.work.is_none()).count() {
+            let mut until = state.machine.take_deadline();
+            while state.n_wanted() > state.n_free() {
                 if self.spawn(&mut state).is_err() {
                     until = until.min(self.now() + TRY_AGAIN);
                     break;

@@ -20,6 +20,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventKind, Health};
 use crate::name::Name;
 
+use view::View;
+
 /// What a component has in a host, for ever its own.
 pub(super) type Id = u64;
 /// Somebody who waits for an answer.
@@ -261,6 +263,19 @@ impl Member {
             && matches!(self.health, Health::Ready | Health::Degraded)
     }
 
+    /// When to look at it again though nothing happens, after a look at this
+    /// moment.
+    fn deadline(&self, looked: Tick) -> Tick {
+        let stage = match self.stage {
+            // Due, and waits for its turn: that comes with an input.
+            Stage::BackingOff { until } if until <= looked => Tick::NEVER,
+            Stage::Waiting { until } | Stage::BackingOff { until } => until,
+            Stage::Starting { cut } | Stage::Stopping { cut } => cut,
+            _ => Tick::NEVER,
+        };
+        stage.min(self.trial.as_ref().map_or(Tick::NEVER, |trial| trial.by))
+    }
+
     fn fail(&mut self, error: Error, out: &mut Vec<Action>) {
         self.last_error = Some(error.clone());
         self.tell(out, EventKind::ComponentFailed { error: error.clone() });
@@ -294,6 +309,7 @@ pub(super) struct Supervisor {
     closed: bool,
     /// When it last looked for what is due.
     looked: Tick,
+    view: View,
     random: Random,
 }
 
@@ -327,6 +343,7 @@ impl Supervisor {
             fatal: None,
             closed: false,
             looked: Tick::ZERO,
+            view: View::default(),
             random: Random::new(seed),
         }
     }
@@ -344,6 +361,10 @@ impl Supervisor {
 
     pub(super) fn get(&self, name: &str) -> Option<&Member> {
         self.place(name).map(|idx| &self.members[idx])
+    }
+
+    pub(super) fn get_by_id(&self, id: Id) -> Option<&Member> {
+        self.view.place(id, &self.members).map(|idx| &self.members[idx])
     }
 
     pub(super) fn stop_errors(&self) -> &[Error] {
@@ -412,6 +433,7 @@ impl Supervisor {
     ) -> Result<()> {
         let idx = self.find(name)?;
         self.check_open(&self.members[idx].spec.name)?;
+        self.view.touch(idx);
         let member = &mut self.members[idx];
         if member.leaving.is_some() {
             return Err(refused(format!("{name}: is on its way out")));
@@ -457,6 +479,7 @@ impl Supervisor {
         }
         self.check_requires(&spec)?;
         answer(out, self.members[idx].op.take(), Err(refused(format!("{name}: replaced"))));
+        self.view.touch(idx);
         let member = &mut self.members[idx];
         member.leaving = Some(Leaving::Replaced(Box::new(Candidate { id, spec, limit, op })));
         if member.unstopped {
@@ -490,6 +513,7 @@ impl Supervisor {
             member.set(Stage::Registered, now);
         }
         self.phase = HostPhase::Starting { op };
+        self.view.touch_all();
         self.settle(now, out);
         Ok(())
     }
@@ -503,6 +527,7 @@ impl Supervisor {
             member.wanted = false;
             member.set(Stage::Started, now);
         }
+        self.view.touch_all();
         if self.phase == HostPhase::Idle && !unstopped {
             self.stop_errors.clear();
             return;
@@ -512,27 +537,47 @@ impl Supervisor {
     }
 
     /// Takes everything out that has ended, for good.
-    pub(super) fn close(&mut self, now: Tick, out: &mut Vec<Action>) {
+    pub(super) fn close(&mut self, out: &mut Vec<Action>) {
         self.closed = true;
-        let mut idx = 0;
-        while idx < self.members.len() {
-            let member = &mut self.members[idx];
+        self.view.touch_all();
+        for mut member in std::mem::take(&mut self.members) {
             member.unstopped = false;
             member.leaving.get_or_insert(Leaving::Removed { answer: None, always: true });
             if matches!(member.stage, Stage::Abandoned { .. }) || member.stage.is_alive() {
-                idx += 1;
+                self.members.push(member);
             } else {
-                self.ended(idx, now, out);
+                Self::discard(member, out);
             }
+        }
+        self.relink();
+    }
+
+    /// Drops a component that was taken out, and the one before it.
+    fn discard(member: Member, out: &mut Vec<Action>) {
+        out.push(Action::Discard { id: member.id });
+        if let Some(trial) = member.trial {
+            out.push(Action::Discard { id: trial.before.id });
+            answer(out, trial.op, Err(refused("the host is gone")));
+        }
+        match member.leaving {
+            Some(Leaving::Removed { answer: Some((op, result)), .. }) => {
+                out.push(Action::Answer { op, result });
+            }
+            Some(Leaving::Replaced(candidate)) => {
+                out.push(Action::Discard { id: candidate.id });
+                answer(out, Some(candidate.op), Err(refused("the host is gone")));
+            }
+            _ => {}
         }
     }
 
     /// Takes in what happened to run `generation` of a component.
     pub(super) fn step(&mut self, now: Tick, id: Id, generation: u64, input: Input, out: &mut Vec<Action>) {
-        let Some(idx) = self.members.iter().position(|member| member.id == id) else { return };
+        let Some(idx) = self.view.place(id, &self.members) else { return };
         if self.members[idx].generation != generation {
             return;
         }
+        self.view.touch(idx);
         match input {
             Input::Returned { call, result, took } => self.returned(idx, now, call, result, took, out),
             Input::Overdue { call, stuck_for } => match (self.members[idx].stage, call) {
@@ -548,14 +593,18 @@ impl Supervisor {
 
     /// Takes in that time has passed.
     pub(super) fn tick(&mut self, now: Tick, out: &mut Vec<Action>) {
+        self.view.touch_all();
         let mut idx = 0;
         while idx < self.members.len() {
-            let member = &mut self.members[idx];
             let due = |by: Tick| by <= now;
-            let stuck_for = now.since(member.called);
-            match member.stage {
+            let stuck_for = now.since(self.members[idx].called);
+            match self.members[idx].stage {
                 Stage::Starting { cut } if due(cut) => self.abandon(idx, now, Call::Start, stuck_for, out),
                 Stage::Stopping { cut } if due(cut) => self.abandon(idx, now, Call::Stop, stuck_for, out),
+                Stage::Waiting { until } if due(until) && self.waits_for_none(idx) => {
+                    // Only for its turn, which nobody says how long may take.
+                    self.members[idx].stage = Stage::Waiting { until: Tick::NEVER };
+                }
                 Stage::Waiting { until } if due(until) => {
                     let text = self.waited(idx, now);
                     self.members[idx].fail(Error::new(ErrorKind::Timeout).context(text), out);
@@ -580,17 +629,19 @@ impl Supervisor {
 
     /// When to look again though nothing happens.
     pub(super) fn next_deadline(&self) -> Tick {
-        let deadlines = self.members.iter().map(|member| {
-            let stage = match member.stage {
-                // Due, and waits for its turn: that comes with an input.
-                Stage::BackingOff { until } if until <= self.looked => Tick::NEVER,
-                Stage::Waiting { until } | Stage::BackingOff { until } => until,
-                Stage::Starting { cut } | Stage::Stopping { cut } => cut,
-                _ => Tick::NEVER,
-            };
-            stage.min(member.trial.as_ref().map_or(Tick::NEVER, |trial| trial.by))
-        });
-        deadlines.min().unwrap_or(Tick::NEVER)
+        self.members.iter().map(|member| member.deadline(self.looked)).min().unwrap_or(Tick::NEVER)
+    }
+
+    /// As [`next_deadline`](Self::next_deadline), for one who looks again then,
+    /// unless [`has_deadline_before`](Self::has_deadline_before) comes true.
+    pub(super) fn take_deadline(&mut self) -> Tick {
+        self.view.forget_soonest();
+        self.next_deadline()
+    }
+
+    /// Whether there may be an earlier one since it was taken.
+    pub(super) fn has_deadline_before(&self, tick: Tick) -> bool {
+        self.view.soonest() < tick
     }
 
     // What happened.
@@ -634,7 +685,7 @@ impl Supervisor {
             (Stage::Abandoned { call: Call::Start }, Call::Start) => {
                 member.tell(out, EventKind::Late { took });
                 // At once and on the same thread: nobody waits for its turn.
-                self.begin_stop(idx, now, out);
+                self.begin_stop(idx, self.n_alive(), now, out);
             }
             (Stage::Stopping { .. } | Stage::Abandoned { call: Call::Stop }, Call::Stop) => {
                 if matches!(member.stage, Stage::Abandoned { .. }) {
@@ -969,6 +1020,7 @@ impl Supervisor {
         }
         self.phase = HostPhase::Ending { by };
         self.stop_errors.clear();
+        self.view.touch_all();
         let alive = self.n_alive();
         let stops = |name: &Name| Err(refused(format!("{name}: the host stops")));
         for member in &mut self.members {
@@ -1016,15 +1068,17 @@ impl Supervisor {
     fn settle(&mut self, now: Tick, out: &mut Vec<Action>) {
         self.looked = now;
         loop {
-            let ready = self.ready();
-            self.tell_ready(&ready, out);
-            if self.end_some(&ready, now, out) || self.begin_some(&ready, now, out) {
+            self.view.refresh(&self.members, &self.order, now);
+            self.tell_ready(out);
+            if self.end_some(now, out) || self.begin_some(now, out) {
                 continue;
             }
+            self.view.refresh(&self.members, &self.order, now);
             if !self.turn(out) {
                 break;
             }
         }
+        debug_assert!(self.view.holds(&self.members, &self.order), "a change that was not said");
     }
 
     /// For each place whether what requires it may run.
@@ -1048,14 +1102,19 @@ impl Supervisor {
         blocked.map(|(_, Require { name, .. })| name.clone()).collect()
     }
 
-    fn tell_ready(&mut self, ready: &[bool], out: &mut Vec<Action>) {
+    fn tell_ready(&mut self, out: &mut Vec<Action>) {
+        if !self.view.any(view::UNTOLD) {
+            return;
+        }
         for &idx in &self.order {
-            let member = &mut self.members[idx];
-            if member.told_ready == ready[idx] {
+            if !self.view.is(idx, view::UNTOLD) {
                 continue;
             }
-            member.told_ready = ready[idx];
-            if ready[idx] {
+            let member = &mut self.members[idx];
+            let is_ready = self.view.ready()[idx];
+            self.view.touch(idx);
+            member.told_ready = is_ready;
+            if is_ready {
                 member.tell(out, EventKind::ComponentReady);
             } else if member.stage == Stage::Started && !member.is_ending() {
                 member.tell(out, EventKind::ComponentNotReady { health: member.health });
@@ -1063,27 +1122,34 @@ impl Supervisor {
         }
     }
 
-    fn end_some(&mut self, ready: &[bool], now: Tick, out: &mut Vec<Action>) -> bool {
+    fn end_some(&mut self, now: Tick, out: &mut Vec<Action>) -> bool {
+        if !self.view.any(view::TO_END) {
+            return false;
+        }
         let by = match self.phase {
             HostPhase::Ending { by } => Some(by),
             _ => None,
         };
         let mut moved = false;
-        let alive = self.n_alive();
-        let mut in_call =
-            self.members.iter().filter(|member| !member.stray && member.stage.is_in_call()).count();
+        let alive = self.view.count(view::ALIVE);
+        let mut in_call = self.view.count(view::IN_CALL);
         for place in (0..self.order.len()).rev() {
             let idx = self.order[place];
+            if !self.view.is(idx, view::ALIVE) {
+                continue;
+            }
+            let is_to_end = self.view.is(idx, view::TO_END);
             let member = &mut self.members[idx];
             match member.stage {
-                Stage::Starting { .. } if member.is_ending() && !member.cancelled => {
+                Stage::Starting { .. } if is_to_end => {
+                    self.view.touch(idx);
                     let asks = member.stop_timeout();
                     let left = by.map_or(Duration::MAX, |by| by.since(now));
                     member.cancelled = true;
                     member.stage = Stage::Starting { cut: now + share(asks, left, alive.saturating_sub(1)) };
                     out.push(Action::Cancel { id: member.id });
                 }
-                Stage::Started if member.is_ending() || Self::is_bereft(member, ready) => {
+                Stage::Started if is_to_end => {
                     let free = match by {
                         Some(_) => {
                             in_call < self.settings.parallel
@@ -1093,7 +1159,7 @@ impl Supervisor {
                     };
                     if free {
                         in_call += 1;
-                        self.begin_stop(idx, now, out);
+                        self.begin_stop(idx, alive, now, out);
                         moved = true;
                     }
                 }
@@ -1114,18 +1180,19 @@ impl Supervisor {
 
     /// Whether something at work requires it and must go first.
     fn is_needed(&self, idx: usize, or_stop: bool) -> bool {
-        self.members.iter().any(|member| {
-            !member.stray
-                && member.stage.is_alive()
-                && member
-                    .edges
-                    .iter()
-                    .any(|edge| edge.idx == Some(idx) && (edge.or_stop || !or_stop || member.is_ending()))
-        })
+        self.view.is_required(idx)
+            && self.members.iter().any(|member| {
+                !member.stray
+                    && member.stage.is_alive()
+                    && member
+                        .edges
+                        .iter()
+                        .any(|edge| edge.idx == Some(idx) && (edge.or_stop || !or_stop || member.is_ending()))
+            })
     }
 
-    fn begin_stop(&mut self, idx: usize, now: Tick, out: &mut Vec<Action>) {
-        let alive = self.n_alive();
+    fn begin_stop(&mut self, idx: usize, alive: usize, now: Tick, out: &mut Vec<Action>) {
+        self.view.touch(idx);
         let member = &mut self.members[idx];
         let asks = member.stop_timeout();
         let timeout = match self.phase {
@@ -1142,38 +1209,50 @@ impl Supervisor {
         out.push(Action::Call { id, generation, call: Call::Stop, timeout });
     }
 
-    fn begin_some(&mut self, ready: &[bool], now: Tick, out: &mut Vec<Action>) -> bool {
+    fn begin_some(&mut self, now: Tick, out: &mut Vec<Action>) -> bool {
         let limit = match self.phase {
             HostPhase::Starting { .. } => self.settings.parallel,
             HostPhase::Running => self.settings.parallel.max(CONCURRENT_STARTS),
             HostPhase::Idle | HostPhase::Ending { .. } => return false,
         };
-        let starting =
-            |member: &&Member| member.op.is_none() && matches!(member.stage, Stage::Starting { .. });
-        let mut n_starting = self.members.iter().filter(starting).count();
+        let mut n_starting = self.view.count(view::STARTING);
+        let is_full = |n_starting: usize| n_starting >= limit;
+        if !self.view.any(view::DUE) || is_full(n_starting) && !self.view.any(view::ASKED_FOR) {
+            return false;
+        }
+        let are_asked_for = self.view.any(view::ASKED_FOR);
         let mut moved = false;
-        for place in 0..self.order.len() {
-            let member = &mut self.members[self.order[place]];
-            let is_due = match member.stage {
-                Stage::Registered | Stage::Stopped | Stage::Waiting { .. } => true,
-                Stage::BackingOff { until } => until <= now,
-                _ => false,
-            };
-            if !is_due || !member.wanted || member.leaving.is_some() {
+        for &idx in &self.order {
+            if is_full(n_starting) && !are_asked_for {
+                break;
+            }
+            if !self.view.is(idx, view::DUE) {
+                continue;
+            }
+            let member = &mut self.members[idx];
+            if matches!(member.stage, Stage::BackingOff { until } if until > now) {
                 continue;
             }
             // Whoever deploys from within a start must not wait for it.
-            if member.op.is_none() && n_starting >= limit {
+            if member.op.is_none() && is_full(n_starting) {
                 continue;
             }
-            let requires = Self::blockers(member, ready);
+            let requires = Self::blockers(member, self.view.ready());
             if requires.is_empty() {
                 n_starting += usize::from(member.op.is_none());
                 moved = true;
+                self.view.touch(idx);
                 Self::begin_start(member, now, out);
-            } else if let Stage::Waiting { until } = &mut member.stage {
-                *until = Self::patience(&mut member.edges, &member.spec, member.since, ready, now);
+            } else if let Stage::Waiting { until } = member.stage {
+                let ready = self.view.ready();
+                let patience = Self::patience(&mut member.edges, &member.spec, member.since, ready, now);
+                if patience != until {
+                    member.stage = Stage::Waiting { until: patience };
+                    self.view.touch(idx);
+                }
             } else {
+                self.view.touch(idx);
+                let ready = self.view.ready();
                 member.restarts += u64::from(matches!(member.stage, Stage::BackingOff { .. }));
                 member.edges.iter_mut().for_each(|edge| edge.missed = None);
                 let until = Self::patience(&mut member.edges, &member.spec, now, ready, now);
@@ -1200,6 +1279,10 @@ impl Supervisor {
             }
         }
         until
+    }
+
+    fn waits_for_none(&self, idx: usize) -> bool {
+        Self::blockers(&self.members[idx], &self.ready()).is_empty()
     }
 
     /// For what it waited too long.
@@ -1240,12 +1323,7 @@ impl Supervisor {
     fn turn(&mut self, out: &mut Vec<Action>) -> bool {
         match self.phase {
             HostPhase::Starting { op } => {
-                let is_pending = |member: &Member| {
-                    member.wanted
-                        && member.op.is_none()
-                        && matches!(member.stage, Stage::Registered | Stage::Starting { .. })
-                };
-                if self.members.iter().any(is_pending) {
+                if self.view.any(view::PENDING) {
                     return false;
                 }
                 self.phase = HostPhase::Running;
@@ -1253,7 +1331,7 @@ impl Supervisor {
                 true
             }
             HostPhase::Ending { .. } => {
-                if self.members.iter().any(|member| member.stage.is_alive() && !member.stray) {
+                if self.view.any(view::ALIVE) {
                     return false;
                 }
                 self.phase = HostPhase::Idle;
@@ -1349,6 +1427,7 @@ impl Supervisor {
 
     /// Works the order and the edges out afresh.
     fn relink(&mut self) {
+        self.view.touch_all();
         let places: Vec<usize> = (0..self.members.len()).filter(|&idx| !self.members[idx].stray).collect();
         // There always is one: `check_requires` lets no circle in, and taking
         // one out makes none.
@@ -1378,6 +1457,8 @@ fn answer(out: &mut Vec<Action>, op: Option<Op>, result: Result<()>) {
         out.push(Action::Answer { op, result });
     }
 }
+
+mod view;
 
 #[cfg(test)]
 mod model;

@@ -296,8 +296,7 @@ proptest! {
         prop_assert_eq!(run.machine.phase(), HostPhase::Idle);
         prop_assert!(run.world.at_work.is_empty(), "left at work: {:?}", run.world.at_work);
         let mut out = Vec::new();
-        let now = run.at();
-        run.machine.close(now, &mut out);
+        run.machine.close(&mut out);
         run.take(out);
         prop_assert!(run.world.present.is_empty(), "left behind: {:?}", run.world.present);
     }

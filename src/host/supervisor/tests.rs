@@ -647,6 +647,25 @@ fn each_requirement_is_waited_for_in_its_own_time() {
 }
 
 #[test]
+fn who_waits_for_its_turn_only_does_not_wait_too_long() {
+    let mut bench = Bench::new("x a<x@10 b", 1);
+    for (input, expected) in [
+        ("start", "+x"),
+        ("unknown x", ""),
+        ("started x", "+b"),
+        ("wait 9", ""),
+        // There is no place for its start while the other starts.
+        ("ready x", ""),
+        ("wait 9", ""),
+        ("started b", "+a"),
+        ("started a", "ok"),
+    ] {
+        assert_eq!(bench.step(input, false), expected, "{input}");
+    }
+    assert!(bench.machine.get("a").unwrap().last_error.is_none());
+}
+
+#[test]
 fn what_gave_up_and_did_not_stop_is_stopped_once_more() {
     let begun = [
         ("start", "+a"),
