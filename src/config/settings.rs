@@ -106,7 +106,7 @@ impl Settings {
                 "format": logging.format.as_str(),
                 "source": logging.source,
             },
-            "http": {"listen": listen, "allowed_hosts": http.allowed_hosts},
+            "http": {"listen": listen, "allowed_hosts": http.allowed_hosts, "token": null, "token_file": null},
             "deploy": {"dir": deploy.dir, "scan_interval": duration::format(deploy.scan_interval)},
             "config": {"watch_interval": duration::format(config.watch_interval)},
             "shutdown_timeout": duration::format(*shutdown_timeout),
