@@ -211,7 +211,10 @@ impl Env {
             return Ok(());
         }
         let running = self.statuses();
-        let names: Vec<&str> = running.iter().map(|status| status.name.as_str()).collect();
+        let mut names: Vec<&str> = running.iter().map(|status| status.name.as_str()).collect();
+        // Loops of different kinds may share one.
+        names.sort_unstable();
+        names.dedup();
         let text = format!("no loop that runs is called {}, {}", Shown(name), meant(name, &names));
         Err(Error::new(ErrorKind::NotFound).context(text))
     }

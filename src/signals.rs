@@ -87,8 +87,8 @@ impl Signals {
         Self::handle().map_err(|error| failed("signals cannot be handled", error))
     }
 
-    /// Waits for the next signal. A signal to stop is told again by each
-    /// further call.
+    /// Waits for the next signal. A signal to stop comes before all others,
+    /// however many there are, and is told again by each further call.
     ///
     /// # Errors
     ///
@@ -125,13 +125,13 @@ impl Signals {
 
     fn next(&mut self) -> io::Result<Signal> {
         loop {
-            if self.hangup.swap(false, Ordering::SeqCst) {
-                return Ok(Signal::Hangup);
-            }
             match self.stop.load(Ordering::SeqCst) {
                 0 => {}
                 signal if signal == SIGINT as usize => return Ok(Signal::Stop("SIGINT")),
                 _ => return Ok(Signal::Stop("SIGTERM")),
+            }
+            if self.hangup.swap(false, Ordering::SeqCst) {
+                return Ok(Signal::Hangup);
             }
             self.read()?;
         }
@@ -162,4 +162,23 @@ impl Signals {
 
 fn failed(what: &'static str, error: io::Error) -> Error {
     Error::new(Kind::Io).context(what).caused_by(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_comes_before_a_hangup() {
+        let (wake, _ring) = UnixStream::pair().unwrap();
+        let mut signals =
+            Signals { wake, stop: Arc::default(), hangup: Arc::default(), armed: Arc::default() };
+        signals.hangup.store(true, Ordering::SeqCst);
+        assert_eq!(signals.wait().unwrap(), Signal::Hangup);
+        signals.hangup.store(true, Ordering::SeqCst);
+        signals.stop.store(SIGINT as usize, Ordering::SeqCst);
+        for _ in 0..2 {
+            assert_eq!(signals.wait().unwrap(), Signal::Stop("SIGINT"));
+        }
+    }
 }

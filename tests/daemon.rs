@@ -291,6 +291,7 @@ fn settings_are_explained_with_where_they_come_from() {
         assert!(out.contains(line), "{line}{out}");
     }
     assert_eq!(run_to_end(&["explain", "http.listen"]).1, "http.listen = \"127.0.0.1:8470\" (default)\n");
+    assert_eq!(run_to_end(&["explain", "http.token"]).1, "http.token = null (default)\n");
     assert_eq!(run_to_end(&["explain", "deploy"]).1.lines().count(), 2);
     let (code, _, err) = run_to_end(&["explain", "htpp"]);
     assert_eq!(code, Some(2));

@@ -375,6 +375,8 @@ fn who_has_the_token_may_act() {
     let watcher = loopkeeper::Watcher::start_in(&env, WatcherConfig::new("db", probe)).unwrap();
     assert!(watcher.wait_ready(PATIENCE));
     ran.recv_timeout(PATIENCE).unwrap();
+    let twin = WatcherConfig::new("db", |_: &Context| Ok(()));
+    let _twin = loopkeeper::Watcher::start_in(&env, twin).unwrap();
 
     let mut client = site.client();
     let mut act = |path: &str, token: &str| {
@@ -384,7 +386,7 @@ fn who_has_the_token_may_act() {
     let right = "Authorization: Bearer t0p\r\n";
     act("/trigger/db", right).is(202, r#"{"accepted":"trigger","name":"db"}"#);
     ran.recv_timeout(PATIENCE).unwrap();
-    act("/trigger/bd", right).is(404, "no loop that runs is called \"bd\", expected \"db\"");
+    act("/trigger/bd", right).is(404, "no loop that runs is called \"bd\", expected \"db\"\n");
     act("/deploy/rescan", right).is(404, "no folder");
     for wrong in ["", "Authorization: Bearer t0q\r\n", "Authorization: Basic t0p\r\n"] {
         let answer = act("/trigger/db", wrong);

@@ -75,7 +75,8 @@ pub struct DeployConfig {
     /// file's folder, elsewhere to the current one. Defaults to `deploy`
     /// beside the file.
     pub dir: PathBuf,
-    /// The time between two looks at the folder. Defaults to 5 s.
+    /// The time between two looks at the folder, 10 ms at least. Defaults to
+    /// 5 s.
     pub scan_interval: Duration,
 }
 
@@ -83,8 +84,8 @@ pub struct DeployConfig {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReloadConfig {
-    /// The time between two looks at the files it comes from. Defaults to
-    /// 2 s.
+    /// The time between two looks at the files it comes from, 10 ms at least.
+    /// Defaults to 2 s.
     pub watch_interval: Duration,
 }
 
@@ -106,7 +107,7 @@ impl Settings {
                 "format": logging.format.as_str(),
                 "source": logging.source,
             },
-            "http": {"listen": listen, "allowed_hosts": http.allowed_hosts},
+            "http": {"listen": listen, "allowed_hosts": http.allowed_hosts, "token": null, "token_file": null},
             "deploy": {"dir": deploy.dir, "scan_interval": duration::format(deploy.scan_interval)},
             "config": {"watch_interval": duration::format(config.watch_interval)},
             "shutdown_timeout": duration::format(*shutdown_timeout),
@@ -155,6 +156,9 @@ impl LogFormat {
 }
 
 pub(super) const DEPLOY_DIR: &str = "deploy";
+
+/// The least time between two looks at files.
+const MIN_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Finds a level by its name: `debug`, `info`, `warn` or `warning`, `error`
 /// or `err`, in any case and with space around it.
@@ -230,17 +234,27 @@ pub(super) fn read(o: &mut Object<'_, '_>, dir_base: &Path) -> Option<Settings> 
     let deploy = o.object("deploy", |o| {
         let is_path = |dir: &String| if dir.is_empty() { Err("must not be empty") } else { Ok(()) };
         let dir = o.string("dir").check(is_path).or(DEPLOY_DIR.to_owned());
-        let scan_interval = o.duration("scan_interval").or(default.deploy.scan_interval);
+        let scan_interval = o.duration("scan_interval").check(is_rest).or(default.deploy.scan_interval);
         o.done().map(|_| DeployConfig { dir: dir_base.join(dir), scan_interval })
     });
     let deploy = deploy.or(DeployConfig { dir: dir_base.join(DEPLOY_DIR), ..default.deploy });
     let config = o.object("config", |o| {
-        let watch_interval = o.duration("watch_interval").or(default.config.watch_interval);
+        let watch_interval = o.duration("watch_interval").check(is_rest).or(default.config.watch_interval);
         o.done().map(|_| ReloadConfig { watch_interval })
     });
     let config = config.or(default.config);
     let shutdown_timeout = o.duration("shutdown_timeout").or(default.shutdown_timeout);
     o.done().map(|_| Settings { logging, http, deploy, config, shutdown_timeout })
+}
+
+/// Whether there is time for anything else between two looks: with less, a
+/// unit that was mistyped costs a whole processor.
+fn is_rest(interval: &Duration) -> Result<(), String> {
+    if *interval >= MIN_INTERVAL {
+        return Ok(());
+    }
+    let (least, found) = (duration::format(MIN_INTERVAL), duration::format(*interval));
+    Err(format!("must be at least {least}, found {found}"))
 }
 
 /// Whether a text is what RFC 6750 calls a `b64token`, which a request can
@@ -318,6 +332,23 @@ mod tests {
         assert_eq!(check(Layers::default()), Ok(Settings::default()));
         assert_eq!(check(Layers::default().defaults(Settings::default().to_json())), Ok(Settings::default()));
         assert_eq!(Layers::default().merge().deploy_dir().unwrap(), Path::new("deploy"));
+    }
+
+    #[test]
+    fn looks_leave_time_for_the_rest() {
+        for (key, value, expected) in [
+            ("deploy.scan_interval", "10ms", ""),
+            ("config.watch_interval", "10ms", ""),
+            ("deploy.scan_interval", "9ms", "--set: deploy.scan_interval: must be at least 10ms, found 9ms"),
+            (
+                "config.watch_interval",
+                "1ns",
+                "--set: config.watch_interval: must be at least 10ms, found 1ns",
+            ),
+        ] {
+            let found = check(Layers::default().set(key, value)).err().unwrap_or_default();
+            assert_eq!(found, expected, "{key} {value}");
+        }
     }
 
     #[test]

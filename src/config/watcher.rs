@@ -228,7 +228,8 @@ impl ConfigWatcher {
         let spec = Spec { name, kind, cancel, handler: Some(handler), hub: None, instruments };
         let retry = Retry::new(interval);
         let interval = Arc::new(Mutex::new(interval));
-        let work = LookWork { config: config.clone(), retry, good, interval: interval.clone() };
+        let work =
+            LookWork { config: config.clone(), retry, good, was_good: true, interval: interval.clone() };
         let inner = Arc::new(Loop::new(env, spec, machine, work)?);
         let poked: Arc<dyn Poke> = inner.clone();
         config.add_watcher(Arc::downgrade(&poked));
@@ -376,6 +377,8 @@ struct LookWork {
     retry: Retry,
     /// 1 while what is on disk is in force, else 0.
     good: Gauge,
+    /// What the gauge was last set to.
+    was_good: bool,
     interval: Arc<Mutex<Duration>>,
 }
 
@@ -412,7 +415,12 @@ impl Work<Look> for LookWork {
     fn call(&mut self, cx: &Context) -> std::result::Result<Look, BoxError> {
         let current = self.config.snapshot();
         let (on_disk, error) = self.look(&current, cx);
-        self.good.set(if error.is_none() { 1.0 } else { 0.0 });
+        let is_good = error.is_none();
+        if is_good != self.was_good {
+            self.was_good = is_good;
+            // Once, not at each look: who logs what is set would log nothing else.
+            self.good.set(if is_good { 1.0 } else { 0.0 });
+        }
         let interval = Some(*self.interval.lock()).filter(|_| self.config.is_on_disk());
         let (at, snapshot) = (cx.env().stamp(), self.config.snapshot());
         Ok(Look { at, on_disk, snapshot, error, interval })

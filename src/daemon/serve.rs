@@ -7,8 +7,8 @@ use loopkeeper::host::HostHandle;
 use loopkeeper::host::deploy::Deployer;
 use loopkeeper::http::{Control, StatusServer, StatusServerConfig};
 use loopkeeper::observe::prometheus::Exporter;
-use loopkeeper::status::StatusSource;
-use loopkeeper::{Env, Health, LoopKind, LoopStatus, Result};
+use loopkeeper::status::{Phase, StatusSource};
+use loopkeeper::{Env, Error, ErrorKind, Health, LoopKind, LoopStatus, Result};
 
 /// Starts the server, when it should listen at all.
 pub(crate) fn start(
@@ -55,7 +55,32 @@ impl Control for Everything {
     }
 
     fn rescan(&self) -> Result<()> {
+        if self.deployer.status().phase == Phase::Stopped {
+            let text = "the folder of descriptors is not looked at at this moment";
+            return Err(Error::new(ErrorKind::InvalidState).context(text));
+        }
         self.deployer.rescan();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use loopkeeper::host::deploy::{DeployerConfig, Registry};
+    use loopkeeper::{Host, HostConfig};
+    use std::time::Duration;
+
+    #[test]
+    fn a_rescan_that_nobody_would_make_is_refused() {
+        let env = Env::new().unwrap();
+        let host = Host::new(HostConfig::default().env(&env)).unwrap();
+        let folder = DeployerConfig::new("/nowhere");
+        let deployer = Deployer::new(&env, folder, Registry::new(), Arc::new(host.handle())).unwrap();
+        let everything = Everything { host: host.handle(), deployer };
+        everything.deployer.start().unwrap();
+        everything.rescan().unwrap();
+        assert!(everything.deployer.stop(Duration::from_secs(5)).is_clean());
+        assert_eq!(everything.rescan().unwrap_err().kind(), ErrorKind::InvalidState);
     }
 }

@@ -1,11 +1,18 @@
 //! What may have been meant by a key that nobody knows.
 
+/// How many words are listed at most.
+const MAX_LISTED: usize = 16;
+
 /// Completes "unknown x": with the word that may have been meant, or with
-/// all there are.
+/// those there are.
 pub(crate) fn meant(unknown: &str, known: &[&str]) -> String {
     match closest(unknown, known) {
         Some(meant) => format!("did you mean {meant:?}?"),
         None if known.is_empty() => "expected none".to_owned(),
+        None if known.len() > MAX_LISTED => {
+            let (shown, rest) = known.split_at(MAX_LISTED);
+            format!("expected {} or one of {} more", list(shown, ", "), rest.len())
+        }
         None => format!("expected {}", list(known, " or ")),
     }
 }
@@ -101,6 +108,17 @@ mod tests {
             assert_eq!(distance(&a, &b), expected);
             assert_eq!(distance(&b, &a), expected);
         }
+    }
+
+    #[test]
+    fn thousands_of_words_are_not_listed() {
+        let names: Vec<String> = (0..1000).map(|i| format!("loop-{i}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let text = meant("x", &names);
+        assert!(text.starts_with("expected \"loop-0\", ") && text.len() < 300, "{text}");
+        assert!(text.ends_with("\"loop-15\" or one of 984 more"), "{text}");
+        assert_eq!(meant("lop-999", &names), "did you mean \"loop-999\"?");
+        assert!(meant("x", &names[..16]).ends_with("\"loop-14\" or \"loop-15\""));
     }
 
     #[test]
