@@ -56,6 +56,10 @@ pub(super) struct State {
     /// Who waits for an answer, and the answers.
     waiting: HashSet<Op>,
     answers: HashMap<Op, Result<()>>,
+    /// Whether there is an answer more than those who wait were told of.
+    has_answered: bool,
+    /// The phase that they were told of.
+    phase: HostPhase,
     /// Who is told instead of asking.
     listeners: HashMap<Op, Listener>,
     /// Answers whose listeners are to be told, some once the one before is
@@ -340,6 +344,8 @@ impl Shared {
                 asleep_until: Tick::ZERO,
                 waiting: HashSet::new(),
                 answers: HashMap::new(),
+                has_answered: false,
+                phase: HostPhase::Idle,
                 listeners: HashMap::new(),
                 answered: Vec::new(),
                 next: 0,
@@ -365,10 +371,21 @@ impl Shared {
         let mut out = Vec::new();
         let decided = decide(&mut state, now, &mut out);
         let afterwards = self.apply(&mut state, out, None);
-        drop(state);
-        self.changed.notify_all();
+        self.release(state);
         afterwards.run();
         decided
+    }
+
+    /// Lets go of the lock and wakes those who wait, if there is something for
+    /// one of them: an answer, another phase, nothing left to do.
+    fn release(&self, mut state: MutexGuard<'_, State>) {
+        let phase = state.machine.phase();
+        let has_turned = std::mem::replace(&mut state.phase, phase) != phase;
+        let has_news = std::mem::take(&mut state.has_answered) || has_turned || state.is_quiet();
+        drop(state);
+        if has_news {
+            self.changed.notify_all();
+        }
     }
 
     /// Blocks until `done` finds what it looks for, or until `deadline`.
@@ -417,7 +434,10 @@ impl Shared {
                 Action::Tell { source, what } => self.tell(state, source, what),
                 Action::Answer { op, result } => match state.listeners.remove(&op) {
                     Some(listener) => state.answered.push((listener, result)),
-                    None if state.waiting.contains(&op) => _ = state.answers.insert(op, result),
+                    None if state.waiting.contains(&op) => {
+                        state.answers.insert(op, result);
+                        state.has_answered = true;
+                    }
                     None => {}
                 },
             }
@@ -459,18 +479,25 @@ impl Shared {
     pub(super) fn mind(self: &Arc<Self>) {
         loop {
             self.act(|state, now, out| state.machine.tick(now, out));
-            let mut state = self.lock();
-            let mut until = state.machine.take_deadline();
-            while state.n_wanted() > state.n_free() {
-                if self.spawn(&mut state).is_err() {
-                    until = until.min(self.now() + TRY_AGAIN);
-                    break;
-                }
-            }
-            state.asleep_until = until;
-            drop(state);
+            let until = self.spawn_wanted();
             if self.env.clock().wait(&self.minder, until).has(Signals::CANCEL) {
                 return;
+            }
+        }
+    }
+
+    /// Makes the threads that are missing; says when to look again. The lock is
+    /// let go after each, so that it can begin before the next is made.
+    fn spawn_wanted(self: &Arc<Self>) -> Tick {
+        loop {
+            let mut state = self.lock();
+            let is_enough = state.n_wanted() <= state.n_free();
+            let is_refused = !is_enough && self.spawn(&mut state).is_err();
+            if is_enough || is_refused {
+                let until = state.machine.take_deadline();
+                let again = if is_refused { self.now() + TRY_AGAIN } else { Tick::NEVER };
+                state.asleep_until = until.min(again);
+                return state.asleep_until;
             }
         }
     }
@@ -606,8 +633,7 @@ impl Shared {
         let input = Input::Returned { call, result, took };
         state.machine.step(now, member, generation, input, &mut out);
         let afterwards = self.apply(&mut state, out, Some(me));
-        drop(state);
-        self.changed.notify_all();
+        self.release(state);
         afterwards.run();
     }
 
