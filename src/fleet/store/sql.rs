@@ -134,6 +134,13 @@ impl<L: Link> TenantStore for SqlStore<L> {
         one(rows, || no_tenant(tenant)).map(drop)
     }
 
+    fn standing(&mut self, tenant: TenantId) -> Result<(Plan, u64)> {
+        let plan = one(st::tenant_plan(&mut self.link, self.now, tenant.0)?, || no_tenant(tenant))?;
+        let busy = one(st::count_busy(&mut self.link, self.now, tenant.0)?, String::new)?.n;
+        let plan = word("fleet_tenants", tenant.0, "plan", &plan.word)?;
+        Ok((plan, u64::try_from(busy).unwrap_or(0)))
+    }
+
     fn tenants(&mut self) -> Result<Listing<Tenant>> {
         Ok(listing(st::select_tenants(&mut self.link, self.now)?, super::row::TenantRow::read))
     }

@@ -37,6 +37,7 @@ statements! {
     fn update_plan(tenant: i64, plan: &str) -> Number;
     fn select_tenants() -> TenantRow;
     fn tenant_plan(tenant: i64) -> Word;
+    fn count_busy(tenant: i64) -> Number;
 
     fn insert_token(
         tenant: Option<i64>, name: &str, prefix: &str, hash: &str, kind: Text<'_>, max_uses: Option<i64>,
