@@ -34,7 +34,7 @@ impl<L> SqlStore<L> {
         Self { link, now: None }
     }
 
-    #[cfg(feature = "postgres")]
+    #[cfg(any(test, feature = "postgres"))]
     pub(super) fn link(&mut self) -> &mut L {
         &mut self.link
     }
