@@ -31,18 +31,31 @@
 //! ```
 
 mod agent;
+mod agent_health;
 mod audit;
+mod audit_retention;
 mod command;
 mod id;
+mod job_recovery;
+mod pass;
+mod queue_priority;
+mod rule;
 mod store;
 mod tenant;
 mod token;
+mod token_cleanup;
 mod word;
 
 pub use agent::{Agent, AgentCondition, AgentKind, AgentStatus, Heartbeat, NewAgent};
+pub use agent_health::{AgentHealth, AgentHealthConfig};
 pub use audit::{AuditRecord, ChainReport, NewAudit, RETENTION, Severity};
+pub use audit_retention::{AuditRetention, AuditRetentionConfig};
 pub use command::{Action, Claim, Command, CommandKind, CommandState, Lease, NewCommand, Priority};
 pub use id::{AgentId, CommandId, TenantId, TokenId};
+pub use job_recovery::{JobRecovery, JobRecoveryConfig};
+pub use pass::{PassContext, PassReport};
+pub use queue_priority::{QueuePriority, QueuePriorityConfig};
+pub use rule::{Explanation, Reason};
 #[cfg(any(test, feature = "test-util"))]
 pub use store::model::{ManualTime, ModelStore};
 #[cfg(feature = "sqlite")]
@@ -53,3 +66,4 @@ pub use store::{
 };
 pub use tenant::{Plan, Tenant};
 pub use token::{NewToken, Secret, Token, TokenStatus};
+pub use token_cleanup::{TokenCleanup, TokenCleanupConfig};

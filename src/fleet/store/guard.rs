@@ -73,7 +73,7 @@ pub(super) fn settle(ask: Ask, lease: &Lease, command: &Command, agent: &Agent) 
     }
     match (ask, state) {
         (Ask::Start, CommandState::Running) | (Ask::Complete, CommandState::Completed) => Ok(()),
-        // Failed by the holder's own word, or by the one who took it away?
+        // Whoever failed it: it has.
         (Ask::Fail, CommandState::Failed) => Ok(()),
         (_, CommandState::Canceled | CommandState::Expired | CommandState::Failed) => {
             stale(format!("command {id} is {state}: {}", command.message.as_deref().unwrap_or("no reason")))

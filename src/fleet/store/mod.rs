@@ -83,6 +83,13 @@ pub trait TenantStore {
     /// `NotFound` when there is no such tenant.
     fn set_plan(&mut self, tenant: TenantId, plan: Plan) -> Result<()>;
 
+    /// A tenant's plan, and how many jobs of the platform it has at work.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` when there is no such tenant.
+    fn standing(&mut self, tenant: TenantId) -> Result<(Plan, u64)>;
+
     /// All tenants, by number.
     ///
     /// # Errors

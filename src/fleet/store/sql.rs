@@ -34,7 +34,7 @@ impl<L> SqlStore<L> {
         Self { link, now: None }
     }
 
-    #[cfg(feature = "postgres")]
+    #[cfg(any(test, feature = "postgres"))]
     pub(super) fn link(&mut self) -> &mut L {
         &mut self.link
     }
@@ -132,6 +132,13 @@ impl<L: Link> TenantStore for SqlStore<L> {
     fn set_plan(&mut self, tenant: TenantId, plan: Plan) -> Result<()> {
         let rows = st::update_plan(&mut self.link, self.now, tenant.0, plan.as_str())?;
         one(rows, || no_tenant(tenant)).map(drop)
+    }
+
+    fn standing(&mut self, tenant: TenantId) -> Result<(Plan, u64)> {
+        let plan = one(st::tenant_plan(&mut self.link, self.now, tenant.0)?, || no_tenant(tenant))?;
+        let busy = one(st::count_busy(&mut self.link, self.now, tenant.0)?, String::new)?.n;
+        let plan = word("fleet_tenants", tenant.0, "plan", &plan.word)?;
+        Ok((plan, u64::try_from(busy).unwrap_or(0)))
     }
 
     fn tenants(&mut self) -> Result<Listing<Tenant>> {

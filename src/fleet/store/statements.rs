@@ -37,6 +37,7 @@ statements! {
     fn update_plan(tenant: i64, plan: &str) -> Number;
     fn select_tenants() -> TenantRow;
     fn tenant_plan(tenant: i64) -> Word;
+    fn count_busy(tenant: i64) -> Number;
 
     fn insert_token(
         tenant: Option<i64>, name: &str, prefix: &str, hash: &str, kind: Text<'_>, max_uses: Option<i64>,
@@ -110,4 +111,96 @@ statements! {
     fn delete_grave(at: i64) -> Number;
     fn delete_within_daily(at: i64, position: i64) -> Number;
     fn delete_within_grave(at: i64, position: i64) -> Number;
+}
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use diesel::QueryableByName;
+    use diesel::sql_types::Text;
+
+    use super::super::sqlite::{SqliteConfig, SqliteStore};
+    use super::super::statement::{Dialect, choose};
+    use super::*;
+
+    #[derive(QueryableByName)]
+    struct Plan {
+        #[diesel(sql_type = Text)]
+        detail: String,
+    }
+
+    fn plan(store: &mut SqliteStore, text: &str) -> Vec<String> {
+        let mut text = choose(text, Dialect::Sqlite);
+        while let Some(at) = text.find(':') {
+            let end = text[at + 1..].find(|c: char| c != '_' && !c.is_ascii_alphanumeric());
+            let end = end.map_or(text.len(), |end| at + 1 + end);
+            text.replace_range(at..end, "1");
+        }
+        let text: &'static str = Box::leak(format!("EXPLAIN QUERY PLAN {text}").into_boxed_str());
+        let rows: Vec<Plan> = store.link().load(&Sql::new("plan", text), &[]).unwrap();
+        rows.into_iter().map(|row| row.detail).collect()
+    }
+
+    #[test]
+    fn no_statement_reads_a_whole_table_but_the_one_that_lists_it() {
+        let mut store = SqliteStore::open(&SqliteConfig::memory()).unwrap();
+        // A new row of a table that others refer to looks for rows that refer
+        // to nothing, when such are there.
+        for (name, text) in ALL.iter().filter(|(name, _)| !name.starts_with("insert_")) {
+            let plan = plan(&mut store, text);
+            let scans: Vec<&String> = plan
+                .iter()
+                .filter(|line| line.starts_with("SCAN "))
+                .filter(|line| !line.contains(" USING "))
+                // One row each, and what other parts of the statement made.
+                .filter(|line| {
+                    let what = line.trim_start_matches("SCAN ");
+                    let small = [
+                        "clock",
+                        "CONSTANT",
+                        "fleet_policy",
+                        "fleet_clock",
+                        "(",
+                        "w",
+                        "h",
+                        "f",
+                        "r",
+                        "ranked",
+                    ];
+                    let made = ["lost", "changed", "dead", "next", "parts", "p", "waiting"];
+                    !small
+                        .iter()
+                        .chain(&made)
+                        .any(|known| what == *known || what.starts_with(&format!("{known} ")))
+                        && !what.starts_with('(')
+                })
+                .collect();
+            assert!(scans.is_empty() || *name == "select_tenants", "{name}: {scans:?} of {plan:#?}");
+        }
+    }
+
+    #[test]
+    fn each_sweep_has_its_index() {
+        let mut store = SqliteStore::open(&SqliteConfig::memory()).unwrap();
+        for (name, index) in [
+            ("mark_offline", "fleet_agents_heard"),
+            ("recover", "fleet_commands_leases"),
+            ("expire_queued", "fleet_commands_queued"),
+            ("expire_due", "fleet_commands_expires"),
+            ("fail_exhausted", "fleet_commands_retried"),
+            ("unpin", "fleet_commands_pinned"),
+            ("reprioritize", "fleet_commands_busy"),
+            ("claim_job", "fleet_commands_jobs"),
+            ("claim_order", "fleet_commands_orders"),
+            ("select_held", "fleet_commands_held"),
+            ("clean_tokens", "fleet_tokens_expired"),
+            ("count_daily", "fleet_audit_daily"),
+            ("boundary_daily", "COVERING INDEX fleet_audit_daily"),
+            ("extent_grave", "COVERING INDEX fleet_audit_grave"),
+            ("delete_within_grave", "fleet_audit_grave"),
+        ] {
+            let text = ALL.iter().find(|(known, _)| *known == name).unwrap().1;
+            let plan = plan(&mut store, text);
+            assert!(plan.iter().any(|line| line.contains(index)), "{name}: {plan:#?}");
+        }
+    }
 }

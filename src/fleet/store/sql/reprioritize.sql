@@ -2,28 +2,31 @@
 WITH clock (now) AS (SELECT COALESCE(:now, (SELECT now FROM fleet_clock))),
 busy (tenant_id, n) AS (
     SELECT tenant_id, COUNT(*) FROM fleet_commands
+    INDEXED BY fleet_commands_busy -- sqlite
     WHERE lease_until IS NOT NULL AND platform
         AND EXISTS (SELECT 1 FROM fleet_commands WHERE state = 'pending' AND platform)
     GROUP BY tenant_id
 ),
-parts (id, base, penalty) AS (
+places (id, place, penalty) AS (
     SELECT c.id,
         c.priority
             + CASE t.plan WHEN 'enterprise' THEN 100 WHEN 'business' THEN 75 WHEN 'team' THEN 50 ELSE 25 END
             + :bonus * CASE WHEN c.waiting_since < (SELECT now FROM clock)
-                THEN ((SELECT now FROM clock) - c.waiting_since) / 60000000 ELSE 0 END,
+                THEN ((SELECT now FROM clock) - c.waiting_since) / 60000000 ELSE 0 END
+            - CASE WHEN b.n > 20 THEN 200 ELSE 10 * COALESCE(b.n, 0) END,
         CASE WHEN b.n > 20 THEN 200 ELSE 10 * COALESCE(b.n, 0) END
-    FROM fleet_commands c JOIN fleet_tenants t ON t.id = c.tenant_id LEFT JOIN busy b ON b.tenant_id = c.tenant_id
-    WHERE c.state = 'pending' AND c.platform
+    FROM fleet_commands c
+    INDEXED BY fleet_commands_jobs -- sqlite
+    CROSS JOIN fleet_tenants t LEFT JOIN busy b ON b.tenant_id = c.tenant_id
+    WHERE c.state = 'pending' AND c.platform AND t.id = c.tenant_id
 ),
-changed (id, base, penalty) AS (
-    SELECT p.id, p.base, p.penalty FROM parts p JOIN fleet_commands c ON c.id = p.id
-    WHERE c.queue_priority <> p.base - p.penalty OR c.queue_penalty <> p.penalty
-    ORDER BY p.id LIMIT :batch
+changed (id, place, penalty) AS (
+    SELECT p.id, p.place, p.penalty FROM places p CROSS JOIN fleet_commands c
+    WHERE c.id = p.id AND (c.queue_priority <> p.place OR c.queue_penalty <> p.penalty)
+    LIMIT :batch
     FOR NO KEY UPDATE OF c SKIP LOCKED -- postgres
 )
-UPDATE fleet_commands SET queue_priority = changed.base - changed.penalty, queue_penalty = changed.penalty,
-    version = version + 1
+UPDATE fleet_commands SET queue_priority = changed.place, queue_penalty = changed.penalty, version = version + 1
 FROM changed
 WHERE fleet_commands.id = changed.id AND fleet_commands.state = 'pending'
 RETURNING fleet_commands.id AS n

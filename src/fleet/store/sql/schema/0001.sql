@@ -153,5 +153,5 @@ CREATE TABLE fleet_audit (
     prev_hash TEXT NOT NULL,
     hash TEXT NOT NULL
 );
-CREATE INDEX fleet_audit_daily ON fleet_audit (at, position) WHERE severity NOT IN ('critical', 'high');
-CREATE INDEX fleet_audit_grave ON fleet_audit (at, position) WHERE severity IN ('critical', 'high');
+CREATE INDEX fleet_audit_daily ON fleet_audit (at, position, severity) WHERE severity NOT IN ('critical', 'high');
+CREATE INDEX fleet_audit_grave ON fleet_audit (at, position, severity) WHERE severity IN ('critical', 'high');

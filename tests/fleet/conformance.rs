@@ -1,0 +1,1084 @@
+//! What every store does.
+
+use std::time::Duration;
+
+use loopkeeper::fleet::*;
+use loopkeeper::{CancelToken, ErrorKind};
+
+use crate::fixture::{DAY, Fleet, LEASE, TestStore, mins, secs};
+
+use CommandState::{Acknowledged, Canceled, Completed, Expired, Failed, Pending, Running};
+
+/// Writes one test for each function and store.
+macro_rules! suite {
+    ($($name:ident)+) => {
+        mod model {
+            use loopkeeper::fleet::ModelStore;
+            $(#[test] fn $name() { super::$name(crate::fixture::Fleet::new(ModelStore::default())); })+
+        }
+
+        #[cfg(feature = "sqlite")]
+        mod sqlite {
+            use loopkeeper::fleet::{SqliteConfig, SqliteStore};
+            $(#[test] fn $name() {
+                let store = SqliteStore::open(&SqliteConfig::memory()).unwrap();
+                super::$name(crate::fixture::Fleet::new(store));
+            })+
+        }
+    };
+}
+
+suite! {
+    cct_01_a_stuck_order_goes_back_to_the_queue
+    cct_02_a_fresh_claim_is_left_alone
+    cct_03_a_stuck_order_without_claims_left_is_not_put_back
+    cct_04_a_running_order_inside_its_lease_is_left_alone
+    cct_05_a_job_is_not_the_tenants
+    cct_06_what_waits_with_its_claims_used_up_fails
+    cct_07_what_has_one_claim_left_waits_on
+    cct_08_cct_09_what_is_over_stays_as_it_is
+    cct_10_three_claims_are_three_and_then_it_fails
+    cct_11_nothing_old_means_nothing_is_deleted
+    cct_12_old_records_are_deleted_and_counted
+    cct_13_a_dry_run_counts_and_deletes_nothing
+    cct_16_defaults_are_the_known_ones_and_zero_is_refused
+    cct_20_claims_go_by_priority_then_tenant_then_age
+    wct_20_the_last_claims_agent_dies_and_the_job_is_not_lost
+    wct_21_a_healthy_job_on_its_last_claim_is_not_failed
+    wct_22_the_last_claim_can_still_succeed
+    wct_23_an_order_on_dying_agents_ends
+    wct_24_a_job_put_back_is_not_expired_for_the_time_it_was_held
+    wct_25_running_jobs_are_taken_back_too
+    wct_26_a_live_holder_keeps_what_it_renews_and_a_dead_pin_is_freed
+    wct_27_a_claim_has_one_holder_who_is_known
+    wct_28_the_number_of_claims_is_the_configured_one
+    wct_29_stamps_agree_with_the_state
+    wct_30_nobody_overwrites_what_another_decided
+    wct_31_slots_are_free_when_their_jobs_are
+    wct_32_agents_never_heard_of_go_offline_and_the_time_is_kept
+    wct_33_only_places_that_change_are_written
+    wct_34_nobody_starves
+    wct_35_spans_below_a_millisecond_are_spans
+    wct_36_retention_goes_in_batches_and_the_chain_holds
+    wct_37_keeping_nothing_is_refused
+    wct_38_what_is_scheduled_is_not_expired_before_it_is_due
+    tokens_are_used_as_often_as_they_say
+    a_secret_that_is_wrong_is_told_nothing
+    tokens_good_for_nothing_are_cleaned_after_their_grace
+    claims_respect_capabilities_and_tools
+    claims_are_fair_between_tenants
+    a_holder_that_asks_twice_is_answered_twice
+    an_agent_finds_its_work_again
+    cancelling_is_final_and_told_to_the_holder
+    who_may_not_claim_is_told_why
+    a_renewal_never_shortens_a_lease
+    what_expires_while_it_is_held_expires_when_it_is_lost
+    pins_hold_and_need_an_agent_of_the_same_side
+    a_cancelled_pass_says_that_it_did_not_finish
+    a_dry_run_of_every_pass_changes_nothing
+    every_pass_explains_itself
+    grave_records_are_kept_longer
+    unknown_numbers_are_not_found
+    bad_values_are_refused
+    listings_page_by_number
+}
+
+fn kind<T: std::fmt::Debug>(result: loopkeeper::error::Result<T>) -> ErrorKind {
+    result.unwrap_err().kind()
+}
+
+fn cct_01_a_stuck_order_goes_back_to_the_queue<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.own_agent("a");
+    let order = f.order();
+    let id = f.enqueue(order);
+    f.claim(agent);
+    f.wait_alive(mins(30), agent);
+    assert_eq!(f.recovery().count("requeued"), 1);
+    let row = f.get(id);
+    assert_eq!((row.state, row.agent, row.attempts), (Pending, None, 1));
+}
+
+fn cct_02_a_fresh_claim_is_left_alone<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.own_agent("a");
+    let order = f.order();
+    let id = f.enqueue(order);
+    f.claim(agent);
+    assert_eq!(f.recovery().processed(), 0);
+    // Its lease is over and its agent lives: not yet.
+    f.wait_alive(mins(10), agent);
+    assert_eq!(f.recovery().processed(), 0);
+    let row = f.get(id);
+    assert_eq!((row.state, row.agent), (Acknowledged, Some(agent)));
+}
+
+fn cct_03_a_stuck_order_without_claims_left_is_not_put_back<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.own_agent("a");
+    let order = f.order().max_attempts(1);
+    let id = f.enqueue(order);
+    f.claim(agent);
+    f.wait_alive(mins(30), agent);
+    let report = f.recovery();
+    assert_eq!((report.count("requeued"), report.count("failed")), (0, 1));
+    let row = f.get(id);
+    assert_eq!((row.state, row.message.as_deref()), (Failed, Some("its last claim was lost")));
+}
+
+fn cct_04_a_running_order_inside_its_lease_is_left_alone<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.own_agent("a");
+    let order = f.order();
+    let id = f.enqueue(order);
+    let lease = f.claim(agent);
+    f.store.start(&lease).unwrap();
+    f.store.renew(&lease, mins(60)).unwrap();
+    f.wait(mins(59));
+    assert_eq!(f.health().count("offline"), 1);
+    assert_eq!(f.recovery().processed(), 0);
+    assert_eq!(f.state(id), Running);
+}
+
+fn cct_05_a_job_is_not_the_tenants<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.agent("a");
+    let job = f.job();
+    let id = f.enqueue(job);
+    f.claim(agent);
+    f.wait(mins(20));
+    let lost = Lost::OrOlderThan(mins(10));
+    assert!(f.store.recover(Scope::Tenant, lost, Sweep::default()).unwrap().is_empty());
+    assert_eq!(f.state(id), Acknowledged);
+    let taken = f.store.recover(Scope::Platform, lost, Sweep::default()).unwrap();
+    assert_eq!(taken, [Touched { command: id, state: Pending }]);
+}
+
+fn cct_06_what_waits_with_its_claims_used_up_fails<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.own_agent("a");
+    let order = f.order();
+    let id = f.enqueue(order);
+    for _ in 0..3 {
+        let lease = f.claim(agent);
+        f.store.release(&lease).unwrap();
+    }
+    assert!(f.store.claim(agent, LEASE).unwrap().is_none(), "a fourth claim");
+    assert_eq!(f.recovery().count("failed"), 1);
+    let row = f.get(id);
+    assert_eq!((row.state, row.message.as_deref()), (Failed, Some("its claims are used up")));
+    assert_eq!(row.completed_at, Some(f.now()));
+}
+
+fn cct_07_what_has_one_claim_left_waits_on<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.own_agent("a");
+    let order = f.order();
+    let id = f.enqueue(order);
+    for _ in 0..2 {
+        let lease = f.claim(agent);
+        f.store.release(&lease).unwrap();
+    }
+    assert_eq!(f.recovery().processed(), 0);
+    assert_eq!(f.state(id), Pending);
+}
+
+fn cct_08_cct_09_what_is_over_stays_as_it_is<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.own_agent("a");
+    let mut ids = Vec::new();
+    for end in [Failed, Completed] {
+        let order = f.order();
+        let id = f.enqueue(order);
+        let lease = f.claim(agent);
+        f.store.release(&lease).unwrap();
+        let lease = f.claim(agent);
+        f.store.start(&lease).unwrap();
+        match end {
+            Failed => f.store.fail(&lease, "no such host").unwrap(),
+            _ => f.store.complete(&lease, "{}").unwrap(),
+        }
+        ids.push((id, f.get(id)));
+    }
+    f.wait(DAY);
+    let _ = f.health();
+    assert_eq!(f.recovery_with(JobRecoveryConfig { max_retries: 1, ..Default::default() }).processed(), 0);
+    for (id, before) in ids {
+        assert_eq!(f.get(id), before);
+    }
+}
+
+fn cct_10_three_claims_are_three_and_then_it_fails<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.own_agent("a");
+    let order = f.order();
+    let id = f.enqueue(order);
+    for round in 1..=3 {
+        assert_eq!(f.claim(agent).fence, round);
+        f.wait_alive(mins(11), agent);
+        let report = f.recovery();
+        let expected = if round < 3 { (1, 0) } else { (0, 1) };
+        assert_eq!((report.count("requeued"), report.count("failed")), expected, "round {round}");
+    }
+    assert!(f.store.claim(agent, LEASE).unwrap().is_none());
+    let row = f.get(id);
+    assert_eq!((row.state, row.attempts), (Failed, 3));
+}
+
+fn record(n: u32) -> NewAudit {
+    NewAudit::new("alice", "thing.do", format!("thing {n}"))
+}
+
+fn cct_11_nothing_old_means_nothing_is_deleted<S: TestStore>(mut f: Fleet<S>) {
+    f.store.append(&record(1)).unwrap();
+    f.wait(DAY * 365);
+    assert_eq!(f.retention(AuditRetentionConfig::default()).processed(), 0);
+    assert_eq!(f.audit().len(), 1, "no record is left of nothing");
+}
+
+fn cct_12_old_records_are_deleted_and_counted<S: TestStore>(mut f: Fleet<S>) {
+    for n in 0..5 {
+        f.store.append(&record(n)).unwrap();
+        f.wait(DAY);
+    }
+    // The first three are more than 365 days old by now, the fourth exactly.
+    f.wait(DAY * 363);
+    let report = f.retention(AuditRetentionConfig::default());
+    assert_eq!((report.count("deleted"), report.finished), (3, true));
+    let left: Vec<String> = f.audit().into_iter().map(|record| record.resource).collect();
+    assert_eq!(left, ["thing 3", "thing 4", "records 1 to 3"]);
+    let detail: serde_json::Value = serde_json::from_str(&f.audit()[2].detail).unwrap();
+    let cutoff = f.now().as_micros() - 365 * 24 * 3600 * 1_000_000;
+    assert_eq!((detail["deleted"].as_u64(), detail["cutoff"].as_u64()), (Some(3), Some(cutoff)));
+    assert!(f.chain().is_sound(), "{:?}", f.chain());
+}
+
+fn cct_13_a_dry_run_counts_and_deletes_nothing<S: TestStore>(mut f: Fleet<S>) {
+    for n in 0..5 {
+        f.store.append(&record(n)).unwrap();
+    }
+    f.wait(DAY * 366);
+    let config = AuditRetentionConfig { dry_run: true, ..Default::default() };
+    let report = f.retention(config);
+    assert_eq!((report.processed(), report.dry_run), (5, true));
+    assert_eq!(f.audit().len(), 5);
+    assert_eq!(report.to_string(), "5 deleted, nothing was changed");
+}
+
+fn cct_16_defaults_are_the_known_ones_and_zero_is_refused<S: TestStore>(_: Fleet<S>) {
+    let health = AgentHealthConfig::default();
+    assert_eq!((health.interval, health.stale_timeout), (secs(30), secs(90)));
+    let recovery = JobRecoveryConfig::default();
+    assert_eq!((recovery.interval, recovery.max_retries, recovery.max_queue), (secs(60), 3, mins(60)));
+    assert_eq!((recovery.stuck_threshold, recovery.tenant_stuck_threshold), (mins(30), mins(10)));
+    assert_eq!(QueuePriorityConfig::default().interval, secs(60));
+    let cleanup = TokenCleanupConfig::default();
+    assert_eq!((cleanup.interval, cleanup.grace), (mins(60), DAY * 7));
+    let retention = AuditRetentionConfig::default();
+    assert_eq!((retention.interval, retention.retention), (DAY, DAY * 365));
+    assert_eq!((retention.batch_size, retention.dry_run), (10_000, false));
+
+    let zero = Duration::ZERO;
+    let refused = |result: loopkeeper::error::Result<()>, text: &str| {
+        assert_eq!(result.unwrap_err().to_string(), text);
+    };
+    refused(
+        AgentHealth::new(AgentHealthConfig { stale_timeout: zero, ..health }).map(drop),
+        "stale_timeout: must be more than zero",
+    );
+    refused(
+        JobRecovery::new(JobRecoveryConfig { max_retries: 0, ..recovery }).map(drop),
+        "max_retries: must be at least 1, found 0",
+    );
+    refused(
+        QueuePriority::new(QueuePriorityConfig { bonus_per_minute: 0, interval: secs(1) }).map(drop),
+        "bonus_per_minute: must be from 1 to 1000000, found 0",
+    );
+    refused(
+        TokenCleanup::new(TokenCleanupConfig { interval: zero, ..cleanup }).map(drop),
+        "interval: must be more than zero",
+    );
+    refused(
+        AuditRetention::new(AuditRetentionConfig { batch_size: 0, ..retention }).map(drop),
+        "batch_size: must be from 1 to 1000000, found 0",
+    );
+}
+
+fn cct_20_claims_go_by_priority_then_tenant_then_age<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.register(None, NewAgent::new("a", AgentKind::Platform).max_jobs(100));
+    assert!(f.store.claim(agent, LEASE).unwrap().is_none(), "an empty queue");
+    let other = f.store.create_tenant("other", Plan::Free).unwrap();
+    let mut enqueue = |tenant: TenantId, priority: Priority| {
+        f.wait(secs(1));
+        f.enqueue(NewCommand::job(tenant, CommandKind::Scan, "{}").priority(priority))
+    };
+    let (acme, normal) = (TenantId(1), Priority::Normal);
+    let first = enqueue(acme, normal);
+    let second = enqueue(acme, normal);
+    let third = enqueue(acme, normal);
+    let theirs = enqueue(other, normal);
+    let high = enqueue(acme, Priority::High);
+    let critical = enqueue(other, Priority::Critical);
+    let low = enqueue(acme, Priority::Low);
+    let waiting = f.store.queue(100).unwrap().rows;
+    assert_eq!(
+        waiting.iter().map(|row| row.id).collect::<Vec<_>>(),
+        [critical, high, first, second, third, theirs, low]
+    );
+    let mut order = Vec::new();
+    while let Some(claim) = f.store.claim(agent, LEASE).unwrap() {
+        order.push(claim.command.id);
+    }
+    // By class; inside one, whoever has less at work, then the older.
+    assert_eq!(order, [critical, high, first, theirs, second, third, low]);
+}
+
+fn wct_20_the_last_claims_agent_dies_and_the_job_is_not_lost<S: TestStore>(mut f: Fleet<S>) {
+    let job = f.job();
+    let id = f.enqueue(job);
+    for round in 1..=3 {
+        let agent = f.agent(&format!("a{round}"));
+        assert_eq!(f.claim(agent).fence, round);
+        f.wait(mins(2));
+        let _ = f.health();
+    }
+    let row = f.get(id);
+    assert_eq!((row.state, row.attempts), (Failed, 3));
+}
+
+fn wct_21_a_healthy_job_on_its_last_claim_is_not_failed<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.own_agent("a");
+    let order = f.order();
+    let id = f.enqueue(order);
+    for _ in 0..2 {
+        let lease = f.claim(agent);
+        f.store.release(&lease).unwrap();
+    }
+    let lease = f.claim(agent);
+    f.store.start(&lease).unwrap();
+    for _ in 0..120 {
+        f.wait_alive(secs(30), agent);
+        f.store.renew(&lease, LEASE).unwrap();
+        assert_eq!(f.health().processed() + f.recovery().processed(), 0);
+    }
+    f.store.complete(&lease, "{}").unwrap();
+    assert_eq!(f.state(id), Completed);
+}
+
+fn wct_22_the_last_claim_can_still_succeed<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.own_agent("a");
+    let order = f.order();
+    let id = f.enqueue(order);
+    for _ in 0..2 {
+        f.claim(agent);
+        f.wait_alive(mins(11), agent);
+        let _ = f.recovery();
+        assert_eq!(f.state(id), Pending);
+        assert_eq!(f.recovery().processed(), 0, "the next pass does nothing to it");
+    }
+    let lease = f.claim(agent);
+    f.store.start(&lease).unwrap();
+    f.store.complete(&lease, "{}").unwrap();
+    assert_eq!(f.get(id).attempts, 3);
+}
+
+fn wct_23_an_order_on_dying_agents_ends<S: TestStore>(mut f: Fleet<S>) {
+    let order = f.order();
+    let id = f.enqueue(order);
+    let mut claims = 0;
+    for round in 0..10 {
+        let agent = f.own_agent(&format!("a{round}"));
+        claims += u32::from(f.store.claim(agent, LEASE).unwrap().is_some());
+        f.wait(mins(2));
+        let _ = f.health();
+        let _ = f.recovery();
+    }
+    assert_eq!((claims, f.state(id)), (3, Failed));
+}
+
+fn wct_24_a_job_put_back_is_not_expired_for_the_time_it_was_held<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.agent("a");
+    let job = f.job();
+    let id = f.enqueue(job);
+    f.wait_alive(mins(30), agent);
+    f.claim(agent);
+    f.wait_alive(mins(31), agent);
+    let report = f.recovery();
+    assert_eq!((report.count("requeued"), report.count("expired")), (1, 0));
+    assert_eq!(f.state(id), Pending);
+    assert_eq!(f.recovery().processed(), 0);
+    let row = f.get(id);
+    assert_eq!(row.queued_at, f.now());
+    assert_eq!(
+        f.now().as_micros() - row.waiting_since.as_micros(),
+        mins(30).as_micros() as u64,
+        "its age is kept"
+    );
+    f.wait(mins(61));
+    assert_eq!(f.recovery().count("expired"), 1);
+}
+
+fn wct_25_running_jobs_are_taken_back_too<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.agent("a");
+    let job = f.job();
+    let id = f.enqueue(job);
+    let lease = f.claim(agent);
+    f.store.start(&lease).unwrap();
+    f.wait(mins(31));
+    assert_eq!(f.recovery().count("requeued"), 1);
+    let row = f.get(id);
+    assert_eq!((row.state, row.started_at, row.acknowledged_at), (Pending, None, None));
+}
+
+fn wct_26_a_live_holder_keeps_what_it_renews_and_a_dead_pin_is_freed<S: TestStore>(mut f: Fleet<S>) {
+    let (live, dead) = (f.own_agent("live"), f.own_agent("dead"));
+    let order = f.order();
+    let kept = f.enqueue(order);
+    let pinned = f.order().pinned_to(dead);
+    let pinned = f.enqueue(pinned);
+    let mut lease = f.claim(live);
+    for _ in 0..22 {
+        f.wait_alive(secs(30), live);
+        lease = f.store.renew(&lease, LEASE).unwrap();
+        let _ = f.health();
+        let _ = f.recovery();
+    }
+    assert_eq!((f.state(kept), f.get(pinned).pinned_to), (Acknowledged, Some(dead)));
+    f.wait_alive(mins(2), live);
+    f.store.renew(&lease, LEASE).unwrap();
+    assert_eq!(f.recovery().count("unpinned"), 1);
+    assert_eq!(f.claim(live).command, pinned);
+}
+
+fn wct_27_a_claim_has_one_holder_who_is_known<S: TestStore>(mut f: Fleet<S>) {
+    let (one, two) = (f.own_agent("one"), f.own_agent("two"));
+    let order = f.order();
+    let id = f.enqueue(order);
+    let lease = f.claim(one);
+    assert_eq!(f.get(id).agent, Some(one));
+    assert!(f.store.claim(two, LEASE).unwrap().is_none());
+    let forged = Lease { agent: two, ..lease };
+    assert_eq!(kind(f.store.start(&forged)), ErrorKind::Stale);
+    assert_eq!(kind(f.store.start(&Lease { fence: 2, ..lease })), ErrorKind::Stale);
+    assert_eq!(f.state(id), Acknowledged);
+}
+
+fn wct_28_the_number_of_claims_is_the_configured_one<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.own_agent("a");
+    for most in [5, 1] {
+        let _ = f.recovery_with(JobRecoveryConfig { max_retries: most, ..Default::default() });
+        assert_eq!(f.store.max_attempts().unwrap(), most);
+        let order = f.order();
+        let id = f.enqueue(order);
+        let mut claims = 0;
+        while f.store.claim(agent, LEASE).unwrap().is_some() {
+            claims += 1;
+            f.wait_alive(mins(11), agent);
+            let _ = f.recovery_with(JobRecoveryConfig { max_retries: most, ..Default::default() });
+        }
+        assert_eq!((claims, f.state(id)), (most, Failed));
+    }
+}
+
+fn wct_29_stamps_agree_with_the_state<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.agent("a");
+    let job = f.job();
+    let id = f.enqueue(job);
+    let lease = f.claim(agent);
+    f.store.start(&lease).unwrap();
+    f.store.progress(&lease, 40).unwrap();
+    f.wait(mins(31));
+    let _ = f.recovery();
+    let row = f.get(id);
+    let gone = (row.acknowledged_at, row.started_at, row.lease_until, row.progress, row.agent);
+    assert_eq!(gone, (None, None, None, None, None));
+    f.wait(mins(61));
+    let _ = f.recovery();
+    let row = f.get(id);
+    assert_eq!((row.state, row.completed_at), (Expired, Some(f.now())));
+    assert_eq!(row.message.as_deref(), Some("no agent took it in time"));
+}
+
+fn wct_30_nobody_overwrites_what_another_decided<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.own_agent("a");
+    f.store.set_agent_status("root", agent, AgentStatus::Disabled, "maintenance").unwrap();
+    assert_eq!(f.store.heartbeat(agent, &Heartbeat::new()).unwrap(), AgentStatus::Disabled);
+    let row = f.store.agent(agent).unwrap();
+    assert_eq!((row.status, row.status_message.as_deref()), (AgentStatus::Disabled, Some("maintenance")));
+    f.store.set_agent_status("root", agent, AgentStatus::Active, "done").unwrap();
+
+    // A late holder finds the job with another.
+    let order = f.order();
+    let id = f.enqueue(order);
+    let late = f.claim(agent);
+    f.wait(mins(2));
+    let _ = f.health();
+    let other = f.own_agent("b");
+    let lease = f.claim(other);
+    let before = f.get(id);
+    assert_eq!(kind(f.store.start(&late)), ErrorKind::Stale);
+    assert_eq!(kind(f.store.complete(&late, "{}")), ErrorKind::Stale);
+    assert_eq!(kind(f.store.fail(&late, "x")), ErrorKind::Stale);
+    assert_eq!(kind(f.store.release(&late)), ErrorKind::Stale);
+    assert_eq!(kind(f.store.renew(&late, LEASE)), ErrorKind::Stale);
+    assert_eq!(kind(f.store.progress(&late, 5)), ErrorKind::Stale);
+    assert_eq!(f.get(id), before);
+
+    // What is completed cannot fail.
+    f.store.start(&lease).unwrap();
+    f.store.complete(&lease, "1").unwrap();
+    assert_eq!(kind(f.store.fail(&lease, "x")), ErrorKind::InvalidState);
+    assert_eq!((f.state(id), f.get(id).result.as_deref()), (Completed, Some("1")));
+
+    // Revoked is for good.
+    f.store.set_agent_status("root", other, AgentStatus::Revoked, "stolen").unwrap();
+    assert_eq!(kind(f.store.heartbeat(other, &Heartbeat::new())), ErrorKind::InvalidState);
+    assert_eq!(
+        kind(f.store.set_agent_status("root", other, AgentStatus::Active, "x")),
+        ErrorKind::InvalidState
+    );
+    assert_eq!(f.store.agent(other).unwrap().status, AgentStatus::Revoked);
+}
+
+fn wct_31_slots_are_free_when_their_jobs_are<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.register(None, NewAgent::new("a", AgentKind::Platform).max_jobs(2));
+    for _ in 0..3 {
+        let job = f.job();
+        f.enqueue(job);
+    }
+    f.claim(agent);
+    f.claim(agent);
+    assert!(f.store.claim(agent, LEASE).unwrap().is_none(), "its slots are full");
+    assert_eq!(f.store.agent(agent).unwrap().held_jobs, 2);
+    f.wait(mins(2));
+    let report = f.health();
+    assert_eq!((report.count("offline"), report.count("requeued")), (1, 2));
+    let row = f.store.agent(agent).unwrap();
+    assert_eq!((row.held_jobs, row.health), (0, AgentCondition::Offline));
+    f.beat(agent);
+    f.claim(agent);
+}
+
+fn wct_32_agents_never_heard_of_go_offline_and_the_time_is_kept<S: TestStore>(mut f: Fleet<S>) {
+    let (_, token) = f.store.create_token("root", &NewToken::for_platform("t")).unwrap();
+    let silent = f.store.register(&token, &NewAgent::new("silent", AgentKind::Platform)).unwrap().agent;
+    let ill = f.agent("ill");
+    f.store.heartbeat(ill, &Heartbeat::new().error("disk full").cpu_percent(200)).unwrap();
+    let row = f.store.agent(ill).unwrap();
+    assert_eq!((row.health, row.cpu_percent), (AgentCondition::Error, Some(100)));
+    f.wait(secs(90));
+    assert_eq!(f.health().count("offline"), 0);
+    f.wait(Duration::from_micros(1));
+    assert_eq!(f.health().count("offline"), 2);
+    assert_eq!(f.health().processed(), 0);
+    for agent in [silent, ill] {
+        let row = f.store.agent(agent).unwrap();
+        assert_eq!((row.health, row.last_offline_at), (AgentCondition::Offline, Some(f.now())));
+    }
+}
+
+fn wct_33_only_places_that_change_are_written<S: TestStore>(mut f: Fleet<S>) {
+    for _ in 0..5 {
+        let job = f.job();
+        f.enqueue(job);
+    }
+    assert_eq!(f.priorities().count("moved"), 0, "a new job has its place");
+    f.wait(secs(59));
+    assert_eq!(f.priorities().count("moved"), 0, "whole minutes count");
+    f.wait(secs(1));
+    assert_eq!(f.priorities().count("moved"), 5);
+    let version = f.get(CommandId(1)).version;
+    assert_eq!(f.priorities().count("moved"), 0);
+    assert_eq!(f.get(CommandId(1)).version, version);
+}
+
+fn wct_34_nobody_starves<S: TestStore>(mut f: Fleet<S>) {
+    // A tenant with much at work, and its oldest job of the lowest class.
+    let busy = f.register(None, NewAgent::new("busy", AgentKind::Platform).max_jobs(100));
+    for _ in 0..60 {
+        let job = f.job();
+        f.enqueue(job);
+        let lease = f.claim(busy);
+        f.store.renew(&lease, DAY).unwrap();
+    }
+    let low = f.job().priority(Priority::Low);
+    let low = f.enqueue(low);
+    let rich = f.store.create_tenant("rich", Plan::Enterprise).unwrap();
+    let _ = f.priorities();
+    assert_eq!(f.get(low).queue_priority, 250 + 25 - 200);
+    // The best that can come now stands at 1100: 1025 minutes and one.
+    f.wait(mins(1026));
+    f.beat(busy);
+    f.enqueue(NewCommand::job(rich, CommandKind::Scan, "{}").priority(Priority::Critical));
+    let _ = f.priorities();
+    assert_eq!(f.get(low).queue_priority, 75 + 1026);
+    assert_eq!(f.claim(busy).command, low);
+}
+
+fn wct_35_spans_below_a_millisecond_are_spans<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.agent("a");
+    let stale =
+        |f: &mut Fleet<S>| f.store.mark_offline(Duration::from_micros(250), Sweep::default()).unwrap();
+    f.wait(Duration::from_micros(250));
+    assert!(stale(&mut f).is_empty());
+    f.wait(Duration::from_micros(1));
+    assert_eq!(stale(&mut f), [agent]);
+    // Below what is kept, and above what a number holds.
+    f.beat(agent);
+    assert!(f.store.mark_offline(Duration::from_nanos(2), Sweep::default()).unwrap().is_empty());
+    assert!(f.store.mark_offline(Duration::MAX, Sweep::default()).unwrap().is_empty());
+}
+
+fn wct_36_retention_goes_in_batches_and_the_chain_holds<S: TestStore>(mut f: Fleet<S>) {
+    // 25 with one time, which no boundary by time can part; then 20 by the second.
+    for n in 0..25 {
+        f.store.append(&record(n)).unwrap();
+    }
+    for n in 25..45 {
+        f.wait(secs(1));
+        f.store.append(&record(n)).unwrap();
+    }
+    f.wait(DAY * 366);
+    f.store.append(&record(45)).unwrap();
+    let mut taken = Vec::new();
+    loop {
+        match f.store.retain(DAY * 365, false, 10).unwrap() {
+            0 => break,
+            n => taken.push(n),
+        }
+        let chain = f.chain();
+        assert!(chain.is_sound(), "after {taken:?}: {chain:?}");
+    }
+    assert_eq!(taken.iter().sum::<u64>(), 45);
+    assert!(taken.iter().all(|n| *n <= 10), "{taken:?}");
+    let left = f.audit();
+    assert_eq!(left.len(), 1 + taken.len());
+    assert!(left[1..].iter().all(|record| record.action == RETENTION && record.severity == Severity::High));
+    assert_eq!(f.chain().retained_away, 45);
+}
+
+fn wct_37_keeping_nothing_is_refused<S: TestStore>(_: Fleet<S>) {
+    let check = |retention, grave_retention| {
+        let config = AuditRetentionConfig { retention, grave_retention, ..Default::default() };
+        AuditRetention::new(config).unwrap_err().to_string()
+    };
+    assert_eq!(check(Duration::ZERO, DAY), "retention: must be more than zero");
+    let text = check(DAY * 2, DAY);
+    assert_eq!(text, "grave_retention: must be at least retention (48h0m0s), found 24h0m0s");
+}
+
+fn wct_38_what_is_scheduled_is_not_expired_before_it_is_due<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.agent("a");
+    let at = f.after(mins(120));
+    let end = f.after(mins(150));
+    let job = f.job().scheduled_at(at).expires_at(end);
+    let id = f.enqueue(job);
+    f.wait_alive(mins(119), agent);
+    assert!(f.store.claim(agent, LEASE).unwrap().is_none());
+    assert_eq!(f.recovery().processed(), 0);
+    f.wait_alive(mins(1), agent);
+    assert_eq!(f.recovery().processed(), 0);
+    assert_eq!(f.priorities().processed(), 0, "its age begins when it is due");
+    f.wait(mins(30));
+    assert_eq!(f.recovery().count("expired"), 1);
+    let row = f.get(id);
+    assert_eq!(row.message.as_deref(), Some("its time was over before an agent took it"));
+    assert_eq!(row.completed_at, Some(f.now()));
+}
+
+fn tokens_are_used_as_often_as_they_say<S: TestStore>(mut f: Fleet<S>) {
+    let worker = NewAgent::new("w", AgentKind::Worker);
+    let (_, twice) = f.store.create_token("root", &NewToken::for_platform("t").max_uses(2)).unwrap();
+    let one = f.store.register(&twice, &worker).unwrap();
+    let two = f.store.register(&twice, &worker).unwrap();
+    assert_eq!(kind(f.store.register(&twice, &worker)), ErrorKind::NotFound);
+    assert_eq!(f.store.authenticate(&one.key).unwrap(), one.agent);
+    assert_eq!(f.store.authenticate(&two.key).unwrap(), two.agent);
+
+    let now = f.now();
+    let scanners = NewToken::for_tenant(f.tenant, "s").kind(AgentKind::Scanner).unlimited();
+    let until = f.after(mins(5));
+    let (id, scanners) = f.store.create_token("root", &scanners.expires_at(until)).unwrap();
+    assert_eq!(kind(f.store.register(&scanners, &worker)), ErrorKind::InvalidArgument);
+    let listed = f.store.tokens(TokenId(0), 10).unwrap().rows;
+    assert_eq!(listed.iter().map(|token| token.uses).collect::<Vec<_>>(), [2, 0], "a refusal uses nothing");
+    assert_eq!((listed[0].status(now), listed[1].status(now)), (TokenStatus::Exhausted, TokenStatus::Active));
+    let scanner = NewAgent::new("s", AgentKind::Scanner);
+    let agent = f.store.register(&scanners, &scanner).unwrap().agent;
+    assert_eq!(f.store.agent(agent).unwrap().tenant, Some(f.tenant));
+    f.wait(mins(5));
+    assert_eq!(kind(f.store.register(&scanners, &scanner)), ErrorKind::NotFound, "expired");
+    f.store.revoke_token("root", id).unwrap();
+    f.store.revoke_token("root", id).unwrap();
+    let actions: Vec<String> = f.audit().into_iter().map(|record| record.action).collect();
+    assert_eq!(actions.iter().filter(|action| *action == "token.revoke").count(), 1);
+    assert_eq!(actions.iter().filter(|action| *action == "agent.register").count(), 3);
+}
+
+fn a_secret_that_is_wrong_is_told_nothing<S: TestStore>(mut f: Fleet<S>) {
+    let (id, secret) = f.store.create_token("root", &NewToken::for_platform("t")).unwrap();
+    let agent = NewAgent::new("a", AgentKind::Worker);
+    let mut near = secret.reveal().to_owned();
+    let last = if near.pop() == Some('a') { 'b' } else { 'a' };
+    near.push(last);
+    let mut told = Vec::new();
+    for guess in ["", "x", "lkt_", &near, &secret.reveal()[..20]] {
+        told.push(f.store.register(&Secret::new(guess), &agent).unwrap_err().to_string());
+    }
+    let key = f.store.register(&secret, &agent).unwrap();
+    f.store.set_agent_status("root", key.agent, AgentStatus::Revoked, "stolen").unwrap();
+    told.push(f.store.authenticate(&key.key).unwrap_err().to_string());
+    told.push(f.store.register(&secret, &agent).unwrap_err().to_string());
+    f.store.revoke_token("root", id).unwrap();
+    told.dedup();
+    assert_eq!(told, ["the secret is not known, or not good any more"]);
+    let shown = format!("{:?}{:?}", f.store.tokens(TokenId(0), 10).unwrap(), f.audit());
+    assert!(!shown.contains(secret.reveal()) && !shown.contains(key.key.reveal()));
+}
+
+fn tokens_good_for_nothing_are_cleaned_after_their_grace<S: TestStore>(mut f: Fleet<S>) {
+    let soon = f.after(mins(1));
+    let token = |n: &str| NewToken::for_platform(n);
+    let (_, used) = f.store.create_token("root", &token("used")).unwrap();
+    let (revoked, _) = f.store.create_token("root", &token("revoked")).unwrap();
+    f.store.create_token("root", &token("expired").expires_at(soon)).unwrap();
+    let (kept, _) = f.store.create_token("root", &token("kept")).unwrap();
+    f.store.register(&used, &NewAgent::new("a", AgentKind::Worker)).unwrap();
+    f.store.revoke_token("root", revoked).unwrap();
+    let pass = TokenCleanup::new(TokenCleanupConfig::default()).unwrap();
+    let run = |f: &mut Fleet<S>| pass.pass(&mut f.store, &PassContext::unbounded()).unwrap();
+    f.wait(DAY * 7);
+    assert_eq!(run(&mut f).processed(), 0);
+    f.wait(mins(2));
+    assert_eq!(run(&mut f).to_string(), "1 expired, 1 exhausted, 1 revoked");
+    assert_eq!(run(&mut f).to_string(), "nothing to do");
+    let left = f.store.tokens(TokenId(0), 10).unwrap().rows;
+    assert_eq!(left.iter().map(|token| token.id).collect::<Vec<_>>(), [kept]);
+}
+
+fn claims_respect_capabilities_and_tools<S: TestStore>(mut f: Fleet<S>) {
+    let plain = f.agent("plain");
+    let able = f.register(None, NewAgent::new("able", AgentKind::Platform).tool("nmap").capability("ipv6"));
+    let job = f.job().tool("nmap").needs_capability("ipv6").priority(Priority::Critical);
+    let hard = f.enqueue(job);
+    // A tool and a capability of one name are two things.
+    let job = f.job().tool("ipv6").priority(Priority::High);
+    let other = f.enqueue(job);
+    let job = f.job();
+    let easy = f.enqueue(job);
+    assert_eq!(f.claim(plain).command, easy);
+    assert!(f.store.claim(plain, LEASE).unwrap().is_none());
+    assert_eq!(f.claim(able).command, hard);
+    assert!(f.store.claim(able, LEASE).unwrap().is_none());
+    assert_eq!(f.state(other), Pending);
+}
+
+fn claims_are_fair_between_tenants<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.register(None, NewAgent::new("a", AgentKind::Platform).max_jobs(1000));
+    let late = f.store.create_tenant("late", Plan::Free).unwrap();
+    for _ in 0..50 {
+        let job = f.job();
+        f.enqueue(job);
+    }
+    f.wait(secs(10));
+    for _ in 0..5 {
+        f.enqueue(NewCommand::job(late, CommandKind::Scan, "{}"));
+    }
+    let _ = f.priorities();
+    let first: Vec<TenantId> = (0..10)
+        .map(|_| {
+            let lease = f.claim(agent);
+            f.get(lease.command).tenant
+        })
+        .collect();
+    assert_eq!(first.iter().filter(|tenant| **tenant == late).count(), 5, "{first:?}");
+    // Fifty at work and ten: both have lost all they can; the one with less is first.
+    for _ in 0..30 {
+        f.claim(agent);
+    }
+    f.enqueue(NewCommand::job(late, CommandKind::Scan, "{}"));
+    for _ in 0..2 {
+        let _ = f.priorities();
+    }
+    let lease = f.claim(agent);
+    assert_eq!(f.get(lease.command).tenant, late);
+}
+
+fn a_holder_that_asks_twice_is_answered_twice<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.agent("a");
+    let job = f.job();
+    let id = f.enqueue(job);
+    let lease = f.claim(agent);
+    f.store.start(&lease).unwrap();
+    f.store.start(&lease).unwrap();
+    f.store.complete(&lease, "1").unwrap();
+    let done = f.get(id);
+    f.wait(secs(5));
+    f.store.complete(&lease, "2").unwrap();
+    assert_eq!(f.get(id), done, "the first answer stays");
+    assert_eq!(kind(f.store.start(&lease)), ErrorKind::InvalidState);
+    let job = f.job();
+    f.enqueue(job);
+    let lease = f.claim(agent);
+    f.store.fail(&lease, "no").unwrap();
+    f.store.fail(&lease, "no").unwrap();
+    assert_eq!(kind(f.store.complete(&lease, "1")), ErrorKind::Stale);
+}
+
+fn an_agent_finds_its_work_again<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.agent("a");
+    let mut leases = Vec::new();
+    for _ in 0..2 {
+        let job = f.job();
+        f.enqueue(job);
+        leases.push(f.claim(agent));
+    }
+    let held: Vec<Lease> = f.store.held(agent).unwrap().into_iter().map(|claim| claim.lease).collect();
+    assert_eq!(held, leases);
+    f.store.release(&leases[0]).unwrap();
+    assert_eq!(kind(f.store.release(&leases[0])), ErrorKind::Stale);
+    assert_eq!(f.store.held(agent).unwrap().len(), 1);
+}
+
+fn cancelling_is_final_and_told_to_the_holder<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.agent("a");
+    let job = f.job();
+    let id = f.enqueue(job);
+    let lease = f.claim(agent);
+    f.store.cancel("alice", id, "not needed").unwrap();
+    f.store.cancel("alice", id, "again").unwrap();
+    let error = f.store.complete(&lease, "{}").unwrap_err();
+    assert_eq!(
+        (error.kind(), error.to_string()),
+        (ErrorKind::Stale, format!("command {id} is canceled: not needed"))
+    );
+    let row = f.get(id);
+    assert_eq!((row.state, row.completed_at, row.lease_until), (Canceled, Some(f.now()), None));
+    assert_eq!(f.store.agent(agent).unwrap().held_jobs, 0);
+    let records = f.audit();
+    let last = records.last().unwrap();
+    assert_eq!((&*last.actor, &*last.action, &*last.detail), ("alice", "command.cancel", "not needed"));
+    let job = f.job();
+    let done = f.enqueue(job);
+    let lease = f.claim(agent);
+    f.store.fail(&lease, "no").unwrap();
+    assert_eq!(kind(f.store.cancel("alice", done, "x")), ErrorKind::InvalidState);
+}
+
+fn who_may_not_claim_is_told_why<S: TestStore>(mut f: Fleet<S>) {
+    let (_, token) = f.store.create_token("root", &NewToken::for_platform("t")).unwrap();
+    let agent = f.store.register(&token, &NewAgent::new("a", AgentKind::Platform)).unwrap().agent;
+    let why = |f: &mut Fleet<S>| f.store.claim(agent, LEASE).unwrap_err().to_string();
+    assert_eq!(why(&mut f), format!("agent {agent} is unknown: it must send a heartbeat first"));
+    f.beat(agent);
+    f.wait(mins(2));
+    let _ = f.health();
+    assert_eq!(why(&mut f), format!("agent {agent} is offline: it must send a heartbeat first"));
+    f.store.set_agent_status("root", agent, AgentStatus::Disabled, "maintenance").unwrap();
+    assert_eq!(why(&mut f), format!("agent {agent} is disabled: maintenance"));
+    assert_eq!(kind(f.store.claim(agent, Duration::ZERO)), ErrorKind::InvalidArgument);
+    assert_eq!(kind(f.store.claim(AgentId(99), LEASE)), ErrorKind::NotFound);
+}
+
+fn a_renewal_never_shortens_a_lease<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.agent("a");
+    let job = f.job();
+    let id = f.enqueue(job);
+    let lease = f.claim(agent);
+    let long = f.store.renew(&lease, mins(10)).unwrap();
+    assert_eq!(long.until, f.after(mins(10)));
+    assert_eq!(f.store.renew(&lease, secs(1)).unwrap().until, long.until);
+    assert_eq!(f.get(id).lease_until, Some(long.until));
+    // Late, and nobody has taken it: it is the holder's again.
+    f.wait_alive(mins(11), agent);
+    assert_eq!(f.store.renew(&lease, LEASE).unwrap().until, f.after(LEASE));
+    f.store.set_agent_status("root", agent, AgentStatus::Revoked, "stolen").unwrap();
+    assert_eq!(kind(f.store.renew(&lease, LEASE)), ErrorKind::Stale);
+}
+
+fn what_expires_while_it_is_held_expires_when_it_is_lost<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.agent("a");
+    let end = f.after(mins(1));
+    let job = f.job().expires_at(end);
+    let id = f.enqueue(job);
+    f.claim(agent);
+    f.wait(mins(2));
+    assert_eq!(f.recovery().processed(), 0, "nobody has found its agent to be dead");
+    let report = f.health();
+    assert_eq!((report.count("expired"), report.count("requeued")), (1, 0));
+    assert_eq!(f.state(id), Expired);
+}
+
+fn pins_hold_and_need_an_agent_of_the_same_side<S: TestStore>(mut f: Fleet<S>) {
+    let (one, two, platform) = (f.own_agent("one"), f.own_agent("two"), f.agent("p"));
+    let order = f.order().pinned_to(two);
+    let pinned = f.enqueue(order);
+    assert!(f.store.claim(one, LEASE).unwrap().is_none());
+    assert_eq!(f.claim(two).command, pinned);
+    let order = f.order().pinned_to(platform);
+    assert_eq!(kind(f.store.enqueue(&order)), ErrorKind::NotFound);
+    let job = f.job().pinned_to(one);
+    assert_eq!(kind(f.store.enqueue(&job)), ErrorKind::NotFound);
+    let order = f.order().pinned_to(AgentId(99));
+    assert_eq!(kind(f.store.enqueue(&order)), ErrorKind::NotFound);
+    let order = f.order().pinned_to(two);
+    let waiting = f.enqueue(order);
+    f.store.set_agent_status("root", two, AgentStatus::Disabled, "out").unwrap();
+    assert_eq!(f.recovery().count("unpinned"), 1);
+    assert_eq!(f.claim(one).command, waiting);
+}
+
+fn a_cancelled_pass_says_that_it_did_not_finish<S: TestStore>(mut f: Fleet<S>) {
+    for n in 0..30 {
+        f.store.append(&record(n)).unwrap();
+    }
+    f.wait(DAY * 366);
+    let cancel = CancelToken::new();
+    let asked = std::cell::Cell::new(0);
+    let check = || {
+        asked.set(asked.get() + 1);
+        if asked.get() == 3 {
+            cancel.cancel();
+        }
+        if cancel.is_cancelled() { Err(ErrorKind::Cancelled.into()) } else { Ok(()) }
+    };
+    let config = AuditRetentionConfig { batch_size: 10, ..Default::default() };
+    let pass = AuditRetention::new(config).unwrap();
+    let report = pass.pass(&mut f.store, &PassContext::with_check(check)).unwrap();
+    assert_eq!((report.count("deleted"), report.finished), (20, false));
+    assert_eq!(report.to_string(), "20 deleted, stopped early");
+    assert!(f.chain().is_sound());
+    let fails = PassContext::with_check(|| Err(ErrorKind::Io.into()));
+    assert_eq!(kind(pass.pass(&mut f.store, &fails)), ErrorKind::Io);
+}
+
+fn a_dry_run_of_every_pass_changes_nothing<S: TestStore>(mut f: Fleet<S>) {
+    let (job, order) = (f.job(), f.order());
+    let (a, b) = (f.agent("a"), f.own_agent("b"));
+    f.enqueue(order.clone());
+    f.enqueue(order.pinned_to(b));
+    f.enqueue(job.clone());
+    f.claim(a);
+    f.claim(b);
+    f.enqueue(job);
+    f.wait(mins(90));
+    let before =
+        (f.store.agents(AgentId(0), 9).unwrap(), f.store.commands(CommandId(0), 9).unwrap(), f.audit());
+    let dry = PassContext::unbounded().dry_run(true);
+    let would = [
+        AgentHealth::new(Default::default()).unwrap().pass(&mut f.store, &dry).unwrap().processed(),
+        JobRecovery::new(Default::default()).unwrap().pass(&mut f.store, &dry).unwrap().processed(),
+        QueuePriority::new(Default::default()).unwrap().pass(&mut f.store, &dry).unwrap().processed(),
+        TokenCleanup::new(TokenCleanupConfig { grace: mins(1), ..Default::default() })
+            .unwrap()
+            .pass(&mut f.store, &dry)
+            .unwrap()
+            .processed(),
+    ];
+    assert_eq!(would, [2, 3, 1, 2]);
+    let after =
+        (f.store.agents(AgentId(0), 9).unwrap(), f.store.commands(CommandId(0), 9).unwrap(), f.audit());
+    assert_eq!(before, after);
+}
+
+fn every_pass_explains_itself<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.agent("a");
+    let job = f.job();
+    let id = f.enqueue(job);
+    f.claim(agent);
+    f.wait(mins(2));
+    let health = AgentHealth::new(Default::default()).unwrap();
+    let why = health.explain(&mut f.store, agent).unwrap();
+    assert!(why.is_touched());
+    let text = "agent 1, active, online\n  offline: changes it: last heard of 2m0s ago, 1m30s is allowed";
+    assert_eq!(why.to_string(), text);
+    let recovery = JobRecovery::new(Default::default()).unwrap();
+    let why = recovery.explain(&mut f.store, id).unwrap();
+    assert!(!why.is_touched(), "{why}");
+    assert_eq!(why.reasons[3].why, "its holder lives and its claim is 2m0s old, 30m0s is allowed");
+    f.store.mark_offline(secs(90), Sweep::default()).unwrap();
+    let why = recovery.explain(&mut f.store, id).unwrap();
+    assert_eq!(why.reasons[3].why, "its lease is over and its holder is dead");
+    let _ = f.recovery();
+    f.wait(mins(3));
+    let why = QueuePriority::new(Default::default()).unwrap().explain(&mut f.store, id).unwrap();
+    let text = "500 for normal, 25 for plan free, 3 minutes at 1, less 0 for 0 at work: 528";
+    assert_eq!((why.is_touched(), &*why.reasons[0].why), (true, text));
+    let why = TokenCleanup::new(Default::default()).unwrap().explain(&mut f.store, TokenId(1)).unwrap();
+    assert_eq!(why.reasons[0].why, "it is exhausted for 5m0s, 168h0m0s is kept");
+    let why = AuditRetention::new(Default::default()).unwrap().explain(&mut f.store, 1).unwrap();
+    assert_eq!(why.reasons[0].why, "it is 5m0s old, 8760h0m0s is kept");
+    assert_eq!(kind(health.explain(&mut f.store, AgentId(9))), ErrorKind::NotFound);
+    assert_eq!(kind(recovery.explain(&mut f.store, CommandId(9))), ErrorKind::NotFound);
+    let cleanup = TokenCleanup::new(Default::default()).unwrap();
+    assert_eq!(kind(cleanup.explain(&mut f.store, TokenId(9))), ErrorKind::NotFound);
+}
+
+fn grave_records_are_kept_longer<S: TestStore>(mut f: Fleet<S>) {
+    f.store.append(&record(1)).unwrap();
+    f.store.append(&record(2).severity(Severity::Critical)).unwrap();
+    f.store.append(&record(3)).unwrap();
+    f.wait(DAY * 400);
+    let report = f.retention(AuditRetentionConfig::default());
+    assert_eq!((report.count("deleted"), report.count("deleted grave")), (2, 0));
+    assert_eq!(f.audit()[0].resource, "thing 2");
+    assert!(f.chain().is_sound(), "{:?}", f.chain());
+    f.store.append(&record(4)).unwrap();
+    f.wait(DAY * 1500);
+    let report = f.retention(AuditRetentionConfig::default());
+    assert_eq!((report.count("deleted"), report.count("deleted grave")), (1, 1));
+    assert!(f.chain().is_sound(), "{:?}", f.chain());
+}
+
+fn unknown_numbers_are_not_found<S: TestStore>(mut f: Fleet<S>) {
+    let lease = Lease { command: CommandId(9), agent: AgentId(9), fence: 1, until: f.now() };
+    for found in [
+        f.store.agent(AgentId(9)).map(drop),
+        f.store.command(CommandId(9)).map(drop),
+        f.store.heartbeat(AgentId(9), &Heartbeat::new()).map(drop),
+        f.store.set_agent_status("root", AgentId(9), AgentStatus::Active, "x"),
+        f.store.cancel("root", CommandId(9), "x"),
+        f.store.revoke_token("root", TokenId(9)),
+        f.store.set_plan(TenantId(9), Plan::Free),
+        f.store.standing(TenantId(9)).map(drop),
+        f.store.start(&lease),
+        f.store.enqueue(&NewCommand::job(TenantId(9), CommandKind::Scan, "{}")).map(drop),
+        f.store.create_token("root", &NewToken::for_tenant(TenantId(9), "t")).map(drop),
+    ] {
+        assert_eq!(kind(found), ErrorKind::NotFound);
+    }
+    assert!(f.store.held(AgentId(9)).unwrap().is_empty());
+    assert_eq!(kind(f.store.command(CommandId(i64::MIN))), ErrorKind::NotFound);
+}
+
+fn bad_values_are_refused<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.agent("a");
+    let job = f.job();
+    f.enqueue(job);
+    let lease = f.claim(agent);
+    f.store.start(&lease).unwrap();
+    for (result, text) in [
+        (f.store.complete(&lease, "{"), "result: not JSON"),
+        (f.store.fail(&lease, ""), "message: must not be empty"),
+        (f.store.fail(&lease, "a\0b"), "message: no control characters"),
+        (f.store.create_tenant("", Plan::Free).map(drop), "name: must not be empty"),
+        (f.store.set_max_attempts(0).map(drop), "max_attempts: must be at least 1"),
+        (f.store.append(&NewAudit::new("", "a", "b")).map(drop), "actor: must not be empty"),
+    ] {
+        let error = result.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        assert!(error.to_string().starts_with(text), "{error}");
+    }
+    assert_eq!(kind(f.store.create_tenant("acme", Plan::Free)), ErrorKind::Duplicate);
+    f.store.fail(&lease, "line one\nline two; DROP TABLE fleet_agents; -- :now '").unwrap();
+    assert_eq!(
+        f.get(lease.command).message.unwrap(),
+        "line one\nline two; DROP TABLE fleet_agents; -- :now '"
+    );
+    f.store.set_plan(f.tenant, Plan::Business).unwrap();
+    assert_eq!(f.store.tenants().unwrap().rows[0].plan, Plan::Business);
+}
+
+fn listings_page_by_number<S: TestStore>(mut f: Fleet<S>) {
+    for _ in 0..5 {
+        let job = f.job();
+        f.enqueue(job);
+    }
+    let page = f.store.commands(CommandId(2), 2).unwrap();
+    assert_eq!(page.rows.iter().map(|row| row.id.0).collect::<Vec<_>>(), [3, 4]);
+    assert_eq!(f.store.queue(3).unwrap().rows.len(), 3);
+    f.agent("a");
+    f.agent("b");
+    assert_eq!(f.store.agents(AgentId(1), 9).unwrap().rows[0].name, "b");
+}

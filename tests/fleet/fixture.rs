@@ -1,0 +1,143 @@
+//! A small fleet on any store, at a time that the test sets.
+
+use std::time::Duration;
+
+use loopkeeper::Stamp;
+use loopkeeper::fleet::*;
+
+pub(crate) const START: u64 = 1_800_000_000_000_000;
+
+pub(crate) const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+pub(crate) const fn mins(n: u64) -> Duration {
+    Duration::from_secs(n * 60)
+}
+
+pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const LEASE: Duration = Duration::from_secs(60);
+
+/// A store that a test can use.
+pub(crate) trait TestStore: Store + ManualTime {}
+impl<T: Store + ManualTime> TestStore for T {}
+
+pub(crate) struct Fleet<S> {
+    pub(crate) store: S,
+    pub(crate) tenant: TenantId,
+    now: u64,
+}
+
+impl<S: TestStore> Fleet<S> {
+    pub(crate) fn new(mut store: S) -> Self {
+        store.set_now(Stamp::from_micros(START));
+        let tenant = store.create_tenant("acme", Plan::Free).unwrap();
+        Self { store, tenant, now: START }
+    }
+
+    pub(crate) fn now(&self) -> Stamp {
+        Stamp::from_micros(self.now)
+    }
+
+    pub(crate) fn after(&self, time: Duration) -> Stamp {
+        Stamp::from_micros(self.now + time.as_micros() as u64)
+    }
+
+    pub(crate) fn wait(&mut self, time: Duration) {
+        self.now += time.as_micros() as u64;
+        self.store.set_now(Stamp::from_micros(self.now));
+    }
+
+    /// Time passes in which an agent sends its heartbeats.
+    pub(crate) fn wait_alive(&mut self, time: Duration, agent: AgentId) {
+        let end = self.now + time.as_micros() as u64;
+        while self.now < end {
+            self.wait(secs(30).min(Duration::from_micros(end - self.now)));
+            self.beat(agent);
+        }
+    }
+
+    pub(crate) fn beat(&mut self, agent: AgentId) {
+        self.store.heartbeat(agent, &Heartbeat::new()).unwrap();
+    }
+
+    /// An agent of the platform that was just heard of.
+    pub(crate) fn agent(&mut self, name: &str) -> AgentId {
+        self.register(None, NewAgent::new(name, AgentKind::Platform))
+    }
+
+    /// An agent of the tenant that was just heard of.
+    pub(crate) fn own_agent(&mut self, name: &str) -> AgentId {
+        self.register(Some(self.tenant), NewAgent::new(name, AgentKind::Worker))
+    }
+
+    pub(crate) fn register(&mut self, tenant: Option<TenantId>, agent: NewAgent) -> AgentId {
+        let token = match tenant {
+            Some(tenant) => NewToken::for_tenant(tenant, "t"),
+            None => NewToken::for_platform("t"),
+        };
+        let (_, secret) = self.store.create_token("root", &token).unwrap();
+        let id = self.store.register(&secret, &agent).unwrap().agent;
+        self.beat(id);
+        id
+    }
+
+    pub(crate) fn job(&self) -> NewCommand {
+        NewCommand::job(self.tenant, CommandKind::Scan, "{}")
+    }
+
+    pub(crate) fn order(&self) -> NewCommand {
+        NewCommand::command(self.tenant, CommandKind::Scan, "{}")
+    }
+
+    pub(crate) fn enqueue(&mut self, command: NewCommand) -> CommandId {
+        self.store.enqueue(&command).unwrap()
+    }
+
+    #[track_caller]
+    pub(crate) fn claim(&mut self, agent: AgentId) -> Lease {
+        self.store.claim(agent, LEASE).unwrap().expect("there is something to claim").lease
+    }
+
+    pub(crate) fn get(&mut self, command: CommandId) -> Command {
+        self.store.command(command).unwrap()
+    }
+
+    pub(crate) fn state(&mut self, command: CommandId) -> CommandState {
+        self.get(command).state
+    }
+
+    pub(crate) fn health(&mut self) -> PassReport {
+        let pass = AgentHealth::new(AgentHealthConfig::default()).unwrap();
+        pass.pass(&mut self.store, &PassContext::unbounded()).unwrap()
+    }
+
+    pub(crate) fn recovery(&mut self) -> PassReport {
+        self.recovery_with(JobRecoveryConfig::default())
+    }
+
+    pub(crate) fn recovery_with(&mut self, config: JobRecoveryConfig) -> PassReport {
+        let pass = JobRecovery::new(config).unwrap();
+        pass.pass(&mut self.store, &PassContext::unbounded()).unwrap()
+    }
+
+    pub(crate) fn priorities(&mut self) -> PassReport {
+        let pass = QueuePriority::new(QueuePriorityConfig::default()).unwrap();
+        pass.pass(&mut self.store, &PassContext::unbounded()).unwrap()
+    }
+
+    pub(crate) fn retention(&mut self, config: AuditRetentionConfig) -> PassReport {
+        let pass = AuditRetention::new(config).unwrap();
+        pass.pass(&mut self.store, &PassContext::unbounded()).unwrap()
+    }
+
+    pub(crate) fn chain(&mut self) -> ChainReport {
+        self.store.verify(&mut || Ok(())).unwrap()
+    }
+
+    pub(crate) fn audit(&mut self) -> Vec<AuditRecord> {
+        let listing = self.store.audit(0, 1_000_000).unwrap();
+        assert_eq!(listing.unreadable, Vec::<String>::new());
+        listing.rows
+    }
+}

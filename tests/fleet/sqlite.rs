@@ -1,0 +1,406 @@
+//! What is special about a file: other programs that write to it, locks, full
+//! disks, versions, threads and crashes.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection;
+use diesel::sql_types::Text;
+use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection};
+use loopkeeper::fleet::*;
+use loopkeeper::{Error, ErrorClass, ErrorKind};
+
+use crate::fixture::{DAY, Fleet, LEASE, mins, secs};
+use crate::support::TempDir;
+
+fn config(path: &Path) -> SqliteConfig {
+    SqliteConfig::file(path).busy_timeout(secs(20))
+}
+
+fn open(path: &Path) -> SqliteStore {
+    SqliteStore::open(&config(path)).unwrap()
+}
+
+/// Somebody else with the same file.
+struct Other(SqliteConnection);
+
+impl Other {
+    fn new(path: &Path) -> Self {
+        let mut other = Self(SqliteConnection::establish(path.to_str().unwrap()).unwrap());
+        other.run("PRAGMA busy_timeout = 20000");
+        other
+    }
+
+    fn run(&mut self, sql: &str) {
+        self.0.batch_execute(sql).unwrap();
+    }
+
+    fn refused(&mut self, sql: &str) -> String {
+        self.0.batch_execute(sql).unwrap_err().to_string()
+    }
+
+    fn text(&mut self, sql: &str) -> String {
+        #[derive(QueryableByName)]
+        struct Row {
+            #[diesel(sql_type = Text)]
+            text: String,
+        }
+        let rows: Vec<Row> = diesel::sql_query(sql).load(&mut self.0).unwrap();
+        rows[0].text.clone()
+    }
+}
+
+fn in_file(test: impl FnOnce(&Path, Fleet<SqliteStore>)) {
+    let dir = TempDir::new("fleet");
+    let path = dir.path().join("fleet.db");
+    test(&path, Fleet::new(open(&path)));
+}
+
+#[test]
+fn the_settings_of_a_connection_are_those_that_are_told() {
+    in_file(|path, _f| {
+        let mut other = Other::new(path);
+        assert_eq!(other.text("SELECT journal_mode AS text FROM pragma_journal_mode"), "wal");
+    });
+}
+
+#[test]
+fn a_file_keeps_what_was_in_it() {
+    in_file(|path, mut f| {
+        let agent = f.agent("a");
+        let job = f.job();
+        f.enqueue(job);
+        let lease = f.claim(agent);
+        let (now, before, records) = (f.now(), f.get(lease.command), f.audit());
+        drop(f);
+        let mut store = open(path);
+        store.set_now(now);
+        assert_eq!(store.command(lease.command).unwrap(), before);
+        assert_eq!(store.audit(0, 100).unwrap().rows, records);
+        store.start(&lease).unwrap();
+    });
+}
+
+#[test]
+fn the_clock_is_the_databases() {
+    let mut store = SqliteStore::open(&SqliteConfig::memory()).unwrap();
+    let tenant = store.create_tenant("acme", Plan::Free).unwrap();
+    let before = store.now().unwrap();
+    let real = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_micros() as u64;
+    assert!(before.as_micros().abs_diff(real) < 60_000_000, "{before}");
+    let id = store.enqueue(&NewCommand::job(tenant, CommandKind::Scan, "{}")).unwrap();
+    let made = store.command(id).unwrap().created_at;
+    assert!(before <= made && made <= store.now().unwrap());
+}
+
+#[test]
+fn a_file_of_a_newer_program_is_refused() {
+    in_file(|path, f| {
+        drop(f);
+        Other::new(path).run("INSERT INTO fleet_versions VALUES (2, 'x')");
+        let error = SqliteStore::open(&config(path)).unwrap_err();
+        assert_eq!((error.kind(), error.class()), (ErrorKind::Store, ErrorClass::Terminal));
+        let text = "the database is at version 2 of its tables, this program knows 1: use a newer program";
+        assert_eq!(error.to_string(), text);
+        Other::new(path).run("DELETE FROM fleet_versions; INSERT INTO fleet_versions VALUES (1, 'x')");
+        let error = SqliteStore::open(&config(path)).unwrap_err().to_string();
+        assert_eq!(error, "version 1 of the tables was made from another text than this program has");
+    });
+}
+
+#[test]
+fn what_is_no_database_is_told_and_left_alone() {
+    let dir = TempDir::new("fleet");
+    let path = dir.write("notes.txt", "Buy milk. ".repeat(1000));
+    let error = SqliteStore::open(&config(&path)).unwrap_err();
+    assert_eq!((error.kind(), error.class()), (ErrorKind::Store, ErrorClass::Terminal), "{}", error.report());
+    assert!(error.report().to_string().contains("not a database"), "{}", error.report());
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "Buy milk. ".repeat(1000));
+    let missing = dir.path().join("no/such/folder/fleet.db");
+    let error = SqliteStore::open(&config(&missing)).unwrap_err().report().to_string();
+    assert!(error.starts_with(&format!("sqlite {}", missing.display())), "{error}");
+}
+
+#[test]
+fn two_programs_may_start_on_an_empty_file_at_once() {
+    for _ in 0..10 {
+        let dir = TempDir::new("fleet");
+        let path = dir.path().join("fleet.db");
+        threads(4, |_| drop(open(&path)));
+        assert_eq!(Other::new(&path).text("SELECT COUNT(*) || '' AS text FROM fleet_versions"), "1");
+    }
+}
+
+#[test]
+fn others_cannot_write_what_does_not_agree() {
+    in_file(|path, mut f| {
+        let job = f.job();
+        f.enqueue(job);
+        f.agent("a");
+        let mut other = Other::new(path);
+        for sql in [
+            "UPDATE fleet_commands SET state = 'lost'",
+            "UPDATE fleet_commands SET state = 'acknowledged'",
+            "UPDATE fleet_commands SET state = 'completed'",
+            "UPDATE fleet_commands SET agent_id = 1",
+            "UPDATE fleet_commands SET priority = 3",
+            "UPDATE fleet_agents SET status = 'pending'",
+            "UPDATE fleet_agents SET last_seen_at = NULL",
+            "UPDATE fleet_tokens SET uses = 5",
+        ] {
+            let error = other.refused(sql);
+            assert!(error.contains("CHECK constraint failed"), "{sql}: {error}");
+        }
+    });
+}
+
+#[test]
+fn a_row_that_cannot_be_read_hides_no_other() {
+    in_file(|path, mut f| {
+        for _ in 0..3 {
+            let job = f.job();
+            f.enqueue(job);
+        }
+        let mut other = Other::new(path);
+        other.run(
+            "PRAGMA ignore_check_constraints = ON; UPDATE fleet_commands SET state = 'lost' WHERE id = 2",
+        );
+        let listing = f.store.commands(CommandId(0), 10).unwrap();
+        assert_eq!(listing.rows.iter().map(|row| row.id.0).collect::<Vec<_>>(), [1, 3]);
+        let text = "fleet_commands, row 2, state: state of a command: expected one of pending, acknowledged, running, \
+                    completed, failed, canceled, expired, found \"lost\"";
+        assert_eq!(listing.unreadable, [text]);
+        assert_eq!(f.store.command(CommandId(2)).unwrap_err().kind(), ErrorKind::Store);
+        f.wait(mins(61));
+        assert_eq!(f.recovery().count("expired"), 2, "no pass touches what it does not know");
+    });
+}
+
+#[test]
+fn a_locked_file_is_waited_for_and_then_told() {
+    in_file(|path, mut f| {
+        let job = f.job();
+        let mut other = Other::new(path);
+        other.run("BEGIN IMMEDIATE");
+        let mut hasty = SqliteStore::open(&SqliteConfig::file(path).busy_timeout(Duration::from_millis(50)));
+        let error = hasty.as_mut().err().map(|error| error.clone());
+        let error = error.unwrap_or_else(|| hasty.unwrap().enqueue(&job).unwrap_err());
+        assert_eq!(
+            (error.kind(), error.class()),
+            (ErrorKind::Store, ErrorClass::Retryable),
+            "{}",
+            error.report()
+        );
+        assert!(error.report().to_string().contains("locked"), "{}", error.report());
+        // Reading goes on meanwhile.
+        assert_eq!(f.store.queue(10).unwrap().rows.len(), 0);
+        other.run("COMMIT");
+        f.enqueue(job);
+    });
+}
+
+#[test]
+fn a_full_disk_changes_nothing_and_is_told() {
+    in_file(|path, mut f| {
+        let agent = f.agent("a");
+        let job = f.job();
+        let id = f.enqueue(job);
+        let lease = f.claim(agent);
+        f.store.start(&lease).unwrap();
+        drop(f.store);
+        // A trigger stands in for the disk at the last write of a transaction.
+        let mut other = Other::new(path);
+        other.run(
+            "CREATE TRIGGER full BEFORE INSERT ON fleet_audit BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END",
+        );
+        let mut store = open(path);
+        let error = store.cancel("root", id, "no").unwrap_err();
+        assert_eq!(
+            (error.kind(), error.class()),
+            (ErrorKind::Store, ErrorClass::Retryable),
+            "{}",
+            error.report()
+        );
+        assert_eq!(store.command(id).unwrap().state, CommandState::Running, "all of it or nothing");
+        other.run("DROP TRIGGER full");
+        store.cancel("root", id, "no").unwrap();
+        assert_eq!(store.command(id).unwrap().state, CommandState::Canceled);
+    });
+}
+
+fn old_records(f: &mut Fleet<SqliteStore>) {
+    for n in 0..5 {
+        f.store.append(&NewAudit::new("alice", "thing.do", format!("thing {n}"))).unwrap();
+    }
+    f.wait(DAY * 366);
+}
+
+fn retain(f: &mut Fleet<SqliteStore>, dry_run: bool) -> Result<PassReport, Error> {
+    let pass = AuditRetention::new(AuditRetentionConfig { dry_run, ..Default::default() }).unwrap();
+    pass.pass(&mut f.store, &PassContext::unbounded())
+}
+
+#[test]
+fn cct_14_a_count_that_fails_is_told_and_nothing_is_deleted() {
+    in_file(|path, mut f| {
+        old_records(&mut f);
+        let mut other = Other::new(path);
+        other.run("ALTER TABLE fleet_audit RENAME TO away");
+        let error = retain(&mut f, true).unwrap_err();
+        assert_eq!((error.kind(), error.class()), (ErrorKind::Store, ErrorClass::Terminal));
+        assert!(error.report().to_string().contains("count_daily: no such table"), "{}", error.report());
+        assert!(retain(&mut f, false).is_err());
+        other.run("ALTER TABLE away RENAME TO fleet_audit");
+        assert_eq!(f.audit().len(), 5);
+    });
+}
+
+#[test]
+fn cct_15_a_delete_that_fails_is_told_and_leaves_no_record() {
+    in_file(|path, mut f| {
+        old_records(&mut f);
+        let mut other = Other::new(path);
+        other.run("CREATE TRIGGER no BEFORE DELETE ON fleet_audit BEGIN SELECT RAISE(ABORT, 'not now'); END");
+        let error = retain(&mut f, false).unwrap_err().report().to_string();
+        assert!(error.contains("delete_daily: not now"), "{error}");
+        assert_eq!(f.audit().len(), 5);
+        // The record and what it tells of are one.
+        other.run(
+            "DROP TRIGGER no;
+             CREATE TRIGGER no BEFORE INSERT ON fleet_audit BEGIN SELECT RAISE(ABORT, 'not now'); END",
+        );
+        assert!(retain(&mut f, false).is_err());
+        assert_eq!(f.audit().len(), 5);
+        other.run("DROP TRIGGER no");
+        assert_eq!(retain(&mut f, false).unwrap().count("deleted"), 5);
+        assert!(f.chain().is_sound());
+    });
+}
+
+#[test]
+fn a_chain_that_somebody_touched_is_told() {
+    let breaks = |sql: &str| {
+        let mut found = Vec::new();
+        in_file(|path, mut f| {
+            for n in 0..9 {
+                f.store.append(&NewAudit::new("alice", "thing.do", format!("thing {n}"))).unwrap();
+                f.wait(DAY);
+            }
+            f.wait(DAY * 360);
+            assert_eq!(f.retention(AuditRetentionConfig::default()).count("deleted"), 4);
+            assert!(f.chain().is_sound());
+            Other::new(path).run(sql);
+            found = f.chain().breaks;
+        });
+        found
+    };
+    let changed = "record 7: changed: its hash is not that of what it says";
+    assert_eq!(breaks("UPDATE fleet_audit SET actor = 'bob' WHERE position = 7"), [changed]);
+    assert_eq!(breaks("UPDATE fleet_audit SET at = at + 1 WHERE position = 7"), [changed]);
+    assert_eq!(
+        breaks("DELETE FROM fleet_audit WHERE position = 7"),
+        [
+            "records 7 to 7: missing, and retention did not take them",
+            "1 records are missing, and retention took 4"
+        ][..1]
+    );
+    assert_eq!(
+        breaks("DELETE FROM fleet_audit WHERE position = 10"),
+        [
+            "records 10 to 10: missing, and retention did not take them",
+            "1 records are missing, and retention took 0"
+        ]
+    );
+    assert_eq!(breaks("UPDATE fleet_audit_head SET hash = 'x'").len(), 1);
+    assert_eq!(breaks("UPDATE fleet_audit SET hash = prev_hash WHERE position = 7").len(), 2);
+}
+
+/// Runs `body` on several real threads at once.
+#[allow(clippy::disallowed_methods, reason = "several connections at once are what is tested")]
+fn threads<T: Send>(n: u32, body: impl Fn(u32) -> T + Sync) -> Vec<T> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..n)
+            .map(|i| {
+                let body = &body;
+                scope.spawn(move || body(i))
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn each_job_is_claimed_once_by_many_at_once() {
+    in_file(|path, mut f| {
+        let other = f.store.create_tenant("other", Plan::Team).unwrap();
+        for i in 0..200 {
+            let tenant = if i % 2 == 0 { f.tenant } else { other };
+            let priority = if i % 3 == 0 { Priority::High } else { Priority::Normal };
+            let job = NewCommand::job(tenant, CommandKind::Scan, "{}").priority(priority);
+            f.enqueue(job);
+        }
+        let agents: Vec<AgentId> = (0..4).map(|i| f.agent(&format!("a{i}"))).collect();
+        let now = f.now();
+        let done = AtomicU64::new(0);
+        threads(6, |i| {
+            let mut store = open(path);
+            store.set_now(now);
+            let Some(agent) = agents.get(i as usize) else {
+                // Two more go over the fleet all the while.
+                while done.load(Ordering::Relaxed) < 200 {
+                    for pass in [true, false] {
+                        let cx = PassContext::unbounded();
+                        let report = match pass {
+                            true => JobRecovery::new(Default::default()).unwrap().pass(&mut store, &cx),
+                            false => QueuePriority::new(Default::default()).unwrap().pass(&mut store, &cx),
+                        };
+                        assert!(report.is_ok(), "{report:?}");
+                    }
+                }
+                return;
+            };
+            while let Some(claim) = store.claim(*agent, LEASE).unwrap() {
+                store.start(&claim.lease).unwrap();
+                store.complete(&claim.lease, &format!("{i}")).unwrap();
+                done.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let rows = f.store.commands(CommandId(0), 1000).unwrap().rows;
+        assert!(rows.iter().all(|row| row.state == CommandState::Completed && row.attempts == 1));
+        assert_eq!(done.load(Ordering::Relaxed), 200);
+    });
+}
+
+#[test]
+fn one_agent_that_claims_twice_at_once_keeps_to_its_slots() {
+    in_file(|path, mut f| {
+        let agent = f.register(None, NewAgent::new("a", AgentKind::Platform).max_jobs(7));
+        for _ in 0..40 {
+            let job = f.job();
+            f.enqueue(job);
+        }
+        let now = f.now();
+        let claimed = threads(4, |_| {
+            let mut store = open(path);
+            store.set_now(now);
+            std::iter::from_fn(|| store.claim(agent, LEASE).unwrap()).count()
+        });
+        assert_eq!(claimed.iter().sum::<usize>(), 7);
+    });
+}
+
+#[test]
+fn a_token_for_three_lets_three_in_of_many_at_once() {
+    in_file(|path, mut f| {
+        let (_, token) = f.store.create_token("root", &NewToken::for_platform("t").max_uses(3)).unwrap();
+        let now = f.now();
+        let registered = threads(6, |_| {
+            let mut store = open(path);
+            store.set_now(now);
+            store.register(&token, &NewAgent::new("a", AgentKind::Worker)).is_ok()
+        });
+        assert_eq!(registered.iter().filter(|in_| **in_).count(), 3);
+        assert!(f.chain().is_sound());
+    });
+}
