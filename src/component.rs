@@ -330,7 +330,8 @@ impl Reporter {
     }
 
     /// Says that the component has failed. It is stopped, and started again
-    /// if its restart policy wants that.
+    /// if its restart policy wants that and the error is not
+    /// [terminal](Error::terminal).
     pub fn fail(&self, error: impl Into<BoxError>) {
         let error: BoxError = error.into();
         if let Some(hears) = &self.0 {

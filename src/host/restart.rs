@@ -37,7 +37,9 @@ impl Default for RestartBudget {
     }
 }
 
-/// What happens when a component used up its [`RestartBudget`].
+/// What happens when a component used up its [`RestartBudget`], or failed with
+/// an error of the class terminal ([`Error::terminal`]): trying again cannot
+/// help then, and it is not tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum WhenExhausted {
     /// It is left as failed; the others go on.
@@ -139,6 +141,8 @@ pub(super) enum Exit {
     Done,
     /// It failed, or did not start.
     Failed,
+    /// It failed, and says that trying again cannot help.
+    Hopeless,
 }
 
 /// What is done about it.
@@ -148,7 +152,7 @@ pub(super) enum Verdict {
     Restart(Duration),
     /// Its policy leaves it as it is.
     Leave,
-    /// It has used up its budget.
+    /// It has used up its budget, or would only fail again.
     Exhausted,
 }
 
@@ -175,6 +179,7 @@ impl History {
     ) -> Verdict {
         match (restart.policy, exit) {
             (RestartPolicy::Temporary, _) | (RestartPolicy::Transient, Exit::Done) => return Verdict::Leave,
+            (_, Exit::Hopeless) => return Verdict::Exhausted,
             (RestartPolicy::Permanent, _) | (RestartPolicy::Transient, Exit::Failed) => {}
         }
         let stable = restart.stable_after.unwrap_or(self.delay.saturating_mul(2));
@@ -242,6 +247,9 @@ mod tests {
             (RestartPolicy::Transient, Exit::Done, "leave"),
             (RestartPolicy::Temporary, Exit::Failed, "leave"),
             (RestartPolicy::Temporary, Exit::Done, "leave"),
+            (RestartPolicy::Permanent, Exit::Hopeless, "exhausted"),
+            (RestartPolicy::Transient, Exit::Hopeless, "exhausted"),
+            (RestartPolicy::Temporary, Exit::Hopeless, "leave"),
         ] {
             check(&exact(policy), exit, &[(0, 0)], expected);
         }

@@ -16,7 +16,7 @@ use super::restart::{Exit, History, Verdict, WhenExhausted};
 use crate::backoff::Random;
 use crate::clock::Tick;
 use crate::duration;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, ErrorKind, Result};
 use crate::event::{EventKind, Health};
 use crate::name::Name;
 
@@ -932,6 +932,7 @@ impl Supervisor {
                 return;
             }
             Some(Ending::Done) => Exit::Done,
+            Some(Ending::Failed(error)) if error.class() == ErrorClass::Terminal => Exit::Hopeless,
             Some(Ending::Failed(_)) => Exit::Failed,
         };
         let restart = member.spec.restart;
@@ -953,7 +954,10 @@ impl Supervisor {
                 let what = EventKind::ComponentGaveUp { error: last.clone(), restarts: member.restarts };
                 member.tell(out, what);
                 if restart.when_exhausted == WhenExhausted::StopHost && is_on {
-                    let text = format!("{}: gave up after {}", member.spec.name, History::spent(&restart));
+                    let text = match exit {
+                        Exit::Hopeless => format!("{}: gave up", member.spec.name),
+                        _ => format!("{}: gave up after {}", member.spec.name, History::spent(&restart)),
+                    };
                     let context = format!("{text}: {}", last.report());
                     self.fatal = Some(Error::new(last.kind()).with_class(last.class()).context(context));
                     let grace = self.settings.shutdown_timeout;

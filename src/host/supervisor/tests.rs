@@ -90,6 +90,7 @@ impl Bench {
                     "stopped" => returned(Call::Stop, Err(error(text))),
                     "stuck-start" => Input::Overdue { call: Call::Start, stuck_for: secs(9) },
                     "stuck-stop" => Input::Overdue { call: Call::Stop, stuck_for: secs(9) },
+                    "hopeless" => Input::Reported(Report::Failed(Error::terminal("no licence"))),
                     "fails" => Input::Reported(Report::Failed(error("gone"))),
                     "done" => Input::Reported(Report::Done),
                     "unknown" => Input::Reported(Report::Health(Health::Unknown)),
@@ -687,4 +688,36 @@ fn what_gave_up_and_did_not_stop_is_stopped_once_more() {
         let table: Vec<_> = begun.iter().chain(rest).copied().collect();
         check("a", &table);
     }
+}
+
+#[test]
+fn what_cannot_be_helped_is_not_tried_again() {
+    check(
+        "a b",
+        &[
+            ("start", "+a"),
+            ("started a", "+b"),
+            ("started b", "ok"),
+            ("hopeless a", "-a"),
+            ("stopped a", ""),
+            ("wait 600", ""),
+        ],
+    );
+    let mut bench = Bench::new("b", 1);
+    let (id, mut out) = (bench.id(), Vec::new());
+    let mut vital = spec("a");
+    vital.restart.when_exhausted = WhenExhausted::StopHost;
+    bench.machine.add(at(0), id, vital, None, &mut out).unwrap();
+    for (input, expected) in [
+        ("start", "+b"),
+        ("started b", "+a"),
+        ("started a", "ok"),
+        ("hopeless a", "-a"),
+        ("stopped a", "-b"),
+        ("stopped b", ""),
+    ] {
+        assert_eq!(bench.step(input, false), expected, "{input}");
+    }
+    let fatal = bench.machine.fatal().unwrap();
+    assert_eq!((fatal.to_string().as_str(), fatal.class()), ("a: gave up: no licence", ErrorClass::Terminal));
 }
