@@ -162,6 +162,7 @@ impl StatusServerConfig {
 }
 
 /// Settings that can be used.
+#[derive(Debug)]
 pub(super) struct Checked {
     pub(super) listen: SocketAddr,
     pub(super) max_connections: usize,
@@ -177,6 +178,12 @@ pub(super) struct Shown {
     pub(super) gate: Gate,
     pub(super) config: Option<Config>,
     pub(super) metrics: Option<Arc<dyn MetricsSource>>,
+}
+
+impl fmt::Debug for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shown").field("gate", &self.gate).finish_non_exhaustive()
+    }
 }
 
 #[cfg(test)]

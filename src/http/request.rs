@@ -243,7 +243,14 @@ mod tests {
 
     fn request(path: &str, query: Option<&str>) -> Request {
         let (path, query) = (path.into(), query.map(Into::into));
-        Request { method: Method::Get, path, query, keep_alive: true, token: None }
+        Request {
+            method: Method::Get,
+            path,
+            query,
+            keep_alive: true,
+            token: None,
+            format: MetricsFormat::OpenMetrics,
+        }
     }
 
     #[track_caller]

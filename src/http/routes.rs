@@ -50,7 +50,12 @@ impl Route {
     pub(super) fn new(request: &Request, gate: &Gate) -> Result<Self, Response> {
         let Request { method, path, query, token, format, .. } = request;
         let (path, query) = (path.as_str(), query.as_deref());
-        let Some(action) = Action::at(path) else { return Self::look(*method, path, query, *format) };
+        let Some(action) = Action::at(path) else {
+            return Self::look(*method, path, query).map(|route| match route {
+                Self::Metrics { .. } => Self::Metrics { format: *format },
+                route => route,
+            });
+        };
         if *method == Method::Post {
             gate.admit(token.as_ref())?;
             Params::new(path, query)?.done()?;
@@ -61,12 +66,7 @@ impl Route {
         Err(only("POST"))
     }
 
-    fn look(
-        method: Method,
-        path: &str,
-        query: Option<&str>,
-        format: MetricsFormat,
-    ) -> Result<Self, Response> {
+    fn look(method: Method, path: &str, query: Option<&str>) -> Result<Self, Response> {
         let mut params = Params::new(path, query)?;
         let route = match path {
             "/" => Self::Page,
@@ -78,7 +78,7 @@ impl Route {
                 max: params.number("max", DEFAULT_EVENTS as u64, 1..=CAPACITY as u64)? as usize,
             },
             "/config" => Self::Config,
-            "/metrics" => Self::Metrics { format },
+            "/metrics" => Self::Metrics { format: MetricsFormat::default() },
             _ => {
                 let text = format!("nothing is at {}; there is\n\n{PATHS}", show(path));
                 return Err(Response::text(Status::NotFound, &text));
@@ -502,7 +502,14 @@ mod tests {
                 None => (target, None),
             };
             let token = token.map(Secret::new);
-            let request = Request { method, path: path.to_owned(), query, keep_alive: true, token };
+            let request = Request {
+                method,
+                path: path.to_owned(),
+                query,
+                keep_alive: true,
+                token,
+                format: MetricsFormat::Prometheus,
+            };
             match Route::new(&request, gate) {
                 Ok(Route::Act(_)) => 0,
                 Ok(_) => 200,
