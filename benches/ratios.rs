@@ -45,6 +45,8 @@ fn main() -> std::process::ExitCode {
     rows::events(&mut suite);
     rows::inert(&mut suite);
     rows::snapshot(&mut suite);
+    #[cfg(feature = "prometheus")]
+    rows::metrics(&mut suite);
     rows::host(&mut suite);
     rows::folder(&mut suite);
     rows::config(&mut suite);
@@ -399,5 +401,44 @@ mod rows {
             paths.iter().for_each(|path| _ = black_box(read(black_box(path))));
         }
         [ns(begin.elapsed()) / f64::from(rounds) / paths.len() as f64]
+    }
+
+    #[cfg(feature = "prometheus")]
+    pub(crate) fn metrics(suite: &mut Suite) {
+        use crate::support::metrics;
+
+        const N: usize = 1_000;
+        type Calls = fn(u32) -> Duration;
+        let calls: u32 = suite.pick(1_000_000, 200_000);
+        let side = |body: Calls| -> Side<'_, 1> { Box::new(move || [ns(body(calls)) / f64::from(calls)]) };
+        let cases: [(Row, Calls, Calls); 3] = [
+            (row("counter, prometheus", "ns", Ratio(1.15)), metrics::counts, metrics::bare_counts),
+            (
+                row("histogram, prometheus", "ns", Ratio(1.20)),
+                metrics::observations,
+                metrics::bare_observations,
+            ),
+            (
+                row("timed span, prometheus", "ns", Ratio(1.50)),
+                metrics::timed_spans,
+                metrics::two_looks_at_the_clock,
+            ),
+        ];
+        for (row, ours, floor) in cases {
+            suite.compare([row], MANY, Some(side(ours)), side(floor));
+        }
+        let texts: u32 = suite.pick(20, 5);
+        let each = |render: &mut dyn FnMut() -> usize| {
+            let begin = Instant::now();
+            let len = (0..texts).map(|_| black_box(render())).last().unwrap_or_default();
+            [us(begin.elapsed()) / f64::from(texts), len as f64 / 1024.0]
+        };
+        let (mut ours, stop) = metrics::exporter(N);
+        let mut floor = metrics::bare_registry(N);
+        let rows =
+            [row("metrics of 1,000, text", "us", Ratio(1.20)), row("metrics of 1,000, length", "KiB", Shown)];
+        let ours: Side<'_, 2> = Box::new(|| each(&mut ours));
+        suite.compare(rows, MANY, Some(ours), Box::new(|| each(&mut floor)));
+        stop();
     }
 }

@@ -189,6 +189,7 @@ impl Clock {
 
     /// The present moment.
     #[must_use]
+    #[inline]
     #[allow(clippy::disallowed_methods, reason = "this module is where time comes in")]
     pub fn now(&self) -> Tick {
         match &self.0 {

@@ -6,6 +6,7 @@ use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use crate::clock::{Clock, ManualClock};
 use crate::decode::meant;
@@ -49,6 +50,9 @@ struct Inner {
 pub(crate) trait Listed: Send + Sync {
     /// Whether it was started and not told to end, and how it is.
     fn status(&self) -> (bool, LoopStatus);
+    /// How late it is, if it runs.
+    #[cfg_attr(not(feature = "prometheus"), allow(dead_code, reason = "an exporter asks"))]
+    fn overdue(&self) -> Option<Duration>;
     fn name(&self) -> &Name;
     /// Has the next run made now, if it runs; says whether it does.
     fn trigger(&self) -> bool;
@@ -247,6 +251,16 @@ impl Env {
             loops.iter().map(|listed| listed.status()).partition(|(is_running, _)| *is_running);
         let statuses = |loops: Vec<(bool, LoopStatus)>| loops.into_iter().map(|(_, status)| status).collect();
         (statuses(running), statuses(at_rest))
+    }
+
+    /// How late each loop is that runs.
+    #[cfg_attr(not(feature = "prometheus"), allow(dead_code, reason = "an exporter asks"))]
+    pub(crate) fn overdue(&self, mut each: impl FnMut(&Name, Duration)) {
+        for listed in self.listed() {
+            if let Some(overdue) = listed.overdue() {
+                each(listed.name(), overdue);
+            }
+        }
     }
 
     fn listed(&self) -> Vec<Arc<dyn Listed>> {

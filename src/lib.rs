@@ -63,6 +63,7 @@
 //! | [`Component::start`], [`Component::stop`], drops of components | a thread of their host, `lk/call` |
 //! | `on_ready`, `on_down`, `on_gave_up`, `on_change`, [`Context::on_cancel`] | the dispatcher's thread, `lk/dispatch` |
 //! | [`Observer::on_event`](observe::Observer) | the dispatcher's thread |
+//! | [`MetricsSource`](observe::MetricsSource) | a worker of the status server, `http/work-<n>` |
 //! | counters, gauges, histograms | where it happened: a loop's thread or `lk/watchdog` |
 //!
 //! Threads of the library block all signals but those of their own faults.
@@ -83,15 +84,18 @@
 //! events at info, or warn when something is down, gave up, timed out or was
 //! refused, with the target `loopkeeper::<kind>::<name>`; spans and metrics at
 //! debug. Texts of errors are in events; what is in yours is up to you. Values
-//! of a configuration never are.
+//! of a configuration never are. An exporter of metrics warns of what it
+//! refuses or folds, once for each metric, with the target
+//! `loopkeeper::metrics`.
 //!
 //! # Features
 //!
 //! * `http-client` (default): HTTP probes, through a blocking ureq agent.
 //! * `tls`: `https` URLs in HTTP probes, through rustls.
 //! * `http`: the status server.
+//! * `prometheus`: metrics for a Prometheus server, `observe::prometheus`.
 //! * `signals`: SIGTERM, SIGINT and SIGHUP for a thread that waits.
-//! * `daemon`: the `loopkeeper` program, with the three above but `tls`.
+//! * `daemon`: the `loopkeeper` program, with all above but `tls`.
 //! * `sqlite`: the store of a fleet in a file; SQLite is compiled in. Needs
 //!   Rust 1.86.
 //! * `postgres`: the store of a fleet on a PostgreSQL server, through libpq.

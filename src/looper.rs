@@ -806,13 +806,7 @@ impl<M: Machine> Source<M> {
         let stamp = |tick: Tick| wall_at(tick, now, wall);
         let due = record.due;
         let running = state.stage == Stage::Running;
-        let overdue = match &state.call {
-            Some(call) if call.timed_out || now > call.deadline => {
-                Some(now.since(call.begun + state.machine.timeout()))
-            }
-            None if running && now > due => Some(now.since(due)),
-            _ => None,
-        };
+        let overdue = state.overdue(now);
         let mut status = LoopStatus {
             name: self.name.clone(),
             kind: self.kind,
@@ -847,9 +841,30 @@ impl<M: Machine> Source<M> {
     }
 }
 
+impl<M: Machine> State<M> {
+    /// For how long the present call is past its deadline, or the next one
+    /// past its due.
+    fn overdue(&self, now: Tick) -> Option<Duration> {
+        let due = self.machine.record().due;
+        match &self.call {
+            Some(call) if call.timed_out || now > call.deadline => {
+                Some(now.since(call.begun + self.machine.timeout()))
+            }
+            None if self.stage == Stage::Running && now > due => Some(now.since(due)),
+            _ => None,
+        }
+    }
+}
+
 impl<M: Machine> Listed for Source<M> {
     fn status(&self) -> (bool, LoopStatus) {
         self.status()
+    }
+
+    fn overdue(&self) -> Option<Duration> {
+        let state = self.state.lock();
+        let is_running = state.stage == Stage::Running;
+        is_running.then(|| state.overdue(self.env.clock().now()).unwrap_or_default())
     }
 
     fn name(&self) -> &Name {

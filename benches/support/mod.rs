@@ -14,6 +14,8 @@
 pub(crate) mod child;
 pub(crate) mod floors;
 pub(crate) mod measure;
+#[cfg(feature = "prometheus")]
+pub(crate) mod metrics;
 pub(crate) mod ours;
 pub(crate) mod parts;
 

@@ -7,13 +7,13 @@ use super::deploy::Deployer;
 use super::handle::HostHandle;
 use crate::name::Name;
 use crate::observe::Attr;
-use crate::observe::prometheus::{Collect, Samples, collect_overdue};
+use crate::observe::prometheus::{Collect, Samples};
 
-/// The host's components, and how late each loop is. Of components that share
+/// The host's components, and how late each loop of its environment is. Of components that share
 /// a name, because one is stuck that was taken out, the one in place is told.
 impl Collect for HostHandle {
     fn collect(&self, samples: &mut Samples) {
-        collect_overdue(&self.loops(), samples);
+        self.env().collect(samples);
         let components = self.status();
         let mut seen: HashSet<&Name> = HashSet::new();
         for component in components.iter().filter(|component| seen.insert(&component.name)) {

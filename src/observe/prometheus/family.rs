@@ -18,7 +18,7 @@ use prometheus_client::registry::Unit;
 use super::metric::{Metric, check_name, is_label};
 use crate::duration::Shown;
 use crate::error::{Error, clip};
-use crate::observe::{Attr, Counter, Gauge, Histogram};
+use crate::observe::{Attr, AttrValue, Counter, Gauge, Histogram};
 use crate::primitive::Mutex;
 
 /// How many metrics there may be: their names come from the program, but a
@@ -99,30 +99,29 @@ impl Refused {
     }
 }
 
-type Result<T> = std::result::Result<T, Refused>;
+pub(super) type Result<T> = std::result::Result<T, Refused>;
 
 /// A label set, by key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Labels(Arc<[(&'static str, Box<str>)]>);
+pub(super) struct Labels(Arc<[(&'static str, Arc<str>)]>);
 
 impl Labels {
-    fn new(name: &str, labels: &[Attr]) -> Result<Self> {
+    pub(super) fn new(name: &str, labels: &[Attr]) -> Result<Self> {
         let refused = |text: String| Refused::new(Reason::Labels, format!("metric {}: {text}", Shown(name)));
         if labels.len() > MAX_LABELS {
             return Err(refused(format!("expected at most {MAX_LABELS} labels, found {}", labels.len())));
         }
-        let mut sorted: Vec<_> = labels
-            .iter()
-            .map(|label| (label.key, clip(label.value.to_string(), MAX_VALUE).into_boxed_str()))
-            .collect();
-        sorted.sort_unstable();
+        let mut sorted: Arc<[_]> = labels.iter().map(|label| (label.key, text(&label.value))).collect();
+        if let Some(sorted) = Arc::get_mut(&mut sorted) {
+            sorted.sort_unstable();
+        }
         if let Some((key, _)) = sorted.iter().find(|(key, _)| !is_label(key)) {
             return Err(refused(format!("label {}: expected letters, digits and _", Shown(key))));
         }
         if let Some(pair) = sorted.windows(2).find(|pair| pair[0].0 == pair[1].0) {
             return Err(refused(format!("label {}: is there twice", pair[0].0)));
         }
-        Ok(Self(sorted.into()))
+        Ok(Self(sorted))
     }
 
     fn keys(&self) -> impl Iterator<Item = &'static str> + '_ {
@@ -131,6 +130,14 @@ impl Labels {
 
     fn other(&self) -> Self {
         Self(self.keys().map(|key| (key, OTHER.into())).collect())
+    }
+}
+
+/// A label's value: where it is a short text, the very same.
+fn text(value: &AttrValue) -> Arc<str> {
+    match value {
+        AttrValue::Text(text) if text.len() <= MAX_VALUE => text.clone(),
+        value => clip(value.to_string(), MAX_VALUE).into(),
     }
 }
 
@@ -374,24 +381,22 @@ impl Books {
         Ok(family.place(labels))
     }
 
-    /// The family that a sample belongs to which was collected, and its place
-    /// there; `before` is that of the sample before.
+    /// The family that a sample belongs to which was collected; `before` is
+    /// that of the sample before.
     pub(super) fn locate(
         &self,
         kind: Kind,
         name: &str,
-        labels: &[Attr],
+        labels: &Labels,
         before: Option<(&str, &Arc<Family>)>,
-    ) -> Result<(Arc<Family>, Labels)> {
-        let labels = Labels::new(name, labels)?;
+    ) -> Result<Arc<Family>> {
         let same = before.filter(|(other, family)| {
             *other == name && family.kind == kind && family.other.keys().eq(labels.keys())
         });
-        let family = match same {
-            Some((_, family)) => family.clone(),
-            None => self.family(kind, name, &labels)?,
-        };
-        Ok((family, labels))
+        match same {
+            Some((_, family)) => Ok(family.clone()),
+            None => self.family(kind, name, labels),
+        }
     }
 
     fn family(&self, kind: Kind, asked: &str, labels: &Labels) -> Result<Arc<Family>> {

@@ -82,10 +82,9 @@ use prometheus_client::registry::Registry;
 use super::{Attr, Counter, Gauge, Histogram, MetricsFormat, MetricsSource, Observer};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
-use family::{Books, Kind};
+use family::{Books, Kind, Labels};
 use text::View;
 
-pub(crate) use loops::collect_overdue;
 pub use metric::Metric;
 
 /// Settings of an [`Exporter`], checked when it is made.
@@ -364,17 +363,17 @@ impl<T: Collect + ?Sized> Collect for Arc<T> {
 /// What is collected in one writing out. Of two samples with the same name and
 /// labels the greater counts; names, labels and bounds are as with instruments.
 #[derive(Debug, Default)]
-pub struct Samples(Vec<(Kind, &'static str, Vec<Attr>, f64)>);
+pub struct Samples(Vec<(Kind, &'static str, family::Result<Labels>, f64)>);
 
 impl Samples {
     /// Adds a count that only grows.
     #[allow(clippy::cast_precision_loss, reason = "exact up to 2^53")]
     pub fn counter(&mut self, name: &'static str, labels: &[Attr], value: u64) {
-        self.0.push((Kind::Counter, name, labels.to_vec(), value as f64));
+        self.0.push((Kind::Counter, name, Labels::new(name, labels), value as f64));
     }
 
     /// Adds a value that goes up and down.
     pub fn gauge(&mut self, name: &'static str, labels: &[Attr], value: f64) {
-        self.0.push((Kind::Gauge, name, labels.to_vec(), value));
+        self.0.push((Kind::Gauge, name, Labels::new(name, labels), value));
     }
 }

@@ -48,7 +48,10 @@ impl Collected {
         let mut last: Option<(&'static str, usize)> = None;
         for (kind, name, labels, value) in samples.0 {
             let before = last.map(|(name, idx)| (name, &self.0[idx].0));
-            let located = books.locate(kind, name, &labels, before).map(Some);
+            let located = labels.and_then(|labels| {
+                let family = books.locate(kind, name, &labels, before)?;
+                Ok(Some((family, labels)))
+            });
             let Some((family, labels)) = books.or_inert(name, located) else { continue };
             let idx = match last {
                 Some((_, idx)) if Arc::ptr_eq(&self.0[idx].0, &family) => idx,
