@@ -1455,7 +1455,7 @@ fn what_hangs_or_panics_leaves_the_others_and_what_ran_before_alone() {
         scene.part("y.json", "y", r#""v": 2"#).part("z.json", "z", r#""v": 1"#).scan();
         let states = || {
             let status = host.status();
-            let named = |name: &str| status.iter().filter(|status| status.name.as_str() == name).next_back();
+            let named = |name: &str| status.iter().rfind(|status| status.name.as_str() == name);
             ["y", "z"].map(|name| named(name).map(|status| status.state.to_string()).unwrap_or_default())
         };
         assert_eq!(states(), ["ready", "ready"], "{how}: the others go on");

@@ -606,7 +606,7 @@ impl Component for Each {
 
 /// Mutant: `Supervisor::end` does not take the wish to run from those that
 /// were only just deployed (`member.wanted = false` left out for a member with
-/// an `op`), so that one is started after the others were stopped.
+/// an `op`): the stop then waits for them without end.
 #[test]
 fn a_scan_while_deployer_and_host_stop_leaves_nothing_at_work() {
     model(|| {

@@ -135,7 +135,7 @@ pub(crate) fn stop_of_hanging(n: usize, each: usize, deadline: Duration, budget:
     let begin = Instant::now();
     let report = host.stop(budget);
     let took = begin.elapsed();
-    let hanging = if each > 0 { n / each } else { 0 };
+    let hanging = n.checked_div(each).unwrap_or_default();
     assert!(report.stragglers().len() <= hanging, "{report}");
     drop(shut);
     took
