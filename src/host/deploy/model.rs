@@ -135,6 +135,8 @@ struct World {
     hidden: bool,
     /// The file that the next look misses.
     missed: Option<&'static str>,
+    /// The file that the last look missed.
+    unseen: Option<&'static str>,
     /// The version that was built last, for the operation that follows.
     built: u32,
     /// How often each name was built since the folder changed.
@@ -156,6 +158,7 @@ impl Folder for Shared {
         }
         // Of two files with one name the second would seem the first.
         let missed = world.missed.take().filter(|file| !has_twin(&world.files, file));
+        world.unseen = missed;
         let files = world.files.iter().filter(|(path, _)| Some(**path) != missed);
         let found = files.map(|(path, text)| Found { path: PathBuf::from(path), content: text.content() });
         Ok(Listing { found: found.collect(), is_whole: missed.is_none() })
@@ -336,7 +339,7 @@ impl Run {
         }
         if matches!(report.scanned, Some(Ok(()))) {
             for (name, version) in world.running.iter().filter(|(name, _)| !before.contains(*name)) {
-                let claimant = claimant(&world.files, name);
+                let claimant = claimant(&world.files, name).filter(|(file, _)| Some(*file) != world.unseen);
                 if let Some((file, Text::Good { version: found, builds: Builds::Well, enabled: true, .. })) =
                     claimant
                 {

@@ -330,13 +330,17 @@ impl Planner<'_> {
         changes
     }
 
-    /// Whether the file that something was applied from asks for it no more.
+    /// Whether the file that something was applied from asks for it no more,
+    /// and no file that was not seen whole may have come to.
     fn is_given_up(&mut self, path: &Path, torn: bool) -> bool {
+        if torn {
+            return false;
+        }
         let files = self.files.iter().enumerate();
         let paths = self
             .paths
             .get_or_init(|| files.map(|(file, candidate)| (candidate.path.as_os_str(), file)).collect());
-        let Some(&file) = paths.get(path.as_os_str()) else { return !torn };
+        let Some(&file) = paths.get(path.as_os_str()) else { return true };
         let Reading::Right { name, enabled, meaning, .. } = &self.files[file].reading else { return false };
         // It describes something else now. Until that runs, what ran goes on.
         match self.claims.get(name) {
