@@ -135,6 +135,8 @@ struct World {
     hidden: bool,
     /// The file that the next look misses.
     missed: Option<&'static str>,
+    /// The file that the last look has missed.
+    unseen: Option<&'static str>,
     /// The version that was built last, for the operation that follows.
     built: u32,
     /// How often each name was built since the folder changed.
@@ -156,6 +158,7 @@ impl Folder for Shared {
         }
         // Of two files with one name the second would seem the first.
         let missed = world.missed.take().filter(|file| !has_twin(&world.files, file));
+        world.unseen = missed;
         let files = world.files.iter().filter(|(path, _)| Some(**path) != missed);
         let found = files.map(|(path, text)| Found { path: PathBuf::from(path), content: text.content() });
         Ok(Listing { found: found.collect(), is_whole: missed.is_none() })
@@ -343,7 +346,11 @@ impl Run {
                     // A file that is wrong now holds what came of it.
                     let source = self.sources.get(name).filter(|source| **source < file);
                     let held = source.and_then(|source| world.files.get(source));
-                    if found == version && !held.is_some_and(|text| !matches!(text, Text::Good { .. })) {
+                    let is_seen = world.unseen != Some(file);
+                    if is_seen
+                        && found == version
+                        && !held.is_some_and(|text| !matches!(text, Text::Good { .. }))
+                    {
                         self.sources.insert(name.clone(), file);
                     }
                 }

@@ -332,11 +332,15 @@ impl Planner<'_> {
 
     /// Whether the file that something was applied from asks for it no more.
     fn is_given_up(&mut self, path: &Path, torn: bool) -> bool {
+        // Its own file may say something else by now: it may have moved.
+        if torn {
+            return false;
+        }
         let files = self.files.iter().enumerate();
         let paths = self
             .paths
             .get_or_init(|| files.map(|(file, candidate)| (candidate.path.as_os_str(), file)).collect());
-        let Some(&file) = paths.get(path.as_os_str()) else { return !torn };
+        let Some(&file) = paths.get(path.as_os_str()) else { return true };
         let Reading::Right { name, enabled, meaning, .. } = &self.files[file].reading else { return false };
         // It describes something else now. Until that runs, what ran goes on.
         match self.claims.get(name) {
@@ -626,6 +630,10 @@ mod tests {
         let (ledger, files) = (ledger("a x 1, b y 1", ""), files("b y 1 off"));
         assert_eq!(show(&plan(&files, true, &ledger, Tick::ZERO), &files), "stop x, stop y");
         assert_eq!(show(&plan(&files, false, &ledger, Tick::ZERO), &files), "keep x, stop y");
+        // Where it was stands another, and it may be in the file that was missed.
+        let files = self::files("b z 1 off");
+        assert_eq!(show(&plan(&files, true, &ledger, Tick::ZERO), &files), "stop x, stop y");
+        assert_eq!(show(&plan(&files, false, &ledger, Tick::ZERO), &files), "keep x, keep y");
     }
 
     #[test]
