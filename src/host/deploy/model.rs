@@ -135,7 +135,7 @@ struct World {
     hidden: bool,
     /// The file that the next look misses.
     missed: Option<&'static str>,
-    /// The file that the last look missed.
+    /// The file that the last look has missed.
     unseen: Option<&'static str>,
     /// The version that was built last, for the operation that follows.
     built: u32,
@@ -339,14 +339,18 @@ impl Run {
         }
         if matches!(report.scanned, Some(Ok(()))) {
             for (name, version) in world.running.iter().filter(|(name, _)| !before.contains(*name)) {
-                let claimant = claimant(&world.files, name).filter(|(file, _)| Some(*file) != world.unseen);
+                let claimant = claimant(&world.files, name);
                 if let Some((file, Text::Good { version: found, builds: Builds::Well, enabled: true, .. })) =
                     claimant
                 {
                     // A file that is wrong now holds what came of it.
                     let source = self.sources.get(name).filter(|source| **source < file);
                     let held = source.and_then(|source| world.files.get(source));
-                    if found == version && !held.is_some_and(|text| !matches!(text, Text::Good { .. })) {
+                    let is_seen = world.unseen != Some(file);
+                    if is_seen
+                        && found == version
+                        && !held.is_some_and(|text| !matches!(text, Text::Good { .. }))
+                    {
                         self.sources.insert(name.clone(), file);
                     }
                 }

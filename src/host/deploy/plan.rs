@@ -330,9 +330,9 @@ impl Planner<'_> {
         changes
     }
 
-    /// Whether the file that something was applied from asks for it no more,
-    /// and no file that was not seen whole may have come to.
+    /// Whether the file that something was applied from asks for it no more.
     fn is_given_up(&mut self, path: &Path, torn: bool) -> bool {
+        // Its own file may say something else by now: it may have moved.
         if torn {
             return false;
         }
@@ -630,6 +630,10 @@ mod tests {
         let (ledger, files) = (ledger("a x 1, b y 1", ""), files("b y 1 off"));
         assert_eq!(show(&plan(&files, true, &ledger, Tick::ZERO), &files), "stop x, stop y");
         assert_eq!(show(&plan(&files, false, &ledger, Tick::ZERO), &files), "keep x, stop y");
+        // Where it was stands another, and it may be in the file that was missed.
+        let files = self::files("b z 1 off");
+        assert_eq!(show(&plan(&files, true, &ledger, Tick::ZERO), &files), "stop x, stop y");
+        assert_eq!(show(&plan(&files, false, &ledger, Tick::ZERO), &files), "keep x, keep y");
     }
 
     #[test]
