@@ -10,6 +10,9 @@ mod support;
 mod conformance;
 #[path = "fleet/fixture.rs"]
 mod fixture;
+#[cfg(feature = "postgres")]
+#[path = "fleet/postgres.rs"]
+mod postgres;
 #[path = "fleet/random.rs"]
 mod random;
 #[cfg(feature = "sqlite")]

@@ -58,11 +58,13 @@ pub use queue_priority::{QueuePriority, QueuePriorityConfig};
 pub use rule::{Explanation, Reason};
 #[cfg(any(test, feature = "test-util"))]
 pub use store::model::{ManualTime, ModelStore};
+#[cfg(feature = "postgres")]
+pub use store::postgres::{PostgresConfig, PostgresLink, PostgresStore};
 #[cfg(feature = "sqlite")]
 pub use store::sqlite::{SqliteConfig, SqliteLink, SqliteStore};
 pub use store::{
-    AgentStore, AuditStore, CommandStore, Listing, Lost, Registered, Scope, Store, Sweep, TenantStore,
-    TokenStore, TokensCleaned, Touched,
+    AgentStore, AuditStore, Canceller, CommandStore, Listing, Lost, Registered, Scope, Store, Sweep,
+    TenantStore, TokenStore, TokensCleaned, Touched,
 };
 pub use tenant::{Plan, Tenant};
 pub use token::{NewToken, Secret, Token, TokenStatus};

@@ -25,6 +25,13 @@ macro_rules! suite {
                 super::$name(crate::fixture::Fleet::new(store));
             })+
         }
+
+        #[cfg(feature = "postgres")]
+        mod postgres {
+            $(#[test] fn $name() {
+                crate::postgres::with_store(|store| super::$name(crate::fixture::Fleet::new(store)));
+            })+
+        }
     };
 }
 
@@ -72,6 +79,8 @@ suite! {
     cancelling_is_final_and_told_to_the_holder
     who_may_not_claim_is_told_why
     a_renewal_never_shortens_a_lease
+    a_lease_is_good_to_its_last_moment
+    what_a_revoked_agent_holds_is_out_of_its_hands
     what_expires_while_it_is_held_expires_when_it_is_lost
     pins_hold_and_need_an_agent_of_the_same_side
     a_cancelled_pass_says_that_it_did_not_finish
@@ -885,6 +894,36 @@ fn a_renewal_never_shortens_a_lease<S: TestStore>(mut f: Fleet<S>) {
     assert_eq!(f.store.renew(&lease, LEASE).unwrap().until, f.after(LEASE));
     f.store.set_agent_status("root", agent, AgentStatus::Revoked, "stolen").unwrap();
     assert_eq!(kind(f.store.renew(&lease, LEASE)), ErrorKind::Stale);
+}
+
+fn a_lease_is_good_to_its_last_moment<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.agent("a");
+    let job = f.job();
+    f.enqueue(job);
+    f.claim(agent);
+    let moment = Duration::from_micros(1);
+    f.wait(LEASE.saturating_sub(moment));
+    assert_eq!(f.store.mark_offline(secs(1), Sweep::default()).unwrap(), [agent]);
+    assert_eq!(f.health().processed(), 0);
+    f.wait(moment);
+    assert_eq!(f.health().count("requeued"), 1);
+}
+
+fn what_a_revoked_agent_holds_is_out_of_its_hands<S: TestStore>(mut f: Fleet<S>) {
+    let (agent, other) = (f.agent("a"), f.agent("b"));
+    let job = f.job();
+    let id = f.enqueue(job);
+    let lease = f.claim(agent);
+    f.store.start(&lease).unwrap();
+    f.store.set_agent_status("root", agent, AgentStatus::Revoked, "stolen").unwrap();
+    assert_eq!(kind(f.store.complete(&lease, "{}")), ErrorKind::Stale);
+    assert_eq!(kind(f.store.fail(&lease, "x")), ErrorKind::Stale);
+    assert_eq!(kind(f.store.progress(&lease, 1)), ErrorKind::Stale);
+    assert_eq!(kind(f.store.release(&lease)), ErrorKind::Stale);
+    assert_eq!((f.state(id), f.health().processed()), (Running, 0), "its lease is not over yet");
+    f.wait_alive(LEASE, other);
+    assert_eq!(f.health().count("requeued"), 1);
+    assert_eq!(f.claim(other).command, id);
 }
 
 fn what_expires_while_it_is_held_expires_when_it_is_lost<S: TestStore>(mut f: Fleet<S>) {

@@ -33,6 +33,7 @@ enum Step {
     Claim {
         agent: u8,
         lease: u64,
+        beat: bool,
     },
     Hold {
         lease: u8,
@@ -134,8 +135,8 @@ fn step() -> impl Strategy<Value = Step> {
             })
         });
     prop_oneof![
-        4 => (0..120_u64).prop_map(|n| Step::Wait(secs(n))),
-        2 => (0..90_u64).prop_map(|n| Step::Wait(mins(n))),
+        8 => (0..12_u64).prop_map(|n| Step::Wait(secs(n * 10))),
+        3 => (0..90_u64).prop_map(|n| Step::Wait(mins(n))),
         1 => (0..1_000_000_u64).prop_map(|n| Step::Wait(Duration::from_micros(n))),
         1 => (1..400_u32).prop_map(|n| Step::Wait(DAY * n)),
         2 => (of(0..TENANTS), any::<bool>(), 1..4_u32)
@@ -144,8 +145,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..8_u8, select(AgentStatus::ALL.to_vec()))
             .prop_map(|(agent, status)| Step::Decide { agent, status }),
         8 => enqueue,
-        10 => (0..8_u8, 1..1800_u64).prop_map(|(agent, lease)| Step::Claim { agent, lease }),
-        10 => (any::<u8>(), hold).prop_map(|(lease, what)| Step::Hold { lease, what }),
+        14 => (0..8_u8, 1..600_u64, prop::bool::weighted(0.9))
+            .prop_map(|(agent, lease, beat)| Step::Claim { agent, lease, beat }),
+        14 => (any::<u8>(), hold).prop_map(|(lease, what)| Step::Hold { lease, what }),
         1 => any::<u8>().prop_map(|command| Step::Cancel { command }),
         1 => (0..TENANTS, select(Plan::ALL.to_vec())).prop_map(|(tenant, plan)| Step::Plan { tenant, plan }),
         1 => (of(1..3_u32), of(1..100_000_u64)).prop_map(|(max_uses, life)| Step::Token { max_uses, life }),
@@ -307,13 +309,19 @@ impl<S: TestStore> Side<S> {
                 }
                 answer(self.store.enqueue(&new), |id| Answer::Number(id.0))
             }
-            Step::Claim { agent, lease } => {
+            Step::Claim { agent, lease, beat } => {
+                if *beat {
+                    // A revoked agent's is refused, and then so is its claim.
+                    let _ = self.store.heartbeat(agent_of(*agent), &Heartbeat::new());
+                }
                 answer(self.store.claim(agent_of(*agent), secs(*lease)), |claim| {
                     Answer::Claimed(claim.into_iter().collect())
                 })
             }
             Step::Hold { lease, what } => {
-                let Some(lease) = leases.get(usize::from(*lease) % leases.len().max(1)) else {
+                // Mostly a late one.
+                let back = usize::from(*lease) % leases.len().clamp(1, 6) + 1;
+                let Some(lease) = leases.len().checked_sub(back).map(|at| &leases[at]) else {
                     return Answer::Nothing;
                 };
                 match what {
@@ -429,6 +437,9 @@ fn run<S: TestStore>(store: S, steps: &[Step]) {
         }
         (before.agents.len(), before.commands.iter().all(|row| row.state.is_terminal()))
     };
+    for tenant in [None, None, Some(0), Some(1), Some(2)] {
+        go(&Step::Register { tenant, able: tenant.is_none(), max_jobs: 3 });
+    }
     for step in steps {
         go(step);
     }
@@ -471,4 +482,10 @@ fn check<S: TestStore>(cases: u32, open: impl Fn() -> S) {
 #[cfg(feature = "sqlite")]
 fn a_file_is_like_the_model() {
     check(40, || SqliteStore::open(&SqliteConfig::memory()).unwrap());
+}
+
+#[test]
+#[cfg(feature = "postgres")]
+fn a_server_is_like_the_model() {
+    crate::postgres::with_server(|server| check(12, || server.store()));
 }

@@ -8,6 +8,8 @@
 //! A store is one connection and is used by one thread at a time; open one
 //! for each loop.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::agent::{Agent, AgentStatus, Heartbeat, NewAgent};
@@ -23,6 +25,8 @@ mod guard;
 mod migrate;
 #[cfg(any(test, feature = "test-util"))]
 pub(super) mod model;
+#[cfg(feature = "postgres")]
+pub(super) mod postgres;
 mod row;
 mod sql;
 #[cfg(feature = "sqlite")]
@@ -38,6 +42,42 @@ pub trait Store: TenantStore + AgentStore + CommandStore + TokenStore + AuditSto
     ///
     /// When the database does not answer.
     fn now(&mut self) -> Result<Stamp>;
+
+    /// What cancels a statement of this store from another thread; `None`
+    /// where statements are short and nothing can.
+    fn canceller(&self) -> Option<Canceller> {
+        None
+    }
+}
+
+/// Cancels what a store is at, from any thread. Cloning shares it.
+///
+/// The statement that runs at that moment fails with `Cancelled`; when none
+/// runs, nothing happens. Hand it to
+/// [`Context::on_cancel`](crate::Context::on_cancel).
+#[derive(Clone)]
+pub struct Canceller(Arc<dyn Fn() -> Result<()> + Send + Sync>);
+
+impl Canceller {
+    #[cfg(feature = "postgres")]
+    fn new(cancel: impl Fn() -> Result<()> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(cancel))
+    }
+
+    /// Asks the server to cancel.
+    ///
+    /// # Errors
+    ///
+    /// When the server is not reached.
+    pub fn cancel(&self) -> Result<()> {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Canceller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Canceller")
+    }
 }
 
 /// How much one sweep may do.

@@ -10,8 +10,8 @@ use super::row::{Extent, Hashed, TouchedRow, listing, micros, span, stamp, word}
 use super::statement::Link;
 use super::statements::{self as st, Now};
 use super::{
-    AgentStore, AuditStore, CommandStore, Listing, Lost, Registered, Scope, Store, Sweep, TenantStore,
-    TokenStore, TokensCleaned, Touched,
+    AgentStore, AuditStore, Canceller, CommandStore, Listing, Lost, Registered, Scope, Store, Sweep,
+    TenantStore, TokenStore, TokensCleaned, Touched,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::fleet::agent::{Agent, AgentStatus, Heartbeat, MAX_NAME, NewAgent, check_text};
@@ -34,8 +34,13 @@ impl<L> SqlStore<L> {
         Self { link, now: None }
     }
 
-    #[cfg(any(test, feature = "postgres"))]
-    pub(super) fn link(&mut self) -> &mut L {
+    #[cfg(feature = "postgres")]
+    pub(super) fn link(&self) -> &L {
+        &self.link
+    }
+
+    #[cfg(test)]
+    pub(super) fn link_mut(&mut self) -> &mut L {
         &mut self.link
     }
 }
@@ -119,6 +124,10 @@ fn chain(link: &mut impl Link, now: Now, record: &NewAudit) -> Result<i64> {
 impl<L: Link> Store for SqlStore<L> {
     fn now(&mut self) -> Result<Stamp> {
         Ok(stamp(one(st::database_now(&mut self.link, self.now)?, String::new)?.n))
+    }
+
+    fn canceller(&self) -> Option<Canceller> {
+        self.link.canceller()
     }
 }
 
@@ -211,7 +220,8 @@ impl<L: Link> AgentStore for SqlStore<L> {
         record.check()?;
         let now = self.now;
         self.link.transaction(|link| {
-            let found = one(st::lock_agent(link, now, agent.0)?, || no_agent(agent))?.read()?;
+            st::lock_agent(link, now, agent.0)?;
+            let found = one(st::select_agent(link, now, agent.0)?, || no_agent(agent))?.read()?;
             if !found.status.may_become(status) {
                 return Err(revoked(agent));
             }
@@ -280,7 +290,9 @@ impl<L: Link> CommandStore for SqlStore<L> {
         check_lease(lease)?;
         let (now, lease) = (self.now, span(lease));
         self.link.transaction(|link| {
-            let found = one(st::lock_agent(link, now, agent.0)?, || no_agent(agent))?.read()?;
+            // Looked at once it is locked: what it holds must be the latest.
+            st::lock_agent(link, now, agent.0)?;
+            let found = one(st::select_agent(link, now, agent.0)?, || no_agent(agent))?.read()?;
             may_claim(&found)?;
             if found.held_jobs >= found.max_jobs {
                 return Ok(None);

@@ -12,6 +12,7 @@ use diesel::result::{DatabaseErrorKind, Error as DieselError, QueryResult};
 use diesel::sql_types::{BigInt, Bool, Nullable, Text, Untyped};
 use diesel::{QueryableByName, RunQueryDsl};
 
+use super::Canceller;
 use crate::error::{Error, ErrorClass, ErrorKind, Result};
 
 /// The databases that there are.
@@ -200,6 +201,11 @@ pub(super) trait Link: Send {
     /// Runs statements that bind nothing.
     fn batch(&mut self, text: &str) -> Result<()>;
     fn dialect(&self) -> Dialect;
+    /// What cancels a statement of this connection from another thread, where
+    /// there is such a thing.
+    fn canceller(&self) -> Option<Canceller> {
+        None
+    }
 
     /// Runs `body` as one transaction: all of it or nothing.
     fn transaction<T>(&mut self, body: impl FnOnce(&mut Self) -> Result<T>) -> Result<T>

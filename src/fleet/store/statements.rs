@@ -59,7 +59,7 @@ statements! {
     fn heartbeat(agent: i64, error: Text<'_>, cpu: Option<i64>, memory: Option<i64>) -> Word;
     fn update_agent_status(agent: i64, status: &str, reason: &str) -> Word;
     fn select_agent(agent: i64) -> AgentRow;
-    fn lock_agent(agent: i64) -> AgentRow;
+    fn lock_agent(agent: i64) -> Number;
     fn select_agents(after: i64, most: i64) -> AgentRow;
     fn mark_offline(stale: i64, batch: i64) -> Number;
 
@@ -136,7 +136,7 @@ mod tests {
             text.replace_range(at..end, "1");
         }
         let text: &'static str = Box::leak(format!("EXPLAIN QUERY PLAN {text}").into_boxed_str());
-        let rows: Vec<Plan> = store.link().load(&Sql::new("plan", text), &[]).unwrap();
+        let rows: Vec<Plan> = store.link_mut().load(&Sql::new("plan", text), &[]).unwrap();
         rows.into_iter().map(|row| row.detail).collect()
     }
 

@@ -1,7 +1,3 @@
 -- Holds off a second claim of the same agent, and decisions about it.
-SELECT a.id, a.tenant_id, a.name, a.kind, a.status, a.status_message, a.health, a.last_error, a.version, a.hostname,
-    a.region, a.cpu_percent, a.memory_percent, a.max_jobs, a.last_seen_at, a.last_offline_at, a.created_at,
-    (SELECT COUNT(*) FROM fleet_commands c WHERE c.agent_id = a.id AND c.lease_until IS NOT NULL) AS held_jobs
-FROM fleet_agents a
-WHERE a.id = :agent
-FOR NO KEY UPDATE OF a -- postgres
+SELECT id AS n FROM fleet_agents WHERE id = :agent
+FOR NO KEY UPDATE -- postgres

@@ -1,0 +1,328 @@
+//! The store on a server.
+//!
+//! Settings of each connection: `READ COMMITTED`, a timeout for statements
+//! and one for transactions that are left open, a timeout to connect, and
+//! keepalives, so that a peer which is gone is noticed. A connection that
+//! breaks fails the call that met it, and the next call makes a new one: who
+//! calls in a loop backs off, as every loop here does. A call whose answer was
+//! lost may have been carried out; each can be made again.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use diesel::{Connection, PgConnection, RunQueryDsl};
+
+use super::Canceller;
+use super::migrate::migrate;
+use super::row::{Number, span};
+use super::sql::SqlStore;
+use super::statement::{Bind, Dialect, Link, Query, Row, Sql, refused};
+use crate::error::{Error, ErrorClass, ErrorKind, Result};
+use crate::primitive::{AtomicU64, Ordering};
+
+/// How a server is reached.
+#[derive(Clone)]
+#[must_use = "a server is reached by `PostgresStore::open`"]
+pub struct PostgresConfig {
+    url: String,
+    schema: Option<String>,
+    statement_timeout: Duration,
+    connect_timeout: Duration,
+}
+
+impl PostgresConfig {
+    /// A server and a database on it, as
+    /// `postgres://user:password@host:5432/database`.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            schema: None,
+            statement_timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(5),
+        }
+    }
+
+    /// The schema that has the tables, made when it is not there. Defaults to
+    /// what the server takes for this user.
+    pub fn schema(mut self, name: impl Into<String>) -> Self {
+        self.schema = Some(name.into());
+        self
+    }
+
+    /// How long a statement may take. Defaults to 30 s.
+    pub fn statement_timeout(mut self, time: Duration) -> Self {
+        self.statement_timeout = time;
+        self
+    }
+
+    /// How long it may take to connect, in whole seconds. Defaults to 5 s.
+    pub fn connect_timeout(mut self, time: Duration) -> Self {
+        self.connect_timeout = time;
+        self
+    }
+
+    /// Refuses what cannot be meant.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument`; the text never shows the URL, which has a password.
+    pub fn check(&self) -> Result<()> {
+        let rest = ["postgres://", "postgresql://"].iter().find_map(|scheme| self.url.strip_prefix(scheme));
+        if rest.is_none() || self.url.contains('\0') {
+            return Err(Error::invalid("url: expected postgres://user:password@host/database"));
+        }
+        if let Some(schema) = &self.schema {
+            let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+            if schema.is_empty() || schema.len() > 63 || !schema.chars().all(word) {
+                let text = "schema: expected up to 63 of a to z, 0 to 9 and _";
+                return Err(Error::invalid(format!("{text}, found {schema:?}")));
+            }
+        }
+        for (key, time) in
+            [("statement_timeout", self.statement_timeout), ("connect_timeout", self.connect_timeout)]
+        {
+            if time < Duration::from_millis(1) {
+                return Err(Error::invalid(format!("{key}: must be at least 1ms")));
+            }
+        }
+        Ok(())
+    }
+
+    /// The URL with what is not said in it.
+    fn full_url(&self) -> String {
+        let mut url = self.url.clone();
+        let seconds = self.connect_timeout.as_secs().max(1).to_string();
+        for (key, value) in [
+            ("connect_timeout", &*seconds),
+            ("keepalives_idle", "10"),
+            ("keepalives_interval", "5"),
+            ("keepalives_count", "3"),
+            ("application_name", "loopkeeper"),
+        ] {
+            if !url.contains(&format!("{key}=")) {
+                url.push(if url.contains('?') { '&' } else { '?' });
+                url.push_str(&format!("{key}={value}"));
+            }
+        }
+        url
+    }
+
+    /// Where the server is, without who asks and how he proves it.
+    fn shown(&self) -> String {
+        let place = self.url.split_once("://").map_or("", |(_, rest)| rest);
+        let place = place.split('?').next().unwrap_or_default();
+        let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
+        format!("postgres {place}")
+    }
+}
+
+impl fmt::Debug for PostgresConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresConfig")
+            .field("server", &self.shown())
+            .field("schema", &self.schema)
+            .field("statement_timeout", &self.statement_timeout)
+            .field("connect_timeout", &self.connect_timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The store on a server: one connection.
+///
+/// # Threads
+///
+/// One thread at a time. Open one for each loop; any number of connections,
+/// processes and machines may work on one database.
+pub type PostgresStore = SqlStore<PostgresLink>;
+
+impl PostgresStore {
+    /// Connects, and brings the tables to the newest version.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` when the settings cannot be meant; `Store` when the
+    /// server is not reached, refuses, or has tables of a newer program.
+    pub fn open(config: &PostgresConfig) -> Result<Self> {
+        config.check()?;
+        let pid = Arc::new(AtomicU64::new(0));
+        let mut link = PostgresLink { config: config.clone(), connection: None, pid };
+        migrate(&mut link)?;
+        Ok(Self::new(link))
+    }
+
+    /// The server's number for this connection, as `pg_stat_activity` shows
+    /// it; `None` while there is none.
+    #[must_use]
+    pub fn backend_pid(&self) -> Option<u64> {
+        Some(self.link().pid.load(Ordering::SeqCst)).filter(|pid| *pid != 0)
+    }
+}
+
+/// A connection to a server, or none until the next call.
+pub struct PostgresLink {
+    config: PostgresConfig,
+    connection: Option<PgConnection>,
+    /// The server's number for the connection; 0 while there is none.
+    pid: Arc<AtomicU64>,
+}
+
+impl fmt::Debug for PostgresLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresLink")
+            .field("config", &self.config)
+            .field("connected", &self.connection.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+static PID: Sql = Sql::new("backend", "SELECT CAST(pg_backend_pid() AS BIGINT) AS n");
+static CANCEL: Sql = Sql::new(
+    "cancel",
+    "SELECT CAST(pg_cancel_backend(CAST(:pid AS INTEGER)) AS INTEGER) + CAST(0 AS BIGINT) AS n",
+);
+
+fn connect(config: &PostgresConfig) -> Result<PgConnection> {
+    PgConnection::establish(&config.full_url()).map_err(|error| {
+        Error::new(ErrorKind::Store)
+            .with_class(ErrorClass::Retryable)
+            .context(config.shown())
+            .caused_by(error.to_string())
+    })
+}
+
+impl PostgresLink {
+    fn connection(&mut self) -> Result<&mut PgConnection> {
+        if self.connection.is_none() {
+            self.pid.store(0, Ordering::SeqCst);
+            let mut connection = connect(&self.config)?;
+            let timeout = (span(self.config.statement_timeout) / 1_000).max(1);
+            let mut settings = format!(
+                "SET statement_timeout = {timeout}; SET idle_in_transaction_session_timeout = {timeout};
+                 SET default_transaction_isolation = 'read committed'; SET client_min_messages = 'warning';"
+            );
+            if let Some(schema) = &self.config.schema {
+                // Checked letters; two programs may both find it missing.
+                settings.push_str(&format!(
+                    "SELECT pg_advisory_lock(7811887200433014117); CREATE SCHEMA IF NOT EXISTS {schema};
+                     SELECT pg_advisory_unlock(7811887200433014117); SET search_path TO {schema};"
+                ));
+            }
+            let shown = self.config.shown();
+            let failed = |error| refused(&format!("{shown}: connect"), error);
+            connection.batch_execute(&settings).map_err(failed)?;
+            let rows: Vec<Number> =
+                Query::new(&PID, Dialect::Postgres, &[]).load(&mut connection).map_err(failed)?;
+            let pid = rows.first().and_then(|row| u64::try_from(row.n).ok());
+            self.pid.store(pid.unwrap_or(0), Ordering::SeqCst);
+            self.connection = Some(connection);
+        }
+        // Put there above.
+        self.connection.as_mut().ok_or_else(|| Error::new(ErrorKind::Store))
+    }
+
+    /// Says what went wrong, and forgets a connection that is no more.
+    fn failed(&mut self, statement: &str, error: DieselError) -> Error {
+        let text = error.to_string();
+        let gone = match &error {
+            DieselError::DatabaseError(kind, _) => {
+                matches!(kind, DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand)
+                    || [
+                        "server closed the connection",
+                        "terminating connection",
+                        "connection to server",
+                        "SSL SYSCALL",
+                    ]
+                    .iter()
+                    .any(|phrase| text.contains(phrase))
+            }
+            DieselError::BrokenTransactionManager => true,
+            _ => false,
+        };
+        if gone {
+            self.forget();
+        }
+        let error = refused(&format!("{}: {statement}", self.config.shown()), error);
+        if text.contains("due to statement timeout") {
+            return Error::new(ErrorKind::Timeout).context(error.report().to_string());
+        }
+        if text.contains("due to user request") {
+            return Error::new(ErrorKind::Cancelled).context(error.report().to_string());
+        }
+        if text.contains("does not exist") || text.contains("permission denied") {
+            return error.with_class(ErrorClass::Terminal);
+        }
+        error
+    }
+
+    fn forget(&mut self) {
+        self.connection = None;
+        self.pid.store(0, Ordering::SeqCst);
+    }
+
+    /// Cancels what runs on the connection, from another one.
+    pub(super) fn canceller(&self) -> Canceller {
+        let (config, pid) = (self.config.clone(), self.pid.clone());
+        Canceller::new(move || {
+            let pid = pid.load(Ordering::SeqCst);
+            if pid == 0 {
+                return Ok(());
+            }
+            let binds = [("pid", Bind::from(i64::try_from(pid).unwrap_or(0)))];
+            let rows: Result<Vec<Number>, _> =
+                Query::new(&CANCEL, Dialect::Postgres, &binds).load(&mut connect(&config)?);
+            rows.map(drop).map_err(|error| refused(&format!("{}: cancel", config.shown()), error))
+        })
+    }
+}
+
+impl Link for PostgresLink {
+    fn load<T: Row>(&mut self, sql: &Sql, binds: &[(&str, Bind<'_>)]) -> Result<Vec<T>> {
+        let query = Query::new(sql, Dialect::Postgres, binds);
+        let name = query.name();
+        let result = query.load(self.connection()?);
+        result.map_err(|error| self.failed(name, error))
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        let begin = "BEGIN ISOLATION LEVEL READ COMMITTED";
+        let result = AnsiTransactionManager::begin_transaction_sql(self.connection()?, begin);
+        result.map_err(|error| self.failed("begin", error))
+    }
+
+    fn commit(&mut self) -> Result<()> {
+        // A connection lost in a transaction has taken it along.
+        let Some(connection) = &mut self.connection else {
+            let text = format!("{}: commit: the connection is gone", self.config.shown());
+            return Err(Error::new(ErrorKind::Store).with_class(ErrorClass::Retryable).context(text));
+        };
+        let result = AnsiTransactionManager::commit_transaction(connection);
+        result.map_err(|error| {
+            self.rollback();
+            self.failed("commit", error)
+        })
+    }
+
+    fn rollback(&mut self) {
+        if let Some(connection) = &mut self.connection {
+            if AnsiTransactionManager::rollback_transaction(connection).is_err() {
+                self.forget();
+            }
+        }
+    }
+
+    fn batch(&mut self, text: &str) -> Result<()> {
+        let result = self.connection()?.batch_execute(text);
+        result.map_err(|error| self.failed("batch", error))
+    }
+
+    fn dialect(&self) -> Dialect {
+        Dialect::Postgres
+    }
+
+    fn canceller(&self) -> Option<Canceller> {
+        Some(Self::canceller(self))
+    }
+}

@@ -1,0 +1,361 @@
+//! What is special about a server: it is elsewhere, many ask at once, it
+//! restarts.
+//!
+//! `LOOPKEEPER_TEST_POSTGRES` says where one is, as a URL whose user may make
+//! schemas; without it these tests say so and pass.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, PgConnection};
+use loopkeeper::fleet::*;
+use loopkeeper::{ErrorClass, ErrorKind, Stamp};
+
+use crate::fixture::{Fleet, LEASE, START};
+
+/// A server, and a schema of a test's own on it.
+pub(crate) struct Server {
+    url: String,
+    schemas: Mutex<Vec<String>>,
+}
+
+impl Server {
+    fn schema(&self) -> String {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("test_{}_{n}", std::process::id());
+        self.schemas.lock().unwrap().push(name.clone());
+        name
+    }
+
+    fn config(&self, schema: &str) -> PostgresConfig {
+        PostgresConfig::new(&self.url).schema(schema)
+    }
+
+    pub(crate) fn store(&self) -> PostgresStore {
+        PostgresStore::open(&self.config(&self.schema())).unwrap()
+    }
+
+    fn run(&self, sql: &str) {
+        PgConnection::establish(&self.url).unwrap().batch_execute(sql).unwrap();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        for schema in self.schemas.lock().unwrap().iter() {
+            self.run(&format!("SET client_min_messages = 'warning'; DROP SCHEMA IF EXISTS {schema} CASCADE"));
+        }
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "tests are told by the environment where a server is")]
+pub(crate) fn with_server(test: impl FnOnce(&Server)) {
+    match std::env::var("LOOPKEEPER_TEST_POSTGRES") {
+        Ok(url) => test(&Server { url, schemas: Vec::new().into() }),
+        Err(_) => println!("skipped: LOOPKEEPER_TEST_POSTGRES does not say where a server is"),
+    }
+}
+
+pub(crate) fn with_store(test: impl FnOnce(PostgresStore)) {
+    with_server(|server| test(server.store()));
+}
+
+/// Runs `body` on several real threads at once.
+#[allow(clippy::disallowed_methods, reason = "several connections at once are what is tested")]
+fn threads<T: Send>(n: u32, body: impl Fn(u32) -> T + Sync) -> Vec<T> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..n)
+            .map(|i| {
+                let body = &body;
+                scope.spawn(move || body(i))
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn the_clock_is_the_servers_and_a_password_is_not_shown() {
+    with_server(|server| {
+        let config = server.config(&server.schema());
+        let mut store = PostgresStore::open(&config).unwrap();
+        let tenant = store.create_tenant("acme", Plan::Free).unwrap();
+        let before = store.now().unwrap();
+        let real = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_micros() as u64;
+        assert!(before.as_micros().abs_diff(real) < 60_000_000, "{before}");
+        let id = store.enqueue(&NewCommand::job(tenant, CommandKind::Scan, "{}")).unwrap();
+        let made = store.command(id).unwrap().created_at;
+        assert!(before <= made && made <= store.now().unwrap());
+    });
+    let config = PostgresConfig::new("postgres://me:hunter2@127.0.0.1:1/x");
+    let error = PostgresStore::open(&config).unwrap_err();
+    assert_eq!((error.kind(), error.class()), (ErrorKind::Store, ErrorClass::Retryable));
+    let shown = format!("{config:?} {}", error.report());
+    assert!(!shown.contains("hunter2") && shown.contains("postgres 127.0.0.1:1/x"), "{shown}");
+    for (config, text) in [
+        (PostgresConfig::new("host=a password=hunter2"), "url: expected postgres://"),
+        (PostgresConfig::new("postgres://a").schema("x; DROP"), "schema: expected up to 63 of a to z"),
+        (
+            PostgresConfig::new("postgres://a").statement_timeout(Duration::ZERO),
+            "statement_timeout: must be at least",
+        ),
+    ] {
+        let error = PostgresStore::open(&config).unwrap_err();
+        assert!(
+            error.to_string().starts_with(text) && !error.report().to_string().contains("hunter2"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_server_with_tables_of_a_newer_program_is_refused() {
+    with_server(|server| {
+        let schema = server.schema();
+        drop(PostgresStore::open(&server.config(&schema)).unwrap());
+        server.run(&format!("INSERT INTO {schema}.fleet_versions VALUES (2, 'x')"));
+        let error = PostgresStore::open(&server.config(&schema)).unwrap_err();
+        assert_eq!(error.class(), ErrorClass::Terminal);
+        let text = "the database is at version 2 of its tables, this program knows 1: use a newer program";
+        assert_eq!(error.to_string(), text);
+    });
+}
+
+#[test]
+fn programs_may_start_at_once_on_an_empty_database() {
+    with_server(|server| {
+        let schema = server.schema();
+        let config = server.config(&schema);
+        threads(4, |_| drop(PostgresStore::open(&config).unwrap()));
+    });
+}
+
+#[test]
+fn others_cannot_write_what_does_not_agree() {
+    with_server(|server| {
+        let schema = server.schema();
+        let mut f = Fleet::new(PostgresStore::open(&server.config(&schema)).unwrap());
+        let job = f.job();
+        f.enqueue(job);
+        f.agent("a");
+        let mut other = PgConnection::establish(&server.url).unwrap();
+        for set in [
+            "state = 'lost'",
+            "state = 'acknowledged'",
+            "state = 'completed'",
+            "agent_id = 1",
+            "priority = 3",
+        ] {
+            let error =
+                other.batch_execute(&format!("UPDATE {schema}.fleet_commands SET {set}")).unwrap_err();
+            assert!(error.to_string().contains("violates check constraint"), "{error}");
+        }
+    });
+}
+
+#[test]
+fn each_job_is_claimed_once_by_many_at_once() {
+    with_server(|server| {
+        let schema = server.schema();
+        let config = server.config(&schema);
+        let mut f = Fleet::new(PostgresStore::open(&config).unwrap());
+        let other = f.store.create_tenant("other", Plan::Team).unwrap();
+        for i in 0..300 {
+            let tenant = if i % 2 == 0 { f.tenant } else { other };
+            f.enqueue(NewCommand::job(tenant, CommandKind::Scan, "{}"));
+        }
+        let agents: Vec<AgentId> = (0..6).map(|i| f.agent(&format!("a{i}"))).collect();
+        let now = f.now();
+        let done = AtomicU64::new(0);
+        threads(8, |i| {
+            let mut store = PostgresStore::open(&config).unwrap();
+            store.set_now(now);
+            let Some(agent) = agents.get(i as usize) else {
+                while done.load(Ordering::Relaxed) < 300 {
+                    let cx = PassContext::unbounded();
+                    let _ = JobRecovery::new(Default::default()).unwrap().pass(&mut store, &cx).unwrap();
+                    let _ = QueuePriority::new(Default::default()).unwrap().pass(&mut store, &cx).unwrap();
+                }
+                return;
+            };
+            // Others may hold the last ones for a moment.
+            while done.load(Ordering::Relaxed) < 300 {
+                if let Some(claim) = store.claim(*agent, LEASE).unwrap() {
+                    store.start(&claim.lease).unwrap();
+                    store.complete(&claim.lease, "{}").unwrap();
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+        let rows = f.store.commands(CommandId(0), 1000).unwrap().rows;
+        assert!(rows.iter().all(|row| row.state == CommandState::Completed && row.attempts == 1));
+    });
+}
+
+#[test]
+fn one_agent_that_claims_twice_at_once_keeps_to_its_slots() {
+    with_server(|server| {
+        let schema = server.schema();
+        let config = server.config(&schema);
+        let mut f = Fleet::new(PostgresStore::open(&config).unwrap());
+        let agent = f.register(None, NewAgent::new("a", AgentKind::Platform).max_jobs(7));
+        for _ in 0..40 {
+            let job = f.job();
+            f.enqueue(job);
+        }
+        let now = f.now();
+        let claimed = threads(6, |_| {
+            let mut store = PostgresStore::open(&config).unwrap();
+            store.set_now(now);
+            std::iter::from_fn(|| store.claim(agent, LEASE).unwrap()).count()
+        });
+        assert_eq!(claimed.iter().sum::<usize>(), 7);
+    });
+}
+
+#[test]
+fn a_token_for_three_lets_three_in_of_many_at_once() {
+    with_server(|server| {
+        let schema = server.schema();
+        let config = server.config(&schema);
+        let mut f = Fleet::new(PostgresStore::open(&config).unwrap());
+        let (_, token) = f.store.create_token("root", &NewToken::for_platform("t").max_uses(3)).unwrap();
+        let now = f.now();
+        let registered = threads(6, |_| {
+            let mut store = PostgresStore::open(&config).unwrap();
+            store.set_now(now);
+            store.register(&token, &NewAgent::new("a", AgentKind::Worker)).is_ok()
+        });
+        assert_eq!(registered.iter().filter(|in_| **in_).count(), 3);
+        assert!(f.chain().is_sound());
+    });
+}
+
+/// Holds a lock so that a statement of another connection waits.
+fn locked(server: &Server, schema: &str) -> PgConnection {
+    let mut other = PgConnection::establish(&server.url).unwrap();
+    other
+        .batch_execute(&format!("BEGIN; LOCK TABLE {schema}.fleet_commands IN ACCESS EXCLUSIVE MODE"))
+        .unwrap();
+    other
+}
+
+#[test]
+fn a_statement_is_over_at_its_timeout_and_the_connection_stays() {
+    with_server(|server| {
+        let schema = server.schema();
+        drop(PostgresStore::open(&server.config(&schema)).unwrap());
+        let config = server.config(&schema).statement_timeout(Duration::from_millis(50));
+        let mut store = PostgresStore::open(&config).unwrap();
+        let lock = locked(server, &schema);
+        let error = store.queue(1).unwrap_err();
+        assert_eq!(
+            (error.kind(), error.class()),
+            (ErrorKind::Timeout, ErrorClass::TimedOut),
+            "{}",
+            error.report()
+        );
+        drop(lock);
+        assert!(store.queue(1).unwrap().rows.is_empty());
+    });
+}
+
+#[test]
+fn a_cancel_from_elsewhere_ends_a_statement() {
+    with_server(|server| {
+        let schema = server.schema();
+        let mut store = PostgresStore::open(&server.config(&schema)).unwrap();
+        let canceller = store.canceller().unwrap();
+        canceller.cancel().unwrap();
+        assert!(store.queue(1).unwrap().rows.is_empty(), "nothing ran, so nothing was cancelled");
+        let lock = locked(server, &schema);
+        let over = AtomicU64::new(0);
+        let store = Mutex::new(store);
+        let errors = threads(2, |i| {
+            if i == 0 {
+                let error = store.lock().unwrap().queue(1).unwrap_err();
+                over.store(1, Ordering::SeqCst);
+                return Some(error);
+            }
+            while over.load(Ordering::SeqCst) == 0 {
+                canceller.cancel().unwrap();
+            }
+            None
+        });
+        let error = errors[0].as_ref().unwrap();
+        assert_eq!(
+            (error.kind(), error.class()),
+            (ErrorKind::Cancelled, ErrorClass::Cancelled),
+            "{}",
+            error.report()
+        );
+        drop(lock);
+        // A late cancel may still have hit one statement more.
+        let mut store = store.into_inner().unwrap();
+        assert!((0..3).any(|_| store.queue(1).is_ok()));
+    });
+}
+
+#[test]
+fn a_connection_that_breaks_is_told_once_and_made_again() {
+    with_server(|server| {
+        let schema = server.schema();
+        let mut f = Fleet::new(PostgresStore::open(&server.config(&schema)).unwrap());
+        let agent = f.agent("a");
+        let job = f.job();
+        let id = f.enqueue(job);
+        for _ in 0..3 {
+            f.beat(agent);
+            // Of this store alone: others run beside this test.
+            server.run(&format!("SELECT pg_terminate_backend({})", f.store.backend_pid().unwrap()));
+            let error = f.store.claim(agent, LEASE).unwrap_err();
+            assert_eq!(
+                (error.kind(), error.class()),
+                (ErrorKind::Store, ErrorClass::Retryable),
+                "{}",
+                error.report()
+            );
+        }
+        let lease = f.claim(agent);
+        assert_eq!((lease.command, lease.fence), (id, 1), "what was cut off did not happen");
+    });
+}
+
+#[test]
+fn nothing_of_a_transaction_that_is_cut_off_stays() {
+    with_server(|server| {
+        let schema = server.schema();
+        let mut f = Fleet::new(PostgresStore::open(&server.config(&schema)).unwrap());
+        let job = f.job();
+        let id = f.enqueue(job);
+        // The chain's end is held, so a cancel waits after it has changed the command.
+        let mut other = PgConnection::establish(&server.url).unwrap();
+        other.batch_execute(&format!("BEGIN; SELECT * FROM {schema}.fleet_audit_head FOR UPDATE")).unwrap();
+        let pid = f.store.backend_pid().unwrap();
+        let store = Mutex::new(f.store);
+        let over = AtomicU64::new(0);
+        threads(2, |i| {
+            if i == 0 {
+                let error = store.lock().unwrap().cancel("root", id, "no").unwrap_err();
+                over.store(1, Ordering::SeqCst);
+                assert_eq!(error.class(), ErrorClass::Retryable, "{}", error.report());
+                return;
+            }
+            let waits = format!(
+                "DO $$ BEGIN WHILE NOT EXISTS (SELECT 1 FROM pg_stat_activity WHERE pid = {pid} AND wait_event_type = 'Lock') \
+                 LOOP PERFORM pg_sleep(0.01); END LOOP; PERFORM pg_terminate_backend({pid}); END $$"
+            );
+            PgConnection::establish(&server.url).unwrap().batch_execute(&waits).unwrap();
+        });
+        drop(other);
+        let mut store = store.into_inner().unwrap();
+        store.set_now(Stamp::from_micros(START));
+        assert_eq!(store.command(id).unwrap().state, CommandState::Pending);
+        store.cancel("root", id, "no").unwrap();
+        assert_eq!(store.command(id).unwrap().state, CommandState::Canceled);
+        assert!(store.verify(&mut || Ok(())).unwrap().is_sound());
+    });
+}
