@@ -55,11 +55,7 @@ impl Backoff {
 
     /// The delay after failure number `n`, with jitter.
     pub(crate) fn jittered(&self, n: u32, random: &mut Random) -> Duration {
-        let delay = self.delay(n);
-        if self.jitter == 0.0 {
-            return delay;
-        }
-        delay.mul_f64(1.0 - self.jitter * random.unit())
+        shorten(self.delay(n), self.jitter, random)
     }
 
     /// The delays after each of `attempts` failures but the last.
@@ -68,6 +64,16 @@ impl Backoff {
         let total = delays.iter().fold(Duration::ZERO, |sum, delay| sum.saturating_add(*delay));
         Explanation { delays, total, jitter: self.jitter }
     }
+}
+
+/// A delay, shorter by up to the share `jitter` of it.
+pub(crate) fn shorten(delay: Duration, jitter: f64, random: &mut Random) -> Duration {
+    if jitter == 0.0 {
+        return delay;
+    }
+    // As a float the longest Duration is rounded up, beyond what one holds.
+    let seconds = delay.as_secs_f64() * (1.0 - jitter * random.unit());
+    Duration::try_from_secs_f64(seconds).map_or(delay, |shorter| shorter.min(delay))
 }
 
 /// The exact delays of a backoff, before jitter.
@@ -186,6 +192,8 @@ mod tests {
             assert_eq!(delay, backoff.jittered(n, &mut b));
             assert!(delay <= backoff.delay(n) && delay >= backoff.delay(n).mul_f64(0.75));
         }
+        let endless = Backoff { initial: Duration::MAX, max: Duration::MAX, jitter: 1e-300, ..origin() };
+        assert_eq!(endless.jittered(1, &mut a), Duration::MAX);
     }
 
     #[test]

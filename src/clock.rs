@@ -67,6 +67,8 @@ impl Signals {
     pub(crate) const CANCEL: Self = Self(1);
     /// The owner is to look again, or to run now.
     pub(crate) const POKE: Self = Self(2);
+    /// When the owner's next due is has changed.
+    pub(crate) const LOOK: Self = Self(4);
 
     pub(crate) fn has(self, signal: Self) -> bool {
         self.0 & signal.0 != 0

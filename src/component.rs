@@ -55,6 +55,7 @@ pub struct Context {
     cancel: CancelToken,
     inbox: Arc<Inbox>,
     deadline: Tick,
+    dry_run: bool,
     reporter: Reporter,
     /// Ends a sleep on cancel, where no loop sees to that.
     _ring: Option<LinkGuard>,
@@ -70,6 +71,7 @@ impl Context {
             cancel,
             inbox,
             deadline: Tick::NEVER,
+            dry_run: false,
             reporter: Reporter::default(),
             _ring: None,
             _one_thread: PhantomData,
@@ -123,6 +125,7 @@ impl Context {
             cancel,
             inbox,
             deadline,
+            dry_run: false,
             reporter,
             _ring: Some(ring),
             _one_thread: PhantomData,
@@ -131,6 +134,10 @@ impl Context {
 
     pub(crate) fn set_deadline(&mut self, deadline: Tick) {
         self.deadline = deadline;
+    }
+
+    pub(crate) fn set_dry_run(&mut self, dry_run: bool) {
+        self.dry_run = dry_run;
     }
 
     /// Who the call is for.
@@ -162,6 +169,12 @@ impl Context {
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.inbox.is_cancelled() || self.cancel.is_cancelled()
+    }
+
+    /// Whether the call is to say what it would do, and to change nothing.
+    #[must_use]
+    pub fn is_dry_run(&self) -> bool {
+        self.dry_run
     }
 
     /// When the call should be over. A little before the moment it is
@@ -303,6 +316,12 @@ impl Reporter {
         Self(Some(hears))
     }
 
+    /// For those who have only a health to hear of: many loops under one
+    /// name. `hear` must not be user code, and must not wait.
+    pub(crate) fn on_health(hear: impl Fn(Health) + Send + Sync + 'static) -> Self {
+        Self::new(Arc::new(Ears(hear)))
+    }
+
     /// Says whether the component can take work.
     pub fn set_health(&self, health: Health) {
         if let Some(hears) = &self.0 {
@@ -362,6 +381,18 @@ impl Reporter {
             hears.done();
         }
     }
+}
+
+struct Ears<F>(F);
+
+impl<F: Fn(Health) + Send + Sync> Hears for Ears<F> {
+    fn health(&self, health: Health) {
+        (self.0)(health);
+    }
+
+    fn failed(&self, _: Error) {}
+
+    fn done(&self) {}
 }
 
 impl fmt::Debug for Reporter {

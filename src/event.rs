@@ -19,6 +19,8 @@ pub enum LoopKind {
     ConfigWatcher,
     /// Turns a folder of descriptors into running components.
     Deployer,
+    /// Reconciles a part of the program's state.
+    Controller,
     /// A part of the program that a host starts and stops.
     Component,
 }
@@ -31,6 +33,7 @@ impl LoopKind {
             Self::Watcher => "watcher",
             Self::ConfigWatcher => "config",
             Self::Deployer => "deployer",
+            Self::Controller => "controller",
             Self::Component => "component",
         }
     }
@@ -41,6 +44,7 @@ impl LoopKind {
             Self::Watcher => "w",
             Self::ConfigWatcher => "cfg",
             Self::Deployer => "dep",
+            Self::Controller => "ctl",
             Self::Component => "c",
         }
     }
@@ -148,6 +152,30 @@ pub enum EventKind {
         /// For how long it ran.
         took: Duration,
     },
+    /// A run of a controller dealt with items, although other steps of it may
+    /// have failed. Runs without items are not told.
+    Reconciled {
+        /// How many items it dealt with, or would have in a dry run.
+        items: u64,
+        /// How long it took.
+        took: Duration,
+        /// Whether nothing was changed.
+        dry_run: bool,
+    },
+    /// A run of a controller returned an error or panicked.
+    ReconcileFailed {
+        /// Why.
+        error: Error,
+        /// How many runs in a row have failed.
+        failures: u32,
+        /// When it is tried again before its next regular run; `None`: not
+        /// before that.
+        retry_in: Option<Duration>,
+    },
+    /// The controller does not run any more unless it is triggered.
+    Paused,
+    /// The controller runs at its regular times again.
+    Resumed,
     /// Another configuration is in force.
     ConfigReloaded {
         /// Its number, counted since the load.
@@ -287,6 +315,10 @@ impl EventKind {
             Self::GaveUp { .. } => "gave_up",
             Self::TimedOut { .. } => "timed_out",
             Self::Late { .. } => "late",
+            Self::Reconciled { .. } => "reconciled",
+            Self::ReconcileFailed { .. } => "reconcile_failed",
+            Self::Paused => "paused",
+            Self::Resumed => "resumed",
             Self::ConfigReloaded { .. } => "config_reloaded",
             Self::ConfigRejected { .. } => "config_rejected",
             Self::Deployed { .. } => "deployed",
@@ -319,6 +351,7 @@ impl EventKind {
         match self {
             Self::Down { error, .. }
             | Self::GaveUp { error, .. }
+            | Self::ReconcileFailed { error, .. }
             | Self::UndeployFailed { error, .. }
             | Self::Rejected { error, .. }
             | Self::RolledBack { error, .. }
@@ -346,6 +379,21 @@ impl fmt::Display for EventKind {
             }
             Self::TimedOut { stuck_for } => write!(f, "call timed out, stuck for {stuck_for:.1?}"),
             Self::Late { took } => write!(f, "call came back late, after {took:.1?}"),
+            Self::Reconciled { items, took, dry_run } => {
+                let done = if *dry_run { "would have reconciled" } else { "reconciled" };
+                let noun = if *items == 1 { "item" } else { "items" };
+                write!(f, "{done} {items} {noun} ({took:.1?})")
+            }
+            Self::ReconcileFailed { error, failures, retry_in } => {
+                write!(f, "failed (failures in a row: {failures}), ")?;
+                match retry_in {
+                    Some(delay) => write!(f, "again in {delay:.1?}")?,
+                    None => f.write_str("not again before its time")?,
+                }
+                write!(f, ": {}", error.report())
+            }
+            Self::Paused => f.write_str("paused"),
+            Self::Resumed => f.write_str("resumed"),
             Self::ConfigReloaded { generation, changed, n_changed, needs_restart } => {
                 write!(f, "reloaded (generation {generation}): {}", changed.join(", "))?;
                 let more = n_changed.saturating_sub(changed.len());

@@ -8,6 +8,10 @@
 //! [`Host`] starts the parts of the program in order, keeps them running and
 //! stops them in reverse.
 //!
+//! A [`Controller`] makes the program's state as it should be, again and
+//! again. A [`ControllerManager`] runs many, at regular times, apart from each
+//! other.
+//!
 //! A [`Config`] is what a program reads its settings from: layers in which
 //! every value knows its place, replaced as a whole while the program runs. A
 //! [`ConfigWatcher`] notices edits.
@@ -34,7 +38,8 @@
 //! # A mental model
 //!
 //! * A *loop* is one named OS thread that waits for its next due, calls user
-//!   code once, and tells what came of it. A watcher is a loop.
+//!   code once, and tells what came of it. A watcher is a loop, and so is a
+//!   controller.
 //! * The *machine* of a loop decides: when to call next, what the state is,
 //!   which events to tell. It is pure code without threads or clocks.
 //! * A [`Component`] is a part of the program that can be started and stopped,
@@ -53,6 +58,7 @@
 //! | code of yours | runs on |
 //! | --- | --- |
 //! | [`Probe::probe`] | its watcher's thread, `w/<name>` |
+//! | [`Controller::reconcile`] | its controller's thread, `ctl/<name>` |
 //! | [`Layers::check`] | who loads or reloads, or the config watcher's thread, `cfg/<name>` |
 //! | [`Component::start`], [`Component::stop`], drops of components | a thread of their host, `lk/call` |
 //! | `on_ready`, `on_down`, `on_gave_up`, `on_change`, [`Context::on_cancel`] | the dispatcher's thread, `lk/dispatch` |
@@ -147,6 +153,7 @@ mod watchdog;
 
 // Parts: what users switch on.
 pub mod config;
+pub mod controller;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod fleet;
 pub mod host;
@@ -183,6 +190,7 @@ pub use cancel::CancelToken;
 pub use clock::{Clock, ManualClock, Tick};
 pub use component::{CancelGuard, Component, Context, Reporter};
 pub use config::{Config, ConfigWatcher, ConfigWatcherConfig, Layers};
+pub use controller::{Controller, ControllerConfig, ControllerManager, ControllerManagerConfig};
 pub use env::{Env, EnvConfig};
 pub use error::{BoxError, Error, ErrorClass, ErrorKind, Result};
 pub use event::{Event, EventKind, Health, LoopKind};

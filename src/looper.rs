@@ -19,10 +19,10 @@ use crate::event::{Event, EventKind, Health, LoopKind};
 use crate::name::Name;
 use crate::observe::{Counter, Gauge, Histogram};
 use crate::primitive::{Condvar, Mutex, MutexGuard};
-use crate::record::Record;
+use crate::record::{Record, Results};
 use crate::slot::Slot;
 use crate::stamp::Stamp;
-use crate::status::{LoopStatus, ThreadStatus};
+use crate::status::{ControllerStatus, LoopStatus, ThreadStatus};
 use crate::stop::StopReport;
 use crate::subscription::{Hub, Subscription};
 use crate::thread::{Exit, Straggler, Task, caught};
@@ -63,6 +63,11 @@ pub(crate) trait Machine: Send + 'static {
     /// Adds what only its kind has to say, at the moment `at`.
     fn detail(&self, _at: Stamp, _status: &mut LoopStatus) {}
 
+    /// What a controller has to add.
+    fn controller(&self) -> Option<ControllerStatus> {
+        None
+    }
+
     /// The loop was told to end: nothing is known any more.
     fn stop(&mut self, now: Tick) {
         self.record_mut().stop(now);
@@ -72,6 +77,11 @@ pub(crate) trait Machine: Send + 'static {
 /// What a loop calls. One at a time, on the loop's thread.
 pub(crate) trait Work<T>: Send + 'static {
     fn call(&mut self, cx: &Context) -> std::result::Result<T, BoxError>;
+
+    /// Whether its calls are to change nothing.
+    fn is_dry_run(&self) -> bool {
+        false
+    }
 }
 
 /// What a loop is made from.
@@ -98,25 +108,92 @@ pub(crate) struct Instruments {
     /// Seconds of each call that returned in time.
     pub(crate) duration: Histogram,
     pub(crate) missed: Counter,
+    /// Where runs do work.
+    pub(crate) runs: Option<RunInstruments>,
+}
+
+/// What a loop measures whose runs do work.
+#[derive(Debug)]
+pub(crate) struct RunInstruments {
+    /// 1 while the loop has a thread, else 0.
+    pub(crate) running: Gauge,
+    pub(crate) successes: Counter,
+    pub(crate) errors: Counter,
+    pub(crate) timeouts: Counter,
+    pub(crate) panics: Counter,
+    /// Errors, timeouts and panics.
+    pub(crate) failures: Counter,
+    pub(crate) items: Counter,
+    /// Seconds since 1970.
+    pub(crate) last_run: Gauge,
+    pub(crate) last_success: Gauge,
 }
 
 /// What a step changed that is measured.
 #[must_use = "measured once the lock is released"]
 struct Change {
-    from: Health,
-    to: Health,
+    before: Numbers,
+    after: Numbers,
+}
+
+/// What of a record is measured.
+#[derive(Clone, Copy)]
+struct Numbers {
+    health: Health,
     missed: u64,
+    failures: u64,
+    results: Results,
+    last_check: Option<Tick>,
+}
+
+impl Numbers {
+    fn of(record: &Record) -> Self {
+        let &Record { health, missed, failures, results, last_check, .. } = record;
+        Self { health, missed, failures, results, last_check }
+    }
+}
+
+impl RunInstruments {
+    fn note(&self, change: &Change, env: &Env) {
+        let (before, after) = (&change.before.results, &change.after.results);
+        for (counter, before, after) in [
+            (&self.successes, before.successes, after.successes),
+            (&self.errors, before.errors, after.errors),
+            (&self.timeouts, before.timeouts, after.timeouts),
+            (&self.panics, before.panics, after.panics),
+            (&self.failures, change.before.failures, change.after.failures),
+            (&self.items, before.items, after.items),
+        ] {
+            if after > before {
+                counter.add(after - before);
+            }
+        }
+        let has_run =
+            change.after.last_check.is_some() && change.after.last_check != change.before.last_check;
+        let has_succeeded = after.successes > before.successes;
+        if has_run || has_succeeded {
+            let seconds = Duration::from_micros(env.stamp().as_micros()).as_secs_f64();
+            self.last_run.set(seconds);
+            if has_succeeded {
+                self.last_success.set(seconds);
+            }
+        }
+    }
 }
 
 impl Instruments {
-    fn note(&self, change: &Change) {
-        if change.missed > 0 {
-            self.missed.add(change.missed);
+    fn note(&self, change: &Change, env: &Env) {
+        let Change { before, after } = change;
+        if after.missed > before.missed {
+            self.missed.add(after.missed - before.missed);
         }
-        if change.from == change.to {
+        if let Some(runs) = &self.runs {
+            runs.note(change, env);
+        }
+        if before.health == after.health {
             return;
         }
-        match change.to {
+        match after.health {
             Health::Ready => self.to_ready.add(1),
             Health::Down => self.to_down.add(1),
             Health::Unknown => self.to_unknown.add(1),
@@ -141,6 +218,12 @@ impl StopDeadlines {
     pub(crate) fn new(grace: Duration) -> Self {
         Self { all: real_deadline(grace), calls: real_deadline(grace.min(Self::CALLS)) }
     }
+
+    /// For calls that do work: what they do matters also at the end.
+    pub(crate) fn patient(grace: Duration) -> Self {
+        let all = real_deadline(grace);
+        Self { all, calls: all }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,6 +231,13 @@ enum Stage {
     Idle,
     Running,
     Stopping,
+}
+
+/// What a loop does about a due that has come.
+enum Begin {
+    Call { generation: u64, deadline: Tick },
+    NotDue,
+    Over,
 }
 
 struct Call {
@@ -328,6 +418,17 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
         self.source.inbox.ring(Signals::POKE);
     }
 
+    /// Has the machine decide anew; the loop goes by what it says from now on.
+    pub(crate) fn decide(&self, decide: impl FnOnce(&mut M, Tick, &mut Vec<EventKind>)) {
+        let source = &self.source;
+        let mut state = source.state.lock();
+        let now = source.env.clock().now();
+        let change = source.step(&mut state, |machine, events| decide(machine, now, events));
+        drop(state);
+        source.inbox.ring(Signals::LOOK);
+        source.note(Some(change));
+    }
+
     /// Asks the loop to end; nothing begins after this. The first half of a
     /// stop: a [`join`](Self::join) must follow.
     pub(crate) fn cancel(&self) {
@@ -348,7 +449,11 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
     /// Asks the loop to end, waits for its thread and its callbacks within
     /// `grace`, and reports what is left.
     pub(crate) fn stop(&self, grace: Duration) -> StopReport {
-        let deadlines = StopDeadlines::new(grace);
+        self.stop_by(StopDeadlines::new(grace))
+    }
+
+    /// The same, with deadlines of the caller's.
+    pub(crate) fn stop_by(&self, deadlines: StopDeadlines) -> StopReport {
         self.cancel();
         self.join(deadlines)
     }
@@ -398,6 +503,11 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
     /// ended then is not worth another wait.
     pub(crate) fn was_waited_for(&self) -> bool {
         self.thread.lock().waited
+    }
+
+    /// Whether no thread of it is left.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.thread.lock().task.as_ref().is_none_or(Task::has_ended)
     }
 
     /// Blocks until the loop has ended, or until `deadline`; says whether it
@@ -453,6 +563,8 @@ impl<M: Machine> Source<M> {
         let clock = self.env.clock();
         let guard = self.env.watchdog().guard(self.clone());
         let mut work = work;
+        cx.set_dry_run(work.is_dry_run());
+        self.set_running(1.0);
         loop {
             let (due, timeout) = self.next();
             guard.wait_until(due + timeout);
@@ -465,10 +577,14 @@ impl<M: Machine> Source<M> {
                 continue;
             }
             let now = clock.now();
-            if now < due {
+            if now < due || signals.has(Signals::LOOK) {
                 continue;
             }
-            let Some((generation, deadline)) = self.begin(now, timeout) else { break };
+            let (generation, deadline) = match self.begin(now, timeout) {
+                Begin::Call { generation, deadline } => (generation, deadline),
+                Begin::NotDue => continue,
+                Begin::Over => break,
+            };
             let lead = deadline_lead(timeout);
             cx.set_deadline(now + timeout.saturating_sub(lead));
             let (result, in_time) = guarded_call(&guard, generation, deadline, &mut work, &cx);
@@ -477,7 +593,16 @@ impl<M: Machine> Source<M> {
         self.note(self.end());
         guard.wait_until(Tick::NEVER);
         drop(guard);
+        self.set_running(0.0);
         Some(work)
+    }
+
+    /// Set by the loop's own thread at its beginning and end, so that it is
+    /// true also of one that a stop has left behind.
+    fn set_running(&self, value: f64) {
+        if let Some(runs) = &self.instruments.runs {
+            runs.running.set(value);
+        }
     }
 
     /// When the next call is due and how long it may take.
@@ -494,17 +619,21 @@ impl<M: Machine> Source<M> {
 
     /// Marks the beginning of a call under the lock that a stop takes, so
     /// that nothing begins after a stop.
-    fn begin(&self, now: Tick, timeout: Duration) -> Option<(u64, Tick)> {
+    fn begin(&self, now: Tick, timeout: Duration) -> Begin {
         let mut state = self.state.lock();
         if state.stage != Stage::Running || self.inbox.is_cancelled() {
-            return None;
+            return Begin::Over;
+        }
+        if now < state.machine.record().due {
+            // Decided otherwise since the loop looked.
+            return Begin::NotDue;
         }
         state.generation += 1;
         state.runs += 1;
         let deadline = now + timeout;
         let generation = state.generation;
         state.call = Some(Call { generation, begun: now, deadline, timed_out: false });
-        Some((generation, deadline))
+        Begin::Call { generation, deadline }
     }
 
     fn finish(&self, now: Tick, result: Result<M::Output>, in_time: bool) {
@@ -555,13 +684,13 @@ impl<M: Machine> Source<M> {
 
     fn step(&self, state: &mut State<M>, step: impl FnOnce(&mut M, &mut Vec<EventKind>)) -> Change {
         let mut events = Vec::new();
-        let &Record { health: from, missed, .. } = state.machine.record();
+        let before = Numbers::of(state.machine.record());
         step(&mut state.machine, &mut events);
-        let &Record { health: to, missed: since, .. } = state.machine.record();
+        let after = Numbers::of(state.machine.record());
         for what in events {
             self.tell(state, what);
         }
-        Change { from, to, missed: since - missed }
+        Change { before, after }
     }
 
     /// Numbers an event and gives it to all who hear of it. Under the lock,
@@ -610,8 +739,8 @@ impl<M: Machine> Source<M> {
     /// Measures and reports what a step changed. With no lock held.
     fn note(&self, change: Option<Change>) {
         if let Some(change) = change {
-            self.instruments.note(&change);
-            if change.from != change.to {
+            self.instruments.note(&change, &self.env);
+            if change.before.health != change.after.health {
                 self.measure_health();
                 self.report();
             }
@@ -711,6 +840,7 @@ impl<M: Machine> Source<M> {
             thread,
             lost_callbacks: lost.coalesced + lost.dropped,
             config: None,
+            controller: state.machine.controller(),
         };
         state.machine.detail(wall, &mut status);
         (running, status)

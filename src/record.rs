@@ -27,6 +27,17 @@ pub(crate) struct Record {
     pub(crate) failures: u64,
     pub(crate) missed: u64,
     pub(crate) transitions: u64,
+    pub(crate) results: Results,
+}
+
+/// How the runs of a loop ended whose runs do work, and on how much.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Results {
+    pub(crate) successes: u64,
+    pub(crate) errors: u64,
+    pub(crate) timeouts: u64,
+    pub(crate) panics: u64,
+    pub(crate) items: u64,
 }
 
 impl Default for Record {
@@ -45,6 +56,7 @@ impl Default for Record {
             failures: 0,
             missed: 0,
             transitions: 0,
+            results: Results::default(),
         }
     }
 }
@@ -52,8 +64,9 @@ impl Default for Record {
 impl Record {
     /// Begins anew, with a call that is due now. The totals go on.
     pub(crate) fn start(&mut self, now: Tick, phase: Phase) {
-        let Self { failures, missed, transitions, .. } = *self;
-        *self = Self { phase, since: now, due: now, failures, missed, transitions, ..Self::default() };
+        let Self { failures, missed, transitions, results, .. } = *self;
+        let totals = Self { failures, missed, transitions, results, ..Self::default() };
+        *self = Self { phase, since: now, due: now, ..totals };
     }
 
     /// Nothing is known any more, and nothing is due.

@@ -81,6 +81,74 @@ pub struct LoopStatus {
     /// For a config watcher: what is in force, and what is on disk.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config: Option<ConfigStatus>,
+    /// For a controller: its settings, and what its runs did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub controller: Option<ControllerStatus>,
+}
+
+/// What a controller does, and how its last run ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ControllerStatus {
+    /// The time between regular runs.
+    #[serde(serialize_with = "seconds_of")]
+    pub interval: Duration,
+    /// How long one run may take.
+    #[serde(serialize_with = "seconds_of")]
+    pub deadline: Duration,
+    /// Whether it runs only when it is triggered.
+    pub paused: bool,
+    /// Whether its runs change nothing.
+    pub dry_run: bool,
+    /// How the last run ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_result: Option<RunResult>,
+    /// How many items the last run dealt with that returned in time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_items: Option<u64>,
+    /// How many items all runs dealt with.
+    pub items: u64,
+    /// How many runs were still going when the next one was due.
+    pub overruns: u64,
+}
+
+/// How a run of a controller ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RunResult {
+    /// All of it succeeded.
+    Success,
+    /// It returned an error.
+    Error,
+    /// It passed its deadline.
+    Timeout,
+    /// It panicked.
+    Panic,
+}
+
+impl RunResult {
+    /// The word for it in status and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Error => "error",
+            Self::Timeout => "timeout",
+            Self::Panic => "panic",
+        }
+    }
+}
+
+impl fmt::Display for RunResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl Serialize for RunResult {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
 }
 
 /// The configuration in force, and whether it is the one on disk.
@@ -170,6 +238,9 @@ impl fmt::Display for LoopStatus {
         if let Some(overdue) = self.overdue_for {
             write!(f, ", overdue for {overdue:.1?}")?;
         }
+        if self.controller.as_ref().is_some_and(|controller| controller.paused) {
+            f.write_str(", paused")?;
+        }
         Ok(())
     }
 }
@@ -224,4 +295,11 @@ pub fn aggregate<'a>(loops: impl IntoIterator<Item = &'a LoopStatus>) -> Health 
         total = Health::Degraded;
     }
     total
+}
+
+/// All loops together, unknown while a critical one may still turn it either
+/// way: what a component of many loops says of itself.
+pub(crate) fn verdict(loops: &[LoopStatus]) -> Health {
+    let critical = |health| loops.iter().any(|status| status.critical && status.health == health);
+    if critical(Health::Unknown) && !critical(Health::Down) { Health::Unknown } else { aggregate(loops) }
 }

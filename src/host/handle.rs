@@ -764,5 +764,6 @@ fn loop_status(status: ComponentStatus) -> LoopStatus {
         thread: status.thread,
         lost_callbacks: 0,
         config: None,
+        controller: None,
     }
 }

@@ -314,6 +314,8 @@ impl Serialize for EventJson<'_> {
         match what {
             EventKind::Started
             | EventKind::Stopped
+            | EventKind::Paused
+            | EventKind::Resumed
             | EventKind::ComponentStarting
             | EventKind::ComponentReady
             | EventKind::ComponentStopping
@@ -333,6 +335,18 @@ impl Serialize for EventJson<'_> {
             EventKind::GaveUp { error, attempts } => {
                 map.serialize_entry("error", &error.report().to_string())?;
                 map.serialize_entry("attempts", attempts)?;
+            }
+            EventKind::Reconciled { items, took, dry_run } => {
+                map.serialize_entry("items", items)?;
+                map.serialize_entry("took", &seconds(took))?;
+                map.serialize_entry("dry_run", dry_run)?;
+            }
+            EventKind::ReconcileFailed { error, failures, retry_in } => {
+                map.serialize_entry("error", &error.report().to_string())?;
+                map.serialize_entry("failures", failures)?;
+                if let Some(retry_in) = retry_in {
+                    map.serialize_entry("retry_in", &seconds(retry_in))?;
+                }
             }
             EventKind::TimedOut { stuck_for } => map.serialize_entry("stuck_for", &seconds(stuck_for))?,
             EventKind::ConfigReloaded { generation, changed, n_changed, needs_restart } => {
@@ -438,6 +452,7 @@ mod tests {
             thread: None,
             lost_callbacks: 0,
             config: None,
+            controller: None,
         }
     }
 
@@ -640,6 +655,20 @@ mod tests {
                 "\"event\":\"config_rejected\",\"error\":\"tcp: refused\"",
             ),
             (EventKind::Stopped, "\"event\":\"stopped\""),
+            (
+                EventKind::Reconciled { items: 7, took: half, dry_run: false },
+                "\"event\":\"reconciled\",\"items\":7,\"took\":0.5,\"dry_run\":false",
+            ),
+            (
+                EventKind::ReconcileFailed { error: error(), failures: 2, retry_in: Some(half) },
+                "\"event\":\"reconcile_failed\",\"error\":\"tcp: refused\",\"failures\":2,\"retry_in\":0.5",
+            ),
+            (
+                EventKind::ReconcileFailed { error: error(), failures: 2, retry_in: None },
+                "\"event\":\"reconcile_failed\",\"error\":\"tcp: refused\",\"failures\":2",
+            ),
+            (EventKind::Paused, "\"event\":\"paused\""),
+            (EventKind::Resumed, "\"event\":\"resumed\""),
             (EventKind::Deployed { name: name() }, "\"event\":\"deployed\",\"component\":\"mq\""),
             (EventKind::Replaced { name: name() }, "\"event\":\"replaced\",\"component\":\"mq\""),
             (EventKind::Undeployed { name: name() }, "\"event\":\"undeployed\",\"component\":\"mq\""),

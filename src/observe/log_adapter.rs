@@ -49,6 +49,7 @@ fn log_event(event: &Event) {
         EventKind::Down { .. }
         | EventKind::GaveUp { .. }
         | EventKind::TimedOut { .. }
+        | EventKind::ReconcileFailed { .. }
         | EventKind::ConfigRejected { .. }
         | EventKind::UndeployFailed { .. }
         | EventKind::Rejected { .. }

@@ -2,19 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::config::WatcherConfig;
 use super::watcher::Watcher;
-use crate::component::{Component, Context, Hears, Reporter};
+use crate::component::{Component, Context, Reporter};
 use crate::env::Env;
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::event::Health;
 use crate::looper::StopDeadlines;
 use crate::name::Name;
 use crate::primitive::Mutex;
-use crate::status::{LoopStatus, StatusSource, aggregate};
+use crate::status::{LoopStatus, StatusSource, aggregate, verdict};
 use crate::stop::StopReport;
 use crate::subscription::{DEFAULT_CAPACITY, Hub, Subscription};
 
@@ -93,7 +93,12 @@ impl WatchManager {
     /// `instead_of`'s.
     fn begin(&self, watcher: &Arc<Watcher>, instead_of: Option<&Arc<Watcher>>) -> Result<()> {
         let name = watcher.name();
-        watcher.report_to(Reporter::new(Arc::new(Ears(Arc::downgrade(&self.shared)))));
+        let shared = Arc::downgrade(&self.shared);
+        watcher.report_to(Reporter::on_health(move |_| {
+            if let Some(shared) = shared.upgrade() {
+                shared.report();
+            }
+        }));
         let mut state = self.shared.state.lock();
         if state.stopped {
             let context = format!("{name}: watch after the manager was stopped");
@@ -298,27 +303,6 @@ impl Shared {
             reporter.set_health(verdict(&self.statuses()));
         }
     }
-}
-
-/// All together, unknown while a critical one may still turn it either way.
-fn verdict(loops: &[LoopStatus]) -> Health {
-    let critical = |health| loops.iter().any(|status| status.critical && status.health == health);
-    if critical(Health::Unknown) && !critical(Health::Down) { Health::Unknown } else { aggregate(loops) }
-}
-
-/// Hears of the health of one watcher.
-struct Ears(Weak<Shared>);
-
-impl Hears for Ears {
-    fn health(&self, _: Health) {
-        if let Some(shared) = self.0.upgrade() {
-            shared.report();
-        }
-    }
-
-    fn failed(&self, _: Error) {}
-
-    fn done(&self) {}
 }
 
 /// Up after the first verdict about all; ready while they are, together.

@@ -348,6 +348,7 @@ fn instruments(observer: &Observer, name: &Name) -> Instruments {
         to_unknown: to(Health::Unknown),
         duration: observer.histogram("watcher_probe_duration_seconds", own),
         missed: observer.counter("loop_missed_ticks_total", &[Attr::new("loop", name.as_str())]),
+        runs: None,
     }
 }
 
