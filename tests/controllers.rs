@@ -1049,3 +1049,26 @@ fn one_that_is_dropped_is_stopped() {
         assert_eq!(job.ran().len(), 2);
     });
 }
+
+/// A probe's answer does not matter at a stop; what a controller is at does.
+#[test]
+#[allow(clippy::disallowed_methods, reason = "longer than a probe is waited for, in real time")]
+fn a_stop_waits_for_a_run_as_long_as_its_grace_allows() {
+    alone(|| {
+        let done = Arc::new(AtomicU32::new(0));
+        let count = done.clone();
+        let commits = move |cx: &Context| {
+            cx.cancel_token().wait();
+            std::thread::sleep(millis(1_100));
+            count.fetch_add(1, Ordering::SeqCst);
+            Ok(Outcome::default())
+        };
+        let manager = ControllerManager::new(ControllerManagerConfig::default()).unwrap();
+        manager.register(exact("a"), commits).unwrap();
+        manager.start().unwrap();
+        eventually("the run to begin", || manager.status()["a"].runs == 1);
+        let report = manager.stop(PATIENCE);
+        assert!(report.is_clean(), "{report}");
+        assert_eq!(done.load(Ordering::SeqCst), 1);
+    });
+}

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use loopkeeper::controller::Outcome;
 use loopkeeper::decode::Object;
 use loopkeeper::host::ComponentState;
 use loopkeeper::host::deploy::{Deployer, DeployerConfig, Registry};
@@ -19,8 +20,8 @@ use loopkeeper::status::Phase;
 use loopkeeper::testing::Gate;
 use loopkeeper::watch::BackoffConfig;
 use loopkeeper::{
-    BoxError, CancelToken, Component, ComponentConfig, Context, Env, ErrorKind, Health, Host, HostConfig,
-    ManualClock, Watcher, WatcherConfig,
+    BoxError, CancelToken, Component, ComponentConfig, Context, ControllerConfig, ControllerManager,
+    ControllerManagerConfig, Env, ErrorKind, Health, Host, HostConfig, ManualClock, Watcher, WatcherConfig,
 };
 
 const fn secs(n: u64) -> Duration {
@@ -648,5 +649,110 @@ fn what_a_scan_began_is_answered_though_the_host_stops() {
         assert_eq!(at_work.load(Ordering::SeqCst), 0);
         assert!(deployer.stop(secs(1)).is_clean());
         drop((deployer, host));
+    });
+}
+
+fn every_30_s(name: &str) -> ControllerConfig {
+    ControllerConfig::new(name).interval(secs(30)).jitter(0.0)
+}
+
+/// A controller of which two must never be at work.
+fn alone(
+    runs: &Arc<AtomicU32>,
+    at_work: &Arc<AtomicU32>,
+) -> impl Fn(&Context) -> Result<Outcome, BoxError> + use<> {
+    let (runs, at_work) = (runs.clone(), at_work.clone());
+    move |_| {
+        assert_eq!(at_work.fetch_add(1, Ordering::SeqCst), 0, "two at work");
+        runs.fetch_add(1, Ordering::SeqCst);
+        shuttle::thread::yield_now();
+        at_work.fetch_sub(1, Ordering::SeqCst);
+        Ok(Outcome::default())
+    }
+}
+
+/// Mutant: `ControllerManager::check_free` without its look at `stops`: a
+/// controller is added and started that the stop does not know of, and is at
+/// work when the stop has returned.
+#[test]
+fn a_controller_that_is_triggered_removed_and_added_is_not_at_work_after_a_stop() {
+    model(|| {
+        let clock = ManualClock::default();
+        let env = Env::manual(&clock).unwrap();
+        let manager = ControllerManager::new(ControllerManagerConfig::default().env(&env)).unwrap();
+        let manager = Arc::new(manager);
+        let (runs, at_work) = (Arc::<AtomicU32>::default(), Arc::<AtomicU32>::default());
+        manager.register(every_30_s("a"), alone(&runs, &at_work)).unwrap();
+        manager.start().unwrap();
+        let theirs = manager.clone();
+        let triggers = shuttle::thread::spawn(move || theirs.trigger("a").is_ok());
+        let (theirs, next) = (manager.clone(), alone(&runs, &at_work));
+        let replaces = shuttle::thread::spawn(move || {
+            assert!(theirs.remove("a", secs(1)).unwrap().is_clean());
+            theirs.register(every_30_s("a"), next).is_ok()
+        });
+        let report = manager.stop(secs(1));
+        assert!(report.is_clean(), "{report}");
+        triggers.join().unwrap();
+        let replaced = replaces.join().unwrap();
+        assert_eq!(manager.count(), usize::from(replaced));
+        assert!(!manager.is_running(), "replaced: {replaced}");
+        let at_stop = runs.load(Ordering::SeqCst);
+        assert_eq!(at_work.load(Ordering::SeqCst), 0);
+        clock.run_for(secs(60));
+        assert_eq!(runs.load(Ordering::SeqCst), at_stop);
+    });
+}
+
+/// Mutant: `ControllerManager::start` without its look at `stops`, or with
+/// `started` reset at the beginning of a stop: what was just stopped runs on.
+#[test]
+fn of_a_start_and_a_stop_at_once_one_is_the_last() {
+    model(|| {
+        let clock = ManualClock::default();
+        let env = Env::manual(&clock).unwrap();
+        let manager = ControllerManager::new(ControllerManagerConfig::default().env(&env)).unwrap();
+        let manager = Arc::new(manager);
+        let (runs, at_work) = (Arc::<AtomicU32>::default(), Arc::<AtomicU32>::default());
+        for name in ["a", "b"] {
+            let own = Arc::default();
+            manager.register(every_30_s(name), alone(&runs, &own)).unwrap();
+        }
+        manager.start().unwrap();
+        let theirs = manager.clone();
+        let stops = shuttle::thread::spawn(move || theirs.stop(secs(1)).is_clean());
+        let started = manager.start().is_ok();
+        assert!(stops.join().unwrap());
+        clock.settle();
+        assert_eq!(manager.is_running(), started);
+        let running = manager.status().values().filter(|status| status.thread.is_some()).count();
+        assert_eq!(running, if started { 2 } else { 0 });
+        assert!(manager.stop(secs(1)).is_clean());
+        assert_eq!(at_work.load(Ordering::SeqCst), 0);
+    });
+}
+
+/// Mutant: `Source::begin` without its look at the due: a run whose time has
+/// come begins after a pause has returned.
+#[test]
+fn no_run_begins_by_itself_after_a_pause() {
+    model(|| {
+        let clock = ManualClock::default();
+        let env = Env::manual(&clock).unwrap();
+        let manager = ControllerManager::new(ControllerManagerConfig::default().env(&env)).unwrap();
+        let (runs, at_work) = (Arc::<AtomicU32>::default(), Arc::<AtomicU32>::default());
+        manager.register(every_30_s("a"), alone(&runs, &at_work)).unwrap();
+        manager.start().unwrap();
+        let theirs = clock.clone();
+        let moves = shuttle::thread::spawn(move || theirs.jump(secs(30)));
+        manager.pause("a").unwrap();
+        let begun = manager.status()["a"].runs;
+        moves.join().unwrap();
+        clock.run_for(secs(60));
+        assert_eq!(manager.status()["a"].runs, begun);
+        manager.resume("a").unwrap();
+        clock.settle();
+        assert_eq!(manager.status()["a"].runs, begun + 1);
+        assert!(manager.stop(secs(1)).is_clean());
     });
 }
