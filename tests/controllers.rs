@@ -243,7 +243,7 @@ fn wct_02_stop_is_bounded_and_names_who_did_not_finish() {
         let manager = ControllerManager::new(ControllerManagerConfig::default()).unwrap();
         let deaf = Deaf::default();
         manager.register(exact("deaf"), deaf.clone()).unwrap();
-        manager.register(exact("tame"), Scripted::fine()).unwrap();
+        manager.register(exact("calm"), Scripted::fine()).unwrap();
         manager.start().unwrap();
         eventually("the run to begin", || deaf.runs.load(Ordering::SeqCst) == 1);
         let report = manager.stop(millis(50));
@@ -255,7 +255,7 @@ fn wct_02_stop_is_bounded_and_names_who_did_not_finish() {
         let refused = manager.start().unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::InvalidState);
         assert!(refused.to_string().starts_with("deaf: "), "{refused}");
-        assert_eq!(manager.status()["tame"].phase, Phase::Stopped, "all or none are started");
+        assert_eq!(manager.status()["calm"].phase, Phase::Stopped, "all or none are started");
         deaf.release.store(true, Ordering::SeqCst);
         assert!(manager.stop(PATIENCE).is_clean());
         assert!(!manager.is_running());
@@ -646,10 +646,17 @@ fn a_deadline_that_passes_is_measured_while_the_run_is_stuck() {
             inside.pass(&their_clock);
             Ok(Outcome::processed(1))
         };
-        let a = Reconciler::start_in(&env, exact("a").deadline(secs(10)), hangs).unwrap();
+        let config = exact("a").deadline(secs(10)).failure_threshold(2);
+        let a = Reconciler::start_in(&env, config, hangs).unwrap();
         clock.run_for(secs(10));
+        assert_eq!(a.status().health, Health::Unknown);
         assert_eq!(series.get("controller_reconcile_total{controller=a,result=timeout}"), 1.0);
         assert_eq!(series.get("controller_reconcile_errors_total{controller=a}"), 1.0);
+        // Each further deadline counts, until it is down.
+        clock.run_for(secs(30));
+        let status = a.status();
+        assert_eq!((status.health, status.timeouts), (Health::Down, 2));
+        assert_eq!(status.last_error.as_deref(), Some("not done within 10s, stuck for 20s"));
         gate.release_waiting();
         clock.settle();
         assert_eq!(series.get("controller_reconcile_duration_seconds{controller=a}"), 0.0);
