@@ -39,6 +39,7 @@ fn main() -> std::process::ExitCode {
     rows::threads(&mut suite);
     rows::start_and_stop(&mut suite);
     rows::guarded_call(&mut suite);
+    rows::reconcile(&mut suite);
     rows::hung_call(&mut suite);
     rows::periodic(&mut suite);
     rows::events(&mut suite);
@@ -154,6 +155,16 @@ mod rows {
         suite.compare([row("guarded call against inline", "ns", Ratio(1.50))], MANY, ours(), inline);
         let hop = Box::new(|| each(floors::channel_hops(calls)));
         suite.compare([row("guarded call against a hop", "ns", Ratio(0.15))], MANY, ours(), hop);
+    }
+
+    pub(crate) fn reconcile(suite: &mut Suite) {
+        let runs: u32 = suite.pick(100_000, 20_000);
+        let each = move |time: Duration| [ns(time) / f64::from(runs)];
+        let side = |body: fn(u32) -> Duration| -> Side<'_, 1> { Box::new(move || each(body(runs))) };
+        // What a run costs beyond its call: its decision, the books, the wait.
+        let Some(floor) = OURS.guarded_calls else { return };
+        let row = row("reconcile run against a guarded call", "ns", Shown);
+        suite.compare([row], SOME, OURS.reconciles.map(side), side(floor));
     }
 
     pub(crate) fn hung_call(suite: &mut Suite) {

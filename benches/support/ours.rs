@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use loopkeeper::controller::Outcome;
 use loopkeeper::observe::Observer;
 use loopkeeper::status::StatusSource;
 use loopkeeper::watch::BackoffConfig;
 use loopkeeper::{
-    BoxError, Context, Env, ErrorKind, EventKind, Probe, Stamp, WatchManager, Watcher, WatcherConfig,
-    bench_hooks,
+    BoxError, Context, ControllerConfig, ControllerManager, ControllerManagerConfig, Env, ErrorKind,
+    EventKind, Probe, Stamp, WatchManager, Watcher, WatcherConfig, bench_hooks,
 };
 use parking_lot::Mutex;
 
@@ -67,6 +68,9 @@ pub(crate) struct Ours {
     /// Makes `calls` guarded calls of an empty boxed closure, on one thread,
     /// with a live watchdog; the time of all.
     pub(crate) guarded_calls: Option<fn(calls: u32) -> Duration>,
+    /// Has a manager's controller run `runs` times, each right after the one
+    /// before; the time of all.
+    pub(crate) reconciles: Option<fn(runs: u32) -> Duration>,
     /// A call that hangs past its `timeout`, `samples` times one after
     /// another.
     pub(crate) hung_calls: Option<fn(samples: usize, timeout: Duration) -> Hung>,
@@ -90,6 +94,7 @@ pub(crate) const OURS: Ours = Ours {
     capacity: Some(capacity),
     periodic: Some(periodic),
     guarded_calls: Some(guarded_calls),
+    reconciles: Some(reconciles),
     hung_calls: Some(hung_calls),
     events: Some(events),
     callbacks: Some(callbacks),
@@ -212,6 +217,29 @@ fn guarded_calls(calls: u32) -> Duration {
     let in_time = bench_hooks::guarded_calls(&env, calls, probe);
     let time = begin.elapsed();
     assert_eq!(in_time.ok(), Some(calls), "every call is in time");
+    time
+}
+
+fn reconciles(runs: u32) -> Duration {
+    let manager = ControllerManager::new(ControllerManagerConfig::default()).expect("an environment");
+    let (tell, told) = bounded(1);
+    let mut begin = Instant::now();
+    let mut run = 0;
+    let reconcile = move |_: &Context| {
+        if run == 0 {
+            begin = Instant::now();
+        } else if run == runs {
+            tell.send(begin.elapsed())?;
+        }
+        run += 1;
+        let outcome = Outcome::default();
+        Ok(if run <= runs { outcome.requeue_after(Duration::ZERO) } else { outcome })
+    };
+    let hourly = ControllerConfig::new("empty").interval(HOUR);
+    manager.register(hourly, reconcile).expect("its name is free");
+    manager.start().expect("a thread");
+    let time = told.recv().expect("it runs");
+    assert!(manager.stop(Duration::from_secs(5)).is_clean());
     time
 }
 
