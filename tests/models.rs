@@ -704,8 +704,8 @@ fn a_controller_that_is_triggered_removed_and_added_is_not_at_work_after_a_stop(
     });
 }
 
-/// Mutant: `ControllerManager::start` without its look at `stops`, or with
-/// `started` reset at the beginning of a stop: what was just stopped runs on.
+/// Mutant: `ControllerManager::wind_down` leaves `started` as it is: what was
+/// stopped says that it runs, and cannot be started.
 #[test]
 fn of_a_start_and_a_stop_at_once_one_is_the_last() {
     model(|| {
