@@ -433,12 +433,19 @@ mod rows {
             let len = (0..texts).map(|_| black_box(render())).last().unwrap_or_default();
             [us(begin.elapsed()) / f64::from(texts), len as f64 / 1024.0]
         };
-        let (mut ours, stop) = metrics::exporter(N);
+        let (mut ours, mut asking, stop) = metrics::exporter(N);
         let mut floor = metrics::bare_registry(N);
         let rows =
             [row("metrics of 1,000, text", "us", Ratio(1.20)), row("metrics of 1,000, length", "KiB", Shown)];
         let ours: Side<'_, 2> = Box::new(|| each(&mut ours));
         suite.compare(rows, MANY, Some(ours), Box::new(|| each(&mut floor)));
+        // The floor has no loops to look at.
+        let rows = [
+            row("metrics of 1,000, and how late", "us", Shown),
+            row("metrics of 1,000, and how late, length", "KiB", Shown),
+        ];
+        let asking: Side<'_, 2> = Box::new(|| each(&mut asking));
+        suite.compare(rows, MANY, Some(asking), Box::new(|| each(&mut floor)));
         stop();
     }
 }

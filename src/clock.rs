@@ -53,8 +53,9 @@ impl Add<Duration> for Tick {
 
     /// The moment `duration` later; [`Tick::NEVER`] where the sum is too big.
     fn add(self, duration: Duration) -> Self {
-        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        Self(self.0.saturating_add(nanos))
+        // Without the 128 bits of `as_nanos`: this is in every look at the clock.
+        let nanos = duration.as_secs().saturating_mul(1_000_000_000);
+        Self(self.0.saturating_add(nanos).saturating_add(u64::from(duration.subsec_nanos())))
     }
 }
 

@@ -8,7 +8,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::clock::{Clock, ManualClock};
+use crate::clock::{Clock, ManualClock, Tick};
 use crate::decode::meant;
 use crate::dispatch::Dispatcher;
 use crate::duration::Shown;
@@ -52,7 +52,7 @@ pub(crate) trait Listed: Send + Sync {
     fn status(&self) -> (bool, LoopStatus);
     /// How late it is, if it runs.
     #[cfg_attr(not(feature = "prometheus"), allow(dead_code, reason = "an exporter asks"))]
-    fn overdue(&self) -> Option<Duration>;
+    fn overdue(&self, now: Tick) -> Option<Duration>;
     fn name(&self) -> &Name;
     /// Has the next run made now, if it runs; says whether it does.
     fn trigger(&self) -> bool;
@@ -256,8 +256,9 @@ impl Env {
     /// How late each loop is that runs.
     #[cfg_attr(not(feature = "prometheus"), allow(dead_code, reason = "an exporter asks"))]
     pub(crate) fn overdue(&self, mut each: impl FnMut(&Name, Duration)) {
+        let now = self.0.clock.now();
         for listed in self.listed() {
-            if let Some(overdue) = listed.overdue() {
+            if let Some(overdue) = listed.overdue(now) {
                 each(listed.name(), overdue);
             }
         }

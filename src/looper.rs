@@ -861,10 +861,10 @@ impl<M: Machine> Listed for Source<M> {
         self.status()
     }
 
-    fn overdue(&self) -> Option<Duration> {
+    fn overdue(&self, now: Tick) -> Option<Duration> {
         let state = self.state.lock();
         let is_running = state.stage == Stage::Running;
-        is_running.then(|| state.overdue(self.env.clock().now()).unwrap_or_default())
+        is_running.then(|| state.overdue(now).unwrap_or_default())
     }
 
     fn name(&self) -> &Name {

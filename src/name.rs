@@ -28,6 +28,11 @@ pub const MAX_LEN: usize = 63;
 pub struct Name(Arc<str>);
 
 impl Name {
+    /// The very text, shared.
+    pub(crate) fn shared(&self) -> Arc<str> {
+        self.0.clone()
+    }
+
     /// Checks a name.
     ///
     /// # Errors

@@ -892,3 +892,34 @@ fn killed_at_any_moment_it_comes_back_with_what_the_files_say() {
         }
     }
 }
+
+#[test]
+fn metrics_are_shown_and_go_with_what_they_are_about() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let deploy = TempDir::new("metrics");
+    deploy.put("a.json", &tcp("a", port));
+    let mut daemon = Daemon::start(&deploy, &[]);
+    daemon.eventually_is("a", "ready");
+    let ready = "loopkeeper_watcher_ready{watcher=\"a\"} 1.0\n";
+    eventually("it is measured", || daemon.text("/metrics").contains(ready));
+    let text = daemon.text("/metrics");
+    assert!(text.ends_with("\n# EOF\n"), "{text}");
+    for line in [
+        "loopkeeper_component_state{component=\"a\",state=\"ready\"} 1.0\n",
+        "loopkeeper_component_restarts_total{component=\"a\"} 0\n",
+        "loopkeeper_config_last_reload_successful 1.0\n",
+        "loopkeeper_deployer_components{deployer=\"deployer\"} 1.0\n",
+        "loopkeeper_loop_missed_ticks_total{loop=\"deployer\"} 0\n",
+        "loopkeeper_loop_overdue_seconds{loop=\"config\"} 0.0\n",
+        "loopkeeper_watcher_transitions_total{to=\"down\",watcher=\"a\"} 0\n",
+    ] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
+    fs::remove_file(deploy.path().join("a.json")).unwrap();
+    daemon.signal("-HUP");
+    eventually("it is gone", || !daemon.text("/metrics").contains("\"a\""));
+    daemon.signal("-TERM");
+    let status = daemon.child.wait().unwrap();
+    assert!(status.success(), "{status}");
+}

@@ -66,8 +66,9 @@ pub(crate) fn two_looks_at_the_clock(calls: u32) -> Duration {
     })
 }
 
-/// The exporter of `n` watchers that have run once, and what stops them.
-pub(crate) fn exporter(n: usize) -> (impl FnMut() -> usize, Stop) {
+/// Writes out what `n` watchers that have run once measure; the same with how
+/// late each is, which is looked up; and stops them.
+pub(crate) fn exporter(n: usize) -> (impl FnMut() -> usize, impl FnMut() -> usize, Stop) {
     let exporter = Exporter::default();
     let env =
         Env::with(EnvConfig::default().observer(exporter.observer())).expect("a watchdog can be started");
@@ -85,14 +86,15 @@ pub(crate) fn exporter(n: usize) -> (impl FnMut() -> usize, Stop) {
         manager.watch(config).expect("the machine allows as many watchers");
     }
     all.wait();
-    let exporter = exporter.collecting(env);
-    let render =
-        move || exporter.render(MetricsFormat::OpenMetrics).expect("there is nothing it cannot write").len();
+    let asking = exporter.clone().collecting(env);
+    let render = |exporter: Exporter| {
+        move || exporter.render(MetricsFormat::OpenMetrics).expect("there is nothing it cannot write").len()
+    };
     let stop = move || {
         let report = manager.stop(Duration::from_secs(10));
         assert!(report.is_clean(), "{report}");
     };
-    (render, Box::new(stop))
+    (render(exporter), render(asking), Box::new(stop))
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -115,7 +117,7 @@ type Level = Gauge<f64, std::sync::atomic::AtomicU64>;
 
 /// The same series in a registry, made by hand.
 pub(crate) fn bare_registry(n: usize) -> impl FnMut() -> usize {
-    let (ready, overdue) = (Family::<Own, Level>::default(), Family::<Loop, Level>::default());
+    let ready = Family::<Own, Level>::default();
     let (turns, missed) = (Family::<Turn, Counter>::default(), Family::<Loop, Counter>::default());
     let took = Family::<Own, Histogram>::new_with_constructor(|| Histogram::new(BUCKETS));
     for i in 0..n {
@@ -123,7 +125,6 @@ pub(crate) fn bare_registry(n: usize) -> impl FnMut() -> usize {
         ready.get_or_create(&Own { watcher: watcher.clone() }).set(1.0);
         took.get_or_create(&Own { watcher: watcher.clone() }).observe(0.000_012_345);
         missed.get_or_create(&Loop { r#loop: watcher.clone() }).inc_by(0);
-        overdue.get_or_create(&Loop { r#loop: watcher.clone() }).set(0.0);
         for (to, n) in [("ready", 1), ("down", 0), ("unknown", 0)] {
             turns.get_or_create(&Turn { to, watcher: watcher.clone() }).inc_by(n);
         }
@@ -132,7 +133,6 @@ pub(crate) fn bare_registry(n: usize) -> impl FnMut() -> usize {
     registry.register("watcher_ready", "Whether the watched service is ready", ready);
     registry.register("watcher_transitions", "How often the watched service turned so", turns);
     registry.register("loop_missed_ticks", "Regular runs that were left out", missed);
-    registry.register_with_unit("loop_overdue", "For how long the loop is overdue", Unit::Seconds, overdue);
     registry.register_with_unit("watcher_probe_duration", "How long probes took", Unit::Seconds, took);
     let mut len = 0;
     move || {

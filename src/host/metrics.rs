@@ -17,7 +17,7 @@ impl Collect for HostHandle {
         let components = self.status();
         let mut seen: HashSet<&Name> = HashSet::new();
         for component in components.iter().filter(|component| seen.insert(&component.name)) {
-            let label = Attr::new("component", component.name.as_str());
+            let label = Attr::new("component", &component.name);
             let own = std::slice::from_ref(&label);
             samples.gauge("component_ready", own, if component.ready { 1.0 } else { 0.0 });
             samples.counter("component_restarts_total", own, component.restarts);
@@ -32,7 +32,7 @@ impl Collect for HostHandle {
 impl Collect for Deployer {
     #[allow(clippy::cast_precision_loss, reason = "exact up to 2^53")]
     fn collect(&self, samples: &mut Samples) {
-        let (board, label) = (self.board(), [Attr::new("deployer", self.name().as_str())]);
+        let (board, label) = (self.board(), [Attr::new("deployer", self.name())]);
         samples.gauge("deployer_components", &label, board.running.len() as f64);
         samples.gauge("deployer_rejected_files", &label, board.rejected.len() as f64);
         samples.gauge("deployer_under_way", &label, board.under_way.len() as f64);

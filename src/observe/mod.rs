@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::event::Event;
+use crate::name::Name;
 use crate::thread::caught;
 
 pub use exposition::{MetricsFormat, MetricsSource};
@@ -79,6 +80,12 @@ impl fmt::Display for AttrValue {
 impl From<&str> for AttrValue {
     fn from(text: &str) -> Self {
         Self::Text(text.into())
+    }
+}
+
+impl From<&Name> for AttrValue {
+    fn from(name: &Name) -> Self {
+        Self::Text(name.shared())
     }
 }
 

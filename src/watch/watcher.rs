@@ -333,7 +333,7 @@ fn instruments(observer: &Observer, name: &Name) -> Instruments {
     if observer.counter.is_none() && observer.gauge.is_none() && observer.histogram.is_none() {
         return Instruments::default();
     }
-    let label = Attr::new("watcher", name.as_str());
+    let label = Attr::new("watcher", name);
     let own = std::slice::from_ref(&label);
     let to = |health: Health| {
         let labels = [label.clone(), Attr::new("to", health.as_str())];
@@ -347,7 +347,7 @@ fn instruments(observer: &Observer, name: &Name) -> Instruments {
         to_down: to(Health::Down),
         to_unknown: to(Health::Unknown),
         duration: observer.histogram("watcher_probe_duration_seconds", own),
-        missed: observer.counter("loop_missed_ticks_total", &[Attr::new("loop", name.as_str())]),
+        missed: observer.counter("loop_missed_ticks_total", &[Attr::new("loop", name)]),
         runs: None,
     }
 }

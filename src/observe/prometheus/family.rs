@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use prometheus_client::encoding::{EncodeLabelKey, EncodeLabelSet, EncodeLabelValue, LabelSetEncoder};
-use prometheus_client::metrics::histogram::Histogram as Buckets;
 use prometheus_client::registry::Unit;
 
+use super::buckets::Buckets;
 use super::metric::{Metric, check_name, is_label};
 use crate::duration::Shown;
 use crate::error::{Error, clip};
@@ -161,8 +161,7 @@ pub(super) enum Cell {
     Counter(Arc<AtomicU64>),
     /// The bits of an `f64`.
     Gauge(Arc<AtomicU64>),
-    /// And what tells whether anybody writes to it.
-    Histogram(Buckets, Arc<()>),
+    Histogram(Arc<Buckets>),
 }
 
 impl Cell {
@@ -170,7 +169,7 @@ impl Cell {
     fn is_held(&self) -> bool {
         match self {
             Self::Counter(cell) | Self::Gauge(cell) => Arc::strong_count(cell) > 1,
-            Self::Histogram(_, held) => Arc::strong_count(held) > 1,
+            Self::Histogram(buckets) => Arc::strong_count(buckets) > 1,
         }
     }
 }
@@ -188,7 +187,7 @@ pub(super) struct Family {
     pub(super) series: Mutex<Series>,
     other: Labels,
     max_series: usize,
-    buckets: Vec<f64>,
+    bounds: Arc<[f64]>,
     is_lent: bool,
     /// Whether it counts what became of others.
     pub(super) is_about_metrics: bool,
@@ -224,7 +223,7 @@ impl Family {
         match self.kind {
             Kind::Counter => Cell::Counter(Arc::default()),
             Kind::Gauge => Cell::Gauge(Arc::default()),
-            Kind::Histogram => Cell::Histogram(Buckets::new(self.buckets.iter().copied()), Arc::default()),
+            Kind::Histogram => Cell::Histogram(Arc::new(Buckets::new(self.bounds.clone()))),
         }
     }
 
@@ -346,7 +345,7 @@ impl Books {
         let (Place::Own(cell) | Place::Other(cell)) = self.place(Kind::Counter, name, labels)?;
         match cell {
             Cell::Counter(cell) => Ok(Counter::atomic(cell)),
-            Cell::Gauge(_) | Cell::Histogram(..) => Ok(Counter::default()),
+            Cell::Gauge(_) | Cell::Histogram(_) => Ok(Counter::default()),
         }
     }
 
@@ -364,8 +363,7 @@ impl Books {
     pub(super) fn histogram(&self, name: &str, labels: &[Attr]) -> Result<Histogram> {
         let (Place::Own(cell) | Place::Other(cell)) = self.place(Kind::Histogram, name, labels)?;
         match cell {
-            Cell::Histogram(buckets, held) => Ok(Histogram::function(move |value| {
-                let _held = &held;
+            Cell::Histogram(buckets) => Ok(Histogram::function(move |value| {
                 // One that is none would make the sum none for ever.
                 if value.is_finite() {
                     buckets.observe(value);
@@ -457,7 +455,7 @@ impl Books {
             series: Mutex::default(),
             other: labels.other(),
             max_series: known.max_series,
-            buckets: known.buckets.into_owned(),
+            bounds: known.buckets.into(),
             is_lent: known.is_lent,
             is_about_metrics: matches!(asked, "metrics_folded_total" | "metrics_refused_total"),
             folded: AtomicU64::new(0),

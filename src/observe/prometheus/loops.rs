@@ -8,7 +8,7 @@ use crate::observe::Attr;
 impl Collect for Env {
     fn collect(&self, samples: &mut Samples) {
         self.overdue(|name, overdue| {
-            let label = [Attr::new("loop", name.as_str())];
+            let label = [Attr::new("loop", name)];
             samples.gauge("loop_overdue_seconds", &label, overdue.as_secs_f64());
         });
     }

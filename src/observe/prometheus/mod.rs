@@ -64,6 +64,7 @@
 //! with the rest: [`ExporterConfig::registry`]. The other way round,
 //! [`Exporter::collector`] is a collector for a registry of the program's own.
 
+mod buckets;
 mod family;
 mod loops;
 mod metric;

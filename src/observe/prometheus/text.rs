@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -95,6 +95,7 @@ fn own_samples(books: &Books) -> Samples {
 
 impl Collector for View {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut buckets = Vec::new();
         for (family, collected) in &self.families {
             let mut series = family.series.lock();
             family.give_up(&mut series);
@@ -130,7 +131,11 @@ impl Collector for View {
                     Cell::Gauge(cell) => {
                         ConstGauge::new(f64::from_bits(cell.load(Ordering::Relaxed))).encode(encoder)?;
                     }
-                    Cell::Histogram(buckets, _) => buckets.encode(encoder)?,
+                    Cell::Histogram(histogram) => {
+                        let (sum, count) = histogram.read(&mut buckets);
+                        let mut encoder = encoder;
+                        encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+                    }
                 }
             }
             for (labels, value) in collected {
