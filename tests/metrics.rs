@@ -405,7 +405,8 @@ fn wrt_40_label_values_are_quoted_by_the_rules_of_the_format() {
     let cut = found.iter().position(|value| value.starts_with("ßß")).map(|idx| found.remove(idx)).unwrap();
     assert!(cut.len() < 300 && cut.ends_with('…'), "{cut}");
     let mut expected: Vec<String> = hostile.iter().map(|&value| value.to_owned()).collect();
-    (found.sort(), expected.sort());
+    found.sort();
+    expected.sort();
     assert_eq!(found, expected);
     assert!(parse(&text).iter().all(|(name, ..)| name != "loopkeeper_forged"));
 

@@ -14,10 +14,13 @@ use super::family::{Books, Cell, Family, Kind, Labels, Reason};
 use super::{Collect, Samples};
 use crate::observe::Attr;
 
+/// A family, and what was collected for it.
+type Told = (Arc<Family>, Vec<(Labels, f64)>);
+
 /// All families at one moment, by name, with what was collected for them.
 #[derive(Debug)]
 pub(super) struct View {
-    families: Vec<(Arc<Family>, Vec<(Labels, f64)>)>,
+    families: Vec<Told>,
     /// Whether the encoder leaves it to us to escape help texts.
     escapes_help: bool,
 }
@@ -40,7 +43,7 @@ impl View {
 
 /// Samples, by family.
 #[derive(Default)]
-struct Collected(Vec<(Arc<Family>, Vec<(Labels, f64)>)>);
+struct Collected(Vec<Told>);
 
 impl Collected {
     fn add(&mut self, books: &Books, samples: Samples) {
