@@ -1,1 +1,1 @@
-DELETE FROM fleet_audit WHERE severity IN ('critical', 'high') AND at < :at
+DELETE FROM fleet_audit WHERE severity IN ('critical', 'high') AND (at, position) < (:at, :position)

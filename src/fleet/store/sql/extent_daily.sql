@@ -1,2 +1,2 @@
 SELECT COUNT(*) AS n, MIN(position) AS first, MAX(position) AS last FROM fleet_audit
-WHERE severity NOT IN ('critical', 'high') AND at < :at
+WHERE severity NOT IN ('critical', 'high') AND (at, position) < (:at, :position)
