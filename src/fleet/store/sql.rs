@@ -423,8 +423,7 @@ impl<L: Link> CommandStore for SqlStore<L> {
 
     fn reprioritize(&mut self, bonus_per_minute: u32, sweep: Sweep) -> Result<u64> {
         let bonus = i64::from(bonus_per_minute);
-        let rows = self.sweep(sweep, |link, now, batch| st::reprioritize(link, now, bonus, batch))?;
-        Ok(rows.len() as u64)
+        self.sweep(sweep, |link, now, batch| st::reprioritize(link, now, bonus, batch))
     }
 }
 

@@ -151,6 +151,13 @@ impl Link for SqliteLink {
         query.load(&mut self.connection).map_err(|error| self.refused(name, error))
     }
 
+    fn execute(&mut self, sql: &Sql, binds: &[(&str, Bind<'_>)]) -> Result<u64> {
+        let query = Query::new(sql, Dialect::Sqlite, binds);
+        let name = query.name();
+        let result = query.execute(&mut self.connection);
+        result.map(|n| n as u64).map_err(|error| self.refused(name, error))
+    }
+
     fn begin(&mut self) -> Result<()> {
         AnsiTransactionManager::begin_transaction_sql(&mut self.connection, "BEGIN IMMEDIATE")
             .map_err(|error| self.refused("begin", error))
