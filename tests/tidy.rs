@@ -286,8 +286,8 @@ fn nothing_unfinished_is_left_and_only_the_program_prints() {
 const PROVEN: &[(&str, &[std::ops::RangeInclusive<u32>])] = &[
     ("ccw", &[1..=16]),
     ("wcw", &[1..=14]),
-    ("cct", &[16..=19]),
-    ("wct", &[1..=14]),
+    ("cct", &[1..=20]),
+    ("wct", &[1..=14, 20..=38]),
     ("crt", &[1..=22, 24..=26]),
     ("wrt", &[1..=19, 30..=40]),
 ];

@@ -18,6 +18,12 @@ pub(crate) const fn mins(n: u64) -> Duration {
 pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
 pub(crate) const LEASE: Duration = Duration::from_secs(60);
 
+/// The machine's own clock, in microseconds.
+#[allow(clippy::disallowed_methods, reason = "what the databases' clocks are compared with")]
+pub(crate) fn real_now() -> u64 {
+    std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_micros() as u64
+}
+
 /// A store that a test can use.
 pub(crate) trait TestStore: Store + ManualTime {}
 impl<T: Store + ManualTime> TestStore for T {}

@@ -52,6 +52,7 @@ impl Drop for Server {
 }
 
 #[allow(clippy::disallowed_methods, reason = "tests are told by the environment where a server is")]
+#[allow(clippy::print_stdout, reason = "who runs the tests should know what did not run")]
 pub(crate) fn with_server(test: impl FnOnce(&Server)) {
     match std::env::var("LOOPKEEPER_TEST_POSTGRES") {
         Ok(url) => test(&Server { url, schemas: Vec::new().into() }),
@@ -84,7 +85,7 @@ fn the_clock_is_the_servers_and_a_password_is_not_shown() {
         let mut store = PostgresStore::open(&config).unwrap();
         let tenant = store.create_tenant("acme", Plan::Free).unwrap();
         let before = store.now().unwrap();
-        let real = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_micros() as u64;
+        let real = crate::fixture::real_now();
         assert!(before.as_micros().abs_diff(real) < 60_000_000, "{before}");
         let id = store.enqueue(&NewCommand::job(tenant, CommandKind::Scan, "{}")).unwrap();
         let made = store.command(id).unwrap().created_at;

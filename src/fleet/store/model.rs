@@ -703,16 +703,7 @@ impl AuditStore for ModelStore {
     fn retain(&mut self, age: Duration, grave: bool, batch: u32) -> Result<u64> {
         let old = self.old(age, grave);
         let batch = batch.max(1) as usize;
-        // As the databases do: all before the first that is too many, and
-        // where all of these have its time, those before it.
-        let took: Vec<i64> = match old.get(batch) {
-            None => old.iter().map(|(_, position)| *position).collect(),
-            Some((at, _)) => {
-                let before = old.iter().take_while(|(other, _)| other < at).count();
-                let n = if before == 0 { batch } else { before };
-                old[..n].iter().map(|(_, position)| *position).collect()
-            }
-        };
+        let took: Vec<i64> = old.iter().take(batch).map(|(_, position)| *position).collect();
         let (Some(first), Some(last)) = (took.iter().min(), took.iter().max()) else { return Ok(0) };
         let deleted = i64::try_from(took.len()).unwrap_or(i64::MAX);
         let cutoff = Duration::from_micros(self.now.as_micros()).saturating_sub(age).as_micros();

@@ -286,6 +286,13 @@ impl Link for PostgresLink {
         result.map_err(|error| self.failed(name, error))
     }
 
+    fn execute(&mut self, sql: &Sql, binds: &[(&str, Bind<'_>)]) -> Result<u64> {
+        let query = Query::new(sql, Dialect::Postgres, binds);
+        let name = query.name();
+        let result = query.execute(self.connection()?);
+        result.map(|n| n as u64).map_err(|error| self.failed(name, error))
+    }
+
     fn begin(&mut self) -> Result<()> {
         let begin = "BEGIN ISOLATION LEVEL READ COMMITTED";
         let result = AnsiTransactionManager::begin_transaction_sql(self.connection()?, begin);

@@ -423,8 +423,7 @@ impl<L: Link> CommandStore for SqlStore<L> {
 
     fn reprioritize(&mut self, bonus_per_minute: u32, sweep: Sweep) -> Result<u64> {
         let bonus = i64::from(bonus_per_minute);
-        let rows = self.sweep(sweep, |link, now, batch| st::reprioritize(link, now, bonus, batch))?;
-        Ok(rows.len() as u64)
+        self.sweep(sweep, |link, now, batch| st::reprioritize(link, now, bonus, batch))
     }
 }
 
@@ -543,31 +542,18 @@ impl<L: Link> AuditStore for SqlStore<L> {
         self.link.transaction(|link| {
             // The chain's end first: whoever else retains waits here.
             st::lock_audit_head(link, now)?;
-            let cutoff = one(st::database_now(link, now)?, String::new)?.n - age;
-            let next = boundary(link, Some(cutoff + age), age, batch)?.into_iter().next();
-            let at = next.as_ref().map_or(cutoff, |next| next.at);
+            let now = one(st::database_now(link, now)?, String::new)?.n;
+            let cutoff = now - age;
+            let next = boundary(link, Some(now), age, batch)?.into_iter().next();
+            let (at, position) = next.map_or((cutoff, 0), |next| (next.at, next.position));
             let extent = if grave { st::extent_grave } else { st::extent_daily };
-            let mut took = one(extent(link, now, at)?, String::new)?;
-            match next {
-                // So many have one time that they fill the batch.
-                Some(next) if took.n == 0 => {
-                    let (extent, delete): (fn(&mut L, _, _, _) -> _, fn(&mut L, _, _, _) -> _) = if grave {
-                        (st::extent_within_grave, st::delete_within_grave)
-                    } else {
-                        (st::extent_within_daily, st::delete_within_daily)
-                    };
-                    took = one(extent(link, now, at, next.position)?, String::new)?;
-                    delete(link, now, at, next.position)?;
-                }
-                _ => {
-                    let delete = if grave { st::delete_grave } else { st::delete_daily };
-                    delete(link, now, at)?;
-                }
-            }
+            let took = one(extent(link, Some(now), at, position)?, String::new)?;
+            let delete = if grave { st::delete_grave } else { st::delete_daily };
+            delete(link, Some(now), at, position)?;
             let Extent { n: deleted, first: Some(first), last: Some(last) } = took else { return Ok(0) };
             let cutoff = stamp(cutoff).as_micros();
             let removal = Removal { deleted, first, last, cutoff };
-            chain(link, now, &removal_record(&removal)?)?;
+            chain(link, Some(now), &removal_record(&removal)?)?;
             Ok(u64::try_from(deleted).unwrap_or(0))
         })
     }

@@ -109,11 +109,28 @@ impl SqliteLink {
         let mut link = Self { connection, what };
         let busy = span(config.busy_timeout) / 1_000;
         let synchronous = if config.durable { "FULL" } else { "NORMAL" };
-        link.batch(&format!(
-            "PRAGMA busy_timeout = {busy}; PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous};
-             PRAGMA foreign_keys = ON;"
-        ))?;
+        link.batch(&format!("PRAGMA busy_timeout = {busy}"))?;
+        link.write_ahead()?;
+        link.batch(&format!("PRAGMA synchronous = {synchronous}; PRAGMA foreign_keys = ON"))?;
         Ok(link)
+    }
+}
+
+impl SqliteLink {
+    /// Turns the write-ahead log on. It is the one statement that does not
+    /// wait for others, who may be turning it on too: taking the whole file
+    /// for a moment does.
+    fn write_ahead(&mut self) -> Result<()> {
+        let mut tries = 0;
+        loop {
+            match self.batch("PRAGMA journal_mode = WAL") {
+                Err(error) if error.class() == ErrorClass::Retryable && tries < 100 => {
+                    self.batch("BEGIN EXCLUSIVE; COMMIT")?;
+                    tries += 1;
+                }
+                done => return done,
+            }
+        }
     }
 }
 
@@ -132,6 +149,13 @@ impl Link for SqliteLink {
         let query = Query::new(sql, Dialect::Sqlite, binds);
         let name = query.name();
         query.load(&mut self.connection).map_err(|error| self.refused(name, error))
+    }
+
+    fn execute(&mut self, sql: &Sql, binds: &[(&str, Bind<'_>)]) -> Result<u64> {
+        let query = Query::new(sql, Dialect::Sqlite, binds);
+        let name = query.name();
+        let result = query.execute(&mut self.connection);
+        result.map(|n| n as u64).map_err(|error| self.refused(name, error))
     }
 
     fn begin(&mut self) -> Result<()> {

@@ -193,6 +193,8 @@ impl<T: QueryableByName<diesel::pg::Pg> + 'static> Row for T {}
 /// One connection.
 pub(super) trait Link: Send {
     fn load<T: Row>(&mut self, sql: &Sql, binds: &[(&str, Bind<'_>)]) -> Result<Vec<T>>;
+    /// Runs a statement that answers no rows; answers how many it changed.
+    fn execute(&mut self, sql: &Sql, binds: &[(&str, Bind<'_>)]) -> Result<u64>;
     /// Begins a transaction that may write.
     fn begin(&mut self) -> Result<()>;
     fn commit(&mut self) -> Result<()>;

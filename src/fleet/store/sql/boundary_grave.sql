@@ -1,4 +1,6 @@
 -- The first record that is too many for a batch; none when all fit.
 WITH clock (now) AS (SELECT COALESCE(:now, (SELECT now FROM fleet_clock)))
-SELECT at, position FROM fleet_audit WHERE severity IN ('critical', 'high') AND at < (SELECT now FROM clock) - :age
+SELECT at, position FROM fleet_audit
+INDEXED BY fleet_audit_grave -- sqlite
+WHERE severity IN ('critical', 'high') AND at < (SELECT now FROM clock) - :age
 ORDER BY at, position LIMIT 1 OFFSET :batch

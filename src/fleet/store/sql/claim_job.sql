@@ -12,6 +12,7 @@ waiting (tenant_id) AS (
 heads (tenant_id, id, n) AS (
     SELECT w.tenant_id,
         (SELECT c.id FROM fleet_commands c
+            INDEXED BY fleet_commands_jobs -- sqlite
             WHERE c.tenant_id = w.tenant_id AND c.state = 'pending' AND c.platform
             AND (c.scheduled_at IS NULL OR c.scheduled_at <= (SELECT now FROM clock))
 AND (c.expires_at IS NULL OR c.expires_at > (SELECT now FROM clock))
@@ -22,6 +23,7 @@ AND (c.needs = 0 OR NOT EXISTS (
         SELECT 1 FROM fleet_agent_offers o WHERE o.agent_id = :agent AND o.offer = n.need)))
             ORDER BY c.queue_priority DESC, c.waiting_since, c.id LIMIT 1),
         (SELECT COUNT(*) FROM fleet_commands b
+            INDEXED BY fleet_commands_busy -- sqlite
             WHERE b.tenant_id = w.tenant_id AND b.lease_until IS NOT NULL AND b.platform)
     FROM waiting w WHERE w.tenant_id IS NOT NULL
 ),

@@ -1,6 +1,7 @@
 WITH clock (now) AS (SELECT COALESCE(:now, (SELECT now FROM fleet_clock))),
 next (id) AS (
     SELECT c.id FROM fleet_commands c
+    INDEXED BY fleet_commands_orders -- sqlite
     WHERE c.tenant_id = :tenant AND c.state = 'pending' AND NOT c.platform
     AND (c.scheduled_at IS NULL OR c.scheduled_at <= (SELECT now FROM clock))
 AND (c.expires_at IS NULL OR c.expires_at > (SELECT now FROM clock))

@@ -1,2 +1,4 @@
 WITH clock (now) AS (SELECT COALESCE(:now, (SELECT now FROM fleet_clock)))
-SELECT COUNT(*) AS n FROM fleet_audit WHERE severity NOT IN ('critical', 'high') AND at < (SELECT now FROM clock) - :age
+SELECT COUNT(*) AS n FROM fleet_audit
+INDEXED BY fleet_audit_daily -- sqlite
+WHERE severity NOT IN ('critical', 'high') AND at < (SELECT now FROM clock) - :age

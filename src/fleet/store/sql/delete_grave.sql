@@ -1,1 +1,3 @@
-DELETE FROM fleet_audit WHERE severity IN ('critical', 'high') AND at < :at
+DELETE FROM fleet_audit
+INDEXED BY fleet_audit_grave -- sqlite
+WHERE severity IN ('critical', 'high') AND (at, position) < (:at, :position)

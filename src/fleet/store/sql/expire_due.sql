@@ -3,6 +3,7 @@ UPDATE fleet_commands SET state = 'expired', message = 'its time was over before
     completed_at = (SELECT now FROM clock), version = version + 1
 WHERE state = 'pending' AND id IN (
     SELECT id FROM fleet_commands
+    INDEXED BY fleet_commands_expires -- sqlite
     WHERE state = 'pending' AND expires_at <= (SELECT now FROM clock)
     ORDER BY expires_at, id LIMIT :batch
     FOR NO KEY UPDATE SKIP LOCKED -- postgres

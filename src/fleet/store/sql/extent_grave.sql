@@ -1,2 +1,3 @@
 SELECT COUNT(*) AS n, MIN(position) AS first, MAX(position) AS last FROM fleet_audit
-WHERE severity IN ('critical', 'high') AND at < :at
+INDEXED BY fleet_audit_grave -- sqlite
+WHERE severity IN ('critical', 'high') AND (at, position) < (:at, :position)

@@ -3,6 +3,7 @@ UPDATE fleet_commands SET state = 'failed', message = 'its claims are used up',
     completed_at = (SELECT now FROM clock), version = version + 1
 WHERE state = 'pending' AND id IN (
     SELECT id FROM fleet_commands
+    INDEXED BY fleet_commands_retried -- sqlite
     WHERE state = 'pending' AND attempts > 0
         AND attempts >= COALESCE(max_attempts, (SELECT max_attempts FROM fleet_policy))
     ORDER BY id LIMIT :batch

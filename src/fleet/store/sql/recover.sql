@@ -9,7 +9,9 @@ lost (id, fence, next, message) AS (
         CASE WHEN c.expires_at <= (SELECT now FROM clock) THEN 'its time was over when its holder was lost'
             WHEN c.attempts >= COALESCE(c.max_attempts, (SELECT max_attempts FROM fleet_policy))
             THEN 'its last claim was lost' END
-    FROM fleet_commands c LEFT JOIN fleet_agents a ON a.id = c.agent_id
+    FROM fleet_commands c
+    INDEXED BY fleet_commands_leases -- sqlite
+    LEFT JOIN fleet_agents a ON a.id = c.agent_id
     WHERE c.lease_until <= (SELECT now FROM clock) AND c.platform = :platform
         AND (a.id IS NULL OR a.status = 'revoked' OR a.health = 'offline'
             OR c.acknowledged_at < (SELECT now FROM clock) - :patience)

@@ -7,8 +7,8 @@ busy (tenant_id, n) AS (
         AND EXISTS (SELECT 1 FROM fleet_commands WHERE state = 'pending' AND platform)
     GROUP BY tenant_id
 ),
-places (id, place, penalty) AS (
-    SELECT c.id,
+places (id, old_place, old_penalty, place, penalty) AS (
+    SELECT c.id, c.queue_priority, c.queue_penalty,
         c.priority
             + CASE t.plan WHEN 'enterprise' THEN 100 WHEN 'business' THEN 75 WHEN 'team' THEN 50 ELSE 25 END
             + :bonus * CASE WHEN c.waiting_since < (SELECT now FROM clock)
@@ -21,12 +21,12 @@ places (id, place, penalty) AS (
     WHERE c.state = 'pending' AND c.platform AND t.id = c.tenant_id
 ),
 changed (id, place, penalty) AS (
-    SELECT p.id, p.place, p.penalty FROM places p CROSS JOIN fleet_commands c
-    WHERE c.id = p.id AND (c.queue_priority <> p.place OR c.queue_penalty <> p.penalty)
+    SELECT p.id, p.place, p.penalty FROM places p
+    JOIN fleet_commands c ON c.id = p.id -- postgres
+    WHERE p.old_place <> p.place OR p.old_penalty <> p.penalty
     LIMIT :batch
     FOR NO KEY UPDATE OF c SKIP LOCKED -- postgres
 )
 UPDATE fleet_commands SET queue_priority = changed.place, queue_penalty = changed.penalty, version = version + 1
 FROM changed
 WHERE fleet_commands.id = changed.id AND fleet_commands.state = 'pending'
-RETURNING fleet_commands.id AS n

@@ -1,1 +1,0 @@
-DELETE FROM fleet_audit WHERE severity NOT IN ('critical', 'high') AND at = :at AND position < :position

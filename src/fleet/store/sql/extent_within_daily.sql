@@ -1,2 +1,0 @@
-SELECT COUNT(*) AS n, MIN(position) AS first, MAX(position) AS last FROM fleet_audit
-WHERE severity NOT IN ('critical', 'high') AND at = :at AND position < :position
