@@ -6,9 +6,10 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use super::super::restart::{Restart, RestartBudget, RestartPolicy};
+use super::super::restart::{Restart, RestartBudget, RestartPolicy, WhenExhausted};
 use super::tests::{error, secs, spec};
 use super::*;
+use crate::event::Health;
 
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 

@@ -1,7 +1,9 @@
 //! What the supervisor decides, as tables: no threads, no clock.
 
-use super::super::restart::{Restart, RestartBudget, RestartPolicy};
+use super::super::restart::{Restart, RestartBudget, RestartPolicy, WhenExhausted};
 use super::*;
+use crate::error::ErrorClass;
+use crate::event::Health;
 
 pub(super) const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
