@@ -149,7 +149,7 @@ mod tests {
         while let Some(at) = text.find(':') {
             let end = text[at + 1..].find(|c: char| c != '_' && !c.is_ascii_alphanumeric());
             let end = end.map_or(text.len(), |end| at + 1 + end);
-            text.replace_range(at..end, "1");
+            text.replace_range(at..end, "?");
         }
         let text: &'static str = Box::leak(format!("EXPLAIN QUERY PLAN {text}").into_boxed_str());
         let rows: Vec<Plan> = store.link_mut().load(&Sql::new("plan", text), &[]).unwrap();
@@ -181,6 +181,7 @@ mod tests {
                         "f",
                         "r",
                         "ranked",
+                        "few",
                     ];
                     let made = ["lost", "changed", "dead", "next", "parts", "p", "waiting"];
                     !small
