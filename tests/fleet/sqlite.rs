@@ -12,7 +12,7 @@ use loopkeeper::fleet::*;
 use loopkeeper::{Error, ErrorClass, ErrorKind};
 
 use crate::fixture::{DAY, Fleet, LEASE, mins, secs};
-use crate::support::TempDir;
+use crate::support::{TempDir, eventually};
 
 fn config(path: &Path) -> SqliteConfig {
     SqliteConfig::file(path).busy_timeout(secs(20))
@@ -402,5 +402,92 @@ fn a_token_for_three_lets_three_in_of_many_at_once() {
         });
         assert_eq!(registered.iter().filter(|in_| **in_).count(), 3);
         assert!(f.chain().is_sound());
+    });
+}
+
+#[test]
+fn passes_with_nothing_to_do_ask_nobody_for_a_lock() {
+    in_file(|path, mut f| {
+        let (agent, job) = (f.agent("a"), f.job());
+        f.enqueue(job);
+        f.claim(agent);
+        let mut store = SqliteStore::open(&SqliteConfig::file(path).busy_timeout(Duration::ZERO)).unwrap();
+        store.set_now(f.now());
+        let mut other = Other::new(path);
+        other.run("BEGIN IMMEDIATE");
+        let cx = PassContext::unbounded();
+        for report in [
+            AgentHealth::new(Default::default()).unwrap().pass(&mut store, &cx),
+            JobRecovery::new(Default::default()).unwrap().pass(&mut store, &cx),
+            QueuePriority::new(Default::default()).unwrap().pass(&mut store, &cx),
+            TokenCleanup::new(Default::default()).unwrap().pass(&mut store, &cx),
+            AuditRetention::new(Default::default()).unwrap().pass(&mut store, &cx),
+        ] {
+            assert_eq!(report.unwrap().to_string(), "nothing to do");
+        }
+        assert!(store.heartbeat(agent, &Heartbeat::new()).is_err(), "somebody does hold the lock");
+    });
+}
+
+/// What a killed program was: it claims and completes until it is killed.
+#[test]
+fn a_program_to_be_killed() {
+    let Some(path) = child_file() else { return };
+    let mut store = SqliteStore::open(&config(Path::new(&path))).unwrap();
+    let agent = store.agents(AgentId(0), 1).unwrap().rows[0].id;
+    loop {
+        store.heartbeat(agent, &Heartbeat::new()).unwrap();
+        if let Some(claim) = store.claim(agent, secs(1)).unwrap() {
+            store.start(&claim.lease).unwrap();
+            store.complete(&claim.lease, "{}").unwrap();
+        }
+        store.append(&NewAudit::new("a", "thing.do", "thing")).unwrap();
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "how the child is told what it is")]
+fn child_file() -> Option<String> {
+    std::env::var("LOOPKEEPER_TEST_FLEET_CHILD").ok()
+}
+
+#[test]
+fn programs_that_are_killed_in_the_middle_lose_nothing() {
+    in_file(|path, mut f| {
+        // The children's time is the database's.
+        let real = open(path);
+        f.store = real;
+        f.agent("a");
+        for _ in 0..2_000 {
+            let job = f.job();
+            f.enqueue(job);
+        }
+        let me = std::env::current_exe().unwrap();
+        let completed = |f: &mut Fleet<SqliteStore>| {
+            let rows = f.store.commands(CommandId(0), 10_000).unwrap().rows;
+            rows.iter().filter(|row| row.state == CommandState::Completed).count()
+        };
+        let mut before = 0;
+        for _ in 0..4 {
+            let mut child = std::process::Command::new(&me)
+                .args(["--exact", "sqlite::a_program_to_be_killed", "--nocapture"])
+                .env("LOOPKEEPER_TEST_FLEET_CHILD", path)
+                .stdout(std::process::Stdio::null())
+                .spawn()
+                .unwrap();
+            eventually("the child to do something", || completed(&mut f) > before + 20);
+            child.kill().unwrap();
+            child.wait().unwrap();
+            before = completed(&mut f);
+            assert!(f.chain().is_sound(), "{:?}", f.chain());
+        }
+        let mut other = Other::new(path);
+        assert_eq!(other.text("SELECT integrity_check AS text FROM pragma_integrity_check"), "ok");
+        let rows = f.store.commands(CommandId(0), 10_000).unwrap().rows;
+        assert_eq!(rows.len(), 2_000);
+        for row in rows {
+            let done = row.state == CommandState::Completed;
+            assert_eq!(done, row.result.is_some() && row.completed_at.is_some(), "{row:?}");
+            assert_eq!(row.attempts, row.fence, "{row:?}");
+        }
     });
 }

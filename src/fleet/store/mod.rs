@@ -258,9 +258,9 @@ pub trait CommandStore {
     ///
     /// Agents of the platform take jobs: of each tenant the first in its
     /// queue, and among those the highest by queue priority, counted with
-    /// what the tenant has at work at this moment. Others take commands of
-    /// their tenant by priority and age. `None` when there is nothing for the
-    /// agent, or it holds as many as it may.
+    /// what the tenant has at work at this moment; more than 100 count as
+    /// 100. Others take commands of their tenant by priority and age. `None`
+    /// when there is nothing for the agent, or it holds as many as it may.
     ///
     /// # Errors
     ///

@@ -455,7 +455,7 @@ impl CommandStore for ModelStore {
                     !jobs.iter().any(|other| other.tenant == row.tenant && place(other) < place(row))
                 };
                 jobs.iter().copied().filter(|row| first(row)).min_by_key(|row| {
-                    let active = self.active(row.tenant);
+                    let active = self.active(row.tenant).min(100);
                     let score = row.queue_priority + row.queue_penalty - rule::penalty(active);
                     (-score, active, row.waiting_since, row.id)
                 })

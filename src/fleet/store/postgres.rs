@@ -1,4 +1,4 @@
-//! The store on a server.
+//! The store on a server: PostgreSQL 12 or newer.
 //!
 //! Settings of each connection: `READ COMMITTED`, a timeout for statements
 //! and one for transactions that are left open, a timeout to connect, and
@@ -199,9 +199,11 @@ impl PostgresLink {
             self.pid.store(0, Ordering::SeqCst);
             let mut connection = connect(&self.config)?;
             let timeout = (span(self.config.statement_timeout) / 1_000).max(1);
+            // Compiling a statement takes a hundred times what running it does.
             let mut settings = format!(
                 "SET statement_timeout = {timeout}; SET idle_in_transaction_session_timeout = {timeout};
-                 SET default_transaction_isolation = 'read committed'; SET client_min_messages = 'warning';"
+                 SET default_transaction_isolation = 'read committed'; SET client_min_messages = 'warning';
+                 SET jit = off;"
             );
             if let Some(schema) = &self.config.schema {
                 // Checked letters; two programs may both find it missing.

@@ -6,7 +6,7 @@ use super::guard::{
     Ask, canceled_already, check_attempts, check_pin, claim_of, may_claim, no_agent, no_command, no_tenant,
     removal_record, revoked, settle, unknown_secret, wrong_kind,
 };
-use super::row::{Extent, Hashed, TouchedRow, listing, micros, span, stamp, word};
+use super::row::{Extent, Hashed, Number, TouchedRow, listing, micros, span, stamp, word};
 use super::statement::Link;
 use super::statements::{self as st, Now};
 use super::{
@@ -59,9 +59,18 @@ fn one<T>(rows: Vec<T>, what: impl FnOnce() -> String) -> Result<T> {
 
 #[allow(private_bounds, reason = "nothing in here can be called from outside")]
 impl<L: Link> SqlStore<L> {
-    /// Runs a sweep, and undoes it when it is dry.
-    fn sweep<T>(&mut self, sweep: Sweep, body: impl FnOnce(&mut L, Now, i64) -> Result<T>) -> Result<T> {
+    /// Runs a sweep, and undoes it when it is dry. `any` is asked first: it
+    /// reads, so a sweep that has nothing to do takes no lock from anybody.
+    fn sweep<T: Default>(
+        &mut self,
+        sweep: Sweep,
+        any: impl FnOnce(&mut L, Now) -> Result<Vec<Number>>,
+        body: impl FnOnce(&mut L, Now, i64) -> Result<T>,
+    ) -> Result<T> {
         let now = self.now;
+        if any(&mut self.link, now)?.is_empty() {
+            return Ok(T::default());
+        }
         if !sweep.dry_run {
             return body(&mut self.link, now, i64::from(sweep.batch));
         }
@@ -74,9 +83,10 @@ impl<L: Link> SqlStore<L> {
     fn touched(
         &mut self,
         sweep: Sweep,
+        any: impl FnOnce(&mut L, Now) -> Result<Vec<Number>>,
         body: impl FnOnce(&mut L, Now, i64) -> Result<Vec<TouchedRow>>,
     ) -> Result<Vec<Touched>> {
-        let rows = self.sweep(sweep, body)?;
+        let rows = self.sweep(sweep, any, body)?;
         let mut touched = rows.into_iter().map(TouchedRow::read).collect::<Result<Vec<_>>>()?;
         touched.sort_unstable();
         Ok(touched)
@@ -87,7 +97,7 @@ impl<L: Link> SqlStore<L> {
         &mut self,
         ask: Ask,
         lease: &Lease,
-        write: impl FnOnce(&mut L, Now, i64, i64, i64) -> Result<Vec<super::row::Number>>,
+        write: impl FnOnce(&mut L, Now, i64, i64, i64) -> Result<Vec<Number>>,
     ) -> Result<Option<i64>> {
         let rows = write(&mut self.link, self.now, lease.command.0, lease.agent.0, lease.fence)?;
         if let Some(row) = rows.into_iter().next() {
@@ -243,7 +253,11 @@ impl<L: Link> AgentStore for SqlStore<L> {
     }
 
     fn mark_offline(&mut self, stale: Duration, sweep: Sweep) -> Result<Vec<AgentId>> {
-        let rows = self.sweep(sweep, |link, now, batch| st::mark_offline(link, now, span(stale), batch))?;
+        let rows = self.sweep(
+            sweep,
+            |link, now| st::any_stale(link, now, span(stale)),
+            |link, now, batch| st::mark_offline(link, now, span(stale), batch),
+        )?;
         let mut agents: Vec<_> = rows.into_iter().map(|row| AgentId(row.n)).collect();
         agents.sort_unstable();
         Ok(agents)
@@ -400,30 +414,34 @@ impl<L: Link> CommandStore for SqlStore<L> {
             Lost::HolderDead => None,
             Lost::OrOlderThan(age) => Some(span(age)),
         };
-        self.touched(sweep, |link, now, batch| {
+        self.touched(sweep, st::any_lost, |link, now, batch| {
             st::recover(link, now, scope == Scope::Platform, patience, batch)
         })
     }
 
     fn expire_queued(&mut self, max_queue: Duration, sweep: Sweep) -> Result<Vec<Touched>> {
-        self.touched(sweep, |link, now, batch| st::expire_queued(link, now, span(max_queue), batch))
+        self.touched(
+            sweep,
+            |link, now| st::any_late(link, now, span(max_queue)),
+            |link, now, batch| st::expire_queued(link, now, span(max_queue), batch),
+        )
     }
 
     fn expire_due(&mut self, sweep: Sweep) -> Result<Vec<Touched>> {
-        self.touched(sweep, st::expire_due)
+        self.touched(sweep, st::any_due, st::expire_due)
     }
 
     fn fail_exhausted(&mut self, sweep: Sweep) -> Result<Vec<Touched>> {
-        self.touched(sweep, st::fail_exhausted)
+        self.touched(sweep, st::any_retried, st::fail_exhausted)
     }
 
     fn unpin(&mut self, patience: Duration, sweep: Sweep) -> Result<Vec<Touched>> {
-        self.touched(sweep, |link, now, batch| st::unpin(link, now, span(patience), batch))
+        self.touched(sweep, st::any_pinned, |link, now, batch| st::unpin(link, now, span(patience), batch))
     }
 
     fn reprioritize(&mut self, bonus_per_minute: u32, sweep: Sweep) -> Result<u64> {
         let bonus = i64::from(bonus_per_minute);
-        self.sweep(sweep, |link, now, batch| st::reprioritize(link, now, bonus, batch))
+        self.sweep(sweep, st::any_waiting, |link, now, batch| st::reprioritize(link, now, bonus, batch))
     }
 }
 
@@ -477,7 +495,11 @@ impl<L: Link> TokenStore for SqlStore<L> {
     }
 
     fn clean_tokens(&mut self, grace: Duration, sweep: Sweep) -> Result<TokensCleaned> {
-        let rows = self.sweep(sweep, |link, now, batch| st::clean_tokens(link, now, span(grace), batch))?;
+        let rows = self.sweep(
+            sweep,
+            |link, now| st::any_dead(link, now, span(grace)),
+            |link, now, batch| st::clean_tokens(link, now, span(grace), batch),
+        )?;
         let mut cleaned = TokensCleaned::default();
         for row in rows {
             match word("fleet_tokens", 0, "status", &row.word)? {

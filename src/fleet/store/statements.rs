@@ -56,6 +56,7 @@ statements! {
     fn revoke_token(token: i64) -> Number;
     fn token_exists(token: i64) -> Number;
     fn select_tokens(after: i64, most: i64) -> TokenRow;
+    fn any_dead(grace: i64) -> Number;
     fn clean_tokens(grace: i64, batch: i64) -> Word;
 
     fn insert_agent(
@@ -93,6 +94,13 @@ statements! {
     fn select_policy() -> Number;
     fn update_policy(most: i64) -> Number;
 
+    fn any_stale(stale: i64) -> Number;
+    fn any_lost() -> Number;
+    fn any_late(max_queue: i64) -> Number;
+    fn any_due() -> Number;
+    fn any_retried() -> Number;
+    fn any_pinned() -> Number;
+    fn any_waiting() -> Number;
     fn recover(platform: bool, patience: Option<i64>, batch: i64) -> TouchedRow;
     fn expire_queued(max_queue: i64, batch: i64) -> TouchedRow;
     fn expire_due(batch: i64) -> TouchedRow;
@@ -141,7 +149,7 @@ mod tests {
         while let Some(at) = text.find(':') {
             let end = text[at + 1..].find(|c: char| c != '_' && !c.is_ascii_alphanumeric());
             let end = end.map_or(text.len(), |end| at + 1 + end);
-            text.replace_range(at..end, "1");
+            text.replace_range(at..end, "?");
         }
         let text: &'static str = Box::leak(format!("EXPLAIN QUERY PLAN {text}").into_boxed_str());
         let rows: Vec<Plan> = store.link_mut().load(&Sql::new("plan", text), &[]).unwrap();
@@ -173,6 +181,7 @@ mod tests {
                         "f",
                         "r",
                         "ranked",
+                        "few",
                     ];
                     let made = ["lost", "changed", "dead", "next", "parts", "p", "waiting"];
                     !small

@@ -1,6 +1,7 @@
 -- The first job of each tenant that has one, found by jumping from tenant to
 -- tenant; among these the highest, with what each tenant has at work now
--- taken off instead of what it had when the priorities were computed.
+-- taken off instead of what it had when the priorities were computed. More
+-- than 100 at work count as 100.
 WITH RECURSIVE clock (now) AS (SELECT COALESCE(:now, (SELECT now FROM fleet_clock))),
 waiting (tenant_id) AS (
     SELECT MIN(tenant_id) FROM fleet_commands WHERE state = 'pending' AND platform
@@ -9,7 +10,7 @@ waiting (tenant_id) AS (
         WHERE c.state = 'pending' AND c.platform AND c.tenant_id > w.tenant_id)
     FROM waiting w WHERE w.tenant_id IS NOT NULL
 ),
-heads (tenant_id, id, n) AS (
+heads (tenant_id, id, n) AS MATERIALIZED (
     SELECT w.tenant_id,
         (SELECT c.id FROM fleet_commands c
             INDEXED BY fleet_commands_jobs -- sqlite
@@ -22,9 +23,9 @@ AND (c.needs = 0 OR NOT EXISTS (
     SELECT 1 FROM fleet_command_needs n WHERE n.command_id = c.id AND NOT EXISTS (
         SELECT 1 FROM fleet_agent_offers o WHERE o.agent_id = :agent AND o.offer = n.need)))
             ORDER BY c.queue_priority DESC, c.waiting_since, c.id LIMIT 1),
-        (SELECT COUNT(*) FROM fleet_commands b
+        (SELECT COUNT(*) FROM (SELECT 1 FROM fleet_commands b
             INDEXED BY fleet_commands_busy -- sqlite
-            WHERE b.tenant_id = w.tenant_id AND b.lease_until IS NOT NULL AND b.platform)
+            WHERE b.tenant_id = w.tenant_id AND b.lease_until IS NOT NULL AND b.platform LIMIT 100) few)
     FROM waiting w WHERE w.tenant_id IS NOT NULL
 ),
 ranked (tenant_id, id, score, n, waiting_since) AS (

@@ -1,7 +1,7 @@
 -- One decision for each command, so that none is put back and ended in one
 -- go. A command that is put back keeps its age without the time it was held.
 WITH clock (now) AS (SELECT COALESCE(:now, (SELECT now FROM fleet_clock))),
-lost (id, fence, next, message) AS (
+lost (id, fence, next, message) AS MATERIALIZED (
     SELECT c.id, c.fence,
         CASE WHEN c.expires_at <= (SELECT now FROM clock) THEN 'expired'
             WHEN c.attempts >= COALESCE(c.max_attempts, (SELECT max_attempts FROM fleet_policy)) THEN 'failed'
@@ -34,4 +34,5 @@ UPDATE fleet_commands SET
 FROM lost
 WHERE fleet_commands.id = lost.id AND fleet_commands.fence = lost.fence
     AND fleet_commands.lease_until <= (SELECT now FROM clock)
+    AND fleet_commands.id IN (SELECT id FROM lost) -- sqlite
 RETURNING fleet_commands.id, fleet_commands.state

@@ -20,7 +20,7 @@ places (id, old_place, old_penalty, place, penalty) AS (
     CROSS JOIN fleet_tenants t LEFT JOIN busy b ON b.tenant_id = c.tenant_id
     WHERE c.state = 'pending' AND c.platform AND t.id = c.tenant_id
 ),
-changed (id, place, penalty) AS (
+changed (id, place, penalty) AS MATERIALIZED (
     SELECT p.id, p.place, p.penalty FROM places p
     JOIN fleet_commands c ON c.id = p.id -- postgres
     WHERE p.old_place <> p.place OR p.old_penalty <> p.penalty
@@ -30,3 +30,4 @@ changed (id, place, penalty) AS (
 UPDATE fleet_commands SET queue_priority = changed.place, queue_penalty = changed.penalty, version = version + 1
 FROM changed
 WHERE fleet_commands.id = changed.id AND fleet_commands.state = 'pending'
+    AND fleet_commands.id IN (SELECT id FROM changed) -- sqlite

@@ -1,0 +1,3 @@
+SELECT id AS n FROM fleet_commands
+INDEXED BY fleet_commands_expires -- sqlite
+WHERE state = 'pending' AND expires_at <= COALESCE(:now, (SELECT now FROM fleet_clock)) ORDER BY expires_at LIMIT 1
