@@ -80,6 +80,7 @@ suite! {
     who_may_not_claim_is_told_why
     a_renewal_never_shortens_a_lease
     a_lease_is_good_to_its_last_moment
+    each_time_limit_is_exact_for_each_row
     what_a_revoked_agent_holds_is_out_of_its_hands
     what_expires_while_it_is_held_expires_when_it_is_lost
     pins_hold_and_need_an_agent_of_the_same_side
@@ -898,15 +899,55 @@ fn a_renewal_never_shortens_a_lease<S: TestStore>(mut f: Fleet<S>) {
 
 fn a_lease_is_good_to_its_last_moment<S: TestStore>(mut f: Fleet<S>) {
     let agent = f.agent("a");
-    let job = f.job();
-    f.enqueue(job);
-    f.claim(agent);
     let moment = Duration::from_micros(1);
+    let mut ids = Vec::new();
+    for lease in [LEASE, LEASE + moment] {
+        let job = f.job();
+        ids.push(f.enqueue(job));
+        f.store.claim(agent, lease).unwrap().unwrap();
+    }
     f.wait(LEASE.saturating_sub(moment));
     assert_eq!(f.store.mark_offline(secs(1), Sweep::default()).unwrap(), [agent]);
     assert_eq!(f.health().processed(), 0);
-    f.wait(moment);
-    assert_eq!(f.health().count("requeued"), 1);
+    // One that is over does not take along one that has a moment left.
+    for id in ids {
+        f.wait(moment);
+        let taken = f.store.recover(Scope::Platform, Lost::HolderDead, Sweep::default()).unwrap();
+        assert_eq!(taken, [Touched { command: id, state: Pending }]);
+    }
+}
+
+fn each_time_limit_is_exact_for_each_row<S: TestStore>(mut f: Fleet<S>) {
+    let moment = Duration::from_micros(1);
+    let mut agents = Vec::new();
+    let mut late = Vec::new();
+    let mut due = Vec::new();
+    for _ in 0..3 {
+        agents.push(f.agent("a"));
+        let job = f.job();
+        late.push(f.enqueue(job));
+        let order = f.order().expires_at(f.after(mins(60)));
+        due.push(f.enqueue(order));
+        f.wait(moment);
+    }
+    // Now a limit of an hour is reached by the first alone, then the second.
+    f.wait(mins(60).saturating_sub(moment * 3));
+    let one = |f: &mut Fleet<S>| {
+        let offline = f.store.mark_offline(mins(60), Sweep::default()).unwrap();
+        let late = f.store.expire_queued(mins(60), Sweep::default()).unwrap();
+        let due = f.store.expire_due(Sweep::default()).unwrap();
+        (offline, ids(&late), ids(&due))
+    };
+    // To be late is to be past the limit, to be due is to have reached it.
+    assert_eq!(one(&mut f), (vec![], vec![], vec![due[0]]));
+    for i in 0..2 {
+        f.wait(moment);
+        assert_eq!(one(&mut f), (vec![agents[i]], vec![late[i]], vec![due[i + 1]]));
+    }
+}
+
+fn ids(touched: &[Touched]) -> Vec<CommandId> {
+    touched.iter().map(|row| row.command).collect()
 }
 
 fn what_a_revoked_agent_holds_is_out_of_its_hands<S: TestStore>(mut f: Fleet<S>) {

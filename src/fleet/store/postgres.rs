@@ -1,11 +1,15 @@
 //! The store on a server: PostgreSQL 12 or newer.
 //!
 //! Settings of each connection: `READ COMMITTED`, a timeout for statements
-//! and one for transactions that are left open, a timeout to connect, and
-//! keepalives, so that a peer which is gone is noticed. A connection that
+//! and one for transactions that are left open, a timeout to connect, and one
+//! for a peer that is gone. A connection that
 //! breaks fails the call that met it, and the next call makes a new one: who
 //! calls in a loop backs off, as every loop here does. A call whose answer was
 //! lost may have been carried out; each can be made again.
+//!
+//! Something between here and the server that takes every byte and answers
+//! none, as some proxies do, looks like a server that thinks: the call stays,
+//! and the watchdog of its loop tells.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,7 +23,7 @@ use super::Canceller;
 use super::migrate::migrate;
 use super::row::{Number, span};
 use super::sql::SqlStore;
-use super::statement::{Bind, Dialect, Link, Query, Row, Sql, refused};
+use super::statement::{Bind, Dialect, Link, Query, Row, Sql, one_line, refused};
 use crate::error::{Error, ErrorClass, ErrorKind, Result};
 use crate::primitive::{AtomicU64, Ordering};
 
@@ -31,6 +35,7 @@ pub struct PostgresConfig {
     schema: Option<String>,
     statement_timeout: Duration,
     connect_timeout: Duration,
+    peer_timeout: Duration,
 }
 
 impl PostgresConfig {
@@ -42,6 +47,7 @@ impl PostgresConfig {
             schema: None,
             statement_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(5),
+            peer_timeout: Duration::from_secs(25),
         }
     }
 
@@ -61,6 +67,14 @@ impl PostgresConfig {
     /// How long it may take to connect, in whole seconds. Defaults to 5 s.
     pub fn connect_timeout(mut self, time: Duration) -> Self {
         self.connect_timeout = time;
+        self
+    }
+
+    /// After how long without a sign of the server's machine the connection is
+    /// given up, in whole seconds, at least 4: what ends a call when the
+    /// network is cut. Defaults to 25 s.
+    pub fn peer_timeout(mut self, time: Duration) -> Self {
+        self.peer_timeout = time;
         self
     }
 
@@ -88,6 +102,9 @@ impl PostgresConfig {
                 return Err(Error::invalid(format!("{key}: must be at least 1ms")));
             }
         }
+        if self.peer_timeout < Duration::from_secs(4) {
+            return Err(Error::invalid("peer_timeout: must be at least 4s"));
+        }
         Ok(())
     }
 
@@ -95,11 +112,16 @@ impl PostgresConfig {
     fn full_url(&self) -> String {
         let mut url = self.url.clone();
         let seconds = self.connect_timeout.as_secs().max(1).to_string();
+        let quarter = (self.peer_timeout.as_secs() / 4).max(1).to_string();
+        let millis = self.peer_timeout.as_millis().min(i32::MAX as u128).to_string();
         for (key, value) in [
             ("connect_timeout", &*seconds),
-            ("keepalives_idle", "10"),
-            ("keepalives_interval", "5"),
+            // Four quarters: one of silence, then three probes. What was sent
+            // and not acknowledged is not probed for, so it has its own end.
+            ("keepalives_idle", &*quarter),
+            ("keepalives_interval", &*quarter),
             ("keepalives_count", "3"),
+            ("tcp_user_timeout", &*millis),
             ("application_name", "loopkeeper"),
         ] {
             if !url.contains(&format!("{key}=")) {
@@ -126,6 +148,7 @@ impl fmt::Debug for PostgresConfig {
             .field("schema", &self.schema)
             .field("statement_timeout", &self.statement_timeout)
             .field("connect_timeout", &self.connect_timeout)
+            .field("peer_timeout", &self.peer_timeout)
             .finish_non_exhaustive()
     }
 }
@@ -189,7 +212,7 @@ fn connect(config: &PostgresConfig) -> Result<PgConnection> {
         Error::new(ErrorKind::Store)
             .with_class(ErrorClass::Retryable)
             .context(config.shown())
-            .caused_by(error.to_string())
+            .caused_by(one_line(&error.to_string()))
     })
 }
 
@@ -233,6 +256,8 @@ impl PostgresLink {
                 matches!(kind, DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand)
                     || [
                         "server closed the connection",
+                        "could not receive data",
+                        "could not send data",
                         "terminating connection",
                         "connection to server",
                         "SSL SYSCALL",

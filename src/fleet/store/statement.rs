@@ -242,7 +242,12 @@ pub(super) fn refused(what: &str, error: DieselError) -> Error {
         | DieselError::DeserializationError(_) => (ErrorKind::Store, ErrorClass::Terminal),
         _ => (ErrorKind::Store, ErrorClass::Retryable),
     };
-    Error::new(kind).with_class(class).context(what.to_owned()).caused_by(error.to_string())
+    Error::new(kind).with_class(class).context(what.to_owned()).caused_by(one_line(&error.to_string()))
+}
+
+/// A database's message, which may have several lines, as one.
+pub(super) fn one_line(text: &str) -> String {
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(all(test, feature = "sqlite"))]
