@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "test code: what cannot be set up is a failed test")]
 
+#[cfg(feature = "test-util")]
+#[path = "daemon/fleet.rs"]
+mod fleet;
 mod support;
 
 use std::collections::BTreeMap;

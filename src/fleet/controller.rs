@@ -161,3 +161,146 @@ impl<P: fmt::Debug> fmt::Debug for PassController<P> {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::env::Env;
+    use crate::error::ErrorClass;
+    use crate::fleet::ModelStore;
+    use crate::name::Name;
+    use crate::primitive::{AtomicU64, Mutex, Ordering};
+
+    type Script = Arc<Mutex<Box<dyn FnMut(&PassContext<'_>) -> Result<PassReport> + Send>>>;
+
+    /// A pass that does what the test says.
+    #[derive(Clone)]
+    struct Scripted(Script);
+
+    impl fmt::Debug for Scripted {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("Scripted")
+        }
+    }
+
+    impl Rounds for Scripted {
+        fn round(&self, _: &mut dyn Store, cx: &PassContext<'_>) -> Result<PassReport> {
+            (self.0.lock())(cx)
+        }
+    }
+
+    impl Pass for Scripted {
+        fn schedule(&self, name: impl Into<String>) -> ControllerConfig {
+            ControllerConfig::new(name)
+        }
+    }
+
+    /// A controller, how often it has opened its store, and whether that can
+    /// be reached.
+    struct Scene {
+        clock: ManualClock,
+        env: Env,
+        script: Script,
+        controller: PassController<Scripted>,
+        opened: Arc<AtomicU64>,
+        reachable: Arc<Mutex<bool>>,
+    }
+
+    impl Scene {
+        fn new(script: impl FnMut(&PassContext<'_>) -> Result<PassReport> + Send + 'static) -> Self {
+            let clock = ManualClock::default();
+            let env = Env::manual(&clock).unwrap();
+            let opened = Arc::new(AtomicU64::new(0));
+            let reachable = Arc::new(Mutex::new(true));
+            let place = StoreConfig::opened_by({
+                let (opened, reachable) = (opened.clone(), reachable.clone());
+                move || {
+                    opened.fetch_add(1, Ordering::SeqCst);
+                    let lost = || Error::new(ErrorKind::Store).context("the server is away");
+                    if *reachable.lock() { Ok(ModelStore::default()) } else { Err(lost()) }
+                }
+            });
+            let script: Script = Arc::new(Mutex::new(Box::new(script)));
+            let controller = Scripted(script.clone()).controller(&place);
+            Self { clock, env, script, controller, opened, reachable }
+        }
+
+        fn script(&self, script: impl FnMut(&PassContext<'_>) -> Result<PassReport> + Send + 'static) {
+            *self.script.lock() = Box::new(script);
+        }
+
+        fn run(&mut self, dry_run: bool) -> std::result::Result<Outcome, Error> {
+            let name = Name::new("pass").unwrap();
+            let mut cx = Context::detached(&self.env, name, Duration::from_secs(60));
+            cx.set_dry_run(dry_run);
+            self.controller.reconcile(&cx).map_err(|error| Error::from_user(&*error))
+        }
+
+        fn opened(&self) -> u64 {
+            self.opened.load(Ordering::SeqCst)
+        }
+    }
+
+    fn report(cx: &PassContext<'_>, n: u64) -> PassReport {
+        let mut report = PassReport::new(cx, &["offline"]);
+        report.add("offline", n);
+        report
+    }
+
+    #[test]
+    fn a_connection_is_opened_by_the_first_run_and_kept() {
+        let mut scene = Scene::new(|cx| Ok(report(cx, 2)));
+        assert_eq!(scene.opened(), 0);
+        let expected = Outcome::processed(2).summary("2 offline");
+        assert_eq!(scene.run(false).unwrap(), expected);
+        assert_eq!(scene.run(false).unwrap(), expected);
+        assert_eq!(scene.opened(), 1);
+        let dry = Outcome::processed(2).summary("2 offline, nothing was changed");
+        assert_eq!(scene.run(true).unwrap(), dry);
+    }
+
+    #[test]
+    fn what_failed_or_panicked_is_not_used_again() {
+        let mut scene = Scene::new(|cx| Ok(report(cx, 0)));
+        let _ = scene.run(false).unwrap();
+        scene.script(|_| Err(Error::new(ErrorKind::Store).with_class(ErrorClass::Terminal)));
+        assert_eq!(scene.run(false).unwrap_err().class(), ErrorClass::Terminal);
+        assert_eq!(scene.opened(), 1);
+        scene.script(|_| panic!("in the middle of a transaction"));
+        assert!(catch_unwind(AssertUnwindSafe(|| scene.run(false))).is_err());
+        assert_eq!(scene.opened(), 2);
+        *scene.reachable.lock() = false;
+        let lost = scene.run(false).unwrap_err();
+        assert_eq!((lost.class(), scene.opened()), (ErrorClass::Retryable, 3));
+        *scene.reachable.lock() = true;
+        scene.script(|cx| Ok(report(cx, 1)));
+        assert_eq!(scene.run(false).unwrap().items(), 1);
+        assert_eq!(scene.opened(), 4);
+    }
+
+    #[test]
+    fn a_pass_ends_before_its_time_is_over_and_goes_on_soon() {
+        let mut scene = Scene::new(|_| Err(Error::new(ErrorKind::Store)));
+        let clock = scene.clock.clone();
+        let slow = move |cx: &PassContext<'_>| {
+            let mut report = report(cx, 0);
+            while cx.goes_on()? {
+                report.add("offline", 1);
+                clock.jump(Duration::from_secs(11));
+            }
+            report.finished = false;
+            Ok(report)
+        };
+        scene.script(slow.clone());
+        // The sixth would begin with less than a tenth of its time left.
+        let early = Outcome::processed(5).summary("5 offline, stopped early").requeue_after(SOON);
+        assert_eq!(scene.run(false).unwrap(), early);
+        scene.script(slow);
+        let dry = Outcome::processed(5).summary("5 offline, stopped early, nothing was changed");
+        assert_eq!(scene.run(true).unwrap(), dry);
+    }
+}
