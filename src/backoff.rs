@@ -3,7 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::duration;
+use crate::decode::Object;
+use crate::duration::{self, GoDuration};
 use crate::error::{Error, Result};
 
 /// Delays that grow by a factor from `initial` to `max`.
@@ -64,6 +65,40 @@ impl Backoff {
         let total = delays.iter().fold(Duration::ZERO, |sum, delay| sum.saturating_add(*delay));
         Explanation { delays, total, jitter: self.jitter }
     }
+}
+
+/// Reads `initial_delay` and `max_delay`, and looks whether they fit each
+/// other; `about_initial` is what the first is for.
+pub(crate) fn read_delays(
+    o: &mut Object<'_, '_>,
+    about_initial: &'static str,
+    default: (Duration, Duration),
+) -> (Duration, Duration) {
+    let initial = o.duration("initial_delay").doc(about_initial).defaults_to(&default.0).optional();
+    let max = o.duration("max_delay").doc("No delay is longer.").defaults_to(&default.1).optional();
+    // Compared only when what was written is right: no fault comes of another.
+    match (initial, max) {
+        (Some(initial), Some(max)) if max < initial => {
+            let (initial, max) = (GoDuration(initial), GoDuration(max));
+            o.fault("max_delay", format!("must be at least initial_delay ({initial}), found {max}"));
+        }
+        (Some(initial), None) if !o.has("max_delay") && initial > default.1 => {
+            let (initial, max) = (GoDuration(initial), GoDuration(default.1));
+            o.fault(
+                "initial_delay",
+                format!("must be at most max_delay (by default {max}), found {initial}"),
+            );
+        }
+        (None, Some(max)) if !o.has("initial_delay") && max < default.0 => {
+            let (initial, max) = (GoDuration(default.0), GoDuration(max));
+            o.fault(
+                "max_delay",
+                format!("must be at least initial_delay (by default {initial}), found {max}"),
+            );
+        }
+        _ => {}
+    }
+    (initial.unwrap_or(default.0), max.unwrap_or(default.1))
 }
 
 /// A delay, shorter by up to the share `jitter` of it.

@@ -161,6 +161,8 @@ pub enum EventKind {
         took: Duration,
         /// Whether nothing was changed.
         dry_run: bool,
+        /// What it says it did.
+        summary: Option<Arc<str>>,
     },
     /// A run of a controller returned an error or panicked.
     ReconcileFailed {
@@ -379,10 +381,11 @@ impl fmt::Display for EventKind {
             }
             Self::TimedOut { stuck_for } => write!(f, "call timed out, stuck for {stuck_for:.1?}"),
             Self::Late { took } => write!(f, "call came back late, after {took:.1?}"),
-            Self::Reconciled { items, took, dry_run } => {
+            Self::Reconciled { items, took, dry_run, summary } => {
                 let done = if *dry_run { "would have reconciled" } else { "reconciled" };
                 let noun = if *items == 1 { "item" } else { "items" };
-                write!(f, "{done} {items} {noun} ({took:.1?})")
+                write!(f, "{done} {items} {noun} ({took:.1?})")?;
+                summary.as_ref().map_or(Ok(()), |summary| write!(f, ": {summary}"))
             }
             Self::ReconcileFailed { error, failures, retry_in } => {
                 write!(f, "failed (failures in a row: {failures}), ")?;

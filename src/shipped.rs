@@ -1,11 +1,16 @@
 //! The types of components that come with the library.
 
+use crate::config::StoreUrl;
 use crate::decode::Object;
 use crate::env::Env;
 use crate::host::deploy::Registry;
 use crate::watch::{self, Watcher};
 
 /// A registry of all types that come with the library; add your own to it.
+///
+/// With the feature `sqlite` or `postgres` that includes those that look
+/// after a fleet; they find it in `loopkeeper.db` in the current folder. See
+/// [`registry_with`].
 ///
 /// # Examples
 ///
@@ -18,13 +23,85 @@ use crate::watch::{self, Watcher};
 /// ```
 #[must_use]
 pub fn registry() -> Registry {
+    registry_with(&StoreUrl::default())
+}
+
+/// The same, with a fleet that is kept elsewhere. Nothing is opened before a
+/// component that looks after it makes its first run.
+#[must_use]
+pub fn registry_with(store: &StoreUrl) -> Registry {
     let mut registry = Registry::new();
     let watcher = registry.register("watcher", |name: &str, o: &mut Object<'_, '_>| {
         let config = watch::descriptor::read(name, o)?;
         Some(move |env: &Env| Ok(Watcher::new(env, config)?))
     });
     debug_assert!(watcher.is_ok(), "the names are valid and each stands once");
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    fleet_types::register(&mut registry, store);
+    #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
+    let _ = store;
     registry
+}
+
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub use fleet_types::store;
+
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod fleet_types {
+    use crate::config::StoreUrl;
+    use crate::controller::{ControllerConfig, Reconciler};
+    use crate::decode::Object;
+    use crate::env::Env;
+    #[cfg(not(all(feature = "sqlite", feature = "postgres")))]
+    use crate::error::Error;
+    use crate::error::Result;
+    use crate::fleet::{Pass, StoreConfig, descriptor};
+    use crate::host::deploy::Registry;
+
+    /// Where a fleet is kept, as settings say it.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` when it is kept where this build cannot reach it.
+    pub fn store(url: &StoreUrl) -> Result<StoreConfig> {
+        match url {
+            #[cfg(feature = "sqlite")]
+            StoreUrl::Sqlite(path) => Ok(crate::fleet::SqliteConfig::file(path).into()),
+            #[cfg(feature = "postgres")]
+            StoreUrl::Postgres(url) => Ok(crate::fleet::PostgresConfig::new(url.expose()).into()),
+            #[cfg(not(all(feature = "sqlite", feature = "postgres")))]
+            other => {
+                let feature = other.feature();
+                Err(Error::invalid(format!(
+                    "store.url: this program was built without the feature {feature}"
+                )))
+            }
+        }
+    }
+
+    /// Adds one type for each pass.
+    pub(super) fn register(registry: &mut Registry, store: &StoreUrl) {
+        add(registry, store, "agent-health", descriptor::agent_health);
+        add(registry, store, "job-recovery", descriptor::job_recovery);
+        add(registry, store, "queue-priority", descriptor::queue_priority);
+        add(registry, store, "token-cleanup", descriptor::token_cleanup);
+        add(registry, store, "audit-retention", descriptor::audit_retention);
+    }
+
+    fn add<P: Pass>(
+        registry: &mut Registry,
+        url: &StoreUrl,
+        kind: &str,
+        read: fn(&str, &mut Object<'_, '_>) -> Option<(ControllerConfig, P)>,
+    ) {
+        let url = url.clone();
+        let added = registry.register(kind, move |name: &str, o: &mut Object<'_, '_>| {
+            let (config, pass) = read(name, o)?;
+            let url = url.clone();
+            Some(move |env: &Env| Ok(Reconciler::new(env, config, pass.controller(&store(&url)?))?))
+        });
+        debug_assert!(added.is_ok(), "the names are valid and each stands once");
+    }
 }
 
 #[cfg(test)]
@@ -35,7 +112,9 @@ mod tests {
     #[test]
     fn every_type_and_field_says_what_it_is_for() {
         let registry = registry();
-        assert_eq!(registry.names().collect::<Vec<_>>(), ["watcher"]);
+        let fleet = ["agent-health", "audit-retention", "job-recovery", "queue-priority", "token-cleanup"];
+        let fleet = if cfg!(any(feature = "sqlite", feature = "postgres")) { &fleet[..] } else { &[] };
+        assert_eq!(registry.names().collect::<Vec<_>>(), [fleet, &["watcher"]].concat());
         for name in registry.names() {
             let info = registry.describe(name).unwrap();
             assert!(!info.summary.is_empty(), "{name}");

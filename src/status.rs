@@ -1,6 +1,7 @@
 //! What a loop says of itself: one snapshot, taken under one short lock.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -106,6 +107,9 @@ pub struct ControllerStatus {
     /// How many items the last run dealt with that returned in time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_items: Option<u64>,
+    /// What that run says it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_summary: Option<Arc<str>>,
     /// How many items all runs dealt with.
     pub items: u64,
     /// How many runs were still going when the next one was due.

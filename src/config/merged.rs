@@ -7,10 +7,13 @@ use serde::{Serialize, Serializer};
 
 use super::fingerprint::Fingerprint;
 use super::secret::{SHOWN, SecretTexts, Secrets};
-use super::settings::{self, DEPLOY_DIR, Settings};
+use super::settings::{self, Bases, DEPLOY_DIR, Settings};
 use crate::decode::{self, Object};
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::tree::{self, Fault, Faults, Node, Place, Value};
+
+/// The folder of descriptors.
+const DIR: [&str; 2] = ["deploy", "dir"];
 
 /// Where a value comes from. The later wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -122,30 +125,30 @@ impl Merged {
     ///
     /// Everything that is wrong with any layer.
     pub fn settings(&self) -> Result<Settings, Faults> {
-        let dir_base = self.dir_base();
-        self.decode(|o| settings::read(o, &dir_base))
+        let bases = Bases { deploy: self.base_of(DIR), store: self.base_of(["store", "url"]) };
+        self.decode(|o| settings::read(o, &bases))
     }
 
     /// The daemon's folder of descriptors, also when other settings are
     /// wrong; `None` when it cannot be known.
     #[must_use]
     pub fn deploy_dir(&self) -> Option<PathBuf> {
-        let dir = match self.dir_node().map(|node| &node.value) {
+        let dir = match self.set_node(DIR).map(|node| &node.value) {
             Some(Value::String(dir) | Value::Raw(dir)) if !dir.is_empty() => dir,
             None if self.is_whole => DEPLOY_DIR,
             _ => return None,
         };
-        Some(self.dir_base().join(dir))
+        Some(self.base_of(DIR).join(dir))
     }
 
-    fn dir_node(&self) -> Option<&Node> {
-        self.root.get("deploy")?.get("dir").filter(|node| node.value != Value::Null)
+    fn set_node(&self, [above, key]: [&str; 2]) -> Option<&Node> {
+        self.root.get(above)?.get(key).filter(|node| node.value != Value::Null)
     }
 
-    /// What a relative folder of descriptors is relative to: the folder of
-    /// the file that wrote it, or the current one.
-    fn dir_base(&self) -> PathBuf {
-        let elsewhere = self.dir_node().is_some_and(|node| {
+    /// What a relative path is relative to: the folder of the file that wrote
+    /// it, or the current one.
+    fn base_of(&self, key: [&str; 2]) -> PathBuf {
+        let elsewhere = self.set_node(key).is_some_and(|node| {
             let is_default = self.source_of(&node.place).is_some_and(|source| source.layer == Layer::Default);
             !is_default && self.file.as_deref() != Some(node.place.file())
         });

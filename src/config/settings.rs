@@ -26,6 +26,8 @@ pub struct Settings {
     pub deploy: DeployConfig,
     /// How the configuration itself is looked after.
     pub config: ReloadConfig,
+    /// Where a fleet is kept.
+    pub store: StoreSettings,
     /// How long everything together may take to stop. Defaults to 30 s.
     pub shutdown_timeout: Duration,
 }
@@ -89,17 +91,81 @@ pub struct ReloadConfig {
     pub watch_interval: Duration,
 }
 
+/// Where a fleet is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct StoreSettings {
+    /// The database: `sqlite:PATH` or `postgres://USER:PASSWORD@HOST/DATABASE`.
+    /// A path that is written in the configuration file is relative to that
+    /// file's folder, elsewhere to the current one. Opened only when something
+    /// that is deployed needs it. Defaults to `sqlite:loopkeeper.db` beside
+    /// the file.
+    pub url: StoreUrl,
+}
+
+/// A database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoreUrl {
+    /// A file, made when it is not there.
+    Sqlite(PathBuf),
+    /// One on a server; with whatever proves who asks.
+    Postgres(Secret),
+}
+
+impl Default for StoreUrl {
+    fn default() -> Self {
+        Self::Sqlite(PathBuf::from(STORE_FILE))
+    }
+}
+
+impl StoreUrl {
+    /// The feature of this library that reaches it.
+    #[must_use]
+    pub const fn feature(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "sqlite",
+            Self::Postgres(_) => "postgres",
+        }
+    }
+
+    /// Reads a URL; a relative path is relative to `base`. The errors do not
+    /// show what was found: it may have a password.
+    fn parse(text: &str, base: &Path) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("sqlite:") {
+            return match path {
+                "" => Err("names no file, expected sqlite:PATH".to_owned()),
+                ":memory:" => {
+                    Err("each component would have a memory of its own, expected sqlite:PATH".to_owned())
+                }
+                _ if path.starts_with("//") => {
+                    Err("expected sqlite:PATH with the path as it is, without // before it".to_owned())
+                }
+                _ => Ok(Self::Sqlite(base.join(path))),
+            };
+        }
+        if !["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme)) {
+            return Err("expected sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE".to_owned());
+        }
+        if !cfg!(feature = "postgres") {
+            let text = "is a PostgreSQL server's, and this program was built without the feature postgres";
+            return Err(text.to_owned());
+        }
+        Ok(Self::Postgres(Secret::new(text)))
+    }
+}
+
 impl Settings {
     /// The keys that are read only when the daemon starts; all others take
     /// effect while it runs.
-    pub const READ_AT_START: [&str; 3] = ["http.listen", "http.allowed_hosts", "deploy.dir"];
+    pub const READ_AT_START: [&str; 4] = ["http.listen", "http.allowed_hosts", "deploy.dir", "store.url"];
 
     /// These settings as a configuration file has them, without what is
     /// secret: for [`Layers::defaults`](super::Layers::defaults), so that
     /// every setting can be explained.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
-        let Self { logging, http, deploy, config, shutdown_timeout } = self;
+        let Self { logging, http, deploy, config, shutdown_timeout, .. } = self;
         let listen = http.listen.map_or_else(|| "none".to_owned(), |address| address.to_string());
         serde_json::json!({
             "logging": {
@@ -110,12 +176,13 @@ impl Settings {
             "http": {"listen": listen, "allowed_hosts": http.allowed_hosts, "token": null, "token_file": null},
             "deploy": {"dir": deploy.dir, "scan_interval": duration::format(deploy.scan_interval)},
             "config": {"watch_interval": duration::format(config.watch_interval)},
+            "store": {"url": null, "url_file": null},
             "shutdown_timeout": duration::format(*shutdown_timeout),
         })
     }
 
     /// The keys whose values are never shown.
-    pub const SECRETS: [&str; 1] = ["http.token"];
+    pub const SECRETS: [&str; 2] = ["http.token", "store.url"];
 }
 
 impl Default for Settings {
@@ -129,6 +196,7 @@ impl Default for Settings {
             },
             deploy: DeployConfig { dir: PathBuf::from(DEPLOY_DIR), scan_interval: Duration::from_secs(5) },
             config: ReloadConfig { watch_interval: Duration::from_secs(2) },
+            store: StoreSettings::default(),
             shutdown_timeout: Duration::from_secs(30),
         }
     }
@@ -156,6 +224,7 @@ impl LogFormat {
 }
 
 pub(super) const DEPLOY_DIR: &str = "deploy";
+const STORE_FILE: &str = "loopkeeper.db";
 
 /// The least time between two looks at files.
 const MIN_INTERVAL: Duration = Duration::from_millis(10);
@@ -209,8 +278,16 @@ pub fn parse_listen(text: &str) -> Result<Option<SocketAddr>, String> {
     })
 }
 
-/// Reads the whole; `dir_base` is what a relative folder is relative to.
-pub(super) fn read(o: &mut Object<'_, '_>, dir_base: &Path) -> Option<Settings> {
+/// What relative paths are relative to.
+#[derive(Debug)]
+pub(super) struct Bases {
+    pub(super) deploy: PathBuf,
+    pub(super) store: PathBuf,
+}
+
+/// Reads the whole.
+pub(super) fn read(o: &mut Object<'_, '_>, bases: &Bases) -> Option<Settings> {
+    let dir_base = &bases.deploy;
     let default = Settings::default();
     let logging = o.object("logging", |o| {
         let level = word(o.string("level"), "\"debug\", \"info\", \"warn\" or \"error\"", level_named)
@@ -243,8 +320,18 @@ pub(super) fn read(o: &mut Object<'_, '_>, dir_base: &Path) -> Option<Settings> 
         o.done().map(|_| ReloadConfig { watch_interval })
     });
     let config = config.or(default.config);
+    let store = StoreSettings { url: StoreUrl::Sqlite(bases.store.join(STORE_FILE)) };
+    let store = o
+        .object("store", |o| {
+            let url =
+                o.string("url").convert(|text| StoreUrl::parse(&text, &bases.store)).or(store.url.clone());
+            // Its content stands in the URL's place by now, unless it is null.
+            let _ = o.string("url_file").optional();
+            o.done().map(|_| StoreSettings { url })
+        })
+        .or(store.clone());
     let shutdown_timeout = o.duration("shutdown_timeout").or(default.shutdown_timeout);
-    o.done().map(|_| Settings { logging, http, deploy, config, shutdown_timeout })
+    o.done().map(|_| Settings { logging, http, deploy, config, store, shutdown_timeout })
 }
 
 /// Whether there is time for anything else between two looks: with less, a
@@ -458,11 +545,7 @@ mod tests {
 
     #[test]
     fn what_has_no_effect_yet_is_refused() {
-        for (key, unknown) in [
-            ("http.history_file", "history_file"),
-            ("store.url", "store"),
-            ("monitor.poll_period", "monitor"),
-        ] {
+        for (key, unknown) in [("http.history_file", "history_file"), ("monitor.poll_period", "monitor")] {
             let faults = check(Layers::default().set(key, "1")).unwrap_err();
             assert!(faults.contains(&format!("unknown field {unknown:?}")), "{faults}");
         }

@@ -129,7 +129,7 @@ impl Overrun {
 #[must_use = "settings do nothing until a controller is made from them"]
 pub struct ControllerConfig {
     pub(super) name: String,
-    pub(super) interval: Duration,
+    pub(crate) interval: Duration,
     pub(super) deadline: Duration,
     pub(super) backoff: BackoffConfig,
     pub(super) overrun: Overrun,

@@ -5,6 +5,7 @@
 //! with growing delays, runs that were asked for, and runs that make up for
 //! moments that were passed over. None of these moves the grid.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::config::{BackoffConfig, Overrun};
@@ -24,6 +25,7 @@ use crate::status::{ControllerStatus, Phase, RunResult};
 pub(super) struct Pass {
     pub(super) items: u64,
     pub(super) requeue_after: Option<Duration>,
+    pub(super) summary: Option<Arc<str>>,
     /// A step failed; what the others did is counted nevertheless.
     pub(super) error: Option<Error>,
 }
@@ -66,6 +68,7 @@ pub(super) struct ControllerMachine {
     overruns: u64,
     last_result: Option<RunResult>,
     last_items: Option<u64>,
+    last_summary: Option<Arc<str>>,
 }
 
 impl ControllerMachine {
@@ -82,6 +85,7 @@ impl ControllerMachine {
             overruns: 0,
             last_result: None,
             last_items: None,
+            last_summary: None,
         }
     }
 
@@ -112,17 +116,24 @@ impl ControllerMachine {
     fn returned(&mut self, now: Tick, pass: Pass, took: Duration, events: &mut Vec<EventKind>) {
         self.record.results.items += pass.items;
         self.last_items = Some(pass.items);
+        self.last_summary.clone_from(&pass.summary);
         match pass.error {
-            None => self.succeed(now, &pass, took, events),
+            None => self.succeed(now, pass.requeue_after, took, events),
             Some(error) => self.returned_error(now, error, took, events),
         }
         if pass.items > 0 {
-            let Pass { items, .. } = pass;
-            events.push(EventKind::Reconciled { items, took, dry_run: self.settings.dry_run });
+            let Pass { items, summary, .. } = pass;
+            events.push(EventKind::Reconciled { items, took, dry_run: self.settings.dry_run, summary });
         }
     }
 
-    fn succeed(&mut self, now: Tick, pass: &Pass, took: Duration, events: &mut Vec<EventKind>) {
+    fn succeed(
+        &mut self,
+        now: Tick,
+        requeue_after: Option<Duration>,
+        took: Duration,
+        events: &mut Vec<EventKind>,
+    ) {
         self.record.succeed(now);
         self.record.results.successes += 1;
         self.last_result = Some(RunResult::Success);
@@ -136,7 +147,7 @@ impl ControllerMachine {
         let made_up_for = passed.min(room);
         self.record.missed += passed - made_up_for;
         self.backlog += made_up_for;
-        let asked = pass.requeue_after.map_or(Tick::NEVER, |delay| now + delay);
+        let asked = requeue_after.map_or(Tick::NEVER, |delay| now + delay);
         if self.paused {
             self.wait_for(Tick::NEVER);
         } else if self.backlog > 0 {
@@ -267,7 +278,7 @@ impl Machine for ControllerMachine {
 
     fn start(&mut self, now: Tick) {
         self.backlog = 0;
-        (self.last_result, self.last_items) = (None, None);
+        (self.last_result, self.last_items, self.last_summary) = (None, None, None);
         self.record.start(now, Phase::Starting);
         let first = now + self.settings.first_run_after;
         let interval = self.settings.interval;
@@ -328,6 +339,7 @@ impl Machine for ControllerMachine {
             dry_run: self.settings.dry_run,
             last_result: self.last_result,
             last_items: self.last_items,
+            last_summary: self.last_summary.clone(),
             items: self.record.results.items,
             overruns: self.overruns,
         })
@@ -387,7 +399,7 @@ mod tests {
             let (input, took) = input.split_once('+').unwrap_or((input, "0"));
             let (now, took) = (at(moment.parse().expect("seconds")), took.parse().expect("seconds"));
             let mut events = Vec::new();
-            let pass = Pass { items: 0, requeue_after: None, error: None };
+            let pass = Pass { items: 0, requeue_after: None, summary: None, error: None };
             let error = || Error::new(ErrorKind::Component).context("no");
             let input = match input {
                 "ok" => returned(Ok(pass), took),
@@ -546,7 +558,7 @@ mod tests {
         let mut machine = machine(Settings { first_run_after: secs(7), ..settings() });
         machine.start(at(0));
         assert_eq!(machine.record.due, at(7));
-        let pass = Pass { items: 3, requeue_after: None, error: None };
+        let pass = Pass { items: 3, requeue_after: None, summary: Some("3 kept".into()), error: None };
         machine.step(at(7), returned(Ok(pass), 0), &mut Vec::new());
         assert_eq!(machine.record.due, at(37));
         machine.pause(&mut Vec::new());
@@ -558,7 +570,7 @@ mod tests {
         machine.start(at(20));
         let status = machine.controller().expect("it is one");
         assert_eq!((machine.record.due, machine.is_paused(), status.items), (Tick::NEVER, true, 3));
-        assert_eq!((status.last_items, status.last_result), (None, None));
+        assert_eq!((status.last_items, status.last_summary, status.last_result), (None, None, None));
     }
 
     #[test]
@@ -569,7 +581,7 @@ mod tests {
         let mut dues = Vec::new();
         let mut now = at(0);
         for n in 0..100 {
-            let pass = Pass { items: 0, requeue_after: None, error: None };
+            let pass = Pass { items: 0, requeue_after: None, summary: None, error: None };
             machine.step(now, returned(Ok(pass), 0), &mut Vec::new());
             let due = machine.record.due;
             let moment = at((n + 1) * 100);
@@ -600,7 +612,8 @@ mod tests {
             });
             machine.start(at(1));
             for n in 0..70 {
-                let pass = Pass { items: u64::MAX / 128, requeue_after: Some(Duration::MAX), error: None };
+                let requeue_after = Some(Duration::MAX);
+                let pass = Pass { items: u64::MAX / 128, requeue_after, summary: None, error: None };
                 let result = if n % 2 == 0 { Ok(pass) } else { Err(Error::new(ErrorKind::Component)) };
                 machine.step(at(1_000_000 + n), returned(result, 500), &mut Vec::new());
                 machine.step(

@@ -6,15 +6,17 @@
 //! one. What they decide is pure code, in `machine`.
 
 mod config;
+pub mod descriptor;
 mod machine;
 mod manager;
 mod reconciler;
 mod steps;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::component::Context;
-use crate::error::BoxError;
+use crate::error::{BoxError, clip};
 
 pub use crate::status::{ControllerStatus, RunResult};
 pub use config::{BackoffConfig, ControllerConfig, ControllerManagerConfig, Overrun};
@@ -113,23 +115,34 @@ impl Controller for Box<dyn Controller> {
 /// assert_eq!(outcome.items(), 1_000);
 /// assert_eq!(Outcome::default().items(), 0);
 /// ```
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[must_use = "an outcome is what a run returns"]
 pub struct Outcome {
     items: u64,
     requeue_after: Option<Duration>,
+    summary: Option<Arc<str>>,
 }
+
+/// The longest summary, in bytes.
+const MAX_SUMMARY: usize = 256;
 
 impl Outcome {
     /// Dealt with this many items.
     pub fn processed(items: usize) -> Self {
-        Self { items: items as u64, requeue_after: None }
+        Self { items: items as u64, ..Self::default() }
     }
 
     /// Asks for another run after a delay, if the next regular one is not
     /// before it. The regular times stay as they are.
     pub fn requeue_after(mut self, delay: Duration) -> Self {
         self.requeue_after = Some(delay);
+        self
+    }
+
+    /// Says in words what was done, for the status and the event; up to 256
+    /// bytes of it are kept.
+    pub fn summary(mut self, text: impl Into<String>) -> Self {
+        self.summary = Some(clip(text.into(), MAX_SUMMARY).into());
         self
     }
 

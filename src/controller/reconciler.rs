@@ -349,11 +349,13 @@ struct ReconcileWork {
 impl ReconcileWork {
     fn pass(&mut self, cx: &Context) -> std::result::Result<Pass, BoxError> {
         match self.controller.reconcile(cx) {
-            Ok(Outcome { items, requeue_after }) => Ok(Pass { items, requeue_after, error: None }),
+            Ok(Outcome { items, requeue_after, summary }) => {
+                Ok(Pass { items, requeue_after, summary, error: None })
+            }
             Err(error) => match error.downcast_ref::<Partial>() {
                 Some(partial) => {
                     let error = Some(Error::from_user(partial));
-                    Ok(Pass { items: partial.items, requeue_after: None, error })
+                    Ok(Pass { items: partial.items, requeue_after: None, summary: None, error })
                 }
                 None => Err(error),
             },

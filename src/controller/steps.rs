@@ -77,7 +77,7 @@ impl Steps {
     /// again soon if that may help any of them.
     pub fn finish(self) -> Result<Outcome, BoxError> {
         let Self { items, told, failures, class } = self;
-        let Some(class) = class else { return Ok(Outcome { items, requeue_after: None }) };
+        let Some(class) = class else { return Ok(Outcome { items, ..Outcome::default() }) };
         let mut text = told.join("; ");
         if failures > told.len() {
             text = format!("{text} and {} more", failures - told.len());

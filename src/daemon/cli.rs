@@ -6,6 +6,7 @@ use std::fmt;
 use lexopt::{Arg, Parser};
 use loopkeeper::config::{Layers, LogFormat, level_named, parse_listen};
 
+use super::fleet::{About, Ask, Subject};
 use super::help::Topic;
 
 /// What the command line asks for.
@@ -19,6 +20,8 @@ pub(crate) enum Command {
     Types(Option<String>),
     /// Tell where settings come from, or one of them.
     Explain(Layers, Option<String>),
+    /// Look at a fleet.
+    Fleet(Layers, Ask),
     /// Explain.
     Help(Topic),
     /// Say which version this is.
@@ -49,7 +52,7 @@ impl fmt::Display for Usage {
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Usage> {
     let mut parser = Parser::from_args(args);
     let usage = |message| Usage { message, topic: Topic::Program };
-    let expected = "expected run, check, types, explain or help";
+    let expected = "expected run, check, types, explain, fleet or help";
     match parser.next().map_err(|error| usage(error.to_string()))? {
         None => Err(usage(format!("no command, {expected}"))),
         Some(Arg::Long("help") | Arg::Short('h')) => Ok(Command::Help(Topic::Program)),
@@ -59,6 +62,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
             Some("check") => options(parser, Topic::Check),
             Some("types") => types(parser),
             Some("explain") => options(parser, Topic::Explain),
+            Some("fleet") => fleet(parser),
             Some("help") => help(parser),
             _ => Err(usage(format!("unknown command {command:?}, {expected}"))),
         },
@@ -74,9 +78,10 @@ fn help(mut parser: Parser) -> Result<Command, Usage> {
         Some(Arg::Value(word)) if word == "check" => Topic::Check,
         Some(Arg::Value(word)) if word == "types" => Topic::Types,
         Some(Arg::Value(word)) if word == "explain" => Topic::Explain,
+        Some(Arg::Value(word)) if word == "fleet" => Topic::Fleet,
         Some(Arg::Value(word)) if word == "help" => Topic::Program,
         Some(other) => {
-            let expected = "expected run, check, types or explain";
+            let expected = "expected run, check, types, explain or fleet";
             return Err(usage(format!("no help about {}, {expected}", Shown(&other))));
         }
     };
@@ -99,6 +104,92 @@ fn types(mut parser: Parser) -> Result<Command, Usage> {
     }
 }
 
+/// Reads what `fleet` is asked, and where to look.
+fn fleet(mut parser: Parser) -> Result<Command, Usage> {
+    let usage = |message| Usage { message, topic: Topic::Fleet };
+    let mut layers = Layers::default();
+    let mut given = Given::default();
+    let mut words: Vec<String> = Vec::new();
+    let mut json = false;
+    loop {
+        let option = match parser.next().map_err(|error| usage(error.to_string()))? {
+            None => break,
+            Some(Arg::Long("help") | Arg::Short('h')) => return Ok(Command::Help(Topic::Fleet)),
+            Some(Arg::Long("json")) => {
+                json = true;
+                continue;
+            }
+            Some(Arg::Long(name)) if Topic::Fleet.options().contains(&name) => name.to_owned(),
+            Some(Arg::Value(word)) if words.len() < 3 => {
+                words.push(word.to_string_lossy().into_owned());
+                continue;
+            }
+            Some(other) => return Err(usage(unknown(Topic::Fleet, &other))),
+        };
+        let value = parser.value().map_err(|_| usage(format!("--{option} is missing its value")))?;
+        layers = option_value(layers, &option, value, &mut given).map_err(usage)?;
+    }
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let about = about(&words).map_err(usage)?;
+    let number = |option: &str, least: u32| {
+        let value = given.value(option);
+        let read = |text: &str| text.parse().ok().filter(|n: &u32| *n >= least);
+        let wrong = |text: &str| format!("--{option}: expected a number from {least} on, found {text:?}");
+        value.map(|text| read(text).ok_or_else(|| wrong(text))).transpose()
+    };
+    let limit = number("limit", 1).map_err(usage)?.unwrap_or(100);
+    let after = i64::from(number("after", 0).map_err(usage)?.unwrap_or(0));
+    let ask = Ask { about, json, limit, after };
+    Ok(Command::Fleet(given.layers(layers), ask))
+}
+
+/// Finds what the words after `fleet` are about.
+fn about(words: &[&str]) -> Result<About, String> {
+    let expected = "expected agents, jobs, queue, tokens or why";
+    match words {
+        [] => Err(format!("nothing is asked, {expected}")),
+        ["agents"] => Ok(About::Agents),
+        ["jobs"] => Ok(About::Jobs),
+        ["queue"] => Ok(About::Queue),
+        ["tokens"] => Ok(About::Tokens),
+        ["why", subject, id] => {
+            let found = Subject::named(subject)
+                .ok_or_else(|| format!("why: expected agent, job, token or record, found {subject:?}"))?;
+            let id = id.parse().map_err(|_| format!("why {subject}: expected its number, found {id:?}"))?;
+            Ok(About::Why(found, id))
+        }
+        ["why", ..] => Err("why: expected agent, job, token or record, and its number".to_owned()),
+        ["agents" | "jobs" | "queue" | "tokens", more, ..] => {
+            Err(format!("unexpected argument {more:?}, expected options only"))
+        }
+        [word, ..] => Err(format!("unknown question {word:?}, {expected}")),
+    }
+}
+
+fn unknown(topic: Topic, option: &Arg<'_>) -> String {
+    let known: Vec<String> = topic.options().iter().map(|name| format!("--{name}")).collect();
+    format!("unknown option {}, expected {}", Shown(option), known.join(", "))
+}
+
+/// Takes an option with its value.
+fn option_value(layers: Layers, option: &str, value: OsString, given: &mut Given) -> Result<Layers, String> {
+    if option == "config" {
+        given.once(option, "")?;
+        return Ok(layers.file(value));
+    }
+    let text = value.into_string();
+    let value = text.map_err(|value| format!("--{option}: expected UTF-8 text, found {value:?}"))?;
+    if option == "set" {
+        let Some((key, value)) = value.split_once('=') else {
+            return Err(format!("--set: expected KEY=VALUE, found {value:?}"));
+        };
+        return Ok(layers.set(key, value));
+    }
+    check_value(option, &value).map_err(|error| format!("--{option}: {error}"))?;
+    given.once(option, &value)?;
+    Ok(layers)
+}
+
 /// Reads the options of `run` or `check`.
 fn options(mut parser: Parser, topic: Topic) -> Result<Command, Usage> {
     let usage = |message| Usage { message, topic };
@@ -117,45 +208,12 @@ fn options(mut parser: Parser, topic: Topic) -> Result<Command, Usage> {
             Some(Arg::Value(word)) => {
                 return Err(usage(format!("unexpected argument {word:?}, expected options only")));
             }
-            Some(other) => {
-                let known: Vec<String> = topic.options().iter().map(|name| format!("--{name}")).collect();
-                return Err(usage(format!(
-                    "unknown option {}, expected {}",
-                    Shown(&other),
-                    known.join(", ")
-                )));
-            }
+            Some(other) => return Err(usage(unknown(topic, &other))),
         };
         let value = parser.value().map_err(|_| usage(format!("--{option} is missing its value")))?;
-        if option == "config" {
-            given.once(&option, "").map_err(usage)?;
-            layers = layers.file(value);
-            continue;
-        }
-        let value = value
-            .into_string()
-            .map_err(|value| usage(format!("--{option}: expected UTF-8 text, found {value:?}")))?;
-        if option == "set" {
-            let Some((key, value)) = value.split_once('=') else {
-                return Err(usage(format!("--set: expected KEY=VALUE, found {value:?}")));
-            };
-            layers = layers.set(key, value);
-            continue;
-        }
-        check_value(&option, &value).map_err(|error| usage(format!("--{option}: {error}")))?;
-        given.once(&option, &value).map_err(usage)?;
+        layers = option_value(layers, &option, value, &mut given).map_err(usage)?;
     }
-    // The options with a name of their own win over --set, wherever they stand.
-    for (option, value) in given.0 {
-        let key = match &*option {
-            "deploy" => "deploy.dir",
-            "listen" => "http.listen",
-            "log-level" => "logging.level",
-            "log-format" => "logging.format",
-            _ => continue,
-        };
-        layers = layers.set_text(&format!("--{option}"), key, value);
-    }
+    let layers = given.layers(layers);
     Ok(match topic {
         Topic::Run => Command::Run(layers),
         Topic::Explain => Command::Explain(layers, subject),
@@ -170,6 +228,7 @@ impl Topic {
             Self::Program | Self::Types => &[],
             Self::Run => &["config", "deploy", "listen", "set", "log-level", "log-format"],
             Self::Check | Self::Explain => &["config", "deploy", "set"],
+            Self::Fleet => &["config", "deploy", "set", "limit", "after", "json"],
         }
     }
 }
@@ -185,6 +244,25 @@ impl Given {
         }
         self.0.push((option.to_owned(), value.to_owned()));
         Ok(())
+    }
+
+    fn value(&self, option: &str) -> Option<&str> {
+        self.0.iter().find(|(given, _)| given == option).map(|(_, value)| &**value)
+    }
+
+    /// Lays the options with a name of their own over `--set`, wherever they
+    /// stand.
+    fn layers(self, layers: Layers) -> Layers {
+        self.0.into_iter().fold(layers, |layers, (option, value)| {
+            let key = match &*option {
+                "deploy" => "deploy.dir",
+                "listen" => "http.listen",
+                "log-level" => "logging.level",
+                "log-format" => "logging.format",
+                _ => return layers,
+            };
+            layers.set_text(&format!("--{option}"), key, value)
+        })
     }
 }
 
@@ -237,6 +315,9 @@ mod tests {
             ("types watcher -h", Topic::Types),
             ("help types", Topic::Types),
             ("help explain", Topic::Explain),
+            ("help fleet", Topic::Fleet),
+            ("fleet -h", Topic::Fleet),
+            ("fleet jobs --json --help", Topic::Fleet),
         ] {
             assert!(matches!(check(line), Ok(Command::Help(topic)) if topic == expected), "{line}");
         }
@@ -247,6 +328,21 @@ mod tests {
         let explain = check("explain --set a=1 http.listen");
         assert!(matches!(explain, Ok(Command::Explain(_, Some(key))) if key == "http.listen"));
         assert!(matches!(check("types watcher"), Ok(Command::Types(Some(name))) if name == "watcher"));
+    }
+
+    #[test]
+    fn questions_about_a_fleet_are_read() {
+        for (line, about, json, limit, after) in [
+            ("agents", About::Agents, false, 100, 0),
+            ("jobs --limit 5 --json --after=7", About::Jobs, true, 5, 7),
+            ("--json queue --set store.url=sqlite:a.db", About::Queue, true, 100, 0),
+            ("tokens --after 0", About::Tokens, false, 100, 0),
+            ("why job 17", About::Why(Subject::Job, 17), false, 100, 0),
+            ("why record 3 --json", About::Why(Subject::Record, 3), true, 100, 0),
+        ] {
+            let Ok(Command::Fleet(_, found)) = check(&format!("fleet {line}")) else { panic!("{line}") };
+            assert_eq!(found, Ask { about, json, limit, after }, "{line}");
+        }
     }
 
     #[test]
@@ -265,10 +361,10 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_told_with_what_was_expected() {
         for (line, expected) in [
-            ("", "no command, expected run, check, types, explain or help"),
-            ("start", "unknown command \"start\", expected run, check, types, explain or help"),
-            ("--config x", "unknown option \"--config\", expected run, check, types, explain or help"),
-            ("help me", "no help about \"me\", expected run, check, types or explain"),
+            ("", "no command, expected run, check, types, explain, fleet or help"),
+            ("start", "unknown command \"start\", expected run, check, types, explain, fleet or help"),
+            ("--config x", "unknown option \"--config\", expected run, check, types, explain, fleet or help"),
+            ("help me", "no help about \"me\", expected run, check, types, explain or fleet"),
             ("explain a b", "unexpected argument \"b\", expected options only"),
             (
                 "run --lisen x",
@@ -292,6 +388,19 @@ mod tests {
             ),
             ("run --log-level loud", "--log-level: expected debug, info, warn or error, found \"loud\""),
             ("run --log-format xml", "--log-format: expected text or json, found \"xml\""),
+            ("fleet", "nothing is asked, expected agents, jobs, queue, tokens or why"),
+            ("fleet job", "unknown question \"job\", expected agents, jobs, queue, tokens or why"),
+            ("fleet jobs 7", "unexpected argument \"7\", expected options only"),
+            ("fleet why", "why: expected agent, job, token or record, and its number"),
+            ("fleet why host 7", "why: expected agent, job, token or record, found \"host\""),
+            ("fleet why job x", "why job: expected its number, found \"x\""),
+            ("fleet jobs --limit 0", "--limit: expected a number from 1 on, found \"0\""),
+            ("fleet jobs --after -1", "--after: expected a number from 0 on, found \"-1\""),
+            ("fleet jobs --limit 1 --limit 2", "--limit is given twice"),
+            (
+                "fleet jobs --listen none",
+                "unknown option \"--listen\", expected --config, --deploy, --set, --limit, --after, --json",
+            ),
             ("run --deploy=", "--deploy: expected a folder, found \"\""),
         ] {
             assert_eq!(check(line).unwrap_err(), expected, "{line}");

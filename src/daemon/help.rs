@@ -13,6 +13,8 @@ pub(crate) enum Topic {
     Types,
     /// The command `explain`.
     Explain,
+    /// The command `fleet`.
+    Fleet,
 }
 
 impl Topic {
@@ -24,6 +26,7 @@ impl Topic {
             Self::Check => CHECK,
             Self::Types => TYPES,
             Self::Explain => EXPLAIN,
+            Self::Fleet => FLEET,
         }
     }
 
@@ -35,6 +38,7 @@ impl Topic {
             Self::Check => "help check",
             Self::Types => "help types",
             Self::Explain => "help explain",
+            Self::Fleet => "help fleet",
         }
     }
 }
@@ -46,6 +50,7 @@ loopkeeper watches the services a machine depends on and tells how they are.
     loopkeeper check   [OPTIONS]     tell everything that is wrong with the files
     loopkeeper types   [TYPE]        tell what a descriptor may hold, and what it means
     loopkeeper explain [KEY]         tell which settings hold, and where each comes from
+    loopkeeper fleet   QUESTION      look at the agents, jobs and tokens of a fleet, and why they are so
     loopkeeper help    [COMMAND]     explain a command and its options
     loopkeeper --version
 
@@ -69,8 +74,8 @@ loopkeeper run [--config FILE] [--deploy DIR] [--listen ADDR|none] [--set KEY=VA
 Watches what the descriptors in a folder name, until SIGTERM or SIGINT, and
 answers over HTTP how everything is. Edits of the folder and of the
 configuration take effect while it runs, at once with SIGHUP; one that is wrong
-is told and leaves alone what runs. http.listen, http.allowed_hosts and
-deploy.dir are read at the start only, which a change of them says.
+is told and leaves alone what runs. http.listen, http.allowed_hosts, deploy.dir
+and store.url are read at the start only, which a change of them says.
 
     --config FILE        the configuration; without it every setting has its default
     --deploy DIR         the folder of descriptors (deploy, beside the configuration)
@@ -86,7 +91,12 @@ The command line wins over the environment, and that over the file:
      \"http\": {\"listen\": \"127.0.0.1:8470\", \"allowed_hosts\": [], \"token_file\": null},
      \"deploy\": {\"dir\": \"deploy\", \"scan_interval\": \"5s\"},
      \"config\": {\"watch_interval\": \"2s\"},
+     \"store\": {\"url\": \"sqlite:loopkeeper.db\"},
      \"shutdown_timeout\": \"30s\"}
+
+The store is opened only when something that looks after a fleet is deployed:
+agent-health, job-recovery, queue-priority, token-cleanup, audit-retention. A
+URL with a password belongs in the file that store.url_file names.
 
 Who sends the token in the file that http.token_file names may act:
 
@@ -136,6 +146,31 @@ Example:
 
 Ends with 0, with 2 when there is no such setting, or with 78 for a wrong
 configuration.";
+
+const FLEET: &str = "\
+loopkeeper fleet agents|jobs|queue|tokens [--limit N] [--after ID] [--json]
+loopkeeper fleet why agent|job|token|record ID [--json]
+
+Looks at the fleet in the store, whether the daemon runs or not. Nothing is made
+or changed. agents, jobs and tokens come by their numbers, the queue as it will
+be taken. why tells for each rule of the passes that are deployed whether it
+would change that one now, and why or why not.
+
+    --config FILE        the configuration, whose store.url says where the store is
+    --deploy DIR         the folder of descriptors, for why
+    --set KEY=VALUE      one setting, such as store.url=sqlite:/var/lib/loopkeeper.db
+    --limit N            how many at most (100)
+    --after ID           only those with higher numbers
+    --json               one JSON object a line, with everything that is known
+
+Example:
+
+    $ loopkeeper fleet jobs --json | jq 'select(.state == \"running\") | .id'
+    $ loopkeeper fleet why job 17
+
+Ends with 0, with 1 when there is no store, it or a row of it cannot be read or
+there is no such number, 2 for a command line that makes no sense, 78 for a
+wrong configuration.";
 
 const TYPES: &str = "\
 loopkeeper types [TYPE]

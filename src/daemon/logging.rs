@@ -120,18 +120,23 @@ impl<'a> Line<'a> {
     }
 
     fn json(&self) -> String {
-        let json = serde_json::to_string(self).unwrap_or_default();
-        // What JSON lets stand and some readers take for the end of a line
-        // can only be inside of its strings.
-        json.chars().fold(String::with_capacity(json.len()), |mut line, c| {
-            if breaks_a_line(c) {
-                _ = write!(line, "\\u{:04x}", u32::from(c));
-            } else {
-                line.push(c);
-            }
-            line
-        })
+        json_on_one_line(self)
     }
+}
+
+/// Writes JSON that no reader takes for more than one line.
+pub(super) fn json_on_one_line(value: &impl Serialize) -> String {
+    let json = serde_json::to_string(value).unwrap_or_default();
+    // What JSON lets stand and some readers take for the end of a line can
+    // only be inside of its strings.
+    json.chars().fold(String::with_capacity(json.len()), |mut line, c| {
+        if breaks_a_line(c) {
+            _ = write!(line, "\\u{:04x}", u32::from(c));
+        } else {
+            line.push(c);
+        }
+        line
+    })
 }
 
 /// Writes a text so that it stays on its line and changes nothing about the

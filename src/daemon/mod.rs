@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 mod apply;
 mod cli;
+mod fleet;
 mod help;
 mod load;
 mod logging;
@@ -44,9 +45,10 @@ impl From<Exit> for ExitCode {
 pub(crate) fn main() -> ExitCode {
     let exit = match cli::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run(layers)) => run::run(load::complete(layers)),
-        Ok(Command::Check(layers)) => check(load::check(&load::complete(layers), &shipped::registry())),
+        Ok(Command::Check(layers)) => check(load::check(&load::complete(layers))),
         Ok(Command::Types(name)) => types(name.as_deref()),
         Ok(Command::Explain(layers, key)) => explain(load::complete(layers), key.as_deref()),
+        Ok(Command::Fleet(layers, ask)) => fleet::run(layers, &ask),
         Ok(Command::Help(topic)) => say(topic.text()),
         Ok(Command::Version) => say(concat!("loopkeeper ", env!("CARGO_PKG_VERSION"))),
         Err(usage) => {

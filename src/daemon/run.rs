@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use loopkeeper::config::{ConfigWatcher, ConfigWatcherConfig, Layers, Settings};
-use loopkeeper::host::deploy::{Deployer, DeployerConfig, Registry};
+use loopkeeper::host::deploy::{Deployer, DeployerConfig};
 use loopkeeper::http::StatusServer;
 use loopkeeper::observe::prometheus::Exporter;
 use loopkeeper::signals::{Signal, Signals, reset_inherited};
-use loopkeeper::{Env, EnvConfig, ErrorKind, Host, HostConfig, Observer, Result, StopReport, shipped};
+use loopkeeper::{Env, EnvConfig, ErrorKind, Host, HostConfig, Observer, Result, StopReport};
 
 use super::apply::Live;
 use super::load::{Loaded, load};
@@ -21,8 +21,7 @@ const PARALLEL: usize = 16;
 
 /// The command `run`.
 pub(crate) fn run(layers: Layers) -> Exit {
-    let registry = shipped::registry();
-    let loaded = match load(&layers, &registry) {
+    let loaded = match load(&layers) {
         Ok(loaded) => loaded,
         Err(faults) => {
             complain(lines(&faults));
@@ -32,7 +31,7 @@ pub(crate) fn run(layers: Layers) -> Exit {
     let logging = Logging::install(&loaded.settings.logging);
     let started = reset_inherited()
         .and_then(|()| Signals::install())
-        .and_then(|signals| Ok((signals, Running::start(loaded, registry, logging)?)));
+        .and_then(|signals| Ok((signals, Running::start(loaded, logging)?)));
     let (mut signals, running) = match started {
         Ok(started) => started,
         Err(error) => {
@@ -115,8 +114,8 @@ struct Running {
 impl Running {
     /// Starts the server, the host and what fills it; what was started is
     /// stopped again when one cannot be.
-    fn start(loaded: Loaded, registry: Registry, logging: Logging) -> Result<Self> {
-        let Loaded { config, settings, descriptors } = loaded;
+    fn start(loaded: Loaded, logging: Logging) -> Result<Self> {
+        let Loaded { config, settings, registry, descriptors } = loaded;
         let exporter = Exporter::default();
         let observer = Observer::log().and(exporter.observer());
         let env = Env::with(EnvConfig::default().observer(observer))?;
@@ -178,6 +177,7 @@ impl Running {
 mod tests {
     use super::*;
     use loopkeeper::config::Config;
+    use loopkeeper::host::deploy::Registry;
     use loopkeeper::{Context, Probe, Watcher, WatcherConfig};
 
     fn check(probe: impl Probe + 'static) -> Exit {
@@ -219,11 +219,10 @@ mod tests {
             std::fs::write(&file, text).unwrap();
         };
         write("1s");
-        let registry = shipped::registry();
-        let loaded = load(&Layers::default().file(&file), &registry).unwrap();
+        let loaded = load(&Layers::default().file(&file)).unwrap();
         write("2s");
         let logging = Logging::install(&loaded.settings.logging);
-        let running = Running::start(loaded, registry, logging).unwrap();
+        let running = Running::start(loaded, logging).unwrap();
         while running.watcher.status().last_check.is_none() {
             std::thread::yield_now();
         }

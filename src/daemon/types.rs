@@ -22,10 +22,12 @@ pub(crate) fn text(registry: &Registry, name: Option<&str>) -> Result<String> {
 
 fn describe(info: TypeInfo) -> String {
     let TypeInfo { name, summary, fields, .. } = info;
-    let mut text = format!(
-        "{name}: {summary}\n\n    {{\"name\": NAME, \"type\": \"{name}\", \"enabled\": true, \"requires\": [], \
-         \"config\": {{..}}}}\n\nconfig:"
-    );
+    let mut text = format!("{name}:");
+    wrap_from(name.chars().count() + 1, "    ", summary, &mut text);
+    text.push_str(&format!(
+        "\n\n    {{\"name\": NAME, \"type\": \"{name}\", \"enabled\": true, \"requires\": [], \"config\": {{..}}}}\n\n\
+         config:"
+    ));
     for field in &fields {
         text.push_str("\n\n");
         text.push_str(&entry(field));
@@ -50,12 +52,17 @@ fn entry(field: &FieldInfo) -> String {
 
 /// Appends a text in lines of its own, indented.
 fn wrap(what: &str, text: &mut String) {
-    let mut column = WIDTH;
+    wrap_from(WIDTH, "     ", what, text);
+}
+
+/// Appends a text to a line that has `column` characters, and goes on in
+/// lines of its own.
+fn wrap_from(mut column: usize, indent: &str, what: &str, text: &mut String) {
     for word in what.split_whitespace() {
         let len = word.chars().count();
         if column + 1 + len > WIDTH {
-            text.push_str("\n     ");
-            column = 5;
+            let _ = write!(text, "\n{indent}");
+            column = indent.len();
         }
         let _ = write!(text, " {word}");
         column += 1 + len;
@@ -77,6 +84,8 @@ mod tests {
         assert!(text.contains(address), "{text}");
         assert!(text.starts_with("watcher: Watches one service"), "{text}");
         assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+        let all = super::text(&shipped::registry(), None).unwrap();
+        assert!(all.lines().all(|line| line.chars().count() <= WIDTH), "{all}");
         let unknown = super::text(&shipped::registry(), Some("wacher")).unwrap_err();
         assert_eq!(unknown.to_string(), "unknown type \"wacher\", did you mean \"watcher\"?");
     }

@@ -336,10 +336,13 @@ impl Serialize for EventJson<'_> {
                 map.serialize_entry("error", &error.report().to_string())?;
                 map.serialize_entry("attempts", attempts)?;
             }
-            EventKind::Reconciled { items, took, dry_run } => {
+            EventKind::Reconciled { items, took, dry_run, summary } => {
                 map.serialize_entry("items", items)?;
                 map.serialize_entry("took", &seconds(took))?;
                 map.serialize_entry("dry_run", dry_run)?;
+                if let Some(summary) = summary {
+                    map.serialize_entry("summary", &**summary)?;
+                }
             }
             EventKind::ReconcileFailed { error, failures, retry_in } => {
                 map.serialize_entry("error", &error.report().to_string())?;
@@ -656,8 +659,13 @@ mod tests {
             ),
             (EventKind::Stopped, "\"event\":\"stopped\""),
             (
-                EventKind::Reconciled { items: 7, took: half, dry_run: false },
-                "\"event\":\"reconciled\",\"items\":7,\"took\":0.5,\"dry_run\":false",
+                EventKind::Reconciled {
+                    items: 7,
+                    took: half,
+                    dry_run: false,
+                    summary: Some("7 offline".into()),
+                },
+                "\"event\":\"reconciled\",\"items\":7,\"took\":0.5,\"dry_run\":false,\"summary\":\"7 offline\"",
             ),
             (
                 EventKind::ReconcileFailed { error: error(), failures: 2, retry_in: Some(half) },

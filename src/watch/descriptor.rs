@@ -5,8 +5,8 @@
 //! starts.
 
 use super::config::{BackoffConfig, WatcherConfig};
+use crate::backoff::read_delays;
 use crate::decode::Object;
-use crate::duration::GoDuration;
 use crate::probe;
 
 /// Reads the settings of the watcher `name`: the `config` object of its
@@ -59,38 +59,11 @@ pub fn read(name: &str, o: &mut Object<'_, '_>) -> Option<WatcherConfig> {
 fn read_backoff(o: &mut Object<'_, '_>) -> Option<BackoffConfig> {
     o.doc("When to probe, and how long to wait for an answer.");
     let default = BackoffConfig::default();
-    let initial_delay = o
-        .duration("initial_delay")
-        .doc("The delay after the first failed probe.")
-        .defaults_to(&default.initial_delay)
-        .optional();
-    let max_delay =
-        o.duration("max_delay").doc("No delay is longer.").defaults_to(&default.max_delay).optional();
-    // Compared only when what was written is right: no fault comes of another.
-    match (initial_delay, max_delay) {
-        (Some(initial), Some(max)) if max < initial => {
-            let (initial, max) = (GoDuration(initial), GoDuration(max));
-            o.fault("max_delay", format!("must be at least initial_delay ({initial}), found {max}"));
-        }
-        (Some(initial), None) if !o.has("max_delay") && initial > default.max_delay => {
-            let (initial, max) = (GoDuration(initial), GoDuration(default.max_delay));
-            o.fault(
-                "initial_delay",
-                format!("must be at most max_delay (by default {max}), found {initial}"),
-            );
-        }
-        (None, Some(max)) if !o.has("initial_delay") && max < default.initial_delay => {
-            let (initial, max) = (GoDuration(default.initial_delay), GoDuration(max));
-            o.fault(
-                "max_delay",
-                format!("must be at least initial_delay (by default {initial}), found {max}"),
-            );
-        }
-        _ => {}
-    }
+    let (initial_delay, max_delay) =
+        read_delays(o, "The delay after the first failed probe.", (default.initial_delay, default.max_delay));
     let backoff = BackoffConfig {
-        initial_delay: initial_delay.unwrap_or(default.initial_delay),
-        max_delay: max_delay.unwrap_or(default.max_delay),
+        initial_delay,
+        max_delay,
         multiplier: o
             .f64("multiplier")
             .at_least(1.0)

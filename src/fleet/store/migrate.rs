@@ -8,6 +8,7 @@ use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Text};
 use sha2::{Digest, Sha256};
 
+use super::row::Number;
 use super::statement::{Bind, Link, Sql, choose};
 use crate::error::{Error, ErrorClass, ErrorKind, Result};
 use crate::fleet::token::hex;
@@ -43,6 +44,25 @@ pub(super) fn migrate(link: &mut impl Link) -> Result<()> {
     })
 }
 
+/// Refuses a database that is not at the newest version, without touching it.
+pub(super) fn expect_newest(link: &mut impl Link, what: &str) -> Result<()> {
+    let found: Vec<Number> = link.load(&sql::FOUND, &[])?;
+    if found.iter().all(|row| row.n == 0) {
+        let text = format!("{what}: no fleet is kept here");
+        return Err(Error::new(ErrorKind::NotFound).context(text));
+    }
+    let applied: Vec<Applied> = link.load(&sql::APPLIED, &[])?;
+    for row in &applied {
+        check(link, row)?;
+    }
+    let (newest, n) = (VERSIONS.len(), applied.len());
+    if n < newest {
+        let text = format!("{what}: the tables are at version {n}, this program needs {newest}");
+        return Err(Error::new(ErrorKind::Store).with_class(ErrorClass::Terminal).context(text));
+    }
+    Ok(())
+}
+
 fn prepare(link: &mut impl Link) -> Result<()> {
     // Two programs that start at once must not both make the tables.
     #[cfg(feature = "postgres")]
@@ -75,6 +95,11 @@ fn hash(text: &str) -> String {
 mod sql {
     use super::Sql;
 
+    pub(super) static FOUND: Sql = Sql::new(
+        "found",
+        "SELECT COUNT(*) AS n FROM sqlite_master WHERE name = 'fleet_versions' -- sqlite
+         SELECT COUNT(*) AS n FROM pg_class WHERE oid = to_regclass('fleet_versions') -- postgres",
+    );
     pub(super) static APPLIED: Sql =
         Sql::new("applied", "SELECT version, hash FROM fleet_versions ORDER BY version");
     pub(super) static APPLY: Sql = Sql::new(

@@ -20,7 +20,7 @@ use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use diesel::{Connection, PgConnection, RunQueryDsl};
 
 use super::Canceller;
-use super::migrate::migrate;
+use super::migrate::{expect_newest, migrate};
 use super::row::{Number, span};
 use super::sql::SqlStore;
 use super::statement::{Bind, Dialect, Link, Query, Row, Sql, one_line, refused};
@@ -76,6 +76,11 @@ impl PostgresConfig {
     pub fn peer_timeout(mut self, time: Duration) -> Self {
         self.peer_timeout = time;
         self
+    }
+
+    pub(in crate::fleet) fn within(self, limit: Duration) -> Self {
+        let (statement, connect) = (self.statement_timeout.min(limit), self.connect_timeout.min(limit));
+        self.statement_timeout(statement).connect_timeout(connect)
     }
 
     /// Refuses what cannot be meant.
@@ -173,6 +178,20 @@ impl PostgresStore {
         let pid = Arc::new(AtomicU64::new(0));
         let mut link = PostgresLink { config: config.clone(), connection: None, pid };
         migrate(&mut link)?;
+        Ok(Self::new(link))
+    }
+
+    /// Connects, to look at what is there: no table is made or changed.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open); `NotFound` when there is no fleet, `Store`
+    /// when its tables are those of another version of the program.
+    pub fn open_to_read(config: &PostgresConfig) -> Result<Self> {
+        config.check()?;
+        let pid = Arc::new(AtomicU64::new(0));
+        let mut link = PostgresLink { config: config.clone(), connection: None, pid };
+        expect_newest(&mut link, &config.shown())?;
         Ok(Self::new(link))
     }
 

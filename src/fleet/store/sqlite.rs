@@ -12,7 +12,7 @@ use std::time::Duration;
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
 use diesel::{Connection, RunQueryDsl, SqliteConnection};
 
-use super::migrate::migrate;
+use super::migrate::{expect_newest, migrate};
 use super::row::span;
 use super::sql::SqlStore;
 use super::statement::{Bind, Dialect, Link, Query, Row, Sql, refused};
@@ -62,6 +62,15 @@ impl SqliteConfig {
         self.durable = durable;
         self
     }
+
+    pub(in crate::fleet) fn within(self, limit: Duration) -> Self {
+        let time = self.busy_timeout.min(limit);
+        self.busy_timeout(time)
+    }
+
+    pub(in crate::fleet) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
 }
 
 /// The store in a file: one connection.
@@ -83,6 +92,45 @@ impl SqliteStore {
         let mut link = SqliteLink::open(config)?;
         migrate(&mut link)?;
         Ok(Self::new(link))
+    }
+}
+
+impl SqliteStore {
+    /// Opens a file that is there, to read it: nothing is made or changed,
+    /// and a call that would fails.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` when there is no file or no fleet in it; `Store` when it
+    /// cannot be read, is no database, or its tables are those of another
+    /// version of the program.
+    pub fn open_to_read(config: &SqliteConfig) -> Result<Self> {
+        let mut link = SqliteLink::open_to_read(config)?;
+        let what = link.what.clone();
+        expect_newest(&mut link, &what)?;
+        Ok(Self::new(link))
+    }
+}
+
+impl SqliteLink {
+    fn open_to_read(config: &SqliteConfig) -> Result<Self> {
+        let path = config.path.as_deref().unwrap_or(Path::new(""));
+        let what = shown(path);
+        if !path.exists() {
+            return Err(Error::new(ErrorKind::NotFound).context(format!("{what}: there is no such file")));
+        }
+        let text =
+            path.to_str().ok_or_else(|| Error::invalid(format!("{what}: expected a path that is text")))?;
+        let text = text.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+        let root = if path.is_absolute() { "//" } else { "" };
+        let failed = |error: &dyn std::fmt::Display| {
+            Error::new(ErrorKind::Store).context(what.clone()).caused_by(error.to_string())
+        };
+        let connection = SqliteConnection::establish(&format!("file:{root}{text}?mode=ro"));
+        let connection = connection.map_err(|error| failed(&error))?;
+        let mut link = Self { connection, what };
+        link.batch(&format!("PRAGMA busy_timeout = {}", span(config.busy_timeout) / 1_000))?;
+        Ok(link)
     }
 }
 
