@@ -50,6 +50,11 @@ fn main() -> std::process::ExitCode {
     rows::host(&mut suite);
     rows::folder(&mut suite);
     rows::config(&mut suite);
+    #[cfg(feature = "sqlite")]
+    {
+        rows::sweeps(&mut suite);
+        rows::retention(&mut suite);
+    }
     suite.finish()
 }
 
@@ -401,6 +406,68 @@ mod rows {
             paths.iter().for_each(|path| _ = black_box(read(black_box(path))));
         }
         [ns(begin.elapsed()) / f64::from(rounds) / paths.len() as f64]
+    }
+
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn sweeps(suite: &mut Suite) {
+        use crate::support::fleet::{Jobs, Step};
+        use std::cell::RefCell;
+
+        // A tenth of the jobs takes a tenth of the time to look at.
+        let n: u32 = suite.pick(1_000_000, 100_000);
+        let unindexed = Ratio(suite.pick(0.001, 0.01));
+        let steps = [
+            (row("sweep: stuck jobs, 1 in 1,000", "ms", Ratio(1.15)), Step::Recover, n / 1_000),
+            (row("sweep: old jobs, 1 in 1,000", "ms", Ratio(1.15)), Step::Expire, n / 1_000),
+            (row("sweep: places, all that wait", "ms", Ratio(1.15)), Step::Places, n / 100),
+            (row("sweep: places, none changes", "ms", Ratio(1.15)), Step::Places, 0),
+        ];
+        let indexed = row("sweep: nothing, by the C library", "us", Shown);
+        let bare = row("sweep: nothing, without an index", "us", unindexed);
+        if !suite.wants(&[steps[0].0, steps[1].0, steps[2].0, steps[3].0, indexed, bare]) {
+            return;
+        }
+        let jobs = RefCell::new(Jobs::new(n));
+        for (row, step, wanted) in steps {
+            let wanted = u64::from(wanted);
+            let [stage, clear] = step.stage();
+            if wanted == 0 {
+                jobs.borrow_mut().give_places();
+            }
+            jobs.borrow().stage(stage);
+            let ours = || [us(jobs.borrow_mut().ours(step, wanted)) / 1e3];
+            let floor = || [us(jobs.borrow().floor(step, wanted)) / 1e3];
+            suite.compare([row], MANY, Some(Box::new(ours)), Box::new(floor));
+            jobs.borrow().stage(clear);
+        }
+        let mut jobs = jobs.into_inner();
+        for (row, rounds, with_index) in [(indexed, MANY, true), (bare, SOME, false)] {
+            let ours: Vec<f64> = (0..100).map(|_| us(jobs.empty_pass())).collect();
+            let mut next = ours.into_iter().cycle();
+            let floor = jobs.empty_floor(with_index);
+            let ours: Side<'_, 1> = Box::new(move || [next.next().unwrap_or(f64::NAN)]);
+            suite.compare([row], rounds, Some(ours), Box::new(|| [us(floor())]));
+        }
+    }
+
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn retention(suite: &mut Suite) {
+        use crate::support::fleet::{Deleted, Records};
+
+        // At least 0.9 of the speed, and 0.5 beside one who writes.
+        let alone = row("retention of 1,000,000", "ms", Ratio(1.0 / 0.9));
+        let beside = row("retention beside a writer", "ms", Ratio(1.0 / 0.5));
+        let waited = row("retention, the writer's longest wait", "ms", Ratio(0.2));
+        if !suite.wants(&[alone, beside, waited]) {
+            return;
+        }
+        let records = Records::new(suite.pick(1_000_000, 100_000));
+        let ms = |time: Duration| us(time) / 1e3;
+        let ours = Box::new(|| [ms(records.ours(false).took)]);
+        suite.compare([alone], FEW, Some(ours), Box::new(|| [ms(records.floor(false).took)]));
+        let both = |deleted: Deleted| [ms(deleted.took), ms(deleted.waited)];
+        let ours = Box::new(|| both(records.ours(true)));
+        suite.compare([beside, waited], FEW, Some(ours), Box::new(|| both(records.floor(true))));
     }
 
     #[cfg(feature = "prometheus")]

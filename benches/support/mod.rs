@@ -12,6 +12,8 @@
 //! bound is printed and the run still succeeds.
 
 pub(crate) mod child;
+#[cfg(feature = "sqlite")]
+pub(crate) mod fleet;
 pub(crate) mod floors;
 pub(crate) mod measure;
 #[cfg(feature = "prometheus")]
