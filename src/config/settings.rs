@@ -134,7 +134,8 @@ impl StoreUrl {
     fn parse(text: &str, base: &Path) -> Result<Self, String> {
         if let Some(path) = text.strip_prefix("sqlite:") {
             return match path {
-                "" => Err("names no file, expected sqlite:PATH".to_owned()),
+                // Not with what was expected, which would be the value itself.
+                "" => Err("names no file".to_owned()),
                 ":memory:" => {
                     Err("each component would have a memory of its own, expected sqlite:PATH".to_owned())
                 }

@@ -75,9 +75,10 @@ impl StoreConfig {
         }
     }
 
-    /// The same, with no statement waiting longer than `limit`.
+    /// The same, for runs that may take no longer than `limit`: waiting for
+    /// others uses up a part of it at most.
     pub(super) fn within(&self, limit: Duration) -> Self {
-        let limit = limit.max(Duration::from_millis(1));
+        let limit = limit.max(Duration::from_millis(4));
         Self(match &self.0 {
             #[cfg(feature = "sqlite")]
             Place::Sqlite(config) => Place::Sqlite(config.clone().within(limit)),

@@ -9,11 +9,14 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
-use diesel::{Connection, PgConnection};
+use diesel::{Connection, PgConnection, RunQueryDsl};
+use loopkeeper::controller::BackoffConfig;
 use loopkeeper::fleet::*;
-use loopkeeper::{ErrorClass, ErrorKind, Stamp};
+use loopkeeper::status::StatusSource;
+use loopkeeper::{ControllerManager, ControllerManagerConfig, ErrorClass, ErrorKind, Stamp};
 
 use crate::fixture::{Fleet, LEASE, START};
+use crate::support::eventually;
 
 /// A server, and a schema of a test's own on it.
 pub(crate) struct Server {
@@ -358,5 +361,63 @@ fn nothing_of_a_transaction_that_is_cut_off_stays() {
         store.cancel("root", id, "no").unwrap();
         assert_eq!(store.command(id).unwrap().state, CommandState::Canceled);
         assert!(store.verify(&mut || Ok(())).unwrap().is_sound());
+    });
+}
+
+/// Whether a statement of ours waits for a lock on a schema's tables.
+fn waits(server: &Server, schema: &str) -> bool {
+    let sql = format!(
+        "SELECT CAST(1 AS BIGINT) AS n FROM pg_locks JOIN pg_class ON relation = pg_class.oid
+         WHERE NOT granted AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = '{schema}')"
+    );
+    let mut connection = PgConnection::establish(&server.url).unwrap();
+    diesel::sql_query(sql).execute(&mut connection).unwrap() > 0
+}
+
+#[test]
+fn a_stop_reaches_the_statement_that_a_controller_is_at() {
+    with_server(|server| {
+        let schema = server.schema();
+        drop(PostgresStore::open(&server.config(&schema)).unwrap());
+        let lock = locked(server, &schema);
+        let store = StoreConfig::from(server.config(&schema));
+        let recovery = JobRecovery::new(JobRecoveryConfig::default()).unwrap();
+        let manager = ControllerManager::new(ControllerManagerConfig::default()).unwrap();
+        manager.register(recovery.schedule("recovery"), recovery.controller(&store)).unwrap();
+        manager.start().unwrap();
+        eventually("it waits for the lock", || waits(server, &schema));
+        // Less than its statement may take.
+        let report = manager.stop(Duration::from_secs(20));
+        assert!(report.is_clean(), "{report}");
+        let status = &manager.statuses()[0];
+        assert_eq!((status.failures, status.timeouts), (0, 0), "a stop is no failure: {status}");
+        drop(lock);
+    });
+}
+
+#[test]
+fn a_controller_whose_connection_was_cut_connects_again() {
+    with_server(|server| {
+        let schema = server.schema();
+        let more = if server.url.contains('?') { '&' } else { '?' };
+        let url = format!("{}{more}application_name={schema}", server.url);
+        let store = StoreConfig::from(PostgresConfig::new(url).schema(&schema));
+        let health = AgentHealth::new(AgentHealthConfig::default()).unwrap();
+        let manager = ControllerManager::new(ControllerManagerConfig::default()).unwrap();
+        let backoff = BackoffConfig { initial_delay: Duration::from_millis(10), ..BackoffConfig::default() };
+        manager.register(health.schedule("health").backoff(backoff), health.controller(&store)).unwrap();
+        let told = manager.subscribe();
+        manager.start().unwrap();
+        let next = |wanted: &str| {
+            eventually(wanted, || told.try_recv().is_some_and(|told| told.event.what.as_str() == wanted));
+        };
+        next("ready");
+        server.run(&format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{schema}'"
+        ));
+        manager.trigger("health").unwrap();
+        next("reconcile_failed");
+        next("ready");
+        assert!(manager.stop(Duration::from_secs(20)).is_clean());
     });
 }

@@ -79,7 +79,7 @@ impl PostgresConfig {
     }
 
     pub(in crate::fleet) fn within(self, limit: Duration) -> Self {
-        let (statement, connect) = (self.statement_timeout.min(limit), self.connect_timeout.min(limit));
+        let (statement, connect) = (self.statement_timeout.min(limit), self.connect_timeout.min(limit / 4));
         self.statement_timeout(statement).connect_timeout(connect)
     }
 

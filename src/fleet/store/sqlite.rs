@@ -64,7 +64,7 @@ impl SqliteConfig {
     }
 
     pub(in crate::fleet) fn within(self, limit: Duration) -> Self {
-        let time = self.busy_timeout.min(limit);
+        let time = self.busy_timeout.min(limit / 4);
         self.busy_timeout(time)
     }
 
