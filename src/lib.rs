@@ -95,11 +95,12 @@
 //! * `http`: the status server.
 //! * `prometheus`: metrics for a Prometheus server, `observe::prometheus`.
 //! * `signals`: SIGTERM, SIGINT and SIGHUP for a thread that waits.
-//! * `daemon`: the `loopkeeper` program, with all above but `tls`.
 //! * `sqlite`: the store of a fleet in a file; SQLite is compiled in. Needs
 //!   Rust 1.86.
 //! * `postgres`: the store of a fleet on a PostgreSQL server, through libpq.
 //!   Needs Rust 1.86.
+//! * `daemon`: the `loopkeeper` program, with all above but `tls` and
+//!   `postgres`. Needs Rust 1.86.
 //! * `test-util`: the test kit, `testing`.
 //! * `full`: everything but `tls` and `postgres`.
 //!
