@@ -737,7 +737,7 @@ impl Administrator<'_> {
                 pardoned = true;
             }
             let last = Instant::now() >= until;
-            if (round % 5 == 4 || last) && (self.look()? || last) {
+            if last || round % 5 == 4 && self.look()? {
                 break;
             }
         }
