@@ -1,6 +1,8 @@
 //! The daemon looks after a fleet in a file, and `loopkeeper fleet` tells how
 //! it is.
 
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 
 use diesel::connection::SimpleConnection;
@@ -504,6 +506,50 @@ fn a_store_that_is_not_there_or_not_ours_is_told_and_none_is_made() {
     for (args, code) in [(&["host"][..], 2), (&[], 2), (&["agents", "--set", "store.url=mysql:x"], 78)] {
         assert_eq!(scene.fleet(args).0, Some(code), "{args:?}");
     }
+}
+
+#[test]
+fn who_may_only_read_can_look_and_nothing_is_changed() {
+    let scene = Scene::new();
+    let planted = plant(&scene);
+    let mut store = SqliteStore::open_to_read(&SqliteConfig::file(scene.file())).unwrap();
+    assert_eq!(store.agent(planted.live).unwrap().name, "live");
+    let refused = store.create_tenant("evil", Plan::Free).unwrap_err();
+    assert!(refused.report().to_string().contains("readonly"), "{}", refused.report());
+    drop(store);
+
+    // Nobody has it open, and who asks may not make the files of sharing.
+    drop(scene.store());
+    let left = |end: &str| Path::new(&format!("{}{end}", scene.file().display())).exists();
+    assert!(!left("-wal") && !left("-shm"));
+    let program = scene.dir.path().join("program");
+    fs::copy(env!("CARGO_BIN_EXE_loopkeeper"), &program).unwrap();
+    let closed = fs::Permissions::from_mode(0o555);
+    fs::set_permissions(scene.dir.path(), closed).unwrap();
+    let mut command = std::process::Command::new(program);
+    command.args(["fleet", "agents", "--config", &scene.config()]).env_clear();
+    if fs::metadata(scene.file()).unwrap().uid() == 0 {
+        command.uid(65_534);
+    }
+    let (code, out, err) = ended(&command.output().unwrap());
+    fs::set_permissions(scene.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!((code, &*err), (Some(0), ""));
+    assert!(out.contains("silent"), "{out}");
+    assert!(!left("-wal") && !left("-shm"));
+}
+
+#[test]
+fn another_store_counts_from_the_next_start() {
+    let scene = Scene::new();
+    let mut daemon = scene.start();
+    let changed = r#"{"http": {"listen": "127.0.0.1:0"}, "deploy": {"scan_interval": "50ms"},
+        "store": {"url": "sqlite:hunter2.db"}}"#;
+    scene.dir.put("loopkeeper.json", changed);
+    daemon.signal("-HUP");
+    let restart = || daemon.status("config")["config"]["needs_restart"] == serde_json::json!(["store.url"]);
+    eventually("it says so", restart);
+    assert!(!daemon.text("/config").contains("hunter2") && !daemon.log().contains("hunter2"));
+    daemon.stop();
 }
 
 #[test]

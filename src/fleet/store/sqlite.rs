@@ -68,6 +68,15 @@ impl SqliteConfig {
         self.busy_timeout(time)
     }
 
+    /// Whether somebody has the file open, or has left it without an end.
+    fn is_in_use(&self) -> bool {
+        self.path.as_ref().is_some_and(|path| {
+            let mut log = path.clone().into_os_string();
+            log.push("-wal");
+            Path::new(&log).exists()
+        })
+    }
+
     pub(in crate::fleet) fn path(&self) -> Option<&Path> {
         self.path.as_deref()
     }
@@ -105,7 +114,18 @@ impl SqliteStore {
     /// cannot be read, is no database, or its tables are those of another
     /// version of the program.
     pub fn open_to_read(config: &SqliteConfig) -> Result<Self> {
-        let mut link = SqliteLink::open_to_read(config)?;
+        match Self::look(config, "mode=ro") {
+            // Who may not write beside the file cannot share it with others,
+            // and need not where nobody has it open.
+            Err(error) if error.kind() == ErrorKind::Store && !config.is_in_use() => {
+                Self::look(config, "mode=ro&immutable=1").map_err(|_| error)
+            }
+            done => done,
+        }
+    }
+
+    fn look(config: &SqliteConfig, mode: &str) -> Result<Self> {
+        let mut link = SqliteLink::open_to_read(config, mode)?;
         let what = link.what.clone();
         expect_newest(&mut link, &what)?;
         Ok(Self::new(link))
@@ -113,7 +133,7 @@ impl SqliteStore {
 }
 
 impl SqliteLink {
-    fn open_to_read(config: &SqliteConfig) -> Result<Self> {
+    fn open_to_read(config: &SqliteConfig, mode: &str) -> Result<Self> {
         let path = config.path.as_deref().unwrap_or(Path::new(""));
         let what = shown(path);
         if !path.exists() {
@@ -126,7 +146,7 @@ impl SqliteLink {
         let failed = |error: &dyn std::fmt::Display| {
             Error::new(ErrorKind::Store).context(what.clone()).caused_by(error.to_string())
         };
-        let connection = SqliteConnection::establish(&format!("file:{root}{text}?mode=ro"));
+        let connection = SqliteConnection::establish(&format!("file:{root}{text}?{mode}"));
         let connection = connection.map_err(|error| failed(&error))?;
         let mut link = Self { connection, what };
         link.batch(&format!("PRAGMA busy_timeout = {}", span(config.busy_timeout) / 1_000))?;
