@@ -226,7 +226,7 @@ impl Heartbeat {
     /// The agent lives and cannot work: its health becomes `error`, and it
     /// claims nothing.
     pub fn error(mut self, text: impl Into<String>) -> Self {
-        self.error = Some(crate::error::clip(text.into(), MAX_MESSAGE));
+        self.error = Some(crate::error::clip(text.into().replace('\0', " "), MAX_MESSAGE));
         self
     }
 

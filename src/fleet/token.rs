@@ -52,8 +52,10 @@ impl Secret {
 
     /// The part by which it is found.
     pub(crate) fn prefix(&self) -> &str {
-        let end = self.0.char_indices().nth(PREFIX).map_or(self.0.len(), |(at, _)| at);
-        &self.0[..end]
+        // PostgreSQL is not even to be asked for a zero byte; no secret has one.
+        let mut chars = self.0.char_indices().enumerate();
+        let end = chars.find(|(n, (_, c))| *n == PREFIX || *c == '\0');
+        &self.0[..end.map_or(self.0.len(), |(_, (at, _))| at)]
     }
 
     /// What is kept of it.
@@ -229,6 +231,7 @@ mod tests {
         assert!(!other.matches(&hash) && other != secret);
         assert!(!secret.matches("") && !secret.matches(&hash[..63]) && !secret.matches(&format!("{hash}0")));
         assert!(!Secret::new("é").matches(&hash));
+        assert_eq!(Secret::new("é\0a").prefix(), "é");
         assert_eq!(format!("{secret:?}"), "Secret(..)");
     }
 }

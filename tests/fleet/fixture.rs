@@ -41,6 +41,13 @@ impl<S: TestStore> Fleet<S> {
         Self { store, tenant, now: START }
     }
 
+    /// The fleet that a store already has, at the beginning again.
+    pub(crate) fn again(mut store: S) -> Self {
+        store.set_now(Stamp::from_micros(START));
+        let tenant = store.tenants().unwrap().rows[0].id;
+        Self { store, tenant, now: START }
+    }
+
     pub(crate) fn now(&self) -> Stamp {
         Stamp::from_micros(self.now)
     }

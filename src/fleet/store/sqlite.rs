@@ -159,6 +159,23 @@ impl SqliteLink {
 pub struct SqliteLink {
     connection: SqliteConnection,
     what: String,
+    /// The path, and which file it led to; `None` where that cannot be asked.
+    file: Option<(PathBuf, FileId)>,
+}
+
+/// What makes a file this one, whatever its name.
+type FileId = (u64, u64);
+
+#[cfg(unix)]
+fn file_id(path: &Path) -> Option<FileId> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+}
+
+/// Elsewhere a file that is open can be neither moved nor deleted.
+#[cfg(not(unix))]
+fn file_id(_: &Path) -> Option<FileId> {
+    None
 }
 
 impl SqliteLink {
@@ -174,12 +191,15 @@ impl SqliteLink {
         let connection = SqliteConnection::establish(url).map_err(|error| {
             Error::new(ErrorKind::Store).context(what.clone()).caused_by(error.to_string())
         })?;
-        let mut link = Self { connection, what };
+        let mut link = Self { connection, what, file: None };
         let busy = span(config.busy_timeout) / 1_000;
         let synchronous = if config.durable { "FULL" } else { "NORMAL" };
         link.batch(&format!("PRAGMA busy_timeout = {busy}"))?;
         link.write_ahead()?;
         link.batch(&format!("PRAGMA synchronous = {synchronous}; PRAGMA foreign_keys = ON"))?;
+        // The program may go to another folder.
+        let path = config.path.as_deref().and_then(|path| std::path::absolute(path).ok());
+        link.file = path.and_then(|path| file_id(&path).map(|id| (path, id)));
         Ok(link)
     }
 }
@@ -216,17 +236,20 @@ impl Link for SqliteLink {
     fn load<T: Row>(&mut self, sql: &Sql, binds: &[(&str, Bind<'_>)]) -> Result<Vec<T>> {
         let query = Query::new(sql, Dialect::Sqlite, binds);
         let name = query.name();
+        self.check_file(name)?;
         query.load(&mut self.connection).map_err(|error| self.refused(name, error))
     }
 
     fn execute(&mut self, sql: &Sql, binds: &[(&str, Bind<'_>)]) -> Result<u64> {
         let query = Query::new(sql, Dialect::Sqlite, binds);
         let name = query.name();
+        self.check_file(name)?;
         let result = query.execute(&mut self.connection);
         result.map(|n| n as u64).map_err(|error| self.refused(name, error))
     }
 
     fn begin(&mut self) -> Result<()> {
+        self.check_file("begin")?;
         AnsiTransactionManager::begin_transaction_sql(&mut self.connection, "BEGIN IMMEDIATE")
             .map_err(|error| self.refused("begin", error))
     }
@@ -251,6 +274,20 @@ impl Link for SqliteLink {
 }
 
 impl SqliteLink {
+    /// Refuses to work on a file that has lost its name: SQLite would go on
+    /// and write what nobody can find again.
+    fn check_file(&self, statement: &str) -> Result<()> {
+        match &self.file {
+            Some((path, id)) if file_id(path) != Some(*id) => {
+                let text =
+                    "the file that was opened was moved, deleted or replaced; put it back, or open anew";
+                let text = format!("{}: {statement}: {text}", self.what);
+                Err(Error::new(ErrorKind::Store).with_class(ErrorClass::Terminal).context(text))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn refused(&self, statement: &str, error: diesel::result::Error) -> Error {
         let text = error.to_string();
         let refused = refused(&format!("{}: {statement}", self.what), error);

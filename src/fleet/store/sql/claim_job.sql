@@ -1,7 +1,8 @@
 -- The first job of each tenant that has one, found by jumping from tenant to
 -- tenant; among these the highest, with what each tenant has at work now
 -- taken off instead of what it had when the priorities were computed. More
--- than 100 at work count as 100.
+-- than 100 at work count as 100. A kind that a newer program wrote waits for
+-- such a program, and is in nobody's way.
 WITH RECURSIVE clock (now) AS (SELECT COALESCE(:now, (SELECT now FROM fleet_clock))),
 waiting (tenant_id) AS (
     SELECT MIN(tenant_id) FROM fleet_commands WHERE state = 'pending' AND platform
@@ -19,6 +20,7 @@ heads (tenant_id, id, n) AS MATERIALIZED (
 AND (c.expires_at IS NULL OR c.expires_at > (SELECT now FROM clock))
 AND c.attempts < COALESCE(c.max_attempts, (SELECT max_attempts FROM fleet_policy))
 AND (c.pinned_to IS NULL OR c.pinned_to = :agent)
+AND c.kind IN ('scan', 'collect', 'health_check', 'config_update', 'cancel', 'template_sync', 'update_tools', 'run_tool')
 AND (c.needs = 0 OR NOT EXISTS (
     SELECT 1 FROM fleet_command_needs n WHERE n.command_id = c.id AND NOT EXISTS (
         SELECT 1 FROM fleet_agent_offers o WHERE o.agent_id = :agent AND o.offer = n.need)))
@@ -42,6 +44,7 @@ next (id) AS (
 AND (c.expires_at IS NULL OR c.expires_at > (SELECT now FROM clock)) -- postgres
 AND c.attempts < COALESCE(c.max_attempts, (SELECT max_attempts FROM fleet_policy)) -- postgres
 AND (c.pinned_to IS NULL OR c.pinned_to = :agent) -- postgres
+AND c.kind IN ('scan', 'collect', 'health_check', 'config_update', 'cancel', 'template_sync', 'update_tools', 'run_tool') -- postgres
 AND (c.needs = 0 OR NOT EXISTS ( -- postgres
     SELECT 1 FROM fleet_command_needs n WHERE n.command_id = c.id AND NOT EXISTS ( -- postgres
         SELECT 1 FROM fleet_agent_offers o WHERE o.agent_id = :agent AND o.offer = n.need))) -- postgres

@@ -1,3 +1,4 @@
+-- A kind that a newer program wrote waits for such a program.
 WITH clock (now) AS (SELECT COALESCE(:now, (SELECT now FROM fleet_clock))),
 next (id) AS (
     SELECT c.id FROM fleet_commands c
@@ -7,6 +8,7 @@ next (id) AS (
 AND (c.expires_at IS NULL OR c.expires_at > (SELECT now FROM clock))
 AND c.attempts < COALESCE(c.max_attempts, (SELECT max_attempts FROM fleet_policy))
 AND (c.pinned_to IS NULL OR c.pinned_to = :agent)
+AND c.kind IN ('scan', 'collect', 'health_check', 'config_update', 'cancel', 'template_sync', 'update_tools', 'run_tool')
 AND (c.needs = 0 OR NOT EXISTS (
     SELECT 1 FROM fleet_command_needs n WHERE n.command_id = c.id AND NOT EXISTS (
         SELECT 1 FROM fleet_agent_offers o WHERE o.agent_id = :agent AND o.offer = n.need)))
