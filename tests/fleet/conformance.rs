@@ -74,6 +74,7 @@ suite! {
     tokens_good_for_nothing_are_cleaned_after_their_grace
     claims_respect_capabilities_and_tools
     claims_are_fair_between_tenants
+    a_new_job_of_a_busy_tenant_does_not_pass_its_older_ones
     a_holder_that_asks_twice_is_answered_twice
     an_agent_finds_its_work_again
     cancelling_is_final_and_told_to_the_holder
@@ -803,6 +804,23 @@ fn claims_are_fair_between_tenants<S: TestStore>(mut f: Fleet<S>) {
     }
     let lease = f.claim(agent);
     assert_eq!(f.get(lease.command).tenant, late);
+}
+
+fn a_new_job_of_a_busy_tenant_does_not_pass_its_older_ones<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.register(None, NewAgent::new("a", AgentKind::Platform).max_jobs(100));
+    for _ in 0..10 {
+        let job = f.job();
+        f.enqueue(job);
+        f.claim(agent);
+    }
+    let job = f.job();
+    let old = f.enqueue(job);
+    f.wait(secs(1));
+    assert_eq!(f.priorities().count("moved"), 1, "less 100 for what is at work");
+    // What is at work was not taken off this one yet.
+    let job = f.job();
+    let new = f.enqueue(job);
+    assert_eq!((f.claim(agent).command, f.claim(agent).command), (old, new));
 }
 
 fn a_holder_that_asks_twice_is_answered_twice<S: TestStore>(mut f: Fleet<S>) {

@@ -449,7 +449,8 @@ impl CommandStore for ModelStore {
             None => {
                 let jobs: Vec<&Command> =
                     open.map(|command| &command.row).filter(|row| row.platform).collect();
-                let place = |row: &Command| (-row.queue_priority, row.waiting_since, row.id);
+                let place =
+                    |row: &Command| (-row.queue_priority - row.queue_penalty, row.waiting_since, row.id);
                 // The first of each tenant; then the best of these.
                 let first = |row: &Command| {
                     !jobs.iter().any(|other| other.tenant == row.tenant && place(other) < place(row))

@@ -22,7 +22,7 @@ AND (c.pinned_to IS NULL OR c.pinned_to = :agent)
 AND (c.needs = 0 OR NOT EXISTS (
     SELECT 1 FROM fleet_command_needs n WHERE n.command_id = c.id AND NOT EXISTS (
         SELECT 1 FROM fleet_agent_offers o WHERE o.agent_id = :agent AND o.offer = n.need)))
-            ORDER BY c.queue_priority DESC, c.waiting_since, c.id LIMIT 1),
+            ORDER BY c.queue_priority + c.queue_penalty DESC, c.waiting_since, c.id LIMIT 1),
         (SELECT COUNT(*) FROM (SELECT 1 FROM fleet_commands b
             INDEXED BY fleet_commands_busy -- sqlite
             WHERE b.tenant_id = w.tenant_id AND b.lease_until IS NOT NULL AND b.platform LIMIT 100) few)
@@ -45,7 +45,7 @@ AND (c.pinned_to IS NULL OR c.pinned_to = :agent) -- postgres
 AND (c.needs = 0 OR NOT EXISTS ( -- postgres
     SELECT 1 FROM fleet_command_needs n WHERE n.command_id = c.id AND NOT EXISTS ( -- postgres
         SELECT 1 FROM fleet_agent_offers o WHERE o.agent_id = :agent AND o.offer = n.need))) -- postgres
-        ORDER BY c.queue_priority DESC, c.waiting_since, c.id LIMIT 1 -- postgres
+        ORDER BY c.queue_priority + c.queue_penalty DESC, c.waiting_since, c.id LIMIT 1 -- postgres
         FOR NO KEY UPDATE SKIP LOCKED -- postgres
     ) f LIMIT 1 -- postgres
 )
