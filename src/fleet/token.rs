@@ -53,7 +53,8 @@ impl Secret {
     /// The part by which it is found.
     pub(crate) fn prefix(&self) -> &str {
         let end = self.0.char_indices().nth(PREFIX).map_or(self.0.len(), |(at, _)| at);
-        &self.0[..end]
+        // A server takes no NUL, and a guess must not be told from another.
+        self.0[..end].split('\0').next().unwrap_or_default()
     }
 
     /// What is kept of it.

@@ -725,7 +725,7 @@ fn a_secret_that_is_wrong_is_told_nothing<S: TestStore>(mut f: Fleet<S>) {
     let last = if near.pop() == Some('a') { 'b' } else { 'a' };
     near.push(last);
     let mut told = Vec::new();
-    for guess in ["", "x", "lkt_", &near, &secret.reveal()[..20]] {
+    for guess in ["", "x", "lkt_", "\0", "lkt_\0é", &near, &secret.reveal()[..20]] {
         told.push(f.store.register(&Secret::new(guess), &agent).unwrap_err().to_string());
     }
     let key = f.store.register(&secret, &agent).unwrap();

@@ -382,6 +382,29 @@ fn a_transaction_that_the_database_ended_itself_is_over() {
     });
 }
 
+#[test]
+fn a_wait_that_no_number_holds_is_a_wait() {
+    in_file(|path, f| {
+        drop(f);
+        let store = SqliteStore::open(&config(path).busy_timeout(Duration::MAX)).unwrap();
+        let store = std::sync::Mutex::new(store);
+        let begun = std::sync::Barrier::new(2);
+        let made = threads(2, |i| {
+            if i == 1 {
+                begun.wait();
+                return store.lock().unwrap().create_tenant("late", Plan::Free).is_ok();
+            }
+            let mut other = Other::new(path);
+            other.run("BEGIN IMMEDIATE");
+            begun.wait();
+            std::thread::sleep(Duration::from_millis(200));
+            other.run("COMMIT");
+            true
+        });
+        assert_eq!(made, [true, true]);
+    });
+}
+
 /// Runs `body` on several real threads at once.
 #[allow(clippy::disallowed_methods, reason = "several connections at once are what is tested")]
 fn threads<T: Send>(n: u32, body: impl Fn(u32) -> T + Sync) -> Vec<T> {
