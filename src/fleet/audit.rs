@@ -5,7 +5,7 @@
 //! found by [`verify`](super::AuditStore::verify). Retention takes records
 //! out as well; each of its batches leaves a record of how many it took and
 //! between which positions, so what is missing can be told from what was
-//! stolen. Whoever can write to the database can still write a whole new
+//! stolen. A batch that takes such records says what they said. Whoever can write to the database can still write a whole new
 //! chain: keep the newest hash somewhere else now and then.
 
 use serde::Serialize;
@@ -15,7 +15,7 @@ use super::agent::{MAX_MESSAGE, MAX_NAME, check_text};
 use super::id::TenantId;
 use super::token::hex;
 use super::word::words;
-use crate::error::{Result, clip};
+use crate::error::{Error, Result, clip};
 use crate::stamp::Stamp;
 
 words! {
@@ -144,6 +144,10 @@ impl NewAudit {
     pub fn check(&self) -> Result<()> {
         check_text("actor", &self.actor, MAX_NAME)?;
         check_text("action", &self.action, MAX_NAME)?;
+        // Whoever may say this could take a record and vouch for himself.
+        if self.action == RETENTION {
+            return Err(Error::invalid(format!("action: {RETENTION} is for retention alone")));
+        }
         check_text("resource", &self.resource, MAX_NAME)
     }
 
@@ -173,6 +177,35 @@ pub(crate) struct Removal {
     pub(crate) first: i64,
     pub(crate) last: i64,
     pub(crate) cutoff: u64,
+    /// What was told by records that this batch took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) carried: Option<Carried>,
+}
+
+/// All that earlier batches took, as far as their records are gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub(crate) struct Carried {
+    pub(crate) deleted: i64,
+    pub(crate) first: i64,
+    pub(crate) last: i64,
+}
+
+impl Removal {
+    /// Takes on what records that go tell, by their details.
+    pub(crate) fn carry<'a>(mut self, details: impl IntoIterator<Item = &'a str>) -> Self {
+        let told = details.into_iter().filter_map(|text| serde_json::from_str::<Self>(text).ok());
+        for part in told.flat_map(Self::parts) {
+            let sum = self.carried.get_or_insert(Carried { deleted: 0, ..part });
+            sum.deleted = sum.deleted.saturating_add(part.deleted);
+            (sum.first, sum.last) = (sum.first.min(part.first), sum.last.max(part.last));
+        }
+        self
+    }
+
+    fn parts(self) -> impl Iterator<Item = Carried> {
+        let Self { deleted, first, last, carried, .. } = self;
+        std::iter::once(Carried { deleted, first, last }).chain(carried)
+    }
 }
 
 /// What [`verify`](super::AuditStore::verify) found.
@@ -202,7 +235,7 @@ pub(crate) struct Walk {
     report: ChainReport,
     last: Option<(i64, String)>,
     gaps: Vec<(i64, i64)>,
-    removals: Vec<Removal>,
+    removals: Vec<Carried>,
 }
 
 impl Walk {
@@ -220,12 +253,19 @@ impl Walk {
         } else {
             self.gaps.push((before + 1, position - 1));
         }
+        self.removal(record);
+        self.last = Some((position, record.hash.clone()));
+    }
+
+    /// Hears what a record tells of records that are gone. That much of one
+    /// behind the walk's end counts too: what was there when the walk began
+    /// may have gone before the walk came by.
+    pub(crate) fn removal(&mut self, record: &AuditRecord) {
         if record.action == RETENTION {
-            if let Ok(removal) = serde_json::from_str(&record.detail) {
-                self.removals.push(removal);
+            if let Ok(removal) = serde_json::from_str::<Removal>(&record.detail) {
+                self.removals.extend(removal.parts());
             }
         }
-        self.last = Some((position, record.hash.clone()));
     }
 
     /// `head` is the position and hash of the newest record ever written.
@@ -236,19 +276,15 @@ impl Walk {
         } else if (last, &hash) != (head.0, &head.1) {
             self.fault(format!("record {last}: is the last, and not the one last written"));
         }
-        let begin = self.gaps.first().filter(|gap| gap.0 == 1).map_or(0, |gap| gap.1);
         let missing: i64 = self.gaps.iter().map(|(from, to)| to - from + 1).sum();
         for (from, to) in std::mem::take(&mut self.gaps) {
-            // Whatever told of the beginning's end may itself have gone.
-            let covered = to == begin || self.covers(from, to);
-            if !covered {
+            if !self.covers(from, to) {
                 self.fault(format!("records {from} to {to}: missing, and retention did not take them"));
             }
         }
-        let told: i64 = self.removals.iter().map(|removal| removal.deleted).sum();
-        let after_begin = missing - begin;
-        if after_begin > told {
-            self.fault(format!("{after_begin} records are missing, and retention took {told}"));
+        let told = self.removals.iter().fold(0_i64, |sum, removal| sum.saturating_add(removal.deleted));
+        if missing > told {
+            self.fault(format!("{missing} records are missing, and retention took {told}"));
         }
         self.report.retained_away = u64::try_from(missing).unwrap_or(0);
         self.report

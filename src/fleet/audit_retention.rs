@@ -110,9 +110,12 @@ impl AuditRetention {
                     report.add(kind, store.count_older(age, grave)?);
                     break;
                 }
-                match store.retain(age, grave, self.0.batch_size)? {
-                    0 => break,
-                    n => report.add(kind, n),
+                let n = store.retain(age, grave, self.0.batch_size)?;
+                report.add(kind, n);
+                // Asking on would find what the last batch left of itself,
+                // once that is old enough.
+                if n < u64::from(self.0.batch_size) {
+                    break;
                 }
             }
         }

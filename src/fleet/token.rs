@@ -52,10 +52,9 @@ impl Secret {
 
     /// The part by which it is found.
     pub(crate) fn prefix(&self) -> &str {
-        // PostgreSQL is not even to be asked for a zero byte; no secret has one.
-        let mut chars = self.0.char_indices().enumerate();
-        let end = chars.find(|(n, (_, c))| *n == PREFIX || *c == '\0');
-        &self.0[..end.map_or(self.0.len(), |(_, (at, _))| at)]
+        let end = self.0.char_indices().nth(PREFIX).map_or(self.0.len(), |(at, _)| at);
+        // A server takes no NUL, and a guess must not be told from another.
+        self.0[..end].split('\0').next().unwrap_or_default()
     }
 
     /// What is kept of it.

@@ -74,6 +74,8 @@ suite! {
     tokens_good_for_nothing_are_cleaned_after_their_grace
     claims_respect_capabilities_and_tools
     claims_are_fair_between_tenants
+    a_new_job_of_a_busy_tenant_does_not_pass_its_older_ones
+    a_clock_that_steps_back_breaks_no_chain
     a_holder_that_asks_twice_is_answered_twice
     an_agent_finds_its_work_again
     cancelling_is_final_and_told_to_the_holder
@@ -723,7 +725,7 @@ fn a_secret_that_is_wrong_is_told_nothing<S: TestStore>(mut f: Fleet<S>) {
     let last = if near.pop() == Some('a') { 'b' } else { 'a' };
     near.push(last);
     let mut told = Vec::new();
-    for guess in ["", "x", "lkt_", &near, &secret.reveal()[..20]] {
+    for guess in ["", "x", "lkt_", "\0", "lkt_\0é", &near, &secret.reveal()[..20]] {
         told.push(f.store.register(&Secret::new(guess), &agent).unwrap_err().to_string());
     }
     let key = f.store.register(&secret, &agent).unwrap();
@@ -803,6 +805,44 @@ fn claims_are_fair_between_tenants<S: TestStore>(mut f: Fleet<S>) {
     }
     let lease = f.claim(agent);
     assert_eq!(f.get(lease.command).tenant, late);
+}
+
+fn a_new_job_of_a_busy_tenant_does_not_pass_its_older_ones<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.register(None, NewAgent::new("a", AgentKind::Platform).max_jobs(100));
+    for _ in 0..10 {
+        let job = f.job();
+        f.enqueue(job);
+        f.claim(agent);
+    }
+    let job = f.job();
+    let old = f.enqueue(job);
+    f.wait(secs(1));
+    assert_eq!(f.priorities().count("moved"), 1, "less 100 for what is at work");
+    // What is at work was not taken off this one yet.
+    let job = f.job();
+    let new = f.enqueue(job);
+    assert_eq!((f.claim(agent).command, f.claim(agent).command), (old, new));
+}
+
+fn a_clock_that_steps_back_breaks_no_chain<S: TestStore>(mut f: Fleet<S>) {
+    f.store.set_now(f.after(DAY * 3));
+    f.store.append(&record(0).severity(Severity::High)).unwrap();
+    // The clock was ahead: what follows is older than what it follows.
+    f.store.set_now(f.now());
+    f.store.append(&record(1)).unwrap();
+    f.wait(DAY);
+    assert_eq!(f.store.retain(secs(1), false, 10).unwrap(), 1);
+    assert!(f.chain().is_sound());
+    f.wait(DAY * 2 + DAY / 2);
+    assert_eq!(f.store.retain(DAY, true, 10).unwrap(), 1, "what tells of the removal goes before the first");
+    let chain = f.chain();
+    assert!(chain.is_sound() && chain.retained_away == 2, "{chain:?}");
+    for _ in 0..5 {
+        f.wait(DAY * 2);
+        f.store.retain(DAY, true, 1).unwrap();
+        let chain = f.chain();
+        assert!(chain.is_sound(), "{chain:?}");
+    }
 }
 
 fn a_holder_that_asks_twice_is_answered_twice<S: TestStore>(mut f: Fleet<S>) {
@@ -1135,6 +1175,10 @@ fn bad_values_are_refused<S: TestStore>(mut f: Fleet<S>) {
         (f.store.create_tenant("", Plan::Free).map(drop), "name: must not be empty"),
         (f.store.set_max_attempts(0).map(drop), "max_attempts: must be at least 1"),
         (f.store.append(&NewAudit::new("", "a", "b")).map(drop), "actor: must not be empty"),
+        (
+            f.store.append(&NewAudit::new("eve", RETENTION, "b")).map(drop),
+            "action: audit.retention is for retention alone",
+        ),
     ] {
         let error = result.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidArgument);

@@ -99,6 +99,12 @@ fn the_clock_is_the_servers_and_a_password_is_not_shown() {
     assert_eq!((error.kind(), error.class()), (ErrorKind::Store, ErrorClass::Retryable));
     let shown = format!("{config:?} {}", error.report());
     assert!(!shown.contains("hunter2") && shown.contains("postgres 127.0.0.1:1/x"), "{shown}");
+    // Not as it should be written.
+    for url in ["postgres://me:hun?ter2@h/x", "postgres://me:hun/ter2@h/x", "postgres://h/x?password=hunter2"]
+    {
+        let shown = format!("{:?}", PostgresConfig::new(url));
+        assert!(!shown.contains("hun"), "{shown}");
+    }
     for (config, text) in [
         (PostgresConfig::new("host=a password=hunter2"), "url: expected postgres://"),
         (PostgresConfig::new("postgres://a").schema("x; DROP"), "schema: expected up to 63 of a to z"),
@@ -133,7 +139,50 @@ fn programs_may_start_at_once_on_an_empty_database() {
     with_server(|server| {
         let schema = server.schema();
         let config = server.config(&schema);
-        threads(4, |_| drop(PostgresStore::open(&config).unwrap()));
+        threads(8, |_| drop(PostgresStore::open(&config).unwrap()));
+    });
+}
+
+#[test]
+fn a_schema_that_is_there_needs_no_right_to_make_one() {
+    with_server(|server| {
+        let schema = server.schema();
+        let role = format!("{schema}_role");
+        server.run(&format!("CREATE ROLE {role}; CREATE SCHEMA {schema} AUTHORIZATION {role}"));
+        let mark = if server.url.contains('?') { '&' } else { '?' };
+        let url = format!("{}{mark}options=-c%20role%3D{role}", server.url);
+        let opened = PostgresStore::open(&PostgresConfig::new(url).schema(&schema));
+        let told = opened.map(drop).map_err(|error| error.report().to_string());
+        server.run(&format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}"));
+        assert_eq!(told, Ok(()));
+    });
+}
+
+#[test]
+fn times_that_no_number_holds_are_long_ones() {
+    with_server(|server| {
+        let schema = server.schema();
+        let config = server.config(&schema).statement_timeout(Duration::MAX).connect_timeout(Duration::MAX);
+        assert!(PostgresStore::open(&config).unwrap().queue(1).unwrap().rows.is_empty());
+    });
+}
+
+#[test]
+fn retention_that_keeps_next_to_nothing_ends() {
+    with_store(|mut store| {
+        store.append(&NewAudit::new("alice", "thing.do", "thing")).unwrap();
+        let moment = Duration::from_micros(1);
+        let config =
+            AuditRetentionConfig { retention: moment, grave_retention: moment, ..Default::default() };
+        let rounds = AtomicU32::new(0);
+        let check = || {
+            // What each batch leaves is old enough for the next.
+            assert!(rounds.fetch_add(1, Ordering::Relaxed) < 10, "it goes on and on");
+            Ok(())
+        };
+        let pass = AuditRetention::new(config).unwrap();
+        let report = pass.pass(&mut store, &PassContext::with_check(check)).unwrap();
+        assert_eq!(report.count("deleted"), 1);
     });
 }
 

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::fleet::agent::{Agent, AgentCondition, AgentStatus, Heartbeat, MAX_NAME, NewAgent, check_text};
-use crate::fleet::audit::{AuditRecord, ChainReport, GENESIS, NewAudit, Removal, Severity, Walk};
+use crate::fleet::audit::{AuditRecord, ChainReport, GENESIS, NewAudit, RETENTION, Removal, Severity, Walk};
 use crate::fleet::command::{
     Action, Claim, Command, CommandState, Lease, NewCommand, check_json, check_lease, message,
 };
@@ -449,7 +449,8 @@ impl CommandStore for ModelStore {
             None => {
                 let jobs: Vec<&Command> =
                     open.map(|command| &command.row).filter(|row| row.platform).collect();
-                let place = |row: &Command| (-row.queue_priority, row.waiting_since, row.id);
+                let place =
+                    |row: &Command| (-row.queue_priority - row.queue_penalty, row.waiting_since, row.id);
                 // The first of each tenant; then the best of these.
                 let first = |row: &Command| {
                     !jobs.iter().any(|other| other.tenant == row.tenant && place(other) < place(row))
@@ -708,7 +709,9 @@ impl AuditStore for ModelStore {
         let deleted = i64::try_from(took.len()).unwrap_or(i64::MAX);
         let cutoff = Duration::from_micros(self.now.as_micros()).saturating_sub(age).as_micros();
         let cutoff = u64::try_from(cutoff).unwrap_or(0);
-        let removal = Removal { deleted, first: *first, last: *last, cutoff };
+        let told = self.audit.iter().filter(|row| row.action == RETENTION && took.contains(&row.position));
+        let removal = Removal { deleted, first: *first, last: *last, cutoff, carried: None };
+        let removal = removal.carry(told.map(|row| &*row.detail));
         self.audit.retain(|record| !took.contains(&record.position));
         self.chain(&removal_record(&removal)?);
         Ok(took.len() as u64)

@@ -21,7 +21,7 @@ use diesel::{Connection, PgConnection, RunQueryDsl};
 
 use super::Canceller;
 use super::migrate::{expect_newest, migrate};
-use super::row::{Number, span};
+use super::row::Number;
 use super::sql::SqlStore;
 use super::statement::{Bind, Dialect, Link, Query, Row, Sql, one_line, refused};
 use crate::error::{Error, ErrorClass, ErrorKind, Result};
@@ -116,9 +116,9 @@ impl PostgresConfig {
     /// The URL with what is not said in it.
     fn full_url(&self) -> String {
         let mut url = self.url.clone();
-        let seconds = self.connect_timeout.as_secs().max(1).to_string();
-        let quarter = (self.peer_timeout.as_secs() / 4).max(1).to_string();
-        let millis = self.peer_timeout.as_millis().min(i32::MAX as u128).to_string();
+        let seconds = self.connect_timeout.as_secs().clamp(1, MOST).to_string();
+        let quarter = (self.peer_timeout.as_secs() / 4).clamp(1, MOST).to_string();
+        let millis = self.peer_timeout.as_millis().min(MOST.into()).to_string();
         for (key, value) in [
             ("connect_timeout", &*seconds),
             // Four quarters: one of silence, then three probes. What was sent
@@ -139,10 +139,13 @@ impl PostgresConfig {
 
     /// Where the server is, without who asks and how he proves it.
     fn shown(&self) -> String {
-        let place = self.url.split_once("://").map_or("", |(_, rest)| rest);
-        let place = place.split('?').next().unwrap_or_default();
-        let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
-        format!("postgres {place}")
+        let rest = self.url.split_once("://").map_or("", |(_, rest)| rest);
+        let (user, place) = rest.rsplit_once('@').unwrap_or(("", rest));
+        // A password that should have been escaped, or an option with an @.
+        if user.contains('?') {
+            return "postgres".to_owned();
+        }
+        format!("postgres {}", place.split('?').next().unwrap_or_default())
     }
 }
 
@@ -203,6 +206,9 @@ impl PostgresStore {
     }
 }
 
+/// What the server and its library take for a time.
+const MOST: u64 = i32::MAX as u64;
+
 /// A connection to a server, or none until the next call.
 pub struct PostgresLink {
     config: PostgresConfig,
@@ -240,7 +246,7 @@ impl PostgresLink {
         if self.connection.is_none() {
             self.pid.store(0, Ordering::SeqCst);
             let mut connection = connect(&self.config)?;
-            let timeout = (span(self.config.statement_timeout) / 1_000).max(1);
+            let timeout = self.config.statement_timeout.as_millis().clamp(1, MOST.into());
             // Compiling a statement takes a hundred times what running it does.
             let mut settings = format!(
                 "SET statement_timeout = {timeout}; SET idle_in_transaction_session_timeout = {timeout};
@@ -248,10 +254,13 @@ impl PostgresLink {
                  SET jit = off;"
             );
             if let Some(schema) = &self.config.schema {
-                // Checked letters; two programs may both find it missing.
+                // Checked letters. Two programs may both find it missing; to
+                // ask for one that is there still takes the right to make it.
                 settings.push_str(&format!(
-                    "SELECT pg_advisory_lock(7811887200433014117); CREATE SCHEMA IF NOT EXISTS {schema};
-                     SELECT pg_advisory_unlock(7811887200433014117); SET search_path TO {schema};"
+                    "DO $$ BEGIN IF to_regnamespace('{schema}') IS NULL THEN
+                         PERFORM pg_advisory_xact_lock(7811887200433014117);
+                         CREATE SCHEMA IF NOT EXISTS {schema};
+                     END IF; END $$; SET search_path TO {schema};"
                 ));
             }
             let shown = self.config.shown();

@@ -533,16 +533,15 @@ impl<L: Link> AuditStore for SqlStore<L> {
             one(st::lock_audit_head(&mut self.link, self.now)?, || "the audit log has no head".to_owned())?;
         let mut walk = Walk::default();
         let mut after = 0;
-        'walk: loop {
+        loop {
             check()?;
             let rows = st::select_audit(&mut self.link, self.now, after, i64::from(PAGE))?;
             let Some(last) = rows.last() else { break };
             after = last.position();
             for row in rows {
-                if row.position() > head.position {
-                    break 'walk;
-                }
-                walk.step(&row.read()?);
+                let beyond = row.position() > head.position;
+                let record = row.read()?;
+                if beyond { walk.removal(&record) } else { walk.step(&record) }
             }
         }
         Ok(walk.finish((head.position, head.hash)))
@@ -570,11 +569,14 @@ impl<L: Link> AuditStore for SqlStore<L> {
             let (at, position) = next.map_or((cutoff, 0), |next| (next.at, next.position));
             let extent = if grave { st::extent_grave } else { st::extent_daily };
             let took = one(extent(link, Some(now), at, position)?, String::new)?;
+            // Only grave ones tell of others that are gone.
+            let told = if grave { st::removals_grave(link, Some(now), at, position)? } else { Vec::new() };
             let delete = if grave { st::delete_grave } else { st::delete_daily };
             delete(link, Some(now), at, position)?;
             let Extent { n: deleted, first: Some(first), last: Some(last) } = took else { return Ok(0) };
             let cutoff = stamp(cutoff).as_micros();
-            let removal = Removal { deleted, first, last, cutoff };
+            let removal = Removal { deleted, first, last, cutoff, carried: None };
+            let removal = removal.carry(told.iter().map(|row| &*row.word));
             chain(link, Some(now), &removal_record(&removal)?)?;
             Ok(u64::try_from(deleted).unwrap_or(0))
         })

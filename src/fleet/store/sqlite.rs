@@ -13,7 +13,6 @@ use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionMa
 use diesel::{Connection, RunQueryDsl, SqliteConnection};
 
 use super::migrate::{expect_newest, migrate};
-use super::row::span;
 use super::sql::SqlStore;
 use super::statement::{Bind, Dialect, Link, Query, Row, Sql, refused};
 use crate::error::{Error, ErrorClass, ErrorKind, Result};
@@ -148,8 +147,8 @@ impl SqliteLink {
         };
         let connection = SqliteConnection::establish(&format!("file:{root}{text}?{mode}"));
         let connection = connection.map_err(|error| failed(&error))?;
-        let mut link = Self { connection, what };
-        link.batch(&format!("PRAGMA busy_timeout = {}", span(config.busy_timeout) / 1_000))?;
+        let mut link = Self { connection, what, file: None };
+        link.wait_for_others(config)?;
         Ok(link)
     }
 }
@@ -182,19 +181,17 @@ impl SqliteLink {
     fn open(config: &SqliteConfig) -> Result<Self> {
         let what = config.path.as_deref().map_or("sqlite, in memory".to_owned(), shown);
         let url = match &config.path {
-            // Diesel takes text; a URL is told by its beginning.
-            Some(path) => path.to_str().filter(|path| !path.is_empty()).ok_or_else(|| {
+            Some(path) => name(path).ok_or_else(|| {
                 Error::invalid(format!("{what}: expected a path that is text and not empty"))
             })?,
-            None => ":memory:",
+            None => ":memory:".to_owned(),
         };
-        let connection = SqliteConnection::establish(url).map_err(|error| {
+        let connection = SqliteConnection::establish(&url).map_err(|error| {
             Error::new(ErrorKind::Store).context(what.clone()).caused_by(error.to_string())
         })?;
         let mut link = Self { connection, what, file: None };
-        let busy = span(config.busy_timeout) / 1_000;
         let synchronous = if config.durable { "FULL" } else { "NORMAL" };
-        link.batch(&format!("PRAGMA busy_timeout = {busy}"))?;
+        link.wait_for_others(config)?;
         link.write_ahead()?;
         link.batch(&format!("PRAGMA synchronous = {synchronous}; PRAGMA foreign_keys = ON"))?;
         // The program may go to another folder.
@@ -205,6 +202,12 @@ impl SqliteLink {
 }
 
 impl SqliteLink {
+    fn wait_for_others(&mut self, config: &SqliteConfig) -> Result<()> {
+        // More than the database takes would be no time at all.
+        let millis = config.busy_timeout.as_millis().min(i32::MAX as u128);
+        self.batch(&format!("PRAGMA busy_timeout = {millis}"))
+    }
+
     /// Turns the write-ahead log on. It is the one statement that does not
     /// wait for others, who may be turning it on too: taking the whole file
     /// for a moment does.
@@ -220,6 +223,13 @@ impl SqliteLink {
             }
         }
     }
+}
+
+/// A path as the database takes it for one: names such as `:memory:` or
+/// `file:x` it takes for something else.
+fn name(path: &Path) -> Option<String> {
+    let text = path.to_str().filter(|text| !text.is_empty())?;
+    Some(if path.is_absolute() { text.to_owned() } else { format!("./{text}") })
 }
 
 fn shown(path: &Path) -> String {
@@ -297,5 +307,19 @@ impl SqliteLink {
             return refused.with_class(ErrorClass::Terminal);
         }
         refused
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_the_name_of_a_file_whatever_it_begins_with() {
+        let told =
+            ["/a/b.db", "b.db", ":memory:", "file:x?mode=memory", ""].map(|text| name(Path::new(text)));
+        let files = ["/a/b.db", "./b.db", "./:memory:", "./file:x?mode=memory"];
+        assert_eq!(told[..4], files.map(|text| Some(text.to_owned())));
+        assert_eq!(told[4], None);
     }
 }

@@ -120,6 +120,7 @@ statements! {
     fn boundary_grave(age: i64, batch: i64) -> Boundary;
     fn extent_daily(at: i64, position: i64) -> Extent;
     fn extent_grave(at: i64, position: i64) -> Extent;
+    fn removals_grave(at: i64, position: i64) -> Word;
     fn delete_daily(at: i64, position: i64) -> Number;
     fn delete_grave(at: i64, position: i64) -> Number;
 }

@@ -24,7 +24,7 @@ AND c.kind IN ('scan', 'collect', 'health_check', 'config_update', 'cancel', 'te
 AND (c.needs = 0 OR NOT EXISTS (
     SELECT 1 FROM fleet_command_needs n WHERE n.command_id = c.id AND NOT EXISTS (
         SELECT 1 FROM fleet_agent_offers o WHERE o.agent_id = :agent AND o.offer = n.need)))
-            ORDER BY c.queue_priority DESC, c.waiting_since, c.id LIMIT 1),
+            ORDER BY c.queue_priority + c.queue_penalty DESC, c.waiting_since, c.id LIMIT 1),
         (SELECT COUNT(*) FROM (SELECT 1 FROM fleet_commands b
             INDEXED BY fleet_commands_busy -- sqlite
             WHERE b.tenant_id = w.tenant_id AND b.lease_until IS NOT NULL AND b.platform LIMIT 100) few)
@@ -48,7 +48,7 @@ AND c.kind IN ('scan', 'collect', 'health_check', 'config_update', 'cancel', 'te
 AND (c.needs = 0 OR NOT EXISTS ( -- postgres
     SELECT 1 FROM fleet_command_needs n WHERE n.command_id = c.id AND NOT EXISTS ( -- postgres
         SELECT 1 FROM fleet_agent_offers o WHERE o.agent_id = :agent AND o.offer = n.need))) -- postgres
-        ORDER BY c.queue_priority DESC, c.waiting_since, c.id LIMIT 1 -- postgres
+        ORDER BY c.queue_priority + c.queue_penalty DESC, c.waiting_since, c.id LIMIT 1 -- postgres
         FOR NO KEY UPDATE SKIP LOCKED -- postgres
     ) f LIMIT 1 -- postgres
 )

@@ -90,7 +90,9 @@ CREATE TABLE fleet_commands (
 );
 -- Each sweep and each claim has an index that holds only what it looks for,
 -- so that one with nothing to do costs nothing.
-CREATE INDEX fleet_commands_jobs ON fleet_commands (tenant_id, queue_priority DESC, waiting_since, id)
+-- One tenant's penalty is the same for all its jobs, whenever it was computed.
+CREATE INDEX fleet_commands_jobs ON fleet_commands
+    (tenant_id, (queue_priority + queue_penalty) DESC, waiting_since, id)
     WHERE state = 'pending' AND platform;
 CREATE INDEX fleet_commands_orders ON fleet_commands (tenant_id, priority DESC, waiting_since, id)
     WHERE state = 'pending' AND NOT platform;
