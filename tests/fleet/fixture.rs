@@ -42,6 +42,7 @@ impl<S: TestStore> Fleet<S> {
     }
 
     /// The fleet that a store already has, at the beginning again.
+    #[allow(dead_code, reason = "each test file uses some of it")]
     pub(crate) fn again(mut store: S) -> Self {
         store.set_now(Stamp::from_micros(START));
         let tenant = store.tenants().unwrap().rows[0].id;
