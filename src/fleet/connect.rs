@@ -84,10 +84,7 @@ impl StoreConfig {
             Place::Sqlite(config) => Place::Sqlite(config.clone().within(limit)),
             #[cfg(feature = "postgres")]
             Place::Postgres(config) => Place::Postgres(config.clone().within(limit)),
-            Place::Other(open) => {
-                let _ = limit;
-                Place::Other(open.clone())
-            }
+            Place::Other(open) => Place::Other(open.clone()),
         })
     }
 
