@@ -247,6 +247,7 @@ fn help_teaches_and_versions_are_told() {
         &["help", "run"],
         &["help", "types"],
         &["help", "explain"],
+        &["help", "fleet"],
         &["run", "--help"],
         &["check", "-h"],
     ] {

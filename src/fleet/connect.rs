@@ -8,7 +8,7 @@ use super::store::Store;
 #[cfg(feature = "postgres")]
 use super::store::postgres::{PostgresConfig, PostgresStore};
 #[cfg(feature = "sqlite")]
-use super::store::sqlite::{SqliteConfig, SqliteStore};
+use super::store::sqlite::{SqliteConfig, SqliteStore, file_id};
 use crate::error::Result;
 
 /// Where a fleet is kept. Cloning shares it; each who uses it opens a
@@ -84,10 +84,7 @@ impl StoreConfig {
             Place::Sqlite(config) => Place::Sqlite(config.clone().within(limit)),
             #[cfg(feature = "postgres")]
             Place::Postgres(config) => Place::Postgres(config.clone().within(limit)),
-            Place::Other(open) => {
-                let _ = limit;
-                Place::Other(open.clone())
-            }
+            Place::Other(open) => Place::Other(open.clone()),
         })
     }
 
@@ -95,12 +92,8 @@ impl StoreConfig {
     /// there is no file.
     pub(super) fn file(&self) -> Option<FileId> {
         match &self.0 {
-            #[cfg(all(unix, feature = "sqlite"))]
-            Place::Sqlite(config) => {
-                use std::os::unix::fs::MetadataExt;
-                let file = std::fs::metadata(config.path()?).ok()?;
-                Some((file.dev(), file.ino()))
-            }
+            #[cfg(feature = "sqlite")]
+            Place::Sqlite(config) => file_id(config.path()?),
             _ => None,
         }
     }

@@ -14,7 +14,7 @@ use super::store::Store;
 use super::token_cleanup::TokenCleanup;
 use crate::component::Context;
 use crate::controller::{Controller, ControllerConfig, Outcome};
-use crate::error::{BoxError, Error, ErrorKind, Result};
+use crate::error::{BoxError, Error, ErrorClass, ErrorKind, Result};
 
 /// A round over the whole fleet that a controller makes again and again.
 /// Closed.
@@ -140,8 +140,12 @@ impl<P: Pass> Controller for PassController<P> {
             // Who does not reach the server waits for its statement.
             cx.on_cancel(move || drop(canceller.cancel()))
         });
-        let report = self.pass.round(&mut *open.store, &pass_cx)?;
+        let done = self.pass.round(&mut *open.store, &pass_cx);
         drop(cancel);
+        // What is terminal for a file that is gone is not for the next one.
+        let is_there = || open.file == self.place.file();
+        let report =
+            done.map_err(|error| if is_there() { error } else { error.with_class(ErrorClass::Retryable) })?;
         self.open = Some(open);
         let items = usize::try_from(report.processed()).unwrap_or(usize::MAX);
         let outcome = Outcome::processed(items).summary(report.to_string());
@@ -169,7 +173,6 @@ mod tests {
     use super::*;
     use crate::clock::ManualClock;
     use crate::env::Env;
-    use crate::error::ErrorClass;
     use crate::fleet::ModelStore;
     use crate::name::Name;
     use crate::primitive::{AtomicU64, Mutex, Ordering};
@@ -301,5 +304,25 @@ mod tests {
         scene.script(slow);
         let dry = Outcome::processed(5).summary("5 offline, stopped early, nothing was changed");
         assert_eq!(scene.run(true).unwrap(), dry);
+    }
+
+    #[cfg(all(unix, feature = "sqlite"))]
+    #[test]
+    fn a_file_that_is_lost_in_the_middle_is_no_reason_to_wait_for_the_next_time() {
+        let path = std::env::temp_dir().join(format!("loopkeeper-lost-{}.db", std::process::id()));
+        let terminal = || Err(Error::new(ErrorKind::Store).with_class(ErrorClass::Terminal));
+        let mut scene = Scene::new(move |_| terminal());
+        let place = StoreConfig::from(crate::fleet::SqliteConfig::file(&path));
+        scene.controller = Scripted(scene.script.clone()).controller(&place);
+        assert_eq!(scene.run(false).unwrap_err().class(), ErrorClass::Terminal);
+        let lost = path.clone();
+        scene.script(move |_| {
+            std::fs::remove_file(&lost).unwrap();
+            terminal()
+        });
+        assert_eq!(scene.run(false).unwrap_err().class(), ErrorClass::Retryable);
+        for end in ["", "-wal", "-shm"] {
+            drop(std::fs::remove_file(format!("{}{end}", path.display())));
+        }
     }
 }

@@ -92,7 +92,10 @@ struct Planted {
 /// A fleet in which each pass has something to put right, and something to
 /// leave alone.
 fn plant(scene: &Scene) -> Planted {
-    let mut store = scene.store();
+    plant_in(&mut scene.store(), scene)
+}
+
+fn plant_in(store: &mut (impl Store + ManualTime), scene: &Scene) -> Planted {
     store.set_now(scene.ago(400 * DAY));
     store.append(&NewAudit::new("root", "tenant.create", "acme")).unwrap();
     let acme = store.create_tenant("acme", Plan::Team).unwrap();
@@ -591,4 +594,42 @@ fn where_a_store_is_comes_with_its_place_and_its_password_is_not_told() {
         assert_eq!(code, Some(78), "{url}: {err}");
         assert!(err.starts_with("--set: store.url: ") && err.contains("sqlite:PATH"), "{url}: {err}");
     }
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+#[allow(clippy::disallowed_methods, reason = "tests are told by the environment where a server is")]
+fn a_daemon_puts_a_fleet_on_a_server_right() {
+    let Ok(server) = std::env::var("LOOPKEEPER_TEST_POSTGRES") else {
+        return println!("skipped: LOOPKEEPER_TEST_POSTGRES does not say where a server is");
+    };
+    let run = |sql: &str| diesel::PgConnection::establish(&server).unwrap().batch_execute(sql).unwrap();
+    let schema = format!("daemon_{}", std::process::id());
+    run(&format!("CREATE SCHEMA {schema}"));
+    let more = if server.contains('?') { '&' } else { '?' };
+    let url = format!("{server}{more}options=-csearch_path%3D{schema}");
+    let scene = Scene::new();
+    let mut store = PostgresStore::open(&PostgresConfig::new(&url)).unwrap();
+    let planted = plant_in(&mut store, &scene);
+    drop(store);
+    scene.dir.write("url", format!("{url}\n"));
+    scene.dir.put("loopkeeper.json", r#"{"http": {"listen": "127.0.0.1:0"}, "store": {"url_file": "url"}}"#);
+    scene.deploy("");
+    let mut daemon = scene.start();
+    eventually("each has told what it did", || TYPES.iter().all(|kind| !summaries(&daemon, kind).is_empty()));
+    let (code, out, err) = scene.fleet(&["jobs", "--json"]);
+    assert_eq!((code, &*err), (Some(0), ""));
+    let states: BTreeMap<i64, String> = out
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .map(|job| (job["id"].as_i64().unwrap(), job["state"].as_str().unwrap().to_owned()))
+        .collect();
+    let state = |job: CommandId| states[&job.0].as_str();
+    assert_eq!(
+        [planted.late, planted.stuck, planted.waiting, planted.running].map(state),
+        ["expired", "pending", "pending", "running"]
+    );
+    assert!(!scene.file().exists());
+    daemon.stop();
+    run(&format!("SET client_min_messages = 'warning'; DROP SCHEMA {schema} CASCADE"));
 }

@@ -163,17 +163,17 @@ pub struct SqliteLink {
 }
 
 /// What makes a file this one, whatever its name.
-type FileId = (u64, u64);
+pub(in crate::fleet) type FileId = (u64, u64);
 
 #[cfg(unix)]
-fn file_id(path: &Path) -> Option<FileId> {
+pub(in crate::fleet) fn file_id(path: &Path) -> Option<FileId> {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 /// Elsewhere a file that is open can be neither moved nor deleted.
 #[cfg(not(unix))]
-fn file_id(_: &Path) -> Option<FileId> {
+pub(in crate::fleet) fn file_id(_: &Path) -> Option<FileId> {
     None
 }
 
