@@ -566,9 +566,10 @@ fn wct_32_agents_never_heard_of_go_offline_and_the_time_is_kept<S: TestStore>(mu
     let (_, token) = f.store.create_token("root", &NewToken::for_platform("t")).unwrap();
     let silent = f.store.register(&token, &NewAgent::new("silent", AgentKind::Platform)).unwrap().agent;
     let ill = f.agent("ill");
-    f.store.heartbeat(ill, &Heartbeat::new().error("disk full").cpu_percent(200)).unwrap();
+    f.store.heartbeat(ill, &Heartbeat::new().error("disk\0full").cpu_percent(200)).unwrap();
     let row = f.store.agent(ill).unwrap();
     assert_eq!((row.health, row.cpu_percent), (AgentCondition::Error, Some(100)));
+    assert_eq!(row.last_error.as_deref(), Some("disk full"));
     f.wait(secs(90));
     assert_eq!(f.health().count("offline"), 0);
     f.wait(Duration::from_micros(1));

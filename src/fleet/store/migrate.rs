@@ -67,7 +67,9 @@ fn prepare(link: &mut impl Link) -> Result<()> {
     // Two programs that start at once must not both make the tables.
     #[cfg(feature = "postgres")]
     if link.dialect() == super::statement::Dialect::Postgres {
-        link.batch("SELECT pg_advisory_xact_lock(7811887200433014116)")?;
+        link.batch(
+            "SELECT pg_advisory_xact_lock(hashtextextended(COALESCE(current_schema(), ''), 7811887200433014116))",
+        )?;
     }
     link.batch("CREATE TABLE IF NOT EXISTS fleet_versions (version BIGINT PRIMARY KEY, hash TEXT NOT NULL)")
 }

@@ -217,8 +217,9 @@ fn to(row: &mut Command, state: CommandState, now: Stamp) {
     }
     if state == CommandState::Pending {
         if let Some(claimed) = row.acknowledged_at.take() {
-            let held = Duration::from_micros(now.as_micros().saturating_sub(claimed.as_micros()));
-            row.waiting_since = plus(row.waiting_since, held);
+            // It keeps its age, whichever way the clock went.
+            let until = row.waiting_since.as_micros() + now.as_micros();
+            row.waiting_since = Stamp::from_micros(until.saturating_sub(claimed.as_micros()));
         }
         (row.agent, row.started_at, row.lease_until, row.progress) = (None, None, None, None);
         row.queued_at = now;
