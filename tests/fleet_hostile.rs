@@ -627,8 +627,7 @@ fn a_file_that_may_only_be_read_is_read_and_a_write_is_told() {
     in_file(|path, mut f, agent| {
         let id = job(&mut f);
         let before = all(&mut f);
-        let only = SqliteConfig::file(format!("file:{}?mode=ro", path.display()));
-        let mut only = SqliteStore::open(&only).unwrap();
+        let mut only = SqliteStore::open_to_read(&config(path)).unwrap();
         only.set_now(f.after(mins(1)));
         assert_eq!(only.commands(CommandId(0), 9).unwrap(), before.0);
         let results = [
