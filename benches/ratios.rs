@@ -55,6 +55,8 @@ fn main() -> std::process::ExitCode {
         rows::sweeps(&mut suite);
         rows::retention(&mut suite);
     }
+    #[cfg(all(feature = "postgres", feature = "sqlite"))]
+    rows::server(&mut suite);
     suite.finish()
 }
 
@@ -411,7 +413,6 @@ mod rows {
     #[cfg(feature = "sqlite")]
     pub(crate) fn sweeps(suite: &mut Suite) {
         use crate::support::fleet::{Jobs, Step};
-        use std::cell::RefCell;
 
         // A tenth of the jobs takes a tenth of the time to look at.
         let n: u32 = suite.pick(1_000_000, 100_000);
@@ -422,32 +423,26 @@ mod rows {
             (row("sweep: places, all that wait", "ms", Ratio(1.15)), Step::Places, n / 100),
             (row("sweep: places, none changes", "ms", Ratio(1.15)), Step::Places, 0),
         ];
-        let indexed = row("sweep: nothing, by the C library", "us", Shown);
-        let bare = row("sweep: nothing, without an index", "us", unindexed);
-        if !suite.wants(&[steps[0].0, steps[1].0, steps[2].0, steps[3].0, indexed, bare]) {
+        let empty = row("sweep: nothing, against no index", "us", unindexed);
+        if !suite.wants(&[steps[0].0, steps[1].0, steps[2].0, steps[3].0, empty]) {
             return;
         }
-        let jobs = RefCell::new(Jobs::new(n));
+        let jobs = Jobs::new(n);
         for (row, step, wanted) in steps {
             let wanted = u64::from(wanted);
             let [stage, clear] = step.stage();
             if wanted == 0 {
-                jobs.borrow_mut().give_places();
+                jobs.give_places();
             }
-            jobs.borrow().stage(stage);
-            let ours = || [us(jobs.borrow_mut().ours(step, wanted)) / 1e3];
-            let floor = || [us(jobs.borrow().floor(step, wanted)) / 1e3];
+            jobs.stage(stage);
+            let ours = || [us(jobs.ours(step, wanted)) / 1e3];
+            let floor = || [us(jobs.floor(step, wanted)) / 1e3];
             suite.compare([row], MANY, Some(Box::new(ours)), Box::new(floor));
-            jobs.borrow().stage(clear);
+            jobs.stage(clear);
         }
-        let mut jobs = jobs.into_inner();
-        for (row, rounds, with_index) in [(indexed, MANY, true), (bare, SOME, false)] {
-            let ours: Vec<f64> = (0..100).map(|_| us(jobs.empty_pass())).collect();
-            let mut next = ours.into_iter().cycle();
-            let floor = jobs.empty_floor(with_index);
-            let ours: Side<'_, 1> = Box::new(move || [next.next().unwrap_or(f64::NAN)]);
-            suite.compare([row], rounds, Some(ours), Box::new(|| [us(floor())]));
-        }
+        let floor = jobs.empty_floor();
+        let ours = Box::new(|| [us(jobs.empty_pass())]);
+        suite.compare([empty], SOME, Some(ours), Box::new(|| [us(floor())]));
     }
 
     #[cfg(feature = "sqlite")]
@@ -468,6 +463,55 @@ mod rows {
         let both = |deleted: Deleted| [ms(deleted.took), ms(deleted.waited)];
         let ours = Box::new(|| both(records.ours(true)));
         suite.compare([beside, waited], FEW, Some(ours), Box::new(|| both(records.floor(true))));
+    }
+
+    #[cfg(all(feature = "postgres", feature = "sqlite"))]
+    pub(crate) fn server(suite: &mut Suite) {
+        use crate::support::fleet::Step;
+        use crate::support::fleet_server::{Claims, Jobs, Server};
+        use std::cell::RefCell;
+
+        let n: u32 = suite.pick(1_000_000, 50_000);
+        let steps = [
+            (row("PostgreSQL: stuck jobs, 1 in 1,000", "ms", Ratio(1.20)), Step::Recover, n / 1_000),
+            (row("PostgreSQL: old jobs, 1 in 1,000", "ms", Ratio(1.20)), Step::Expire, n / 1_000),
+            (row("PostgreSQL: places, all that wait", "ms", Ratio(1.20)), Step::Places, n / 100),
+            (row("PostgreSQL: places, none changes", "ms", Ratio(1.20)), Step::Places, 0),
+        ];
+        // At least 0.9 of what a loop by hand claims.
+        let claims = [
+            (row("PostgreSQL: claims of 8, one tenant", "us each", Ratio(1.0 / 0.9)), 1),
+            (row("PostgreSQL: claims of 8, 10 tenants", "us each", Ratio(1.0 / 0.9)), 10),
+        ];
+        if !suite.wants(&[steps[0].0, steps[1].0, steps[2].0, steps[3].0, claims[0].0, claims[1].0]) {
+            return;
+        }
+        let Some(mut server) = Server::new() else {
+            println!("PostgreSQL: LOOPKEEPER_TEST_POSTGRES does not say where a server is");
+            return;
+        };
+        if suite.wants(&[steps[0].0, steps[1].0, steps[2].0, steps[3].0]) {
+            let jobs = RefCell::new(Jobs::new(&mut server, n));
+            for (row, step, wanted) in steps {
+                let wanted = u64::from(wanted);
+                let [stage, clear] = step.stage();
+                if wanted == 0 {
+                    jobs.borrow_mut().give_places();
+                }
+                jobs.borrow_mut().stage(stage);
+                let ours = || [us(jobs.borrow_mut().ours(step, wanted)) / 1e3];
+                let floor = || [us(jobs.borrow_mut().floor(step)) / 1e3];
+                suite.compare([row], MANY, Some(Box::new(ours)), Box::new(floor));
+                jobs.borrow_mut().stage(clear);
+            }
+        }
+        let time = suite.pick(Duration::from_secs(3), Duration::from_millis(300));
+        let agents = RefCell::new(Claims::new(&mut server));
+        for (row, tenants) in claims {
+            let ours = || [agents.borrow_mut().ours(tenants, time)];
+            let floor = || [agents.borrow_mut().floor(tenants, time)];
+            suite.compare([row], FEW, Some(Box::new(ours)), Box::new(floor));
+        }
     }
 
     #[cfg(feature = "prometheus")]

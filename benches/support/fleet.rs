@@ -1,6 +1,7 @@
 //! A fleet in a file: the library's store, and beside it the same statements
 //! through SQLite's own functions, with the settings that the store has.
 
+use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_int};
 use std::path::{Path, PathBuf};
 use std::ptr;
@@ -122,6 +123,11 @@ fn records(n: u32) -> String {
     )
 }
 
+/// Gives all that wait their places, for good.
+pub(crate) fn give_places(store: &mut dyn CommandStore) {
+    store.reprioritize(1, Sweep { dry_run: false, ..DRY }).expect("the queue can be ordered");
+}
+
 pub(crate) fn micros(time: Duration) -> i64 {
     i64::try_from(time.as_micros()).expect("a span of a bench is short")
 }
@@ -151,7 +157,7 @@ fn open(path: &Path) -> SqliteStore {
 
 /// Jobs in a file, the same file for both sides.
 pub(crate) struct Jobs {
-    store: SqliteStore,
+    store: RefCell<SqliteStore>,
     raw: Raw,
     bare: Raw,
     _folder: Folder,
@@ -171,7 +177,7 @@ impl Jobs {
         for index in ["jobs", "orders", "leases", "held", "busy", "queued", "expires", "retried", "pinned"] {
             bare.exec(&format!("DROP INDEX fleet_commands_{index}"));
         }
-        Self { store, raw, bare, _folder: folder }
+        Self { store: store.into(), raw, bare, _folder: folder }
     }
 
     pub(crate) fn stage(&self, sql: &str) {
@@ -179,17 +185,16 @@ impl Jobs {
     }
 
     /// Runs a step and undoes it.
-    pub(crate) fn ours(&mut self, step: Step, wanted: u64) -> Duration {
+    pub(crate) fn ours(&self, step: Step, wanted: u64) -> Duration {
         let begin = Instant::now();
-        let n = step.run(&mut self.store);
+        let n = step.run(&mut *self.store.borrow_mut());
         let time = begin.elapsed();
         assert_eq!(n, wanted, "{step:?}");
         time
     }
 
-    /// Gives the places for good.
-    pub(crate) fn give_places(&mut self) {
-        self.store.reprioritize(1, Sweep { dry_run: false, ..DRY }).expect("the queue can be ordered");
+    pub(crate) fn give_places(&self) {
+        give_places(&mut *self.store.borrow_mut());
     }
 
     /// The same statement between the same begin and rollback.
@@ -206,18 +211,19 @@ impl Jobs {
     }
 
     /// A whole pass with nothing to do.
-    pub(crate) fn empty_pass(&mut self) -> Duration {
+    pub(crate) fn empty_pass(&self) -> Duration {
         let pass = JobRecovery::new(JobRecoveryConfig::default()).expect("defaults are good");
+        let mut store = self.store.borrow_mut();
         let begin = Instant::now();
-        let report = pass.pass(&mut self.store, &PassContext::unbounded()).expect("the file can be swept");
+        let report = pass.pass(&mut *store, &PassContext::unbounded()).expect("the file can be swept");
         let time = begin.elapsed();
         assert_eq!(report.processed(), 0, "{report}");
         time
     }
 
-    /// The statements of that pass, with the indexes or without.
-    pub(crate) fn empty_floor(&self, indexed: bool) -> impl Fn() -> Duration + '_ {
-        let raw = if indexed { &self.raw } else { &self.bare };
+    /// The statements of that pass without an index.
+    pub(crate) fn empty_floor(&self) -> impl Fn() -> Duration + '_ {
+        let raw = &self.bare;
         let (batch, span) = (("batch", Some(10_000)), Some(micros(HOUR)));
         let scope = |platform| vec![("platform", Some(platform)), ("patience", span), batch];
         let statements: Vec<(Statement<'_>, Vec<(&str, Option<i64>)>)> = vec![
@@ -414,7 +420,8 @@ struct Statement<'a> {
 }
 
 impl Statement<'_> {
-    /// Runs it to its end and reads every column; answers how many rows there were.
+    /// Runs it to its end and reads every column; answers how many rows there
+    /// were, or were changed by one that answers none.
     fn run(&self, binds: &[(&str, Option<i64>)]) -> u64 {
         for (name, value) in binds {
             let name = CString::new(format!(":{name}")).expect("no NUL in a name");
@@ -439,6 +446,9 @@ impl Statement<'_> {
                 for column in 0..ffi::sqlite3_column_count(self.statement) {
                     std::hint::black_box(ffi::sqlite3_column_text(self.statement, column));
                 }
+            }
+            if ffi::sqlite3_column_count(self.statement) == 0 {
+                rows = u64::try_from(ffi::sqlite3_changes64(self.raw.0)).unwrap_or(0);
             }
             self.raw.check(ffi::sqlite3_reset(self.statement));
         }

@@ -14,6 +14,8 @@
 pub(crate) mod child;
 #[cfg(feature = "sqlite")]
 pub(crate) mod fleet;
+#[cfg(all(feature = "postgres", feature = "sqlite"))]
+pub(crate) mod fleet_server;
 pub(crate) mod floors;
 pub(crate) mod measure;
 #[cfg(feature = "prometheus")]

@@ -11,10 +11,14 @@ waiting (tenant_id) AS (
         WHERE c.state = 'pending' AND c.platform AND c.tenant_id > w.tenant_id)
     FROM waiting w WHERE w.tenant_id IS NOT NULL
 ),
-heads (tenant_id, id, n) AS MATERIALIZED (
-    SELECT w.tenant_id,
-        (SELECT c.id FROM fleet_commands c
+heads (tenant_id, id, n) AS MATERIALIZED ( -- sqlite
+    SELECT w.tenant_id, -- sqlite
+        (SELECT c.id FROM fleet_commands c -- sqlite
             INDEXED BY fleet_commands_jobs -- sqlite
+ranked (tenant_id, id, score, n, waiting_since) AS MATERIALIZED ( -- postgres
+    SELECT w.tenant_id, h.id, h.place - (CASE WHEN b.n > 20 THEN 200 ELSE 10 * b.n END), b.n, h.waiting_since -- postgres
+    FROM waiting w CROSS JOIN LATERAL ( -- postgres
+        SELECT c.id, c.queue_priority + c.queue_penalty AS place, c.waiting_since FROM fleet_commands c -- postgres
             WHERE c.tenant_id = w.tenant_id AND c.state = 'pending' AND c.platform
             AND (c.scheduled_at IS NULL OR c.scheduled_at <= (SELECT now FROM clock))
 AND (c.expires_at IS NULL OR c.expires_at > (SELECT now FROM clock))
@@ -24,16 +28,20 @@ AND c.kind IN ('scan', 'collect', 'health_check', 'config_update', 'cancel', 'te
 AND (c.needs = 0 OR NOT EXISTS (
     SELECT 1 FROM fleet_command_needs n WHERE n.command_id = c.id AND NOT EXISTS (
         SELECT 1 FROM fleet_agent_offers o WHERE o.agent_id = :agent AND o.offer = n.need)))
-            ORDER BY c.queue_priority + c.queue_penalty DESC, c.waiting_since, c.id LIMIT 1),
-        (SELECT COUNT(*) FROM (SELECT 1 FROM fleet_commands b
+            ORDER BY c.queue_priority + c.queue_penalty DESC, c.waiting_since, c.id LIMIT 1), -- sqlite
+        (SELECT COUNT(*) FROM (SELECT 1 FROM fleet_commands b -- sqlite
             INDEXED BY fleet_commands_busy -- sqlite
+            ORDER BY c.queue_priority + c.queue_penalty DESC, c.waiting_since, c.id LIMIT 1) h -- postgres
+    CROSS JOIN LATERAL (SELECT COUNT(*) AS n FROM (SELECT 1 FROM fleet_commands b -- postgres
             WHERE b.tenant_id = w.tenant_id AND b.lease_until IS NOT NULL AND b.platform LIMIT 100) few)
-    FROM waiting w WHERE w.tenant_id IS NOT NULL
+    FROM waiting w -- sqlite
+    b -- postgres
+    WHERE w.tenant_id IS NOT NULL
 ),
-ranked (tenant_id, id, score, n, waiting_since) AS (
-    SELECT h.tenant_id, h.id, c.queue_priority + c.queue_penalty - (CASE WHEN n > 20 THEN 200 ELSE 10 * n END), h.n, c.waiting_since
-    FROM heads h JOIN fleet_commands c ON c.id = h.id
-),
+ranked (tenant_id, id, score, n, waiting_since) AS ( -- sqlite
+    SELECT h.tenant_id, h.id, c.queue_priority + c.queue_penalty - (CASE WHEN n > 20 THEN 200 ELSE 10 * n END), h.n, c.waiting_since -- sqlite
+    FROM heads h JOIN fleet_commands c ON c.id = h.id -- sqlite
+), -- sqlite
 next (id) AS (
     SELECT id FROM ranked ORDER BY score DESC, n, waiting_since, id LIMIT 1 -- sqlite
     SELECT f.id FROM (SELECT * FROM ranked ORDER BY score DESC, n, waiting_since, id) r -- postgres
