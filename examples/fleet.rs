@@ -23,12 +23,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-use loopkeeper::controller::{BackoffConfig, Outcome};
 use loopkeeper::fleet::*;
-use loopkeeper::{
-    BoxError, Context, ControllerConfig, ControllerManager, ControllerManagerConfig, Error, ErrorClass,
-    ErrorKind,
-};
+use loopkeeper::{BoxError, ControllerManager, ControllerManagerConfig, Error, ErrorClass, ErrorKind};
 
 const LEASE: Duration = Duration::from_secs(2);
 const BEAT: Duration = Duration::from_millis(500);
@@ -181,8 +177,12 @@ struct World {
 }
 
 impl World {
+    fn config(&self) -> SqliteConfig {
+        SqliteConfig::file(&self.path).busy_timeout(Duration::from_secs(20))
+    }
+
     fn open(&self) -> loopkeeper::error::Result<SqliteStore> {
-        SqliteStore::open(&SqliteConfig::file(&self.path).busy_timeout(Duration::from_secs(20)))
+        SqliteStore::open(&self.config())
     }
 
     fn is_over(&self) -> bool {
@@ -576,19 +576,10 @@ fn play(world: &World, mut machines: Vec<Machine<'_>>) -> Result<(), String> {
 
 fn controllers(world: &World) -> Result<ControllerManager, BoxError> {
     let manager = ControllerManager::new(ControllerManagerConfig::default())?;
-    let add = |name: &str, interval: Duration, mut pass: Pass| -> Result<(), BoxError> {
-        let backoff = BackoffConfig { initial_delay: Duration::from_millis(50), ..BackoffConfig::default() };
-        let config = ControllerConfig::new(name).interval(interval).backoff(backoff);
-        let mut store = world.open()?;
-        manager.register(config, move |cx: &Context| {
-            let report = pass(&mut store, &PassContext::of(cx).dry_run(cx.is_dry_run()))?;
-            Ok(Outcome::processed(usize::try_from(report.processed())?))
-        })?;
-        Ok(())
-    };
+    let store = StoreConfig::from(world.config());
     let interval = Duration::from_millis(500);
     let health = AgentHealth::new(AgentHealthConfig { interval, stale_timeout: STALE })?;
-    add("agent-health", interval, Box::new(move |store, cx| health.pass(store, cx)))?;
+    manager.register(health.schedule("agent-health"), health.controller(&store))?;
     let recovery = JobRecovery::new(JobRecoveryConfig {
         interval,
         stuck_threshold: STUCK,
@@ -596,12 +587,12 @@ fn controllers(world: &World) -> Result<ControllerManager, BoxError> {
         max_retries: MAX_CLAIMS,
         ..JobRecoveryConfig::default()
     })?;
-    add("job-recovery", interval, Box::new(move |store, cx| recovery.pass(store, cx)))?;
+    manager.register(recovery.schedule("job-recovery"), recovery.controller(&store))?;
     let queue = QueuePriority::new(QueuePriorityConfig { interval, ..QueuePriorityConfig::default() })?;
-    add("queue-priority", interval, Box::new(move |store, cx| queue.pass(store, cx)))?;
+    manager.register(queue.schedule("queue-priority"), queue.controller(&store))?;
     let interval = Duration::from_secs(1);
     let tokens = TokenCleanup::new(TokenCleanupConfig { interval, grace: interval })?;
-    add("token-cleanup", interval, Box::new(move |store, cx| tokens.pass(store, cx)))?;
+    manager.register(tokens.schedule("token-cleanup"), tokens.controller(&store))?;
     let retention = AuditRetention::new(AuditRetentionConfig {
         interval,
         retention: Duration::from_secs(5),
@@ -609,12 +600,10 @@ fn controllers(world: &World) -> Result<ControllerManager, BoxError> {
         batch_size: 100,
         dry_run: false,
     })?;
-    add("audit-retention", interval, Box::new(move |store, cx| retention.pass(store, cx)))?;
+    manager.register(retention.schedule("audit-retention"), retention.controller(&store))?;
     manager.start()?;
     Ok(manager)
 }
-
-type Pass = Box<dyn FnMut(&mut dyn Store, &PassContext<'_>) -> loopkeeper::error::Result<PassReport> + Send>;
 
 // The administrator.
 

@@ -13,6 +13,8 @@ pub(crate) mod net;
 pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod signals;
+#[cfg(feature = "postgres")]
+pub(crate) mod socket;
 pub(crate) mod wait;
 
 use std::io;

@@ -22,6 +22,8 @@ use crate::error::Result;
 use crate::stamp::Stamp;
 
 mod guard;
+#[cfg(feature = "postgres")]
+mod line;
 mod migrate;
 #[cfg(any(test, feature = "test-util"))]
 pub(super) mod model;

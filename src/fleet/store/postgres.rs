@@ -8,8 +8,9 @@
 //! lost may have been carried out; each can be made again.
 //!
 //! Something between here and the server that takes every byte and answers
-//! none, as some proxies do, looks like a server that thinks: the call stays,
-//! and the watchdog of its loop tells.
+//! none, as some proxies do, looks like a server that thinks. So a call has an
+//! end on this side too, a little after the statement's timeout: there the
+//! connection is closed.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,12 +21,13 @@ use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use diesel::{Connection, PgConnection, RunQueryDsl};
 
 use super::Canceller;
+use super::line::{Line, Plug};
 use super::migrate::{expect_newest, migrate};
 use super::row::Number;
 use super::sql::SqlStore;
 use super::statement::{Bind, Dialect, Link, Query, Row, Sql, one_line, refused};
 use crate::error::{Error, ErrorClass, ErrorKind, Result};
-use crate::primitive::{AtomicU64, Ordering};
+use crate::primitive::{AtomicU64, Mutex, Ordering};
 
 /// How a server is reached.
 #[derive(Clone)]
@@ -137,6 +139,14 @@ impl PostgresConfig {
         url
     }
 
+    /// The server's port, where there is one that is said in the URL's place.
+    fn port(&self) -> Option<u16> {
+        let shown = self.shown();
+        let host = shown.trim_start_matches("postgres ").split('/').next().unwrap_or_default();
+        let port = host.rsplit_once(':').map(|(_, port)| port)?;
+        port.parse().ok().filter(|_| !host.contains(','))
+    }
+
     /// Where the server is, without who asks and how he proves it.
     fn shown(&self) -> String {
         let rest = self.url.split_once("://").map_or("", |(_, rest)| rest);
@@ -178,8 +188,7 @@ impl PostgresStore {
     /// server is not reached, refuses, or has tables of a newer program.
     pub fn open(config: &PostgresConfig) -> Result<Self> {
         config.check()?;
-        let pid = Arc::new(AtomicU64::new(0));
-        let mut link = PostgresLink { config: config.clone(), connection: None, pid };
+        let mut link = PostgresLink::new(config);
         migrate(&mut link)?;
         Ok(Self::new(link))
     }
@@ -192,8 +201,7 @@ impl PostgresStore {
     /// when its tables are those of another version of the program.
     pub fn open_to_read(config: &PostgresConfig) -> Result<Self> {
         config.check()?;
-        let pid = Arc::new(AtomicU64::new(0));
-        let mut link = PostgresLink { config: config.clone(), connection: None, pid };
+        let mut link = PostgresLink::new(config);
         expect_newest(&mut link, &config.shown())?;
         Ok(Self::new(link))
     }
@@ -213,6 +221,10 @@ const MOST: u64 = i32::MAX as u64;
 pub struct PostgresLink {
     config: PostgresConfig,
     connection: Option<PgConnection>,
+    /// What ends a statement when the server does not.
+    line: Option<Line>,
+    /// The same for other threads.
+    plug: Arc<Mutex<Option<Arc<Plug>>>>,
     /// The server's number for the connection; 0 while there is none.
     pid: Arc<AtomicU64>,
 }
@@ -232,6 +244,14 @@ static CANCEL: Sql = Sql::new(
     "SELECT CAST(pg_cancel_backend(CAST(:pid AS INTEGER)) AS INTEGER) + CAST(0 AS BIGINT) AS n",
 );
 
+static PORT: Sql = Sql::new("port", "SELECT CAST(COALESCE(inet_client_port(), 0) AS BIGINT) AS n");
+
+/// The port from which the server sees a connection come.
+fn seen_port(connection: &mut PgConnection) -> Option<u16> {
+    let rows: Vec<Number> = Query::new(&PORT, Dialect::Postgres, &[]).load(connection).ok()?;
+    u16::try_from(rows.first()?.n).ok()
+}
+
 fn connect(config: &PostgresConfig) -> Result<PgConnection> {
     PgConnection::establish(&config.full_url()).map_err(|error| {
         Error::new(ErrorKind::Store)
@@ -242,38 +262,81 @@ fn connect(config: &PostgresConfig) -> Result<PgConnection> {
 }
 
 impl PostgresLink {
-    fn connection(&mut self) -> Result<&mut PgConnection> {
-        if self.connection.is_none() {
-            self.pid.store(0, Ordering::SeqCst);
-            let mut connection = connect(&self.config)?;
-            let timeout = self.config.statement_timeout.as_millis().clamp(1, MOST.into());
-            // Compiling a statement takes a hundred times what running it does.
-            let mut settings = format!(
-                "SET statement_timeout = {timeout}; SET idle_in_transaction_session_timeout = {timeout};
-                 SET default_transaction_isolation = 'read committed'; SET client_min_messages = 'warning';
-                 SET jit = off;"
-            );
-            if let Some(schema) = &self.config.schema {
-                // Checked letters. Two programs may both find it missing; to
-                // ask for one that is there still takes the right to make it.
-                settings.push_str(&format!(
-                    "DO $$ BEGIN IF to_regnamespace('{schema}') IS NULL THEN
-                         PERFORM pg_advisory_xact_lock(7811887200433014117);
-                         CREATE SCHEMA IF NOT EXISTS {schema};
-                     END IF; END $$; SET search_path TO {schema};"
-                ));
-            }
-            let shown = self.config.shown();
-            let failed = |error| refused(&format!("{shown}: connect"), error);
-            connection.batch_execute(&settings).map_err(failed)?;
-            let rows: Vec<Number> =
-                Query::new(&PID, Dialect::Postgres, &[]).load(&mut connection).map_err(failed)?;
-            let pid = rows.first().and_then(|row| u64::try_from(row.n).ok());
-            self.pid.store(pid.unwrap_or(0), Ordering::SeqCst);
-            self.connection = Some(connection);
+    fn new(config: &PostgresConfig) -> Self {
+        let (plug, pid) = (Arc::default(), Arc::default());
+        Self { config: config.clone(), connection: None, line: None, plug, pid }
+    }
+
+    fn connect(&mut self) -> Result<()> {
+        let (connection, line) = Line::of(self.config.port(), || connect(&self.config), seen_port)?;
+        *self.plug.lock() = line.as_ref().map(|line| line.plug().clone());
+        self.line = line;
+        self.connection = Some(connection);
+        let timeout = self.config.statement_timeout.as_millis().clamp(1, MOST.into());
+        // Compiling a statement takes a hundred times what running it does.
+        let mut settings = format!(
+            "SET statement_timeout = {timeout}; SET idle_in_transaction_session_timeout = {timeout};
+             SET default_transaction_isolation = 'read committed'; SET client_min_messages = 'warning';
+             SET jit = off;"
+        );
+        if let Some(schema) = &self.config.schema {
+            // Checked letters. Two programs may both find it missing; to ask
+            // for one that is there still takes the right to make it.
+            settings.push_str(&format!(
+                "DO $$ BEGIN IF to_regnamespace('{schema}') IS NULL THEN
+                     PERFORM pg_advisory_xact_lock(7811887200433014117);
+                     CREATE SCHEMA IF NOT EXISTS {schema};
+                 END IF; END $$; SET search_path TO {schema};"
+            ));
         }
-        // Put there above.
-        self.connection.as_mut().ok_or_else(|| Error::new(ErrorKind::Store))
+        let rows: Result<Vec<Number>> = self.call("connect", |connection| {
+            connection.batch_execute(&settings)?;
+            Query::new(&PID, Dialect::Postgres, &[]).load(connection)
+        });
+        // One that is not set up is not to be used.
+        let rows = rows.inspect_err(|_| self.forget())?;
+        let pid = rows.first().and_then(|row| u64::try_from(row.n).ok());
+        self.pid.store(pid.unwrap_or(0), Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Runs something on the connection, or on a new one when it is no more.
+    fn run<T>(
+        &mut self,
+        statement: &str,
+        body: impl FnOnce(&mut PgConnection) -> Result<T, DieselError>,
+    ) -> Result<T> {
+        if self.connection.is_none() {
+            self.connect()?;
+        }
+        self.call(statement, body)
+    }
+
+    fn call<T>(
+        &mut self,
+        statement: &str,
+        body: impl FnOnce(&mut PgConnection) -> Result<T, DieselError>,
+    ) -> Result<T> {
+        // A connection lost in a transaction has taken it along.
+        let Some(connection) = &mut self.connection else {
+            let text = format!("{}: {statement}: the connection is gone", self.config.shown());
+            return Err(Error::new(ErrorKind::Store).with_class(ErrorClass::Retryable).context(text));
+        };
+        if let Some(line) = &mut self.line {
+            line.enter(self.config.statement_timeout);
+        }
+        let result = body(connection);
+        let pulled = self.line.as_mut().and_then(Line::leave);
+        let error = match (result, pulled) {
+            // Answered, if late; the next call will not be. Not forgotten here:
+            // a new connection would know nothing of the transaction.
+            (Ok(value), _) => return Ok(value),
+            (Err(error), None) => return Err(self.failed(statement, error)),
+            (Err(error), Some(why)) => Error::new(why).caused_by(error.to_string()),
+        };
+        self.forget();
+        let place = self.config.shown();
+        Err(error.context(format!("{place}: {statement}: the server did not say in time that it is over")))
     }
 
     /// Says what went wrong, and forgets a connection that is no more.
@@ -314,22 +377,36 @@ impl PostgresLink {
 
     fn forget(&mut self) {
         self.connection = None;
+        self.line = None;
+        *self.plug.lock() = None;
         self.pid.store(0, Ordering::SeqCst);
     }
 
-    /// Cancels what runs on the connection, from another one.
+    /// Cancels what runs on the connection, from another one; a server that is
+    /// not reached is not listened to any longer.
     pub(super) fn canceller(&self) -> Canceller {
-        let (config, pid) = (self.config.clone(), self.pid.clone());
+        let (config, pid, plug) = (self.config.clone(), self.pid.clone(), self.plug.clone());
         Canceller::new(move || {
-            let pid = pid.load(Ordering::SeqCst);
-            if pid == 0 {
-                return Ok(());
+            let asked = Self::ask_to_cancel(&config, pid.load(Ordering::SeqCst));
+            let plug = plug.lock().clone();
+            match plug.filter(|_| asked.is_err()) {
+                Some(plug) => {
+                    plug.cancel();
+                    Ok(())
+                }
+                None => asked,
             }
-            let binds = [("pid", Bind::from(i64::try_from(pid).unwrap_or(0)))];
-            let rows: Result<Vec<Number>, _> =
-                Query::new(&CANCEL, Dialect::Postgres, &binds).load(&mut connect(&config)?);
-            rows.map(drop).map_err(|error| refused(&format!("{}: cancel", config.shown()), error))
         })
+    }
+
+    fn ask_to_cancel(config: &PostgresConfig, pid: u64) -> Result<()> {
+        if pid == 0 {
+            return Ok(());
+        }
+        let binds = [("pid", Bind::from(i64::try_from(pid).unwrap_or(0)))];
+        let rows: Result<Vec<Number>, _> =
+            Query::new(&CANCEL, Dialect::Postgres, &binds).load(&mut connect(config)?);
+        rows.map(drop).map_err(|error| refused(&format!("{}: cancel", config.shown()), error))
     }
 }
 
@@ -337,47 +414,34 @@ impl Link for PostgresLink {
     fn load<T: Row>(&mut self, sql: &Sql, binds: &[(&str, Bind<'_>)]) -> Result<Vec<T>> {
         let query = Query::new(sql, Dialect::Postgres, binds);
         let name = query.name();
-        let result = query.load(self.connection()?);
-        result.map_err(|error| self.failed(name, error))
+        self.run(name, |connection| query.load(connection))
     }
 
     fn execute(&mut self, sql: &Sql, binds: &[(&str, Bind<'_>)]) -> Result<u64> {
         let query = Query::new(sql, Dialect::Postgres, binds);
         let name = query.name();
-        let result = query.execute(self.connection()?);
-        result.map(|n| n as u64).map_err(|error| self.failed(name, error))
+        self.run(name, |connection| query.execute(connection)).map(|n| n as u64)
     }
 
     fn begin(&mut self) -> Result<()> {
         let begin = "BEGIN ISOLATION LEVEL READ COMMITTED";
-        let result = AnsiTransactionManager::begin_transaction_sql(self.connection()?, begin);
-        result.map_err(|error| self.failed("begin", error))
+        self.run("begin", |connection| AnsiTransactionManager::begin_transaction_sql(connection, begin))
     }
 
     fn commit(&mut self) -> Result<()> {
-        // A connection lost in a transaction has taken it along.
-        let Some(connection) = &mut self.connection else {
-            let text = format!("{}: commit: the connection is gone", self.config.shown());
-            return Err(Error::new(ErrorKind::Store).with_class(ErrorClass::Retryable).context(text));
-        };
-        let result = AnsiTransactionManager::commit_transaction(connection);
-        result.map_err(|error| {
-            self.rollback();
-            self.failed("commit", error)
-        })
+        let done = self.call("commit", AnsiTransactionManager::commit_transaction);
+        done.inspect_err(|_| self.rollback())
     }
 
     fn rollback(&mut self) {
-        if let Some(connection) = &mut self.connection {
-            if AnsiTransactionManager::rollback_transaction(connection).is_err() {
-                self.forget();
-            }
+        let undone = self.call("rollback", AnsiTransactionManager::rollback_transaction);
+        if undone.is_err() {
+            self.forget();
         }
     }
 
     fn batch(&mut self, text: &str) -> Result<()> {
-        let result = self.connection()?.batch_execute(text);
-        result.map_err(|error| self.failed("batch", error))
+        self.run("batch", |connection| connection.batch_execute(text))
     }
 
     fn dialect(&self) -> Dialect {
