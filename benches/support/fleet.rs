@@ -226,7 +226,8 @@ impl Jobs {
         let raw = &self.bare;
         let (batch, span) = (("batch", Some(10_000)), Some(micros(HOUR)));
         let scope = |platform| vec![("platform", Some(platform)), ("patience", span), batch];
-        let statements: Vec<(Statement<'_>, Vec<(&str, Option<i64>)>)> = vec![
+        type Binds = Vec<(&'static str, Option<i64>)>;
+        let statements: Vec<(Statement<'_>, Binds)> = vec![
             (raw.prepare(statement!("select_policy")), vec![]),
             (raw.prepare(statement!("expire_queued")), vec![("max_queue", span), batch]),
             (raw.prepare(statement!("expire_due")), vec![batch]),
