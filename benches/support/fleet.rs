@@ -26,6 +26,9 @@ macro_rules! statement {
     };
 }
 
+/// What is bound to which name; `None` is NULL.
+pub(crate) type Binds = Vec<(&'static str, Option<i64>)>;
+
 /// The sweeps that are compared one by one, each undone at once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Step {
@@ -47,7 +50,7 @@ impl Step {
     }
 
     /// What is bound beside the time; the time is the database's.
-    pub(crate) fn binds(self) -> Vec<(&'static str, Option<i64>)> {
+    pub(crate) fn binds(self) -> Binds {
         let all = ("batch", Some(i64::from(DRY.batch)));
         match self {
             Self::Recover => vec![("platform", Some(1)), ("patience", None), all],
@@ -226,8 +229,7 @@ impl Jobs {
         let raw = &self.bare;
         let (batch, span) = (("batch", Some(10_000)), Some(micros(HOUR)));
         let scope = |platform| vec![("platform", Some(platform)), ("patience", span), batch];
-        type Binds = Vec<(&'static str, Option<i64>)>;
-        let statements: Vec<(Statement<'_>, Binds)> = vec![
+        let statements: [(Statement<'_>, Binds); 7] = [
             (raw.prepare(statement!("select_policy")), vec![]),
             (raw.prepare(statement!("expire_queued")), vec![("max_queue", span), batch]),
             (raw.prepare(statement!("expire_due")), vec![batch]),

@@ -397,7 +397,7 @@ fn a_wait_that_no_number_holds_is_a_wait() {
             let mut other = Other::new(path);
             other.run("BEGIN IMMEDIATE");
             begun.wait();
-            std::thread::sleep(Duration::from_millis(200));
+            crate::support::pause(Duration::from_millis(200));
             other.run("COMMIT");
             true
         });
