@@ -111,6 +111,8 @@ struct Entry {
     /// Whose answer was taken, and what it was.
     completed: Vec<(Lease, String)>,
     failed: Vec<(Lease, String)>,
+    /// Which of its holders gave it back.
+    given_back: Vec<i64>,
     canceled: bool,
 }
 
@@ -118,8 +120,10 @@ struct Entry {
 struct Ledger {
     commands: Mutex<BTreeMap<CommandId, Entry>>,
     breaches: Mutex<Vec<String>>,
-    /// Commands taken from a live holder inside its lease, unless cancelled.
-    taken: Mutex<Vec<(CommandId, String)>>,
+    /// Leases that were refused before they were over. Right for those that
+    /// were cancelled or given back, also by who is back after a crash and has
+    /// forgotten that it remembers.
+    refused: Mutex<Vec<(Lease, String)>>,
     tried: Tried,
 }
 
@@ -444,11 +448,10 @@ impl Machine<'_> {
                     Err(error) => self.refused(store, &lease, lease.agent, &error)?,
                 }
             }
-            End::GivesBack => {
-                if let Err(error) = world.call(|| store.release(&lease)) {
-                    self.refused(store, &lease, lease.agent, &error)?;
-                }
-            }
+            End::GivesBack => match world.call(|| store.release(&lease)) {
+                Ok(()) => world.ledger.with(lease.command, |entry| entry.given_back.push(lease.fence)),
+                Err(error) => self.refused(store, &lease, lease.agent, &error)?,
+            },
             End::Crash => {
                 count(&world.ledger.tried.crashes);
                 self.ghosts.push(lease);
@@ -536,7 +539,7 @@ impl Machine<'_> {
         // A clone may have ended it in this one's name.
         if now < lease.until && !revoked && !ended && !is_shared(self.seat) {
             let text = format!("claim {} of agent {agent}: {}", lease.fence, error.report());
-            lock(&self.world.ledger.taken).push((lease.command, text));
+            lock(&self.world.ledger.refused).push((*lease, text));
         }
         Ok(())
     }
@@ -843,10 +846,13 @@ fn prove(world: &World, jobs: usize) -> Result<bool, BoxError> {
         }
         *reasons.entry((command.state, reason.to_owned())).or_default() += 1;
     }
-    let canceled = |command: &CommandId| ledger.get(command).is_some_and(|entry| entry.canceled);
-    let taken = lock(&world.ledger.taken);
-    let taken = taken.iter().filter(|(command, _)| !canceled(command));
-    let taken = taken.map(|(command, text)| format!("command {command}: {text}")).collect();
+    let own_will = |lease: &Lease| {
+        let entry = ledger.get(&lease.command).unwrap_or(&nothing);
+        entry.canceled || entry.given_back.contains(&lease.fence)
+    };
+    let taken = lock(&world.ledger.refused);
+    let taken = taken.iter().filter(|(lease, _)| !own_will(lease));
+    let taken = taken.map(|(lease, text)| format!("command {}: {text}", lease.command)).collect();
     let busy = store.agents(AgentId(0), u32::MAX)?.rows.into_iter().filter(|agent| agent.held_jobs != 0);
     let busy = busy.map(|agent| format!("agent {} holds {}", agent.id, agent.held_jobs)).collect();
     let chain = store.verify(&mut || Ok(()))?;
