@@ -527,8 +527,27 @@ fn wct_30_nobody_overwrites_what_another_decided<S: TestStore>(mut f: Fleet<S>) 
     assert_eq!(kind(f.store.progress(&late, 5)), ErrorKind::Stale);
     assert_eq!(f.get(id), before);
 
-    // What is completed cannot fail.
+    // So does one whose agent has claimed it again: the fence tells.
     f.store.start(&lease).unwrap();
+    f.store.release(&lease).unwrap();
+    let (late, lease) = (lease, f.claim(other));
+    assert_eq!((late.command, late.agent, late.fence + 1), (id, lease.agent, lease.fence));
+    for held in [Acknowledged, Running] {
+        let before = f.get(id);
+        assert_eq!(before.state, held);
+        assert_eq!(kind(f.store.start(&late)), ErrorKind::Stale);
+        assert_eq!(kind(f.store.complete(&late, "{}")), ErrorKind::Stale);
+        assert_eq!(kind(f.store.fail(&late, "x")), ErrorKind::Stale);
+        assert_eq!(kind(f.store.release(&late)), ErrorKind::Stale);
+        assert_eq!(kind(f.store.renew(&late, LEASE)), ErrorKind::Stale);
+        assert_eq!(kind(f.store.progress(&late, 5)), ErrorKind::Stale);
+        assert_eq!(f.get(id), before);
+        if held == Acknowledged {
+            f.store.start(&lease).unwrap();
+        }
+    }
+
+    // What is completed cannot fail.
     f.store.complete(&lease, "1").unwrap();
     assert_eq!(kind(f.store.fail(&lease, "x")), ErrorKind::InvalidState);
     assert_eq!((f.state(id), f.get(id).result.as_deref()), (Completed, Some("1")));
