@@ -86,6 +86,7 @@ suite! {
     what_a_revoked_agent_holds_is_out_of_its_hands
     what_expires_while_it_is_held_expires_when_it_is_lost
     pins_hold_and_need_an_agent_of_the_same_side
+    a_job_waits_for_its_agent_and_a_revoked_one_starts_nothing
     a_cancelled_pass_says_that_it_did_not_finish
     a_dry_run_of_every_pass_changes_nothing
     every_pass_explains_itself
@@ -527,8 +528,27 @@ fn wct_30_nobody_overwrites_what_another_decided<S: TestStore>(mut f: Fleet<S>) 
     assert_eq!(kind(f.store.progress(&late, 5)), ErrorKind::Stale);
     assert_eq!(f.get(id), before);
 
-    // What is completed cannot fail.
+    // So does one whose agent has claimed it again: the fence tells.
     f.store.start(&lease).unwrap();
+    f.store.release(&lease).unwrap();
+    let (late, lease) = (lease, f.claim(other));
+    assert_eq!((late.command, late.agent, late.fence + 1), (id, lease.agent, lease.fence));
+    for held in [Acknowledged, Running] {
+        let before = f.get(id);
+        assert_eq!(before.state, held);
+        assert_eq!(kind(f.store.start(&late)), ErrorKind::Stale);
+        assert_eq!(kind(f.store.complete(&late, "{}")), ErrorKind::Stale);
+        assert_eq!(kind(f.store.fail(&late, "x")), ErrorKind::Stale);
+        assert_eq!(kind(f.store.release(&late)), ErrorKind::Stale);
+        assert_eq!(kind(f.store.renew(&late, LEASE)), ErrorKind::Stale);
+        assert_eq!(kind(f.store.progress(&late, 5)), ErrorKind::Stale);
+        assert_eq!(f.get(id), before);
+        if held == Acknowledged {
+            f.store.start(&lease).unwrap();
+        }
+    }
+
+    // What is completed cannot fail.
     f.store.complete(&lease, "1").unwrap();
     assert_eq!(kind(f.store.fail(&lease, "x")), ErrorKind::InvalidState);
     assert_eq!((f.state(id), f.get(id).result.as_deref()), (Completed, Some("1")));
@@ -1038,6 +1058,18 @@ fn pins_hold_and_need_an_agent_of_the_same_side<S: TestStore>(mut f: Fleet<S>) {
     f.store.set_agent_status("root", two, AgentStatus::Disabled, "out").unwrap();
     assert_eq!(f.recovery().count("unpinned"), 1);
     assert_eq!(f.claim(one).command, waiting);
+}
+
+fn a_job_waits_for_its_agent_and_a_revoked_one_starts_nothing<S: TestStore>(mut f: Fleet<S>) {
+    let (one, other) = (f.agent("one"), f.agent("other"));
+    let job = f.job().pinned_to(one);
+    let id = f.enqueue(job);
+    assert!(f.store.claim(other, LEASE).unwrap().is_none());
+    let lease = f.claim(one);
+    assert_eq!(lease.command, id);
+    f.store.set_agent_status("root", one, AgentStatus::Revoked, "stolen").unwrap();
+    assert_eq!(kind(f.store.start(&lease)), ErrorKind::Stale);
+    assert_eq!(f.state(id), Acknowledged);
 }
 
 fn a_cancelled_pass_says_that_it_did_not_finish<S: TestStore>(mut f: Fleet<S>) {

@@ -383,6 +383,7 @@ fn a_transaction_that_the_database_ended_itself_is_over() {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "the database waits by a clock of its own")]
 fn a_wait_that_no_number_holds_is_a_wait() {
     in_file(|path, f| {
         drop(f);
