@@ -477,15 +477,15 @@ fn two_programs_that_are_killed_lose_no_job_and_do_none_twice() {
     let (mut jobs, mut kills, mut dice) = (0, 2, Dice(7));
     let until = Instant::now() + Duration::from_secs(seconds);
     while Instant::now() < until {
-        // Enough that somebody is always at work.
-        while store.queue(200).unwrap().rows.len() < 100 {
-            for _ in 0..50 {
-                let tenant = tenants[dice.below(2) as usize];
-                store.enqueue(&NewCommand::job(tenant, CommandKind::Scan, "{}")).unwrap();
-                jobs += 1;
-            }
-        }
         thread::sleep(millis(300 + dice.below(1200)));
+        // More than is done before the kill, however fast the machine is: it
+        // is to come while they are at work.
+        for _ in 0..150 {
+            let tenant = tenants[dice.below(2) as usize];
+            store.enqueue(&NewCommand::job(tenant, CommandKind::Scan, "{}")).unwrap();
+            jobs += 1;
+        }
+        thread::sleep(millis(dice.below(60)));
         kills += 1;
         for program in &mut programs {
             let ended = program.child.try_wait().unwrap();
