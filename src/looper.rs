@@ -22,7 +22,7 @@ use crate::primitive::{Condvar, Mutex, MutexGuard};
 use crate::record::{Record, Results};
 use crate::slot::Slot;
 use crate::stamp::Stamp;
-use crate::status::{ControllerStatus, LoopStatus, ThreadStatus};
+use crate::status::{LoopStatus, ThreadStatus};
 use crate::stop::StopReport;
 use crate::subscription::{Hub, Subscription};
 use crate::thread::{Exit, Straggler, Task, caught};
@@ -62,11 +62,6 @@ pub(crate) trait Machine: Send + 'static {
     fn record_mut(&mut self) -> &mut Record;
     /// Adds what only its kind has to say, at the moment `at`.
     fn detail(&self, _at: Stamp, _status: &mut LoopStatus) {}
-
-    /// What a controller has to add.
-    fn controller(&self) -> Option<ControllerStatus> {
-        None
-    }
 
     /// The loop was told to end: nothing is known any more.
     fn stop(&mut self, now: Tick) {
@@ -834,7 +829,7 @@ impl<M: Machine> Source<M> {
             thread,
             lost_callbacks: lost.coalesced + lost.dropped,
             config: None,
-            controller: state.machine.controller(),
+            controller: None,
         };
         state.machine.detail(wall, &mut status);
         (running, status)

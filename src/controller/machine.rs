@@ -18,7 +18,8 @@ use crate::looper::{Input, Machine};
 use crate::name::Name;
 use crate::record::Record;
 use crate::schedule::Schedule;
-use crate::status::{ControllerStatus, Phase, RunResult};
+use crate::stamp::Stamp;
+use crate::status::{ControllerStatus, LoopStatus, Phase, RunResult};
 
 /// What one run came to that returned.
 #[derive(Debug)]
@@ -331,8 +332,14 @@ impl Machine for ControllerMachine {
         &mut self.record
     }
 
-    fn controller(&self) -> Option<ControllerStatus> {
-        Some(ControllerStatus {
+    fn detail(&self, _: Stamp, status: &mut LoopStatus) {
+        status.controller = Some(self.about());
+    }
+}
+
+impl ControllerMachine {
+    fn about(&self) -> ControllerStatus {
+        ControllerStatus {
             interval: self.settings.interval,
             deadline: self.settings.deadline,
             paused: self.paused,
@@ -342,7 +349,7 @@ impl Machine for ControllerMachine {
             last_summary: self.last_summary.clone(),
             items: self.record.results.items,
             overruns: self.overruns,
-        })
+        }
     }
 }
 
@@ -568,7 +575,7 @@ mod tests {
         machine.pause(&mut events);
         assert!(events.is_empty(), "nothing is told of a loop that has stopped");
         machine.start(at(20));
-        let status = machine.controller().expect("it is one");
+        let status = machine.about();
         assert_eq!((machine.record.due, machine.is_paused(), status.items), (Tick::NEVER, true, 3));
         assert_eq!((status.last_items, status.last_summary, status.last_result), (None, None, None));
     }
