@@ -162,6 +162,8 @@ pub mod controller;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod fleet;
 pub mod host;
+pub mod monitor;
+pub mod recovery;
 pub mod watch;
 
 // Faces: what people, programs and machines see.
@@ -203,6 +205,7 @@ pub use event_log::EventPage;
 pub use host::{ComponentConfig, Host, HostConfig};
 #[cfg(feature = "http")]
 pub use http::{StatusServer, StatusServerConfig};
+pub use monitor::Checker;
 pub use name::Name;
 pub use observe::Observer;
 pub use probe::Probe;

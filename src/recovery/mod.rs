@@ -1,0 +1,206 @@
+//! Bringing back what broke: runs that are polled, restored from a checkpoint
+//! when they are corrupted, and watched until the recovery is proven.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::component::Context;
+use crate::error::BoxError;
+use crate::stamp::Stamp;
+
+/// Where the state of runs is known.
+///
+/// # Contract
+///
+/// Called on the threads of a recovery monitor and of its executor, for many
+/// runs at once: share what is costly. Each call has a deadline in its
+/// context; one that passes it is told while it is still stuck, keeps its
+/// thread, and its answer is dropped.
+///
+/// An error of the class `Terminal` is one that asking again cannot help;
+/// every other is asked again at the next poll.
+pub trait RunSource: Send + Sync {
+    /// Asks for the present state of a run.
+    ///
+    /// # Errors
+    ///
+    /// Why its state is not known.
+    fn fetch(&self, cx: &Context, run: &str) -> Result<TrainingRun, BoxError>;
+
+    /// The checkpoints of a run that it may be restored from, in any order.
+    /// Defaults to none but the last one that [`fetch`](Self::fetch) tells of.
+    ///
+    /// # Errors
+    ///
+    /// Why they are not known.
+    fn checkpoints(&self, cx: &Context, run: &str) -> Result<Vec<Checkpoint>, BoxError> {
+        Ok(self.fetch(cx, run)?.last_checkpoint.into_iter().collect())
+    }
+}
+
+/// How a run is restored.
+///
+/// # Contract
+///
+/// Called on a thread of an executor, for as many runs at once as it allows.
+/// Each call has a deadline in its context.
+///
+/// An error of the class `Terminal` ends the recovery; every other is tried
+/// again with growing delays. An error may say by its kind `NotFound` that the
+/// checkpoint is gone: an older one is tried next.
+pub trait Remedy: Send + Sync {
+    /// Makes a run anew from a checkpoint.
+    ///
+    /// The [key](Restore::idempotency_key) of a request is its own for each
+    /// attempt: a service that was sent it twice must make one run.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    fn restore(&self, cx: &Context, request: &Restore) -> Result<Restored, BoxError>;
+
+    /// Lets go of a run that was restored, but too late to be used: after its
+    /// deadline, or after the recovery was cancelled. Defaults to nothing.
+    ///
+    /// # Errors
+    ///
+    /// Why it is still there; told, and not tried again.
+    fn discard(&self, _cx: &Context, _restored: &Restored) -> Result<(), BoxError> {
+        Ok(())
+    }
+
+    /// Lets go of the corrupted run once another took its place. Defaults to
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// Why it is still there; told, and not tried again.
+    fn retire(&self, _cx: &Context, _old: &str) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+/// The state of a run, as its source tells it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct TrainingRun {
+    /// The name of the run.
+    pub training_run_id: String,
+    /// Whether its state cannot be used any more.
+    pub corrupted: bool,
+    /// The checkpoint written last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_checkpoint: Option<Checkpoint>,
+}
+
+impl TrainingRun {
+    /// A run that is well and has no checkpoint.
+    #[must_use]
+    pub fn new(training_run_id: impl Into<String>) -> Self {
+        Self { training_run_id: training_run_id.into(), corrupted: false, last_checkpoint: None }
+    }
+
+    /// Sets whether it is corrupted.
+    #[must_use]
+    pub fn corrupted(self, corrupted: bool) -> Self {
+        Self { corrupted, ..self }
+    }
+
+    /// Sets the checkpoint written last.
+    #[must_use]
+    pub fn last_checkpoint(self, checkpoint: Checkpoint) -> Self {
+        Self { last_checkpoint: Some(checkpoint), ..self }
+    }
+}
+
+/// Where a run can be restored from.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[non_exhaustive]
+pub struct Checkpoint {
+    /// Its name.
+    pub checkpoint_id: String,
+    /// What it holds, such as `training` or `sampler`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint_type: Option<String>,
+    /// Where it is: what a restore is asked for with.
+    pub path: String,
+    /// The run that it is of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub training_run_id: Option<String>,
+    /// Its size in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<u64>,
+    /// Whether everybody may read it.
+    pub public: bool,
+    /// When it was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<Stamp>,
+    /// When it is deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Stamp>,
+    /// What was measured of it, by name: what the best one is chosen by.
+    #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub metrics: std::collections::BTreeMap<String, f64>,
+}
+
+impl Checkpoint {
+    /// A checkpoint at `path`, which is its name, too.
+    #[must_use]
+    pub fn new(path: impl Into<String>) -> Self {
+        let path = path.into();
+        Self { checkpoint_id: path.clone(), path, ..Self::default() }
+    }
+}
+
+/// What one attempt asks of a [`Remedy`].
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Restore {
+    /// The run that is corrupted.
+    pub run: String,
+    /// What it is restored from.
+    pub checkpoint: Checkpoint,
+    /// Whether the state of the optimizer is restored, too.
+    pub restore_optimizer: bool,
+    /// The number of the attempt, from 1.
+    pub attempt: u32,
+    /// The same for whoever sends one attempt's request again; no two
+    /// attempts have the same.
+    pub idempotency_key: String,
+    /// How much time the attempt has from its beginning.
+    pub timeout: Duration,
+}
+
+/// The run that took a corrupted one's place.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Restored {
+    /// Its name: what is polled from now on.
+    pub training_run_id: String,
+    /// What the program works with; absent after a restart.
+    pub handle: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+impl Restored {
+    /// A run of this name.
+    #[must_use]
+    pub fn new(training_run_id: impl Into<String>) -> Self {
+        Self { training_run_id: training_run_id.into(), handle: None }
+    }
+
+    /// Adds what the program works with.
+    #[must_use]
+    pub fn handle(self, handle: impl Any + Send + Sync) -> Self {
+        Self { handle: Some(Arc::new(handle)), ..self }
+    }
+}
+
+impl fmt::Debug for Restored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Restored").field("training_run_id", &self.training_run_id).finish_non_exhaustive()
+    }
+}
