@@ -129,6 +129,7 @@ pub mod duration;
 pub mod error;
 pub mod event;
 pub mod name;
+mod secret;
 pub mod stamp;
 pub mod tree;
 

@@ -28,7 +28,7 @@ enum Layer {
 }
 
 const LAYERS: &[(Layer, &[&str])] = &[
-    (Layer::Base, &["authority", "error", "name", "duration", "stamp", "event", "tree", "decode"]),
+    (Layer::Base, &["authority", "error", "name", "duration", "stamp", "event", "tree", "decode", "secret"]),
     (
         Layer::Mechanism,
         &[

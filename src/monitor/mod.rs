@@ -1,6 +1,7 @@
 //! Looking at regular times whether things are as they should be: checkers
 //! that run in order, each with a deadline of its own.
 
+mod principal;
 mod report;
 mod rollup;
 
@@ -11,6 +12,7 @@ use serde::Serialize;
 use crate::component::Context;
 use crate::error::{BoxError, Result};
 
+pub use principal::Principal;
 pub use report::{ItemState, Report};
 pub use rollup::{Tally, roll_up};
 

@@ -112,16 +112,35 @@ impl ExecProbe {
         self
     }
 
-    fn run(&self, program: &str, wait: &Wait) -> std::result::Result<(), Error> {
+    /// Runs the program and gives what it writes to its standard output, at
+    /// most `max` bytes. Its standard error is not read, and no error shows
+    /// what it said: it may be a secret.
+    pub(crate) fn output(&self, cx: &Context, max: usize) -> std::result::Result<Vec<u8>, BoxError> {
+        self.check()?;
+        let program = shown(&self.argv[0]);
+        let wait = Wait::begin(cx, &format!("exec {program}"))?;
+        let quiet = Self { keep_output: max, ..self.clone() };
+        let said = quiet.run(&program, &wait, Hear::Answer)?;
+        if said.cut {
+            let text = format!("exec {program}: answered with more than {max} bytes");
+            return Err(Error::new(ErrorKind::Probe).context(text).into());
+        }
+        Ok(said.bytes)
+    }
+
+    fn run(&self, program: &str, wait: &Wait, hear: Hear) -> std::result::Result<Tail, Error> {
         let fail = |kind, text: String| Error::new(kind).context(format!("exec {program}: {text}"));
-        let (group, output) = self.spawn().map_err(|(kind, text)| fail(kind, text))?;
+        let (group, output) = self.spawn(hear).map_err(|(kind, text)| fail(kind, text))?;
         let end = group.end();
         let mut run = Run { group, end, output: Some(output), tail: Tail::new(self.keep_output) };
         let ended = run.until_ended(wait);
         // Kills what is left, in every case.
         let status = run.group.reap();
         run.drain();
-        let said = run.tail.shown();
+        let said = match hear {
+            Hear::Everything => run.tail.shown(),
+            Hear::Answer => String::new(),
+        };
         let took = wait.took();
         let status = match ended {
             Ok(()) => status
@@ -137,20 +156,23 @@ impl ExecProbe {
             }
         };
         if status.success() {
-            return Ok(());
+            return Ok(std::mem::replace(&mut run.tail, Tail::new(0)));
         }
         Err(fail(ErrorKind::Probe, format!("{} after {took}{said}", Ended(status))))
     }
 
-    fn spawn(&self) -> std::result::Result<(Group, OwnedFd), (ErrorKind, String)> {
+    fn spawn(&self, hear: Hear) -> std::result::Result<(Group, OwnedFd), (ErrorKind, String)> {
         let io = |text: String| (ErrorKind::Io, text);
         let Some((program, arguments)) = self.argv.split_first() else {
             return Err(io("there is no program".to_owned()));
         };
         let outputs = || {
             let (read, write) = pipe()?;
-            let both = write.try_clone()?;
-            Ok((read, Stdio::from(write), Stdio::from(both)))
+            let errors = match hear {
+                Hear::Everything => Stdio::from(write.try_clone()?),
+                Hear::Answer => Stdio::null(),
+            };
+            Ok((read, Stdio::from(write), errors))
         };
         let (output, out, err) = outputs().map_err(|error: io::Error| local(&error))?;
         let mut command = Command::new(program);
@@ -196,8 +218,18 @@ impl Probe for ExecProbe {
         self.check()?;
         let program = shown(&self.argv[0]);
         let wait = Wait::begin(cx, &format!("exec {program}"))?;
-        Ok(self.run(&program, &wait)?)
+        self.run(&program, &wait, Hear::Everything)?;
+        Ok(())
     }
+}
+
+/// What of a program's output is read.
+#[derive(Debug, Clone, Copy)]
+enum Hear {
+    /// Both outputs, for people.
+    Everything,
+    /// The standard output, for the program.
+    Answer,
 }
 
 impl fmt::Debug for ExecProbe {
@@ -365,7 +397,7 @@ mod tests {
         let cx = Context::detached(&env, Name::new("x").unwrap(), Duration::from_secs(30));
         let wait = Wait::begin(&cx, "x").unwrap();
         let probe = exec(["sh", "-c", "echo a; exec >&- 2>&-; sleep 0.05; exit 7"]);
-        let (group, output) = probe.spawn().unwrap();
+        let (group, output) = probe.spawn(Hear::Everything).unwrap();
         let mut run = Run { group, end: None, output: Some(output), tail: Tail::new(9) };
         run.until_ended(&wait).unwrap();
         assert_eq!(run.group.reap().unwrap().code(), Some(7));
