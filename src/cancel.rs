@@ -184,6 +184,14 @@ impl CancelToken {
         self.is_cancelled()
     }
 
+    /// Blocks until this or `other` is cancelled.
+    pub(crate) fn wait_either(&self, other: &Self) {
+        crossbeam_channel::select! {
+            recv(self.channel()) -> _ => {}
+            recv(other.channel()) -> _ => {}
+        }
+    }
+
     /// A channel on which nothing is ever sent and which is disconnected when
     /// the token is cancelled: a branch for a `select!` of your own.
     #[must_use]

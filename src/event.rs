@@ -21,6 +21,8 @@ pub enum LoopKind {
     Deployer,
     /// Reconciles a part of the program's state.
     Controller,
+    /// Looks at regular times whether things are as they should be.
+    Monitor,
     /// A part of the program that a host starts and stops.
     Component,
 }
@@ -34,6 +36,7 @@ impl LoopKind {
             Self::ConfigWatcher => "config",
             Self::Deployer => "deployer",
             Self::Controller => "controller",
+            Self::Monitor => "monitor",
             Self::Component => "component",
         }
     }
@@ -45,6 +48,7 @@ impl LoopKind {
             Self::ConfigWatcher => "cfg",
             Self::Deployer => "dep",
             Self::Controller => "ctl",
+            Self::Monitor => "mon",
             Self::Component => "c",
         }
     }
@@ -173,6 +177,43 @@ pub enum EventKind {
         /// When it is tried again before its next regular run; `None`: not
         /// before that.
         retry_in: Option<Duration>,
+    },
+    /// What a monitor's checkers found, all together, is another state.
+    HealthChanged {
+        /// What it was before.
+        from: Health,
+        /// What it is now.
+        to: Health,
+        /// The checker that is worst off, and why.
+        reason: Option<Arc<str>>,
+    },
+    /// What one checker of a monitor looks at is in another state.
+    CheckerChanged {
+        /// The checker.
+        checker: Name,
+        /// What it was before.
+        from: Health,
+        /// What it is now.
+        to: Health,
+        /// Why it is not ready.
+        reason: Option<Arc<str>>,
+        /// How long the look took; `None` when nobody looked for too long.
+        took: Option<Duration>,
+    },
+    /// A look of a checker passed its deadline and is still stuck. The other
+    /// checkers go on.
+    CheckTimedOut {
+        /// The checker.
+        checker: Name,
+        /// For how long the look has run.
+        stuck_for: Duration,
+    },
+    /// A look that had timed out came back; what it found was thrown away.
+    CheckLate {
+        /// The checker.
+        checker: Name,
+        /// For how long the look ran.
+        took: Duration,
     },
     /// The controller does not run any more unless it is triggered.
     Paused,
@@ -319,6 +360,10 @@ impl EventKind {
             Self::Late { .. } => "late",
             Self::Reconciled { .. } => "reconciled",
             Self::ReconcileFailed { .. } => "reconcile_failed",
+            Self::HealthChanged { .. } => "health_changed",
+            Self::CheckerChanged { .. } => "checker_changed",
+            Self::CheckTimedOut { .. } => "check_timed_out",
+            Self::CheckLate { .. } => "check_late",
             Self::Paused => "paused",
             Self::Resumed => "resumed",
             Self::ConfigReloaded { .. } => "config_reloaded",
@@ -395,6 +440,19 @@ impl fmt::Display for EventKind {
                 }
                 write!(f, ": {}", error.report())
             }
+            Self::HealthChanged { from, to, reason } => {
+                write!(f, "{to}, was {from}")?;
+                reason.as_ref().map_or(Ok(()), |reason| write!(f, ": {reason}"))
+            }
+            Self::CheckerChanged { checker, from, to, reason, took } => {
+                write!(f, "{checker} is {to}, was {from}")?;
+                took.map_or(Ok(()), |took| write!(f, " ({took:.1?})"))?;
+                reason.as_ref().map_or(Ok(()), |reason| write!(f, ": {reason}"))
+            }
+            Self::CheckTimedOut { checker, stuck_for } => {
+                write!(f, "{checker} timed out, stuck for {stuck_for:.1?}")
+            }
+            Self::CheckLate { checker, took } => write!(f, "{checker} came back late, after {took:.1?}"),
             Self::Paused => f.write_str("paused"),
             Self::Resumed => f.write_str("resumed"),
             Self::ConfigReloaded { generation, changed, n_changed, needs_restart } => {

@@ -155,6 +155,7 @@ mod stop;
 mod subscription;
 mod sys;
 mod thread;
+mod voice;
 mod watchdog;
 
 // Parts: what users switch on.
@@ -206,7 +207,7 @@ pub use event_log::EventPage;
 pub use host::{ComponentConfig, Host, HostConfig};
 #[cfg(feature = "http")]
 pub use http::{StatusServer, StatusServerConfig};
-pub use monitor::Checker;
+pub use monitor::{Checker, Monitor, MonitorConfig};
 pub use name::Name;
 pub use observe::Observer;
 pub use probe::Probe;

@@ -201,9 +201,9 @@ impl Instruments {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StopDeadlines {
     /// For callbacks, and for everything.
-    all: Instant,
+    pub(crate) all: Instant,
     /// For calls in progress.
-    calls: Instant,
+    pub(crate) calls: Instant,
 }
 
 impl StopDeadlines {
@@ -830,6 +830,7 @@ impl<M: Machine> Source<M> {
             lost_callbacks: lost.coalesced + lost.dropped,
             config: None,
             controller: None,
+            monitor: None,
         };
         state.machine.detail(wall, &mut status);
         (running, status)

@@ -1,5 +1,7 @@
 //! What a loop says of itself: one snapshot, taken under one short lock.
 
+mod monitor;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +11,9 @@ use serde::Serialize;
 use crate::event::{Health, LoopKind};
 use crate::name::Name;
 use crate::stamp::Stamp;
+
+pub(crate) use monitor::severity;
+pub use monitor::{CheckCounts, CheckerStatus, ItemStatus, MonitorStatus, Role, Tally};
 
 /// One loop at one moment.
 ///
@@ -25,7 +30,7 @@ pub struct LoopStatus {
     /// verdict and after a stop.
     #[serde(rename = "state")]
     pub health: Health,
-    /// Whether what it looks after can take work.
+    /// Whether what it looks after can take work, in part at least.
     pub ready: bool,
     /// Whether the whole is down when this is.
     pub critical: bool,
@@ -85,6 +90,9 @@ pub struct LoopStatus {
     /// For a controller: its settings, and what its runs did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub controller: Option<ControllerStatus>,
+    /// For a monitor: its checkers, and what they found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub monitor: Option<MonitorStatus>,
 }
 
 /// What a controller does, and how its last run ended.
@@ -236,7 +244,10 @@ impl fmt::Display for Phase {
 impl fmt::Display for LoopStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}: {} since {}", self.kind, self.name, self.health, self.since)?;
-        if let Some(error) = &self.last_error {
+        if let Some(monitor) = &self.monitor {
+            // What its last look failed with is one of many.
+            monitor.worst().map_or(Ok(()), |worst| write!(f, ": {worst}"))?;
+        } else if let Some(error) = &self.last_error {
             write!(f, " (failures in a row: {}): {error}", self.consecutive_failures)?;
         }
         if let Some(overdue) = self.overdue_for {
@@ -285,15 +296,15 @@ pub(crate) fn sort(loops: &mut [LoopStatus]) {
 }
 
 /// All loops together: down while a critical one is down or unknown, degraded
-/// while another one is, else ready.
+/// while another one is or any is degraded, else ready.
 #[must_use]
 pub fn aggregate<'a>(loops: impl IntoIterator<Item = &'a LoopStatus>) -> Health {
     let mut total = Health::Ready;
     for status in loops {
-        if status.ready {
+        if status.ready && status.health != Health::Degraded {
             continue;
         }
-        if status.critical {
+        if status.critical && !status.ready {
             return Health::Down;
         }
         total = Health::Degraded;

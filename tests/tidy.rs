@@ -45,6 +45,7 @@ const LAYERS: &[(Layer, &[&str])] = &[
             "status",
             "stop",
             "subscription",
+            "voice",
             "event_log",
             "observe",
             "component",

@@ -351,6 +351,32 @@ impl Serialize for EventJson<'_> {
                     map.serialize_entry("retry_in", &seconds(retry_in))?;
                 }
             }
+            EventKind::HealthChanged { from, to, reason } => {
+                map.serialize_entry("from", from)?;
+                map.serialize_entry("to", to)?;
+                if let Some(reason) = reason {
+                    map.serialize_entry("reason", &**reason)?;
+                }
+            }
+            EventKind::CheckerChanged { checker, from, to, reason, took } => {
+                map.serialize_entry("checker", checker)?;
+                map.serialize_entry("from", from)?;
+                map.serialize_entry("to", to)?;
+                if let Some(took) = took {
+                    map.serialize_entry("took", &seconds(took))?;
+                }
+                if let Some(reason) = reason {
+                    map.serialize_entry("reason", &**reason)?;
+                }
+            }
+            EventKind::CheckTimedOut { checker, stuck_for } => {
+                map.serialize_entry("checker", checker)?;
+                map.serialize_entry("stuck_for", &seconds(stuck_for))?;
+            }
+            EventKind::CheckLate { checker, took } => {
+                map.serialize_entry("checker", checker)?;
+                map.serialize_entry("took", &seconds(took))?;
+            }
             EventKind::TimedOut { stuck_for } => map.serialize_entry("stuck_for", &seconds(stuck_for))?,
             EventKind::ConfigReloaded { generation, changed, n_changed, needs_restart } => {
                 map.serialize_entry("generation", generation)?;
@@ -456,6 +482,7 @@ mod tests {
             lost_callbacks: 0,
             config: None,
             controller: None,
+            monitor: None,
         }
     }
 

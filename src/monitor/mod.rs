@@ -1,20 +1,24 @@
 //! Looking at regular times whether things are as they should be: checkers
 //! that run in order, each with a deadline of its own.
 
+mod config;
+mod handle;
+mod items;
+mod machine;
 mod principal;
 mod report;
 mod rollup;
-
-use std::fmt;
-
-use serde::Serialize;
+mod runner;
 
 use crate::component::Context;
 use crate::error::{BoxError, Result};
 
+pub use crate::status::{Role, Tally};
+pub use config::{CheckerConfig, MonitorConfig};
+pub use handle::Monitor;
 pub use principal::Principal;
 pub use report::{ItemState, Report};
-pub use rollup::{Tally, roll_up};
+pub use rollup::roll_up;
 
 /// Looks once whether something is as it should be.
 ///
@@ -110,44 +114,4 @@ pub enum Verdict {
     /// All items there are were reported. Their states, [rolled up](roll_up),
     /// are the checker's; without any it is unknown.
     Items,
-}
-
-/// What a checker's findings are to those who read them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-pub enum Role {
-    /// The truth, from where it is made: what it finds is the state.
-    #[default]
-    Observation,
-    /// A comparison of what is with what was asked for.
-    DriftDetection,
-    /// A number derived from states that others are the truth of.
-    MetricsProjection,
-    /// A safety net for what another part should have done itself.
-    CompensatingControl,
-}
-
-impl Role {
-    /// The word for it in status and settings.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Observation => "observation",
-            Self::DriftDetection => "drift_detection",
-            Self::MetricsProjection => "metrics_projection",
-            Self::CompensatingControl => "compensating_control",
-        }
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl Serialize for Role {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
 }

@@ -9,7 +9,7 @@ use crate::event::Health;
 use crate::primitive::Mutex;
 
 /// How many items of one call are kept; further ones are counted.
-const MAX_ITEMS: usize = 10_000;
+pub(super) const MAX_ITEMS: usize = 10_000;
 /// The longest name of an item, in bytes.
 const MAX_NAME: usize = 256;
 /// The longest reason, in bytes.
@@ -45,14 +45,20 @@ pub struct ItemState {
 /// assert_eq!(items["c"].health, Health::Degraded);
 /// ```
 #[derive(Clone, Default)]
-pub struct Report(Arc<Mutex<Found>>);
+pub struct Report(Arc<Mutex<State>>);
 
 #[derive(Default)]
-struct Found {
-    items: BTreeMap<String, ItemState>,
-    /// How many more there were than are kept.
-    more: u64,
+struct State {
+    found: Found,
     closed: bool,
+}
+
+/// What one call has reported.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) items: BTreeMap<String, ItemState>,
+    /// How many more there were than are kept.
+    pub(super) more: u64,
 }
 
 impl Report {
@@ -83,27 +89,55 @@ impl Report {
     /// What was reported so far, by name.
     #[must_use]
     pub fn items(&self) -> BTreeMap<String, ItemState> {
-        self.0.lock().items.clone()
+        self.0.lock().found.items.clone()
     }
 
-    fn set(&self, name: String, state: ItemState) {
+    /// Takes what was reported, so that another call may use the report.
+    pub(super) fn take(&self) -> Found {
+        std::mem::take(&mut self.0.lock().found)
+    }
+
+    /// Takes what was reported, and drops what is reported from now on.
+    pub(super) fn close(&self) -> Found {
+        let mut state = self.0.lock();
+        state.closed = true;
+        std::mem::take(&mut state.found)
+    }
+
+    /// A report that begins with what another one has.
+    pub(super) fn with(found: Found) -> Self {
+        Self(Arc::new(Mutex::new(State { found, closed: false })))
+    }
+
+    /// Whether both are the same.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// How many hold it.
+    pub(super) fn holders(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+
+    fn set(&self, name: String, item: ItemState) {
         let name = clip(name, MAX_NAME);
-        let mut found = self.0.lock();
-        if found.closed {
+        let mut state = self.0.lock();
+        if state.closed {
             return;
         }
+        let found = &mut state.found;
         if found.items.len() >= MAX_ITEMS && !found.items.contains_key(&name) {
             found.more += 1;
             return;
         }
-        let before = found.items.insert(name, state);
-        drop(found);
+        let before = found.items.insert(name, item);
+        drop(state);
         drop(before);
     }
 }
 
 impl fmt::Debug for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Report").field("items", &self.0.lock().items.len()).finish_non_exhaustive()
+        f.debug_struct("Report").field("items", &self.0.lock().found.items.len()).finish_non_exhaustive()
     }
 }

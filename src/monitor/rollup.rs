@@ -1,55 +1,8 @@
 //! Many states into one.
 
-use serde::Serialize;
-
 use crate::event::Health;
 
-/// How many of a set are in which state.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct Tally {
-    /// As they should be.
-    pub ready: u64,
-    /// Working, in part.
-    pub degraded: u64,
-    /// Not as they should be.
-    pub down: u64,
-    /// Not known.
-    pub unknown: u64,
-}
-
-impl Tally {
-    /// Counts one more.
-    pub fn add(&mut self, health: Health) {
-        let count = match health {
-            Health::Ready => &mut self.ready,
-            Health::Degraded => &mut self.degraded,
-            Health::Down => &mut self.down,
-            Health::Unknown => &mut self.unknown,
-        };
-        *count += 1;
-    }
-
-    /// How many there are.
-    #[must_use]
-    pub fn total(&self) -> u64 {
-        self.ready + self.degraded + self.down + self.unknown
-    }
-
-    /// All of them together: ready, down or unknown when every one is, and
-    /// unknown when there is none; else degraded.
-    #[must_use]
-    pub fn health(&self) -> Health {
-        let total = self.total();
-        match *self {
-            _ if total == 0 => Health::Unknown,
-            Self { ready, .. } if ready == total => Health::Ready,
-            Self { down, .. } if down == total => Health::Down,
-            Self { unknown, .. } if unknown == total => Health::Unknown,
-            _ => Health::Degraded,
-        }
-    }
-}
+use crate::status::Tally;
 
 /// Many states into one, whatever their order; see [`Tally::health`].
 ///

@@ -11,7 +11,7 @@ use log::Level;
 
 use super::{Attr, AttrValue, Counter, Gauge, Histogram, Observer, SpanSink};
 use crate::clock::{Clock, Tick};
-use crate::event::{Event, EventKind};
+use crate::event::{Event, EventKind, Health};
 use crate::primitive::Mutex;
 
 const TARGET: &str = "loopkeeper";
@@ -50,6 +50,9 @@ fn log_event(event: &Event) {
         | EventKind::GaveUp { .. }
         | EventKind::TimedOut { .. }
         | EventKind::ReconcileFailed { .. }
+        | EventKind::HealthChanged { to: Health::Down | Health::Degraded, .. }
+        | EventKind::CheckerChanged { to: Health::Down | Health::Degraded, .. }
+        | EventKind::CheckTimedOut { .. }
         | EventKind::ConfigRejected { .. }
         | EventKind::UndeployFailed { .. }
         | EventKind::Rejected { .. }

@@ -1,0 +1,967 @@
+//! The threads of a monitor: the one that is in office and makes the passes,
+//! and those that are stuck in a look.
+//!
+//! A look takes its checker out of its place and puts it back when it returns.
+//! When one passes its deadline, the watchdog puts another thread in office,
+//! which goes on with the next checker; the one that is stuck is absent, and
+//! left out, until it comes back. So there is at most one stuck thread for
+//! each checker, and nothing is locked while a checker looks.
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use super::machine::{Checked, Ending, MonitorMachine, Turn};
+use super::report::{Found, Report};
+use super::{Checker, Verdict};
+use crate::cancel::{CancelToken, LinkGuard};
+use crate::clock::{Inbox, Seat, Signals, Tick};
+use crate::component::{Context, Reporter};
+use crate::env::{Env, Listed};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{EventKind, Health, LoopKind};
+use crate::looper::{StopDeadlines, deadline_lead, wall_at};
+use crate::name::Name;
+use crate::observe::{Attr, Counter, Gauge, Histogram};
+use crate::primitive::{Condvar, Mutex, MutexGuard};
+use crate::slot::Slot;
+use crate::status::{LoopStatus, Phase, ThreadStatus};
+use crate::stop::StopReport;
+use crate::thread::{Straggler, Task, caught};
+use crate::voice::Voice;
+use crate::watchdog::{Guard, Guarded};
+
+/// After how long a thread is asked for again that was refused.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// What a monitor measures. Used with no lock held.
+#[derive(Default)]
+pub(super) struct Instruments {
+    pub(super) ready: Gauge,
+    pub(super) missed: Counter,
+    /// In the order of the checkers; none when nobody measures.
+    pub(super) checkers: Vec<CheckInstruments>,
+}
+
+/// What a monitor measures of one checker.
+pub(super) struct CheckInstruments {
+    pub(super) successes: Counter,
+    pub(super) errors: Counter,
+    pub(super) timeouts: Counter,
+    pub(super) panics: Counter,
+    /// Seconds of each look that returned in time.
+    pub(super) duration: Histogram,
+    /// Seconds since 1970.
+    pub(super) last_success: Gauge,
+}
+
+impl CheckInstruments {
+    fn note(&self, ending: Ending, took: Option<Duration>, env: &Env) {
+        if let Some(took) = took {
+            self.duration.observe(took.as_secs_f64());
+        }
+        match ending {
+            Ending::Success => {
+                self.successes.add(1);
+                self.last_success.set(env.stamp().as_secs_f64());
+            }
+            Ending::Error => self.errors.add(1),
+            Ending::Timeout => self.timeouts.add(1),
+            Ending::Panic => self.panics.add(1),
+            Ending::Nothing => {}
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Idle,
+    Running,
+    Stopping,
+}
+
+/// What a monitor and its threads share.
+pub(super) struct Shared {
+    env: Env,
+    name: Name,
+    voice: Voice,
+    /// Ends every run when cancelled.
+    cancel: CancelToken,
+    instruments: Instruments,
+    /// The shortest time that a look may take.
+    least_deadline: Duration,
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Hears of each health, when the monitor is a component. Taken before
+    /// `state`, so that of two who tell the later one tells the truth.
+    reporter: Mutex<Option<Reporter>>,
+}
+
+struct State {
+    machine: MonitorMachine,
+    stage: Stage,
+    /// Where the checkers are between looks, in their order.
+    places: Vec<Place>,
+    /// The thread that makes the passes.
+    office: Option<Office>,
+    /// Those that make none any more and may not have ended.
+    retired: Vec<Office>,
+    /// The token of the present run, or of the last.
+    run: CancelToken,
+    /// The number of the last thread.
+    threads: u64,
+    /// The number of the last event.
+    n: u64,
+    looks: u64,
+    late: u64,
+    /// How many stops are on their way.
+    stops: u32,
+    /// A stop has waited for the threads, as long as it was allowed to.
+    waited: bool,
+    /// The monitor is gone: checkers that come back have no place any more.
+    closed: bool,
+}
+
+struct Place {
+    /// Absent during a look.
+    checker: Option<Box<dyn Checker>>,
+    /// For its looks; another one after each that was given up.
+    token: CancelToken,
+    report: Report,
+}
+
+struct Office {
+    id: u64,
+    inbox: Arc<Inbox>,
+    task: Task,
+    look: Option<Look>,
+    _ring: LinkGuard,
+}
+
+/// A look in progress.
+#[derive(Debug, Clone, Copy)]
+struct Look {
+    idx: usize,
+    /// The number in the thread's slot.
+    generation: u64,
+    begun: Tick,
+    timed_out: bool,
+}
+
+/// What a thread has prepared for the looks of one checker.
+struct Desk {
+    cx: Context,
+    report: Report,
+    deadline: Duration,
+    soft_deadline: Duration,
+    stale_after: Duration,
+    _ring: LinkGuard,
+}
+
+/// A look that has returned.
+struct Done {
+    idx: usize,
+    checker: Box<dyn Checker>,
+    result: Result<Verdict>,
+    in_time: bool,
+}
+
+enum Next {
+    /// A checker, taken out of its place, is to look.
+    Look {
+        idx: usize,
+        checker: Box<dyn Checker>,
+        generation: u64,
+    },
+    Wait {
+        due: Tick,
+        stale_at: Tick,
+    },
+    Over,
+}
+
+/// What is measured and told once the lock is released.
+#[derive(Clone, Copy)]
+struct Numbers {
+    health: Health,
+    missed: u64,
+    is_sure: bool,
+}
+
+impl Numbers {
+    fn of(machine: &MonitorMachine) -> Self {
+        let record = machine.record();
+        // Said once all have been asked, also when nothing was learnt.
+        let is_sure = record.last_check.is_some() && record.phase != Phase::Stopped;
+        Self { health: record.health, missed: record.missed, is_sure }
+    }
+}
+
+impl Shared {
+    pub(super) fn new(
+        env: &Env,
+        name: Name,
+        voice: Voice,
+        cancel: CancelToken,
+        instruments: Instruments,
+        machine: MonitorMachine,
+        checkers: Vec<(Checked, Box<dyn Checker>)>,
+    ) -> Arc<Self> {
+        let least = checkers.iter().map(|(about, _)| about.deadline).min();
+        let place =
+            |(_, checker)| Place { checker: Some(checker), token: CancelToken::new(), report: Report::new() };
+        let state = State {
+            machine,
+            stage: Stage::Idle,
+            places: checkers.into_iter().map(place).collect(),
+            office: None,
+            retired: Vec::new(),
+            run: CancelToken::new(),
+            threads: 0,
+            n: 0,
+            looks: 0,
+            late: 0,
+            stops: 0,
+            waited: false,
+            closed: false,
+        };
+        let shared = Arc::new(Self {
+            env: env.clone(),
+            name,
+            voice,
+            cancel,
+            instruments,
+            least_deadline: least.unwrap_or(Duration::MAX),
+            state: Mutex::new(state),
+            changed: Condvar::default(),
+            reporter: Mutex::new(None),
+        });
+        let listed: Weak<Self> = Arc::downgrade(&shared);
+        env.list(listed);
+        shared
+    }
+
+    pub(super) fn env(&self) -> &Env {
+        &self.env
+    }
+
+    pub(super) fn name(&self) -> &Name {
+        &self.name
+    }
+
+    pub(super) fn voice(&self) -> &Voice {
+        &self.voice
+    }
+
+    /// Starts, for the first time or after a stop.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidState` while it runs or is being stopped; `Spawn` and `Budget`
+    /// when there is no thread to be had.
+    pub(super) fn start(self: &Arc<Self>) -> Result<()> {
+        let refuse = |text: &str| {
+            let context = format!("{}: start while {text}", self.name);
+            Err(Error::new(ErrorKind::InvalidState).context(context))
+        };
+        // Held until it is marked as running, so that its first event comes
+        // after `Started`, and a refused thread leaves no trace.
+        let mut state = self.state.lock();
+        if state.stops > 0 {
+            return refuse("it is being stopped");
+        }
+        if state.stage == Stage::Running {
+            return refuse("it runs");
+        }
+        let run = self.cancel.child();
+        state.places.iter_mut().for_each(|place| place.token = run.child());
+        let before = Numbers::of(&state.machine);
+        let office = self.spawn(&mut state, &run)?;
+        state.retired.retain(|office| !office.task.has_ended());
+        state.office = Some(office);
+        state.run = run;
+        state.waited = false;
+        state.stage = Stage::Running;
+        let now = self.env.clock().now();
+        state.machine.start(now);
+        self.voice.open();
+        self.tell(&mut state, EventKind::Started);
+        self.note(state, before);
+        self.measure_health();
+        Ok(())
+    }
+
+    fn spawn(self: &Arc<Self>, state: &mut State, run: &CancelToken) -> Result<Office> {
+        let (inbox, seat) = self.env.clock().join(self.name.as_str());
+        let ring = run.ring(&inbox);
+        let id = state.threads + 1;
+        let (shared, bell) = (self.clone(), inbox.clone());
+        let body = move || shared.work(id, &bell, seat);
+        let name = format!("{}/{}", LoopKind::Monitor.thread_prefix(), self.name);
+        let spawned = Task::spawn(self.env.budget(), name, self.env.stack_size(), body);
+        let task = spawned.map_err(|error| {
+            let context = format!("{}: {error}", self.name);
+            error.context(context)
+        })?;
+        state.threads = id;
+        Ok(Office { id, inbox, task, look: None, _ring: ring })
+    }
+
+    /// The body of each thread.
+    fn work(self: Arc<Self>, id: u64, inbox: &Arc<Inbox>, seat: Seat) {
+        let clock = self.env.clock();
+        let watch = |kind| {
+            let owner = Watched { slot: Slot::new(), shared: Arc::downgrade(&self), id, kind };
+            self.env.watchdog().guard(Arc::new(owner))
+        };
+        let (looks, ages) = (watch(Kind::Looks), watch(Kind::Ages));
+        let mut desks: Vec<Option<Desk>> = Vec::new();
+        let mut armed = Tick::NEVER;
+        let mut done = None;
+        let mut now = clock.now();
+        loop {
+            match self.next(id, now, done.take()) {
+                Next::Look { idx, checker, generation } => {
+                    if desks.len() <= idx {
+                        desks.resize_with(idx + 1, || None);
+                    }
+                    let desk = desks[idx].get_or_insert_with(|| self.desk(idx, inbox));
+                    let look = self.look(&looks, desk, idx, checker, generation, now);
+                    now = clock.now();
+                    // Known by when nobody has looked again; later looks are
+                    // minded from the next wait on.
+                    let stale_at = now + desk.stale_after;
+                    if stale_at < armed {
+                        ages.wait_until(stale_at);
+                        armed = stale_at;
+                    }
+                    if !look.in_time {
+                        // Its token and its report are those of a look that
+                        // was given up.
+                        desks[idx] = None;
+                    }
+                    done = Some(look);
+                }
+                Next::Wait { due, stale_at } => {
+                    looks.wait_until(due + self.least_deadline);
+                    if stale_at != armed {
+                        ages.wait_until(stale_at);
+                        armed = stale_at;
+                    }
+                    let signals = clock.wait(inbox, due);
+                    if signals.has(Signals::CANCEL) {
+                        break;
+                    }
+                    now = clock.now();
+                }
+                Next::Over => break,
+            }
+        }
+        if self.state.lock().is_in_office(id) {
+            self.end();
+        }
+        looks.wait_until(Tick::NEVER);
+        // What a look left behind is dropped before the thread says that it
+        // has ended, and the guards before the last hold on what they guard.
+        drop(desks);
+        drop((looks, ages));
+        drop(seat);
+    }
+
+    /// What the looks of a checker need, on this thread.
+    fn desk(&self, idx: usize, inbox: &Arc<Inbox>) -> Desk {
+        let state = self.state.lock();
+        let (token, report) = (state.places[idx].token.clone(), state.places[idx].report.clone());
+        let Checked { name, deadline, stale_after, .. } = state.machine.about(idx).clone();
+        drop(state);
+        let ring = token.ring(inbox);
+        let cx = Context::new(self.env.clone(), name, token, inbox.clone());
+        let soft_deadline = deadline.saturating_sub(deadline_lead(deadline));
+        Desk { cx, report, deadline, soft_deadline, stale_after, _ring: ring }
+    }
+
+    fn look(
+        &self,
+        guard: &Guard,
+        desk: &mut Desk,
+        idx: usize,
+        mut checker: Box<dyn Checker>,
+        generation: u64,
+        now: Tick,
+    ) -> Done {
+        desk.cx.set_deadline(now + desk.soft_deadline);
+        guard.enter(generation, now + desk.deadline);
+        // A panic is a result, and what a user's error holds is dropped here,
+        // in the slot.
+        let call = || checker.check(&desk.cx, &desk.report).map_err(|error| Error::from_user(&*error));
+        let observer = self.env.observer();
+        let result = if observer.span.is_none() {
+            caught(call)
+        } else {
+            let attrs = [Attr::new("monitor", &self.name), Attr::new("checker", desk.cx.name())];
+            let span = observer.start_span("check", &attrs);
+            let result = caught(call);
+            // Told to end: that is no failure.
+            if let Ok(Err(error)) | Err(error) = &result {
+                if !desk.cx.is_cancelled() {
+                    span.set_error(&error.report());
+                }
+            }
+            result
+        };
+        let in_time = guard.leave(generation);
+        if in_time && desk.report.holders() > 2 {
+            self.renew_report(idx, desk);
+        }
+        Done { idx, checker, result: result.and_then(|result| result), in_time }
+    }
+
+    /// Somebody kept the report of a look: what it says from now on is of
+    /// none.
+    fn renew_report(&self, idx: usize, desk: &mut Desk) {
+        let mut state = self.state.lock();
+        let place = &mut state.places[idx];
+        // After a stop nobody asks for it any more.
+        if !place.report.is(&desk.report) {
+            return;
+        }
+        let fresh = Report::with(desk.report.close());
+        place.report = fresh.clone();
+        let before = std::mem::replace(&mut desk.report, fresh);
+        drop(state);
+        drop(before);
+    }
+
+    /// Takes in a look that has returned, and says what is next. One lock for
+    /// both: it is taken once for each look.
+    fn next(&self, id: u64, now: Tick, done: Option<Done>) -> Next {
+        let mut state = self.state.lock();
+        let before = Numbers::of(&state.machine);
+        let (mut measured, mut left_over) = (None, None);
+        if let Some(Done { idx, checker, result, in_time }) = done {
+            if state.closed {
+                left_over = Some(checker);
+            } else {
+                state.places[idx].checker = Some(checker);
+            }
+            measured = self.take_in(&mut state, id, now, idx, result, in_time);
+        }
+        let is_over = !state.is_in_office(id) || self.is_ending(&state);
+        let next = if is_over { Next::Over } else { self.begin(&mut state, now) };
+        self.note(state, before);
+        // One that nobody has a place for any more.
+        drop(left_over);
+        if let Some((idx, ending, took)) = measured {
+            if let Some(instruments) = self.instruments.checkers.get(idx) {
+                instruments.note(ending, took, &self.env);
+            }
+        }
+        next
+    }
+
+    /// Marks the beginning of a look under the lock that a stop takes, so that
+    /// nothing begins after a stop.
+    fn begin(&self, state: &mut State, now: Tick) -> Next {
+        let mut events = Vec::new();
+        let turn = state.machine.turn(now, &mut events);
+        self.tell_all(state, events);
+        match turn {
+            Turn::Wait(due) => Next::Wait { due, stale_at: state.machine.stale_at() },
+            Turn::Call(idx) => {
+                state.looks += 1;
+                let generation = state.looks;
+                let taken = state.places[idx].checker.take();
+                match (taken, &mut state.office) {
+                    (Some(checker), Some(office)) => {
+                        office.look = Some(Look { idx, generation, begun: now, timed_out: false });
+                        Next::Look { idx, checker, generation }
+                    }
+                    _ => Next::Over,
+                }
+            }
+        }
+    }
+
+    /// Has the machine judge what a look found, unless nobody waits for that
+    /// any more. Gives what is to be measured.
+    fn take_in(
+        &self,
+        state: &mut State,
+        id: u64,
+        now: Tick,
+        idx: usize,
+        result: Result<Verdict>,
+        in_time: bool,
+    ) -> Option<(usize, Ending, Option<Duration>)> {
+        let is_in_office = state.is_in_office(id);
+        let is_ending = self.is_ending(state);
+        let look = state.office_of(id).and_then(|office| office.look.take())?;
+        let took = now.since(look.begun);
+        let is_late = !in_time || look.timed_out;
+        let mut events = Vec::new();
+        let mut measured = None;
+        if !is_late && is_in_office {
+            if is_ending {
+                // An answer to nobody's question any more; a cancel is no failure.
+                return None;
+            }
+            let found = state.places[idx].report.take();
+            let ending = state.machine.returned(now, idx, result, found, took, &mut events);
+            self.tell_all(state, events);
+            return Some((idx, ending, Some(took)));
+        }
+        if is_late && is_in_office && !look.timed_out && !is_ending {
+            // The watchdog took the look away, and this thread was faster to
+            // the lock.
+            let found = state.places[idx].give_up();
+            state.machine.timed_out(now, idx, look.begun, found, &mut events);
+            measured = Some((idx, Ending::Timeout, None));
+        }
+        let run = state.run.clone();
+        state.places[idx].token = run.child();
+        let late = state.machine.late(now, idx);
+        state.late += u64::from(is_late);
+        if is_late && !is_ending {
+            events.push(late);
+        }
+        self.tell_all(state, events);
+        measured
+    }
+
+    /// A look has passed its deadline: what it found is taken in, and another
+    /// thread goes on. Gives the moment at which to come again.
+    fn overdue(self: &Arc<Self>, id: u64, generation: u64, now: Tick) -> Tick {
+        let mut state = self.state.lock();
+        if !state.is_in_office(id) {
+            return Tick::NEVER;
+        }
+        if self.is_ending(&state) {
+            drop(state);
+            // A token was cancelled, and the thread cannot say so itself.
+            self.end();
+            return Tick::NEVER;
+        }
+        let before = Numbers::of(&state.machine);
+        let look = state.office.as_mut().and_then(|office| office.look.as_mut());
+        let Some(look) = look.filter(|look| look.generation == generation) else {
+            return Tick::NEVER;
+        };
+        let Look { idx, begun, .. } = *look;
+        let is_news = !std::mem::replace(&mut look.timed_out, true);
+        let token = state.places[idx].token.clone();
+        if is_news {
+            let found = state.places[idx].give_up();
+            let mut events = Vec::new();
+            state.machine.timed_out(now, idx, begun, found, &mut events);
+            self.tell_all(&mut state, events);
+        }
+        let run = state.run.clone();
+        let mut retires = false;
+        // Where there is no room for a successor now, ask again later.
+        let again = match self.spawn(&mut state, &run) {
+            Ok(successor) => {
+                state.retired.retain(|office| !office.task.has_ended());
+                let retired = state.office.replace(successor);
+                state.retired.extend(retired);
+                retires = true;
+                Tick::NEVER
+            }
+            Err(_) => now + TRY_AGAIN,
+        };
+        self.note(state, before);
+        if retires {
+            // It may end by itself now.
+            token.cancel();
+        }
+        if let Some(instruments) = self.instruments.checkers.get(idx).filter(|_| is_news) {
+            instruments.note(Ending::Timeout, None, &self.env);
+        }
+        again
+    }
+
+    /// What was found too long ago is unknown from now on.
+    fn age(&self, now: Tick) -> Tick {
+        let mut state = self.state.lock();
+        if self.is_ending(&state) {
+            return Tick::NEVER;
+        }
+        let before = Numbers::of(&state.machine);
+        let mut events = Vec::new();
+        let next = state.machine.age(now, &mut events);
+        self.tell_all(&mut state, events);
+        self.note(state, before);
+        next
+    }
+
+    fn is_ending(&self, state: &State) -> bool {
+        state.stage != Stage::Running || state.run.is_cancelled()
+    }
+
+    fn tell(&self, state: &mut State, what: EventKind) {
+        self.voice.tell(&mut state.n, what);
+        self.changed.notify_all();
+    }
+
+    fn tell_all(&self, state: &mut State, events: Vec<EventKind>) {
+        for what in events {
+            self.tell(state, what);
+        }
+    }
+
+    /// Lets go of the lock, and measures and reports what has changed.
+    fn note(&self, state: MutexGuard<'_, State>, before: Numbers) {
+        let after = Numbers::of(&state.machine);
+        drop(state);
+        if after.missed > before.missed {
+            self.instruments.missed.add(after.missed - before.missed);
+        }
+        if after.health != before.health {
+            self.measure_health();
+        }
+        if after.health != before.health || after.is_sure != before.is_sure {
+            self.report();
+        }
+    }
+
+    /// Sets the gauge to the health of now. Of two threads that do the later
+    /// may be the one that looked first, so each looks again after it has set.
+    fn measure_health(&self) {
+        let look = || self.state.lock().machine.record().health;
+        let mut health = look();
+        loop {
+            self.instruments.ready.set(if health == Health::Ready { 1.0 } else { 0.0 });
+            let now = look();
+            if now == health {
+                return;
+            }
+            health = now;
+        }
+    }
+
+    /// Has each change told to `reporter`, from the next on.
+    pub(super) fn report_to(&self, reporter: Reporter) {
+        *self.reporter.lock() = Some(reporter);
+    }
+
+    /// Tells the present health to whom changes are told.
+    pub(super) fn report(&self) {
+        let reporter = self.reporter.lock();
+        if let Some(reporter) = &*reporter {
+            let numbers = Numbers::of(&self.state.lock().machine);
+            reporter.set_health(match numbers.health {
+                // All were asked, and nothing came of it: it runs, and what
+                // requires it is not ready.
+                Health::Unknown if numbers.is_sure => Health::Down,
+                health => health,
+            });
+        }
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.state.lock().stage == Stage::Running
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.state.lock().machine.is_empty()
+    }
+
+    pub(super) fn health(&self) -> Health {
+        self.state.lock().machine.record().health
+    }
+
+    /// The token of the present run, if it runs.
+    pub(super) fn run_token(&self) -> Option<CancelToken> {
+        let state = self.state.lock();
+        (state.stage == Stage::Running).then(|| state.run.clone())
+    }
+
+    /// Has a pass made now; during one: right after it.
+    pub(super) fn poke(&self) {
+        let mut state = self.state.lock();
+        if state.stage != Stage::Running {
+            return;
+        }
+        state.machine.poke(self.env.clock().now());
+        let inbox = state.office.as_ref().map(|office| office.inbox.clone());
+        drop(state);
+        if let Some(inbox) = inbox {
+            inbox.ring(Signals::LOOK);
+        }
+    }
+
+    /// Marks the end: nothing begins, and nothing is told, after this. Gives
+    /// the doorbell of the thread that was in office.
+    fn end(&self) -> Option<Arc<Inbox>> {
+        let mut state = self.state.lock();
+        if state.stage != Stage::Running {
+            return None;
+        }
+        let before = Numbers::of(&state.machine);
+        state.stage = Stage::Stopping;
+        let now = self.env.clock().now();
+        let office = state.office.take();
+        let look = office.as_ref().and_then(|office| office.look);
+        let stuck = look.filter(|look| !look.timed_out).map(|look| (look.idx, look.begun));
+        if let Some((idx, _)) = stuck {
+            // Nobody waits for what it finds.
+            let _ = state.places[idx].give_up();
+        }
+        state.machine.stop(now, stuck);
+        self.tell(&mut state, EventKind::Stopped);
+        self.voice.hang_up();
+        let inbox = office.as_ref().map(|office| office.inbox.clone());
+        state.retired.extend(office);
+        self.note(state, before);
+        inbox
+    }
+
+    /// Asks it to end. The first half of a stop: a `join` must follow.
+    pub(super) fn cancel(&self) {
+        let run = {
+            let mut state = self.state.lock();
+            state.stops += 1;
+            state.run.clone()
+        };
+        let inbox = self.end();
+        if let Some(inbox) = inbox {
+            inbox.ring(Signals::CANCEL);
+        }
+        run.cancel();
+    }
+
+    /// The second half of a stop: waits for what was told to end.
+    pub(super) fn join(&self, deadlines: StopDeadlines) -> StopReport {
+        let mut report = StopReport::default();
+        let tasks: Vec<(u64, Task)> = {
+            let state = self.state.lock();
+            state.retired.iter().map(|office| (office.id, office.task.clone())).collect()
+        };
+        let own_look = tasks.iter().any(|(_, task)| task.is_current());
+        if own_look {
+            let context = format!("{}: stop from one of its own checkers only cancels", self.name);
+            report.add_error(Error::new(ErrorKind::InvalidState).context(context));
+        } else {
+            for (id, task) in tasks {
+                self.join_one(id, &task, deadlines, &mut report);
+            }
+            self.voice.close(deadlines.all, &mut report);
+        }
+        let mut state = self.state.lock();
+        state.retired.retain(|office| !office.task.has_ended());
+        state.stops -= 1;
+        state.waited |= !own_look;
+        report
+    }
+
+    fn join_one(&self, id: u64, task: &Task, deadlines: StopDeadlines, report: &mut StopReport) {
+        let mut exit = task.join_until(deadlines.calls);
+        let look = |state: &mut State| state.office_of(id).and_then(|office| office.look);
+        if exit.is_none() && look(&mut self.state.lock()).is_none() {
+            // In no look, and none begins: it only has to be scheduled.
+            exit = task.join_until(deadlines.all);
+        }
+        match exit {
+            Some(crate::thread::Exit::Returned) => {}
+            Some(crate::thread::Exit::Panicked(error)) => report.add_error(error),
+            None if task.has_ended() => {}
+            None => {
+                let mut state = self.state.lock();
+                let now = self.env.clock().now();
+                let (name, phase, stuck_for) = match look(&mut state) {
+                    Some(look) => {
+                        let checker = &state.machine.about(look.idx).name;
+                        (format!("{}/{checker}", self.name), "its check", now.since(look.begun))
+                    }
+                    None => (self.name.to_string(), "its end", Duration::ZERO),
+                };
+                let (thread, tid) = (task.name().to_owned(), task.tid());
+                report.add_straggler(Straggler { name, thread, tid, phase, stuck_for });
+            }
+        }
+    }
+
+    /// Whether a stop has waited for the threads already.
+    pub(super) fn was_waited_for(&self) -> bool {
+        self.state.lock().waited
+    }
+
+    /// Gives up the checkers, so that they are dropped here.
+    pub(super) fn close(&self) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        let checkers: Vec<_> = state.places.iter_mut().filter_map(|place| place.checker.take()).collect();
+        drop(state);
+        drop(checkers);
+    }
+
+    /// Blocks until it has ended, or until `deadline`; says whether it has.
+    pub(super) fn wait_until(&self, deadline: Instant) -> bool {
+        let mut state = self.state.lock();
+        while state.stage == Stage::Running {
+            let (guard, timed_out) = self.changed.wait_until(state, deadline);
+            state = guard;
+            if timed_out {
+                break;
+            }
+        }
+        if state.stage == Stage::Running {
+            return false;
+        }
+        let tasks: Vec<Task> = state.retired.iter().map(|office| office.task.clone()).collect();
+        drop(state);
+        tasks.iter().all(|task| task.is_current() || task.join_until(deadline).is_some())
+    }
+
+    /// Blocks until the health is `health`, it ends or `deadline` passes; says
+    /// whether it is.
+    pub(super) fn wait_health(&self, health: Health, deadline: Instant) -> bool {
+        let mut state = self.state.lock();
+        loop {
+            if state.machine.record().health == health {
+                return true;
+            }
+            if state.stage == Stage::Stopping {
+                return false;
+            }
+            let (guard, timed_out) = self.changed.wait_until(state, deadline);
+            state = guard;
+            if timed_out {
+                return state.machine.record().health == health;
+            }
+        }
+    }
+
+    pub(super) fn status(&self) -> (bool, LoopStatus) {
+        let lost = self.voice.lost();
+        let state = self.state.lock();
+        let (now, wall) = (self.env.clock().now(), self.env.stamp());
+        let record = state.machine.record();
+        let (health, monitor) = state.machine.view(now, wall);
+        let stamp = |tick: Tick| wall_at(tick, now, wall);
+        let is_running = state.stage == Stage::Running;
+        let look = state.office.as_ref().and_then(|office| office.look);
+        let next_run = (is_running && look.is_none() && record.due != Tick::NEVER).then(|| stamp(record.due));
+        let task = state.office.as_ref().map(|office| &office.task).filter(|task| !task.has_ended());
+        let totals = state.machine.totals();
+        let status = LoopStatus {
+            name: self.name.clone(),
+            kind: LoopKind::Monitor,
+            health,
+            ready: matches!(health, Health::Ready | Health::Degraded),
+            critical: state.machine.is_critical(),
+            phase: record.phase,
+            since: stamp(record.since),
+            last_check: record.last_check.map(stamp),
+            last_success: record.last_success.map(stamp),
+            last_error: monitor.worst().map(ToString::to_string),
+            consecutive_failures: record.failures_in_a_row,
+            attempt: record.attempt,
+            next_run,
+            latency: record.latency,
+            runs: state.looks,
+            failures: record.failures,
+            panics: totals.panics,
+            timeouts: totals.timeouts,
+            late: state.late,
+            missed: record.missed,
+            transitions: record.transitions,
+            running_for: look.map(|look| now.since(look.begun)),
+            overdue_for: state.overdue(now),
+            thread: task.map(|task| ThreadStatus { name: task.name().to_owned(), tid: task.tid() }),
+            lost_callbacks: lost.coalesced + lost.dropped,
+            config: None,
+            controller: None,
+            monitor: Some(monitor),
+        };
+        (is_running, status)
+    }
+}
+
+impl State {
+    fn is_in_office(&self, id: u64) -> bool {
+        self.office.as_ref().is_some_and(|office| office.id == id)
+    }
+
+    fn office_of(&mut self, id: u64) -> Option<&mut Office> {
+        let all = self.office.iter_mut().chain(&mut self.retired);
+        all.into_iter().find(|office| office.id == id)
+    }
+
+    /// For how long the present look is past its deadline, or the next pass
+    /// past its due.
+    fn overdue(&self, now: Tick) -> Option<Duration> {
+        let due = self.machine.record().due;
+        match self.office.as_ref().and_then(|office| office.look) {
+            Some(look) => {
+                let deadline = look.begun + self.machine.about(look.idx).deadline;
+                (now > deadline).then(|| now.since(deadline))
+            }
+            None => (self.stage == Stage::Running && now > due).then(|| now.since(due)),
+        }
+    }
+}
+
+impl Place {
+    /// What the look found so far; what it reports from now on is dropped.
+    fn give_up(&mut self) -> Found {
+        let given_up = std::mem::take(&mut self.report);
+        given_up.close()
+    }
+}
+
+impl Listed for Shared {
+    fn status(&self) -> (bool, LoopStatus) {
+        self.status()
+    }
+
+    fn overdue(&self, now: Tick) -> Option<Duration> {
+        let state = self.state.lock();
+        (state.stage == Stage::Running).then(|| state.overdue(now).unwrap_or_default())
+    }
+
+    fn name(&self) -> &Name {
+        &self.name
+    }
+
+    fn trigger(&self) -> bool {
+        let is_running = self.is_running();
+        self.poke();
+        is_running
+    }
+}
+
+/// What the watchdog minds for one thread.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    /// That its looks end.
+    Looks,
+    /// That what was found does not count for too long. Nothing is ever called
+    /// in this slot: it is the moment that matters.
+    Ages,
+}
+
+struct Watched {
+    slot: Slot,
+    shared: Weak<Shared>,
+    id: u64,
+    kind: Kind,
+}
+
+impl Guarded for Watched {
+    fn slot(&self) -> &Slot {
+        &self.slot
+    }
+
+    fn overdue(&self, generation: u64, now: Tick) -> Tick {
+        // The thread holds on to it for as long as its guard is there.
+        let Some(shared) = self.shared.upgrade() else { return Tick::NEVER };
+        shared.overdue(self.id, generation, now)
+    }
+
+    fn starved(&self, now: Tick) -> Tick {
+        let Some(shared) = self.shared.upgrade() else { return Tick::NEVER };
+        match self.kind {
+            Kind::Looks => now + shared.least_deadline,
+            Kind::Ages => shared.age(now),
+        }
+    }
+}
