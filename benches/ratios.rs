@@ -40,6 +40,7 @@ fn main() -> std::process::ExitCode {
     rows::start_and_stop(&mut suite);
     rows::guarded_call(&mut suite);
     rows::reconcile(&mut suite);
+    rows::passes(&mut suite);
     rows::hung_call(&mut suite);
     rows::periodic(&mut suite);
     rows::events(&mut suite);
@@ -174,6 +175,17 @@ mod rows {
         let Some(floor) = OURS.guarded_calls else { return };
         let row = row("reconcile run against a guarded call", "ns", Shown);
         suite.compare([row], SOME, OURS.reconciles.map(side), side(floor));
+    }
+
+    pub(crate) fn passes(suite: &mut Suite) {
+        const CHECKERS: u32 = 100;
+        let passes: u32 = suite.pick(2_000, 500);
+        let each = move |time: Duration| [ns(time) / f64::from(passes * CHECKERS)];
+        let Some(guarded) = OURS.guarded_calls else { return };
+        let ours = OURS.passes.map(|run| -> Side<'_, 1> { Box::new(move || each(run(passes, CHECKERS))) });
+        let floor = Box::new(move || each(guarded(passes * CHECKERS)));
+        let row = row("pass over 100 checkers, to guarded calls", "ns/check", Ratio(1.50));
+        suite.compare([row], MANY, ours, floor);
     }
 
     pub(crate) fn hung_call(suite: &mut Suite) {

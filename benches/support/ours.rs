@@ -11,12 +11,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use loopkeeper::controller::Outcome;
+use loopkeeper::monitor::{Report, Verdict};
 use loopkeeper::observe::Observer;
 use loopkeeper::status::StatusSource;
 use loopkeeper::watch::BackoffConfig;
 use loopkeeper::{
     BoxError, Context, ControllerConfig, ControllerManager, ControllerManagerConfig, Env, ErrorKind,
-    EventKind, Probe, Stamp, WatchManager, Watcher, WatcherConfig, bench_hooks,
+    EventKind, Monitor, MonitorConfig, Probe, Stamp, WatchManager, Watcher, WatcherConfig, bench_hooks,
 };
 use parking_lot::Mutex;
 
@@ -71,6 +72,9 @@ pub(crate) struct Ours {
     /// Has a manager's controller run `runs` times, each right after the one
     /// before; the time of all.
     pub(crate) reconciles: Option<fn(runs: u32) -> Duration>,
+    /// Has a monitor's `checkers`, which do nothing, look in `passes` passes,
+    /// each right after the one before; the time of all.
+    pub(crate) passes: Option<fn(passes: u32, checkers: u32) -> Duration>,
     /// A call that hangs past its `timeout`, `samples` times one after
     /// another.
     pub(crate) hung_calls: Option<fn(samples: usize, timeout: Duration) -> Hung>,
@@ -95,6 +99,7 @@ pub(crate) const OURS: Ours = Ours {
     periodic: Some(periodic),
     guarded_calls: Some(guarded_calls),
     reconciles: Some(reconciles),
+    passes: Some(passes),
     hung_calls: Some(hung_calls),
     events: Some(events),
     callbacks: Some(callbacks),
@@ -240,6 +245,35 @@ fn reconciles(runs: u32) -> Duration {
     manager.start().expect("a thread");
     let time = told.recv().expect("it runs");
     assert!(manager.stop(Duration::from_secs(5)).is_clean());
+    time
+}
+
+fn passes(passes: u32, checkers: u32) -> Duration {
+    let (tell, told) = bounded(1);
+    let mut begin = Instant::now();
+    let mut pass = 0;
+    let first = move |_: &Context, _: &Report| {
+        if pass == 0 {
+            begin = Instant::now();
+        } else if pass == passes {
+            tell.send(begin.elapsed())?;
+        }
+        pass += 1;
+        Ok(Verdict::Ready)
+    };
+    // A period that is over by the end of each pass.
+    let config = MonitorConfig::new("empty").poll_period(Duration::from_nanos(1)).stale_after(HOUR);
+    let rest = (1..checkers).fold(config.check("c0", first), |config, i| {
+        let mut state = 0_u64;
+        config.check(format!("c{i}"), move |_: &Context, _: &Report| {
+            state += 1;
+            black_box(state);
+            Ok(Verdict::Ready)
+        })
+    });
+    let monitor = Monitor::start(rest).expect("a thread");
+    let time = told.recv().expect("it runs");
+    assert!(monitor.stop(Duration::from_secs(5)).is_clean());
     time
 }
 
