@@ -1,9 +1,10 @@
 //! The types of components that come with the library.
 
-use crate::config::StoreUrl;
+use crate::config::{MonitorSettings, Settings, StoreUrl};
 use crate::decode::Object;
 use crate::env::Env;
 use crate::host::deploy::Registry;
+use crate::monitor::{self, Monitor, Principal};
 use crate::watch::{self, Watcher};
 
 /// A registry of all types that come with the library; add your own to it.
@@ -30,17 +31,45 @@ pub fn registry() -> Registry {
 /// component that looks after it makes its first run.
 #[must_use]
 pub fn registry_with(store: &StoreUrl) -> Registry {
+    let mut settings = Settings::default();
+    settings.store.url = store.clone();
+    registry_for(&settings)
+}
+
+/// The same, as a program's settings say: where a fleet is kept, when monitors
+/// look and as whom.
+#[must_use]
+pub fn registry_for(settings: &Settings) -> Registry {
+    let store = &settings.store.url;
     let mut registry = Registry::new();
     let watcher = registry.register("watcher", |name: &str, o: &mut Object<'_, '_>| {
         let config = watch::descriptor::read(name, o)?;
         Some(move |env: &Env| Ok(Watcher::new(env, config)?))
     });
     debug_assert!(watcher.is_ok(), "the names are valid and each stands once");
+    let defaults = monitor_defaults(&settings.monitor);
+    let monitor = registry.register("monitor", move |name: &str, o: &mut Object<'_, '_>| {
+        let config = monitor::descriptor::read(name, o, &defaults)?;
+        Some(move |env: &Env| Ok(Monitor::new(env, config)?))
+    });
+    debug_assert!(monitor.is_ok(), "the names are valid and each stands once");
     #[cfg(any(feature = "sqlite", feature = "postgres"))]
     fleet_types::register(&mut registry, store);
     #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
     let _ = store;
     registry
+}
+
+/// All monitors of a program share the token of its principal.
+fn monitor_defaults(settings: &MonitorSettings) -> monitor::descriptor::Defaults {
+    let MonitorSettings { poll_period, principal, token_file, token_command } = settings;
+    let principal = Principal::new(principal.as_str());
+    let principal = match (token_file, token_command) {
+        (Some(path), _) => principal.token_file(path),
+        (None, Some(command)) => principal.token_command(command),
+        (None, None) => principal,
+    };
+    monitor::descriptor::Defaults { poll_period: *poll_period, principal }
 }
 
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
@@ -114,7 +143,9 @@ mod tests {
         let registry = registry();
         let fleet = ["agent-health", "audit-retention", "job-recovery", "queue-priority", "token-cleanup"];
         let fleet = if cfg!(any(feature = "sqlite", feature = "postgres")) { &fleet[..] } else { &[] };
-        assert_eq!(registry.names().collect::<Vec<_>>(), [fleet, &["watcher"]].concat());
+        let mut expected = [fleet, &["monitor", "watcher"]].concat();
+        expected.sort_unstable();
+        assert_eq!(registry.names().collect::<Vec<_>>(), expected);
         for name in registry.names() {
             let info = registry.describe(name).unwrap();
             assert!(!info.summary.is_empty(), "{name}");

@@ -5,6 +5,8 @@
 #[cfg(feature = "test-util")]
 #[path = "daemon/fleet.rs"]
 mod fleet;
+#[path = "daemon/monitor.rs"]
+mod monitor;
 mod support;
 
 use std::collections::BTreeMap;

@@ -125,7 +125,11 @@ impl Merged {
     ///
     /// Everything that is wrong with any layer.
     pub fn settings(&self) -> Result<Settings, Faults> {
-        let bases = Bases { deploy: self.base_of(DIR), store: self.base_of(["store", "url"]) };
+        let bases = Bases {
+            deploy: self.base_of(DIR),
+            store: self.base_of(["store", "url"]),
+            token: self.base_of(["monitor", "token_file"]),
+        };
         self.decode(|o| settings::read(o, &bases))
     }
 

@@ -28,6 +28,8 @@ pub struct Settings {
     pub config: ReloadConfig,
     /// Where a fleet is kept.
     pub store: StoreSettings,
+    /// What holds for monitors whose descriptors do not say it.
+    pub monitor: MonitorSettings,
     /// How long everything together may take to stop. Defaults to 30 s.
     pub shutdown_timeout: Duration,
 }
@@ -103,6 +105,34 @@ pub struct StoreSettings {
     pub url: StoreUrl,
 }
 
+/// What holds for monitors whose descriptors do not say it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MonitorSettings {
+    /// The time between two passes over all checkers. Defaults to 60 s.
+    pub poll_period: Duration,
+    /// As whom checkers ask other services. Defaults to `loopkeeper`.
+    pub principal: String,
+    /// A file with the token of the principal. Written in the configuration
+    /// file it is relative to that file's folder, elsewhere to the current
+    /// one. Defaults to none.
+    pub token_file: Option<PathBuf>,
+    /// A program that answers with the token of the principal, and its
+    /// arguments. Defaults to none.
+    pub token_command: Option<Vec<String>>,
+}
+
+impl Default for MonitorSettings {
+    fn default() -> Self {
+        Self {
+            poll_period: Duration::from_secs(60),
+            principal: "loopkeeper".to_owned(),
+            token_file: None,
+            token_command: None,
+        }
+    }
+}
+
 /// A database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -159,14 +189,23 @@ impl StoreUrl {
 impl Settings {
     /// The keys that are read only when the daemon starts; all others take
     /// effect while it runs.
-    pub const READ_AT_START: [&str; 4] = ["http.listen", "http.allowed_hosts", "deploy.dir", "store.url"];
+    pub const READ_AT_START: [&str; 8] = [
+        "http.listen",
+        "http.allowed_hosts",
+        "deploy.dir",
+        "store.url",
+        "monitor.poll_period",
+        "monitor.principal",
+        "monitor.token_file",
+        "monitor.token_command",
+    ];
 
     /// These settings as a configuration file has them, without what is
     /// secret: for [`Layers::defaults`](super::Layers::defaults), so that
     /// every setting can be explained.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
-        let Self { logging, http, deploy, config, shutdown_timeout, .. } = self;
+        let Self { logging, http, deploy, config, monitor, shutdown_timeout, .. } = self;
         let listen = http.listen.map_or_else(|| "none".to_owned(), |address| address.to_string());
         serde_json::json!({
             "logging": {
@@ -178,6 +217,12 @@ impl Settings {
             "deploy": {"dir": deploy.dir, "scan_interval": duration::format(deploy.scan_interval)},
             "config": {"watch_interval": duration::format(config.watch_interval)},
             "store": {"url": null, "url_file": null},
+            "monitor": {
+                "poll_period": duration::format(monitor.poll_period),
+                "principal": monitor.principal,
+                "token_file": monitor.token_file,
+                "token_command": monitor.token_command,
+            },
             "shutdown_timeout": duration::format(*shutdown_timeout),
         })
     }
@@ -198,6 +243,7 @@ impl Default for Settings {
             deploy: DeployConfig { dir: PathBuf::from(DEPLOY_DIR), scan_interval: Duration::from_secs(5) },
             config: ReloadConfig { watch_interval: Duration::from_secs(2) },
             store: StoreSettings::default(),
+            monitor: MonitorSettings::default(),
             shutdown_timeout: Duration::from_secs(30),
         }
     }
@@ -284,6 +330,7 @@ pub fn parse_listen(text: &str) -> Result<Option<SocketAddr>, String> {
 pub(super) struct Bases {
     pub(super) deploy: PathBuf,
     pub(super) store: PathBuf,
+    pub(super) token: PathBuf,
 }
 
 /// Reads the whole.
@@ -331,8 +378,27 @@ pub(super) fn read(o: &mut Object<'_, '_>, bases: &Bases) -> Option<Settings> {
             o.done().map(|_| StoreSettings { url })
         })
         .or(store.clone());
+    let monitor = o.object("monitor", |o| read_monitor(o, &bases.token)).or_default();
     let shutdown_timeout = o.duration("shutdown_timeout").or(default.shutdown_timeout);
-    o.done().map(|_| Settings { logging, http, deploy, config, store, shutdown_timeout })
+    o.done().map(|_| Settings { logging, http, deploy, config, store, monitor, shutdown_timeout })
+}
+
+fn read_monitor(o: &mut Object<'_, '_>, base: &Path) -> Option<MonitorSettings> {
+    let default = MonitorSettings::default();
+    let is_some = |text: &String| if text.is_empty() { Err("must not be empty") } else { Ok(()) };
+    let poll_period = o.duration("poll_period").or(default.poll_period);
+    let principal = o.string("principal").check(is_some).or(default.principal);
+    let token_file = o.string("token_file").check(is_some).optional();
+    let command = o.strings("token_command").check(|command| match command.first() {
+        Some(program) if !program.is_empty() => Ok(()),
+        _ => Err("must name a program"),
+    });
+    let token_command = command.optional();
+    if token_file.is_some() && token_command.is_some() {
+        o.fault("token_command", "there is a token_file as well, and a token comes from one place");
+    }
+    let token_file = token_file.map(|path| base.join(path));
+    o.done().map(|_| MonitorSettings { poll_period, principal, token_file, token_command })
 }
 
 /// Whether there is time for anything else between two looks: with less, a
@@ -546,9 +612,53 @@ mod tests {
 
     #[test]
     fn what_has_no_effect_yet_is_refused() {
-        for (key, unknown) in [("http.history_file", "history_file"), ("monitor.poll_period", "monitor")] {
-            let faults = check(Layers::default().set(key, "1")).unwrap_err();
-            assert!(faults.contains(&format!("unknown field {unknown:?}")), "{faults}");
+        let faults = check(Layers::default().set("http.history_file", "1")).unwrap_err();
+        assert!(faults.contains("unknown field \"history_file\""), "{faults}");
+    }
+
+    #[test]
+    fn what_monitors_go_by_is_set_by_file_variable_and_option() {
+        let dir = std::env::temp_dir();
+        let file = dir.join(format!("loopkeeper-monitor-settings-{}.json", std::process::id()));
+        let text = r#"{"monitor": {"poll_period": "5s", "principal": "of-file", "token_file": "token"}}"#;
+        std::fs::write(&file, text).unwrap();
+        let layers = Layers::default().defaults(Settings::default().to_json()).file(&file);
+        let of_file = check(layers.clone()).unwrap().monitor;
+        let layers = layers.environment(
+            "LOOPKEEPER",
+            variables(&[
+                ("LOOPKEEPER_MONITOR__PRINCIPAL", "of-variable"),
+                ("LOOPKEEPER_MONITOR__POLL_PERIOD", "6s"),
+            ]),
+        );
+        let layers = layers.set("monitor.poll_period", "7s").set("monitor.token_file", "here");
+        let of_all = check(layers).unwrap().monitor;
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!((of_file.poll_period.as_secs(), of_file.principal.as_str()), (5, "of-file"));
+        assert_eq!(of_file.token_file, Some(dir.join("token")));
+        assert_eq!((of_all.poll_period.as_secs(), of_all.principal.as_str()), (7, "of-variable"));
+        assert_eq!(of_all.token_file, Some(PathBuf::from("here")));
+        for (key, value, expected) in [
+            (
+                "monitor.poll_period",
+                "0",
+                "monitor.poll_period: must be more than zero, found the string \"0\"",
+            ),
+            (
+                "monitor.poll_period",
+                "-5s",
+                "monitor.poll_period: must not be negative, found the string \"-5s\"",
+            ),
+            ("monitor.principal", "\"\"", "monitor.principal: must not be empty"),
+            ("monitor.token_command", "[]", "monitor.token_command: must name a program"),
+            (
+                "monitor",
+                r#"{"token_file": "a", "token_command": ["b"]}"#,
+                "monitor.token_command: there is a token_file as well, and a token comes from one place",
+            ),
+        ] {
+            let found = check(Layers::default().set(key, value)).unwrap_err();
+            assert_eq!(found, format!("--set: {expected}"), "{key}={value}");
         }
     }
 

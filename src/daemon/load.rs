@@ -47,7 +47,7 @@ pub(crate) fn load(layers: &Layers) -> Result<Loaded, Faults> {
         settings_are_right(layers)?;
     };
     let settings = config.snapshot().settings()?;
-    let registry = shipped::registry_with(&settings.store.url);
+    let registry = shipped::registry_for(&settings);
     let descriptors = load_folder(&settings.deploy.dir, &registry)?;
     Ok(Loaded { config, settings, registry, descriptors })
 }

@@ -250,8 +250,11 @@ pub struct CheckerConfig {
 impl CheckerConfig {
     /// A checker under a name. The name is checked when the monitor starts.
     pub fn new(name: impl Into<String>, checker: impl Checker + 'static) -> Self {
-        let checker: Box<dyn Checker> = Box::new(checker);
-        Self { name: name.into(), checker, role: None, deadline: None, stale_after: None }
+        Self { name: name.into(), checker: Box::new(checker), role: None, deadline: None, stale_after: None }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     /// What its findings are. Defaults to what the checker says itself.

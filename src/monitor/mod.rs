@@ -2,6 +2,7 @@
 //! that run in order, each with a deadline of its own.
 
 mod config;
+pub mod descriptor;
 mod handle;
 mod items;
 mod machine;
