@@ -12,6 +12,10 @@
 //! again. A [`ControllerManager`] runs many, at regular times, apart from each
 //! other.
 //!
+//! A [`Monitor`] looks at regular times whether things are as they should be:
+//! its checkers look in order, each with a deadline, at one thing or at many
+//! items, and one that fails or hangs hides none of the others.
+//!
 //! A [`Config`] is what a program reads its settings from: layers in which
 //! every value knows its place, replaced as a whole while the program runs. A
 //! [`ConfigWatcher`] notices edits.
@@ -39,7 +43,7 @@
 //!
 //! * A *loop* is one named OS thread that waits for its next due, calls user
 //!   code once, and tells what came of it. A watcher is a loop, and so is a
-//!   controller.
+//!   controller. A monitor is one that calls each of its checkers.
 //! * The *machine* of a loop decides: when to call next, what the state is,
 //!   which events to tell. It is pure code without threads or clocks.
 //! * A [`Component`] is a part of the program that can be started and stopped,
@@ -59,9 +63,10 @@
 //! | --- | --- |
 //! | [`Probe::probe`] | its watcher's thread, `w/<name>` |
 //! | [`Controller::reconcile`] | its controller's thread, `ctl/<name>` |
+//! | [`Checker::check`] | its monitor's thread, `mon/<name>` |
 //! | [`Layers::check`] | who loads or reloads, or the config watcher's thread, `cfg/<name>` |
 //! | [`Component::start`], [`Component::stop`], drops of components | a thread of their host, `lk/call` |
-//! | `on_ready`, `on_down`, `on_gave_up`, `on_change`, [`Context::on_cancel`] | the dispatcher's thread, `lk/dispatch` |
+//! | `on_ready`, `on_down`, `on_gave_up`, `on_change`, `on_checker_change`, [`Context::on_cancel`] | the dispatcher's thread, `lk/dispatch` |
 //! | [`Observer::on_event`](observe::Observer) | the dispatcher's thread |
 //! | [`MetricsSource`](observe::MetricsSource) | a worker of the status server, `http/work-<n>` |
 //! | counters, gauges, histograms | where it happened: a loop's thread or `lk/watchdog` |

@@ -16,12 +16,14 @@ use loopkeeper::controller::Outcome;
 use loopkeeper::decode::Object;
 use loopkeeper::host::ComponentState;
 use loopkeeper::host::deploy::{Deployer, DeployerConfig, Registry};
+use loopkeeper::monitor::{Report, Verdict};
 use loopkeeper::status::Phase;
 use loopkeeper::testing::Gate;
 use loopkeeper::watch::BackoffConfig;
 use loopkeeper::{
     BoxError, CancelToken, Component, ComponentConfig, Context, ControllerConfig, ControllerManager,
-    ControllerManagerConfig, Env, ErrorKind, Health, Host, HostConfig, ManualClock, Watcher, WatcherConfig,
+    ControllerManagerConfig, Env, ErrorKind, Health, Host, HostConfig, ManualClock, Monitor, MonitorConfig,
+    Watcher, WatcherConfig,
 };
 
 const fn secs(n: u64) -> Duration {
@@ -754,5 +756,120 @@ fn no_run_begins_by_itself_after_a_pause() {
         clock.settle();
         assert_eq!(manager.status()["a"].runs, begun + 1);
         assert!(manager.stop(secs(1)).is_clean());
+    });
+}
+
+/// A monitor of three checkers of which the second waits at a gate.
+fn with_one_that_hangs(clock: &ManualClock, gate: &Gate, looks: [&Arc<AtomicU32>; 3]) -> MonitorConfig {
+    let looked = |count: &Arc<AtomicU32>| {
+        let mut count = counted(count);
+        move |_: &Context, _: &Report| {
+            count();
+            Ok(Verdict::Ready)
+        }
+    };
+    let (held, time, mut count) = (gate.clone(), clock.clone(), counted(looks[1]));
+    let hangs = move |_: &Context, report: &Report| {
+        count();
+        report.item("early", Ok::<(), String>(()));
+        held.pass(&time);
+        report.item("late", Ok::<(), String>(()));
+        Ok(Verdict::Items)
+    };
+    MonitorConfig::new("m").check("a", looked(looks[0])).check("b", hangs).check("c", looked(looks[2]))
+}
+
+fn three() -> [Arc<AtomicU32>; 3] {
+    [Arc::default(), Arc::default(), Arc::default()]
+}
+
+/// Mutants: `Shared::overdue` puts no successor in office (c never looks);
+/// it does not mark the look as timed out, or `take_in` takes a thread that
+/// was retired for the one in office (the late answer counts, and c looks
+/// twice).
+#[test]
+fn a_hung_checker_keeps_its_thread_and_a_successor_goes_on() {
+    model(|| {
+        let clock = ManualClock::default();
+        let env = Env::manual(&clock).unwrap();
+        let (gate, looks) = (Gate::default(), three());
+        let config = with_one_that_hangs(&clock, &gate, looks.each_ref());
+        let monitor = Monitor::start_in(&env, config).unwrap();
+        clock.run_for(secs(10));
+        let count = |n: usize| looks[n].load(Ordering::SeqCst);
+        assert_eq!((count(0), count(1), count(2)), (1, 1, 1));
+        let status = monitor.status();
+        assert_eq!((status.timeouts, status.late), (1, 0));
+        gate.open();
+        clock.settle();
+        let status = monitor.status();
+        assert_eq!((status.timeouts, status.late), (1, 1));
+        assert_eq!(status.monitor.as_ref().unwrap().items.total(), 1, "what it said too late is dropped");
+        clock.run_for(secs(50));
+        assert_eq!((count(0), count(1), count(2)), (2, 2, 2));
+        assert!(monitor.stop(secs(1)).is_clean());
+    });
+}
+
+/// Mutants: `Shared::begin` without its look at the stage (a look begins after
+/// the stop); `overdue` without its look at the office (a successor of a
+/// monitor that was stopped).
+#[test]
+fn a_look_that_times_out_at_the_moment_of_a_stop_has_no_successor_after_it() {
+    model(|| {
+        let clock = ManualClock::default();
+        let env = Env::manual(&clock).unwrap();
+        let (gate, looks) = (Gate::default(), three());
+        let config = with_one_that_hangs(&clock, &gate, looks.each_ref());
+        let monitor = Arc::new(Monitor::start_in(&env, config).unwrap());
+        let events = monitor.subscribe();
+        clock.settle();
+        let theirs = monitor.clone();
+        let (opener, mover) = (gate.clone(), clock.clone());
+        let stopper = shuttle::thread::spawn(move || {
+            let report = theirs.stop(Duration::ZERO);
+            (report, theirs)
+        });
+        let moves = shuttle::thread::spawn(move || mover.run_for(secs(10)));
+        let (_, theirs) = stopper.join().unwrap();
+        let at_stop: Vec<u32> = looks.iter().map(|count| count.load(Ordering::SeqCst)).collect();
+        let told: Vec<_> = std::iter::from_fn(|| events.try_recv()).map(|d| d.event.what.as_str()).collect();
+        assert_eq!(told.last(), Some(&"stopped"), "{told:?}");
+        moves.join().unwrap();
+        opener.open();
+        clock.settle();
+        let now: Vec<u32> = looks.iter().map(|count| count.load(Ordering::SeqCst)).collect();
+        assert_eq!(now, at_stop, "nothing begins after a stop");
+        assert!(theirs.stop(secs(1)).is_clean());
+        let told = log(&env);
+        assert_eq!(told.last(), Some(&"stopped"), "{told:?}");
+        // Started again, the one that hung is asked again.
+        theirs.restart().unwrap();
+        clock.settle();
+        assert_eq!(looks[1].load(Ordering::SeqCst), at_stop[1] + 1);
+        assert!(monitor.stop(secs(1)).is_clean());
+    });
+}
+
+/// Mutant: `Shared::poke` rings without telling the machine: a trigger that
+/// the thread heard which is retired then is lost.
+#[test]
+fn a_trigger_is_heard_whoever_is_in_office() {
+    model(|| {
+        let clock = ManualClock::default();
+        let env = Env::manual(&clock).unwrap();
+        let (gate, looks) = (Gate::default(), three());
+        let config = with_one_that_hangs(&clock, &gate, looks.each_ref());
+        let monitor = Arc::new(Monitor::start_in(&env, config).unwrap());
+        clock.settle();
+        let (theirs, mover) = (monitor.clone(), clock.clone());
+        let moves = shuttle::thread::spawn(move || mover.run_for(secs(10)));
+        theirs.trigger();
+        moves.join().unwrap();
+        clock.settle();
+        gate.open();
+        clock.settle();
+        assert!(looks[2].load(Ordering::SeqCst) >= 2, "one pass, and the one that was asked for");
+        assert!(monitor.stop(secs(1)).is_clean());
     });
 }

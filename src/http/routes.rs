@@ -659,6 +659,29 @@ mod tests {
                 EventKind::GaveUp { error: error(), attempts: 10 },
                 "\"event\":\"gave_up\",\"error\":\"tcp: refused\",\"attempts\":10",
             ),
+            (
+                EventKind::HealthChanged { from: Health::Ready, to: Health::Unknown, reason: None },
+                "\"event\":\"health_changed\",\"from\":\"ready\",\"to\":\"unknown\"",
+            ),
+            (
+                EventKind::CheckerChanged {
+                    checker: "b".parse().unwrap(),
+                    from: Health::Unknown,
+                    to: Health::Down,
+                    reason: Some("no".into()),
+                    took: Some(half),
+                },
+                "\"event\":\"checker_changed\",\"checker\":\"b\",\"from\":\"unknown\",\"to\":\"down\",\
+                 \"took\":0.5,\"reason\":\"no\"",
+            ),
+            (
+                EventKind::CheckTimedOut { checker: "b".parse().unwrap(), stuck_for: half },
+                "\"event\":\"check_timed_out\",\"checker\":\"b\",\"stuck_for\":0.5",
+            ),
+            (
+                EventKind::CheckLate { checker: "b".parse().unwrap(), took: half },
+                "\"event\":\"check_late\",\"checker\":\"b\",\"took\":0.5",
+            ),
             (EventKind::TimedOut { stuck_for: half }, "\"event\":\"timed_out\",\"stuck_for\":0.5"),
             (EventKind::Late { took: half }, "\"event\":\"late\",\"took\":0.5"),
             (
