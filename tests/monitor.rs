@@ -324,6 +324,7 @@ fn cum_03_a_cancel_ends_the_monitor_in_a_wait_between_checkers_and_in_a_look() {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "a caller of its own, that blocks")]
 fn run_blocks_until_it_is_cancelled() {
     scenario(|clock, env| {
         let log = Log::default();
@@ -732,6 +733,7 @@ fn wum_07_what_is_too_old_is_unknown_also_during_a_long_look() {
 /// of many who look, trigger and read at once none sees a count go back, and
 /// that the events tell every change once, each from what the last left.
 #[test]
+#[allow(clippy::disallowed_methods, reason = "callers that look at once")]
 fn wum_08_no_change_is_lost_and_none_is_told_that_was_none() {
     alone(|| {
         let env = Env::new().unwrap();
