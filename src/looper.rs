@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use crate::cancel::{CancelToken, LinkGuard};
 use crate::clock::{Inbox, Signals, Tick, real_deadline};
 use crate::component::{Context, Reporter};
-use crate::dispatch::{Handler, Mailbox};
+use crate::dispatch::Handler;
 use crate::env::{Env, Listed};
 use crate::error::{BoxError, Error, ErrorKind, Result};
-use crate::event::{Event, EventKind, Health, LoopKind};
+use crate::event::{EventKind, Health, LoopKind};
 use crate::name::Name;
 use crate::observe::{Counter, Gauge, Histogram};
 use crate::primitive::{Condvar, Mutex, MutexGuard};
@@ -26,6 +26,7 @@ use crate::status::{LoopStatus, ThreadStatus};
 use crate::stop::StopReport;
 use crate::subscription::{Hub, Subscription};
 use crate::thread::{Exit, Straggler, Task, caught};
+use crate::voice::Voice;
 use crate::watchdog::{Guard, Guarded};
 
 /// What happened to a loop's call.
@@ -262,10 +263,8 @@ pub(crate) struct Source<M> {
     name: Name,
     kind: LoopKind,
     inbox: Arc<Inbox>,
-    hub: Hub,
-    outer_hub: Option<Arc<Hub>>,
+    voice: Voice,
     instruments: Instruments,
-    mailbox: Option<Arc<Mailbox>>,
     state: Mutex<State<M>>,
     changed: Condvar,
     /// The loop's thread, for those who look.
@@ -299,10 +298,7 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
     /// Makes a loop that is not started.
     pub(crate) fn new(env: &Env, spec: Spec, machine: M, work: W) -> Result<Self> {
         let Spec { name, kind, cancel, handler, hub, instruments } = spec;
-        let mailbox = match handler {
-            Some(handler) => Some(env.dispatcher().mailbox(handler)?),
-            None => None,
-        };
+        let voice = Voice::new(env, name.clone(), kind, handler, hub)?;
         // Takes its place in a manual clock only while its thread runs.
         let (inbox, seat) = env.clock().join(name.as_str());
         drop(seat);
@@ -323,10 +319,8 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
             name,
             kind,
             inbox,
-            hub: Hub::default(),
-            outer_hub: hub,
+            voice,
             instruments,
-            mailbox,
             state: Mutex::new(state),
             changed: Condvar::default(),
             task: Mutex::new(None),
@@ -488,10 +482,7 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
                 }
             }
         }
-        if let Some(mailbox) = &self.source.mailbox {
-            let closed = mailbox.close(deadlines.all);
-            closed.tell(self.source.name.as_str(), self.source.env.clock().now(), report);
-        }
+        self.source.voice.close(deadlines.all, report);
     }
 
     /// Whether a stop has waited for the loop's end already: what has not
@@ -532,7 +523,7 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
     }
 
     pub(crate) fn subscribe(&self, capacity: usize) -> Subscription {
-        self.source.hub.subscribe(capacity)
+        self.source.voice.subscribe(capacity)
     }
 
     pub(crate) fn name(&self) -> &Name {
@@ -691,24 +682,12 @@ impl<M: Machine> Source<M> {
     /// Numbers an event and gives it to all who hear of it. Under the lock,
     /// so that all hear in one order; none of it waits.
     fn tell(&self, state: &mut State<M>, what: EventKind) {
-        state.n += 1;
-        let (n, at) = (state.n, self.env.stamp());
-        let (source, kind) = (self.name.clone(), self.kind);
-        let event = self.env.events().append(|seq| Event { seq, n, at, source, kind, what });
-        self.hub.send(&event);
-        if let Some(hub) = &self.outer_hub {
-            hub.send(&event);
-        }
-        if let Some(mailbox) = &self.mailbox {
-            mailbox.send(event);
-        }
+        self.voice.tell(&mut state.n, what);
         self.changed.notify_all();
     }
 
     fn open(&self, state: &mut State<M>) {
-        if let Some(mailbox) = &self.mailbox {
-            mailbox.reopen();
-        }
+        self.voice.open();
         state.stage = Stage::Running;
         state.machine.start(self.env.clock().now());
         self.tell(state, EventKind::Started);
@@ -726,8 +705,8 @@ impl<M: Machine> Source<M> {
             machine.stop(now);
             events.push(EventKind::Stopped);
         });
-        // Once for each run: who subscribes from now on hears of the next.
-        self.hub.close();
+        // Once for each run.
+        self.voice.hang_up();
         Some(change)
     }
 
@@ -794,7 +773,7 @@ impl<M: Machine> Source<M> {
             running.map(|task| ThreadStatus { name: task.name().to_string(), tid: task.tid() })
         };
         let clock = self.env.clock();
-        let lost = self.mailbox.as_ref().map(|mailbox| mailbox.counts()).unwrap_or_default();
+        let lost = self.voice.lost();
         let state = self.state.lock();
         let (now, wall) = (clock.now(), self.env.stamp());
         let record = state.machine.record();
