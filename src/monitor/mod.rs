@@ -27,7 +27,7 @@ pub use rollup::roll_up;
 ///
 /// Called on its monitor's thread, one call at a time and one checker of a
 /// monitor after the other, with a deadline and a cancel token of its own in
-/// the context.
+/// the context, which has the checker's name.
 ///
 /// * What it looks at is either one thing, which it answers for with
 ///   [`Verdict::Ready`] or [`Verdict::Degraded`], or a set of items: it reports

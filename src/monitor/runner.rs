@@ -796,7 +796,7 @@ impl Shared {
     /// Blocks until it has ended, or until `deadline`; says whether it has.
     pub(super) fn wait_until(&self, deadline: Instant) -> bool {
         let mut state = self.state.lock();
-        while state.stage == Stage::Running {
+        while state.stage == Stage::Running && !state.is_inside() {
             let (guard, timed_out) = self.changed.wait_until(state, deadline);
             state = guard;
             if timed_out {
@@ -808,6 +808,7 @@ impl Shared {
         }
         let tasks: Vec<Task> = state.retired.iter().map(|office| office.task.clone()).collect();
         drop(state);
+        // One's own end cannot be waited for.
         tasks.iter().all(|task| task.is_current() || task.join_until(deadline).is_some())
     }
 
@@ -877,6 +878,11 @@ impl Shared {
 }
 
 impl State {
+    /// Whether the caller is in one of the looks.
+    fn is_inside(&self) -> bool {
+        self.office.iter().chain(&self.retired).any(|office| office.task.is_current())
+    }
+
     fn is_in_office(&self, id: u64) -> bool {
         self.office.as_ref().is_some_and(|office| office.id == id)
     }
