@@ -2,8 +2,8 @@
 //! same names.
 
 use super::row::{
-    AgentRow, Allowed, AuditRow, Boundary, CommandRow, Extent, Hashed, Head, Number, TenantRow, TokenRow,
-    TouchedRow, Word,
+    AgentRow, Allowed, AuditRow, Boundary, ClaimerRow, CommandRow, Extent, Hashed, Head, Number, TenantRow,
+    TokenRow, TouchedRow, Word,
 };
 use super::statement::{Bind, Link, Sql};
 use crate::error::Result;
@@ -78,7 +78,9 @@ statements! {
         expires_at: Option<i64>
     ) -> Number;
     fn insert_need(command: i64, need: &str) -> Number;
-    fn claim_job(agent: i64, lease: i64) -> CommandRow;
+    fn select_claimer(agent: i64) -> ClaimerRow;
+    fn rank_tenants(agent: i64) -> Number;
+    fn claim_job(agent: i64, tenant: i64, lease: i64) -> CommandRow;
     fn claim_order(agent: i64, tenant: i64, lease: i64) -> CommandRow;
     fn start_command(command: i64, agent: i64, fence: i64) -> Number;
     fn progress_command(command: i64, agent: i64, fence: i64, percent: i64) -> Number;
@@ -208,6 +210,8 @@ mod tests {
             ("unpin", "fleet_commands_pinned"),
             ("reprioritize", "fleet_commands_busy"),
             ("claim_job", "fleet_commands_jobs"),
+            ("rank_tenants", "fleet_commands_jobs"),
+            ("select_claimer", "fleet_commands_jobs"),
             ("claim_order", "fleet_commands_orders"),
             ("select_held", "fleet_commands_held"),
             ("clean_tokens", "fleet_tokens_expired"),
