@@ -436,12 +436,20 @@ impl<L: Link> CommandStore for SqlStore<L> {
         })
     }
 
-    fn expire_queued(&mut self, max_queue: Duration, sweep: Sweep) -> Result<Vec<Touched>> {
-        self.touched(
-            sweep,
-            |link, now| st::any_late(link, now, span(max_queue)),
-            |link, now, batch| st::expire_queued(link, now, span(max_queue), batch),
-        )
+    fn expire_queued(&mut self, scope: Scope, max_queue: Duration, sweep: Sweep) -> Result<Vec<Touched>> {
+        let most = span(max_queue);
+        match scope {
+            Scope::Platform => self.touched(
+                sweep,
+                |link, now| st::any_late(link, now, most),
+                |link, now, batch| st::expire_queued(link, now, most, batch),
+            ),
+            Scope::Tenant => self.touched(
+                sweep,
+                |link, now| st::any_unclaimed(link, now, most),
+                |link, now, batch| st::expire_unclaimed(link, now, most, batch),
+            ),
+        }
     }
 
     fn expire_due(&mut self, sweep: Sweep) -> Result<Vec<Touched>> {

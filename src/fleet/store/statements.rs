@@ -99,12 +99,14 @@ statements! {
     fn any_stale(stale: i64) -> Number;
     fn any_lost() -> Number;
     fn any_late(max_queue: i64) -> Number;
+    fn any_unclaimed(max_queue: i64) -> Number;
     fn any_due() -> Number;
     fn any_retried() -> Number;
     fn any_pinned() -> Number;
     fn any_waiting() -> Number;
     fn recover(platform: bool, patience: Option<i64>, batch: i64) -> TouchedRow;
     fn expire_queued(max_queue: i64, batch: i64) -> TouchedRow;
+    fn expire_unclaimed(max_queue: i64, batch: i64) -> TouchedRow;
     fn expire_due(batch: i64) -> TouchedRow;
     fn fail_exhausted(batch: i64) -> TouchedRow;
     fn unpin(patience: i64, batch: i64) -> TouchedRow;
@@ -205,6 +207,7 @@ mod tests {
             ("mark_offline", "fleet_agents_heard"),
             ("recover", "fleet_commands_leases"),
             ("expire_queued", "fleet_commands_queued"),
+            ("expire_unclaimed", "fleet_commands_unclaimed"),
             ("expire_due", "fleet_commands_expires"),
             ("fail_exhausted", "fleet_commands_retried"),
             ("unpin", "fleet_commands_pinned"),
