@@ -585,7 +585,7 @@ impl<L: Link> AuditStore for SqlStore<L> {
         if boundary(&mut self.link, now, age, 0)?.is_empty() {
             return Ok(0);
         }
-        self.link.transaction(|link| {
+        let deleted = self.link.transaction(|link| {
             // The chain's end first: whoever else retains waits here.
             st::lock_audit_head(link, now)?;
             let now = one(st::database_now(link, now)?, String::new)?.n;
@@ -604,6 +604,10 @@ impl<L: Link> AuditStore for SqlStore<L> {
             let removal = removal.carry(told.iter().map(|row| &*row.word));
             chain(link, Some(now), &removal_record(&removal)?)?;
             Ok(u64::try_from(deleted).unwrap_or(0))
-        })
+        })?;
+        if i64::try_from(deleted).is_ok_and(|n| n >= batch) {
+            self.link.give_way();
+        }
+        Ok(deleted)
     }
 }
