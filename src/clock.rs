@@ -267,6 +267,13 @@ impl Clock {
     }
 }
 
+/// Waits in real time, whatever clock a program has: for others who do.
+#[cfg(feature = "sqlite")]
+#[allow(clippy::disallowed_methods, reason = "this module is where time comes in")]
+pub(crate) fn real_pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
 /// A deadline in real time, for joins and for callers that block; real even
 /// when a test owns the clock, because a thread ends in real time.
 #[allow(clippy::disallowed_methods, reason = "this module is where time comes in")]

@@ -658,6 +658,7 @@ fn tables_that_become_newer_under_a_program_are_told_when_it_opens_them_next() {
             ErrorKind::Store,
             "the database is at version 2 of its tables, this program knows 1: use a newer program",
         );
+        job(&mut f);
         shell(path, "DELETE FROM fleet_versions WHERE version = 2; DROP TABLE fleet_agent_offers");
         refused(
             f.store.agents(AgentId(0), 9).and_then(|_| f.store.claim(agent, LEASE)),

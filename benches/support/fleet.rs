@@ -63,7 +63,7 @@ impl Step {
     pub(crate) fn run(self, store: &mut dyn CommandStore) -> u64 {
         let touched = match self {
             Self::Recover => store.recover(Scope::Platform, Lost::HolderDead, DRY),
-            Self::Expire => store.expire_queued(HOUR, DRY),
+            Self::Expire => store.expire_queued(Scope::Platform, HOUR, DRY),
             Self::Places => return store.reprioritize(1, DRY).expect("the queue can be ordered"),
         };
         touched.expect("the file can be swept").len() as u64
@@ -177,7 +177,18 @@ impl Jobs {
         std::fs::copy(&path, &copy).expect("the file can be copied");
         // As it would be without any index but those of the keys.
         let bare = Raw::open(&copy);
-        for index in ["jobs", "orders", "leases", "held", "busy", "queued", "expires", "retried", "pinned"] {
+        for index in [
+            "jobs",
+            "orders",
+            "leases",
+            "held",
+            "busy",
+            "queued",
+            "unclaimed",
+            "expires",
+            "retried",
+            "pinned",
+        ] {
             bare.exec(&format!("DROP INDEX fleet_commands_{index}"));
         }
         Self { store: store.into(), raw, bare, _folder: folder }
@@ -229,9 +240,10 @@ impl Jobs {
         let raw = &self.bare;
         let (batch, span) = (("batch", Some(10_000)), Some(micros(HOUR)));
         let scope = |platform| vec![("platform", Some(platform)), ("patience", span), batch];
-        let statements: [(Statement<'_>, Binds); 7] = [
+        let statements: [(Statement<'_>, Binds); 8] = [
             (raw.prepare(statement!("select_policy")), vec![]),
             (raw.prepare(statement!("expire_queued")), vec![("max_queue", span), batch]),
+            (raw.prepare(statement!("expire_unclaimed")), vec![("max_queue", span), batch]),
             (raw.prepare(statement!("expire_due")), vec![batch]),
             (raw.prepare(statement!("fail_exhausted")), vec![batch]),
             (raw.prepare(statement!("recover")), scope(1)),

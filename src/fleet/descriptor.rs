@@ -83,6 +83,10 @@ pub fn job_recovery(name: &str, o: &mut Object<'_, '_>) -> Option<(ControllerCon
         .duration("max_queue")
         .doc("How long a platform's job may wait in the queue; time at an agent does not count.")
         .or(default.max_queue);
+    let tenant_max_queue = o
+        .duration("tenant_max_queue")
+        .doc("How long a tenant's command may wait in the queue that does not say itself when it expires.")
+        .or(default.tenant_max_queue);
     let make = |interval| {
         JobRecovery::new(JobRecoveryConfig {
             interval,
@@ -90,6 +94,7 @@ pub fn job_recovery(name: &str, o: &mut Object<'_, '_>) -> Option<(ControllerCon
             tenant_stuck_threshold,
             max_retries,
             max_queue,
+            tenant_max_queue,
         })
     };
     finish(name, o, make, default.interval)

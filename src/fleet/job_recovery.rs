@@ -24,6 +24,10 @@ pub struct JobRecoveryConfig {
     pub max_retries: u32,
     /// How long a platform's job may wait in the queue. Defaults to 60 min.
     pub max_queue: Duration,
+    /// How long a tenant's command may wait in the queue that does not say
+    /// itself when it expires. Defaults to 24 h: a tenant's machines may be
+    /// off at night.
+    pub tenant_max_queue: Duration,
 }
 
 impl Default for JobRecoveryConfig {
@@ -34,6 +38,7 @@ impl Default for JobRecoveryConfig {
             tenant_stuck_threshold: Duration::from_secs(10 * 60),
             max_retries: 3,
             max_queue: Duration::from_secs(60 * 60),
+            tenant_max_queue: Duration::from_secs(24 * 60 * 60),
         }
     }
 }
@@ -49,6 +54,7 @@ impl JobRecoveryConfig {
         check_span("stuck_threshold", self.stuck_threshold)?;
         check_span("tenant_stuck_threshold", self.tenant_stuck_threshold)?;
         check_span("max_queue", self.max_queue)?;
+        check_span("tenant_max_queue", self.tenant_max_queue)?;
         if self.max_retries == 0 {
             return Err(Error::invalid("max_retries: must be at least 1, found 0"));
         }
@@ -98,10 +104,16 @@ impl JobRecovery {
             (Scope::Platform, Lost::OrOlderThan(config.stuck_threshold)),
             (Scope::Tenant, Lost::OrOlderThan(config.tenant_stuck_threshold)),
         ];
-        report.finished = cx.batches(BATCH, |sweep| {
-            Ok(report.touched(&store.expire_queued(config.max_queue, sweep)?, "requeued"))
-        })? && cx
-            .batches(BATCH, |sweep| Ok(report.touched(&store.expire_due(sweep)?, "requeued")))?
+        let queued = [(Scope::Platform, config.max_queue), (Scope::Tenant, config.tenant_max_queue)];
+        report.finished = true;
+        for (scope, most) in queued {
+            report.finished = report.finished
+                && cx.batches(BATCH, |sweep| {
+                    Ok(report.touched(&store.expire_queued(scope, most, sweep)?, "requeued"))
+                })?;
+        }
+        report.finished = report.finished
+            && cx.batches(BATCH, |sweep| Ok(report.touched(&store.expire_due(sweep)?, "requeued")))?
             && cx.batches(BATCH, |sweep| Ok(report.touched(&store.fail_exhausted(sweep)?, "requeued")))?;
         for (scope, lost) in lost {
             report.finished = report.finished
@@ -132,10 +144,11 @@ impl JobRecovery {
         let holder = known(command.agent)?;
         let pinned = known(command.pinned_to)?;
         let patience = if command.platform { config.stuck_threshold } else { config.tenant_stuck_threshold };
+        let most = if command.platform { config.max_queue } else { config.tenant_max_queue };
         let recover = rule::recover(&command, holder.as_ref(), now, Some(patience), config.max_retries);
         let pin = rule::pin(&command, pinned.as_ref(), now, config.tenant_stuck_threshold);
         Ok(Explanation::new(format!("command {}, {}", command.id, command.state))
-            .add("queue", rule::queued_too_long(&command, now, config.max_queue))
+            .add("queue", rule::queued_too_long(&command, now, most))
             .add("expiry", rule::due(&command, now))
             .add("claims", rule::used_up(&command, config.max_retries))
             .add("stuck", recover)

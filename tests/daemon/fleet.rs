@@ -282,7 +282,7 @@ fn types_of_a_fleet_are_explained_with_every_setting() {
     ];
     for (kind, own) in TYPES.iter().zip([
         &["stale_timeout"][..],
-        &["stuck_threshold", "tenant_stuck_threshold", "max_retries", "max_queue"],
+        &["stuck_threshold", "tenant_stuck_threshold", "max_retries", "max_queue", "tenant_max_queue"],
         &["bonus_per_minute"],
         &["grace"],
         &["retention", "grave_retention", "batch_size"],

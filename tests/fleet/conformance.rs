@@ -83,6 +83,7 @@ suite! {
     a_renewal_never_shortens_a_lease
     a_lease_is_good_to_its_last_moment
     each_time_limit_is_exact_for_each_row
+    a_tenants_command_that_no_agent_takes_ends_too
     what_a_revoked_agent_holds_is_out_of_its_hands
     what_expires_while_it_is_held_expires_when_it_is_lost
     pins_hold_and_need_an_agent_of_the_same_side
@@ -275,6 +276,7 @@ fn cct_16_defaults_are_the_known_ones_and_zero_is_refused<S: TestStore>(_: Fleet
     let recovery = JobRecoveryConfig::default();
     assert_eq!((recovery.interval, recovery.max_retries, recovery.max_queue), (secs(60), 3, mins(60)));
     assert_eq!((recovery.stuck_threshold, recovery.tenant_stuck_threshold), (mins(30), mins(10)));
+    assert_eq!(recovery.tenant_max_queue, DAY);
     assert_eq!(QueuePriorityConfig::default().interval, secs(60));
     let cleanup = TokenCleanupConfig::default();
     assert_eq!((cleanup.interval, cleanup.grace), (mins(60), DAY * 7));
@@ -995,7 +997,7 @@ fn each_time_limit_is_exact_for_each_row<S: TestStore>(mut f: Fleet<S>) {
     f.wait(mins(60).saturating_sub(moment * 3));
     let one = |f: &mut Fleet<S>| {
         let offline = f.store.mark_offline(mins(60), Sweep::default()).unwrap();
-        let late = f.store.expire_queued(mins(60), Sweep::default()).unwrap();
+        let late = f.store.expire_queued(Scope::Platform, mins(60), Sweep::default()).unwrap();
         let due = f.store.expire_due(Sweep::default()).unwrap();
         (offline, ids(&late), ids(&due))
     };
@@ -1005,6 +1007,34 @@ fn each_time_limit_is_exact_for_each_row<S: TestStore>(mut f: Fleet<S>) {
         f.wait(moment);
         assert_eq!(one(&mut f), (vec![agents[i]], vec![late[i]], vec![due[i + 1]]));
     }
+}
+
+fn a_tenants_command_that_no_agent_takes_ends_too<S: TestStore>(mut f: Fleet<S>) {
+    let recovery = JobRecovery::new(JobRecoveryConfig::default()).unwrap();
+    let why = |f: &mut Fleet<S>, id| recovery.explain(&mut f.store, id).unwrap().to_string();
+    let order = f.order().needs_capability("warp");
+    let waits = f.enqueue(order);
+    let order = f.order().needs_capability("warp").expires_at(f.after(DAY * 7));
+    let patient = f.enqueue(order);
+    let order = f.order().needs_capability("warp").scheduled_at(f.after(mins(60)));
+    let later = f.enqueue(order);
+    f.wait(DAY);
+    assert_eq!(f.recovery().processed(), 0, "a day is allowed");
+    let text = why(&mut f, waits);
+    assert!(text.contains("queue: leaves it: it waits for 24h0m0s, 24h0m0s is allowed"), "{text}");
+    f.wait(secs(1));
+    let text = why(&mut f, waits);
+    assert!(text.contains("queue: changes it: expired: no agent took it in time"), "{text}");
+    let text = why(&mut f, patient);
+    assert!(text.contains("queue: leaves it: it says itself when it expires"), "{text}");
+    assert_eq!(f.recovery().to_string(), "1 expired");
+    assert_eq!((f.state(waits), f.state(patient), f.state(later)), (Expired, Pending, Pending));
+    // The time before it was due does not count.
+    f.wait(mins(60));
+    assert_eq!(f.recovery().processed(), 1);
+    assert_eq!((f.state(patient), f.state(later)), (Pending, Expired));
+    f.wait(DAY * 6);
+    assert_eq!((f.recovery().processed(), f.state(patient)), (1, Expired));
 }
 
 fn ids(touched: &[Touched]) -> Vec<CommandId> {

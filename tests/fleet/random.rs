@@ -456,7 +456,9 @@ fn run<S: TestStore>(store: S, steps: &[Step]) {
     // Whoever was there is silent from now on, the passes go on, and each
     // side gets an agent that works: everything comes to its end.
     let mut first = 0;
-    for tenant in [None, Some(0), Some(1), Some(2)] {
+    // Or nobody works any more, and what waits ends by its limits.
+    let deserted = steps.len() % 4 == 0;
+    for tenant in [None, Some(0), Some(1), Some(2)].into_iter().filter(|_| !deserted) {
         first = go(&Step::Register { tenant, able: true, max_jobs: 3 }).0 - 1;
     }
     let back: Duration =
@@ -464,12 +466,12 @@ fn run<S: TestStore>(store: S, steps: &[Step]) {
     for round in 0.. {
         // What waits or is held may do so longer by as much as the clock went back.
         assert!(round < 60 + 2 * back.as_secs() / 300, "not everything has come to its end");
-        go(&Step::Wait(mins(5)));
+        go(&Step::Wait(if deserted { mins(60) } else { mins(5) }));
         go(&Step::Pass(Pass::Health));
         if go(&Step::Pass(Pass::Recovery { max_retries: 3 })).1 {
             break;
         }
-        for agent in first - 3..=first {
+        for agent in (!deserted).then(|| first - 3..=first).into_iter().flatten() {
             go(&Step::Work { agent: u8::try_from(agent).unwrap() });
         }
     }

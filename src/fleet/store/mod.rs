@@ -382,14 +382,14 @@ pub trait CommandStore {
     /// When the database does not answer.
     fn recover(&mut self, scope: Scope, lost: Lost, sweep: Sweep) -> Result<Vec<Touched>>;
 
-    /// Expires jobs of the platform that are in the queue for longer than
-    /// `max_queue`. Time at an agent, and before a job is due, does not
-    /// count.
+    /// Expires commands that are in the queue for longer than `max_queue`. Time
+    /// at an agent, and before a command is due, does not count. A tenant's
+    /// command that says when it expires has no other limit.
     ///
     /// # Errors
     ///
     /// When the database does not answer.
-    fn expire_queued(&mut self, max_queue: Duration, sweep: Sweep) -> Result<Vec<Touched>>;
+    fn expire_queued(&mut self, scope: Scope, max_queue: Duration, sweep: Sweep) -> Result<Vec<Touched>>;
 
     /// Expires what waits past its `expires_at`.
     ///

@@ -579,9 +579,14 @@ impl CommandStore for ModelStore {
         }))
     }
 
-    fn expire_queued(&mut self, max_queue: Duration, sweep: Sweep) -> Result<Vec<Touched>> {
+    fn expire_queued(&mut self, scope: Scope, max_queue: Duration, sweep: Sweep) -> Result<Vec<Touched>> {
         let order = |row: &Command| (row.queued_at, row.id);
-        Ok(self.sweep(sweep, order, |model, row| rule::queued_too_long(row, model.now, max_queue)))
+        Ok(self.sweep(sweep, order, |model, row| {
+            if row.platform != (scope == Scope::Platform) {
+                return Decision::Leave(String::new());
+            }
+            rule::queued_too_long(row, model.now, max_queue)
+        }))
     }
 
     fn expire_due(&mut self, sweep: Sweep) -> Result<Vec<Touched>> {

@@ -7,6 +7,12 @@
 //! calls in a loop backs off, as every loop here does. A call whose answer was
 //! lost may have been carried out; each can be made again.
 //!
+//! What went wrong is known by kind where Diesel tells it, and else by the
+//! server's words in English, which is asked for. A user who is no superuser is
+//! mostly refused that: on a server that speaks another language, set
+//! `lc_messages` for that user. Without it a timeout or a cancel is told as a
+//! refusal like any other, and is retried like one.
+//!
 //! Something between here and the server that takes every byte and answers
 //! none, as some proxies do, looks like a server that thinks. So a call has an
 //! end on this side too, a little after the statement's timeout: there the
@@ -277,7 +283,9 @@ impl PostgresLink {
         let mut settings = format!(
             "SET statement_timeout = {timeout}; SET idle_in_transaction_session_timeout = {timeout};
              SET default_transaction_isolation = 'read committed'; SET client_min_messages = 'warning';
-             SET jit = off;"
+             SET jit = off;
+             DO $$ BEGIN PERFORM set_config('lc_messages', 'C', false);
+             EXCEPTION WHEN insufficient_privilege THEN NULL; END $$;"
         );
         if let Some(schema) = &self.config.schema {
             // Checked letters. Two programs may both find it missing; to ask

@@ -157,6 +157,17 @@ pub(super) struct AgentRow {
     created_at: i64,
 }
 
+/// Who claims, and between which tenants.
+#[derive(Debug, QueryableByName)]
+pub(super) struct ClaimerRow {
+    #[diesel(embed)]
+    pub(super) agent: AgentRow,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub(super) first_tenant: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub(super) last_tenant: Option<i64>,
+}
+
 impl AgentRow {
     pub(super) fn read(self) -> Result<Agent> {
         let table = "fleet_agents";

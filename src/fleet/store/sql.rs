@@ -6,7 +6,7 @@ use super::guard::{
     Ask, canceled_already, check_attempts, check_pin, claim_of, may_claim, no_agent, no_command, no_tenant,
     removal_record, revoked, settle, unknown_secret, wrong_kind,
 };
-use super::row::{Extent, Hashed, Number, TouchedRow, listing, micros, span, stamp, word};
+use super::row::{CommandRow, Extent, Hashed, Number, TouchedRow, listing, micros, span, stamp, word};
 use super::statement::Link;
 use super::statements::{self as st, Now};
 use super::{
@@ -55,6 +55,10 @@ impl<L> super::model::ManualTime for SqlStore<L> {
 /// The one row that a statement answers.
 fn one<T>(rows: Vec<T>, what: impl FnOnce() -> String) -> Result<T> {
     rows.into_iter().next().ok_or_else(|| Error::new(ErrorKind::NotFound).context(what()))
+}
+
+fn claimed(rows: Vec<CommandRow>) -> Result<Option<Claim>> {
+    rows.into_iter().next().map(|row| row.read().and_then(claim_of)).transpose()
 }
 
 #[allow(private_bounds, reason = "nothing in here can be called from outside")]
@@ -306,16 +310,29 @@ impl<L: Link> CommandStore for SqlStore<L> {
         self.link.transaction(|link| {
             // Looked at once it is locked: what it holds must be the latest.
             st::lock_agent(link, now, agent.0)?;
-            let found = one(st::select_agent(link, now, agent.0)?, || no_agent(agent))?.read()?;
+            let claimer = one(st::select_claimer(link, now, agent.0)?, || no_agent(agent))?;
+            let (first, last) = (claimer.first_tenant, claimer.last_tenant);
+            let found = claimer.agent.read()?;
             may_claim(&found)?;
             if found.held_jobs >= found.max_jobs {
                 return Ok(None);
             }
-            let rows = match found.tenant {
-                None => st::claim_job(link, now, agent.0, lease)?,
-                Some(tenant) => st::claim_order(link, now, agent.0, tenant.0, lease)?,
+            if let Some(tenant) = found.tenant {
+                return claimed(st::claim_order(link, now, agent.0, tenant.0, lease)?);
+            }
+            let tenants = match first {
+                // Nothing to choose between.
+                Some(only) if first == last => vec![only],
+                Some(_) => st::rank_tenants(link, now, agent.0)?.into_iter().map(|row| row.n).collect(),
+                None => Vec::new(),
             };
-            rows.into_iter().next().map(|row| row.read().and_then(claim_of)).transpose()
+            for tenant in tenants {
+                // None where others have taken meanwhile all that was there.
+                if let Some(claim) = claimed(st::claim_job(link, now, agent.0, tenant, lease)?)? {
+                    return Ok(Some(claim));
+                }
+            }
+            Ok(None)
         })
     }
 
@@ -419,12 +436,20 @@ impl<L: Link> CommandStore for SqlStore<L> {
         })
     }
 
-    fn expire_queued(&mut self, max_queue: Duration, sweep: Sweep) -> Result<Vec<Touched>> {
-        self.touched(
-            sweep,
-            |link, now| st::any_late(link, now, span(max_queue)),
-            |link, now, batch| st::expire_queued(link, now, span(max_queue), batch),
-        )
+    fn expire_queued(&mut self, scope: Scope, max_queue: Duration, sweep: Sweep) -> Result<Vec<Touched>> {
+        let most = span(max_queue);
+        match scope {
+            Scope::Platform => self.touched(
+                sweep,
+                |link, now| st::any_late(link, now, most),
+                |link, now, batch| st::expire_queued(link, now, most, batch),
+            ),
+            Scope::Tenant => self.touched(
+                sweep,
+                |link, now| st::any_unclaimed(link, now, most),
+                |link, now, batch| st::expire_unclaimed(link, now, most, batch),
+            ),
+        }
     }
 
     fn expire_due(&mut self, sweep: Sweep) -> Result<Vec<Touched>> {
@@ -560,7 +585,7 @@ impl<L: Link> AuditStore for SqlStore<L> {
         if boundary(&mut self.link, now, age, 0)?.is_empty() {
             return Ok(0);
         }
-        self.link.transaction(|link| {
+        let deleted = self.link.transaction(|link| {
             // The chain's end first: whoever else retains waits here.
             st::lock_audit_head(link, now)?;
             let now = one(st::database_now(link, now)?, String::new)?.n;
@@ -579,6 +604,10 @@ impl<L: Link> AuditStore for SqlStore<L> {
             let removal = removal.carry(told.iter().map(|row| &*row.word));
             chain(link, Some(now), &removal_record(&removal)?)?;
             Ok(u64::try_from(deleted).unwrap_or(0))
-        })
+        })?;
+        if i64::try_from(deleted).is_ok_and(|n| n >= batch) {
+            self.link.give_way();
+        }
+        Ok(deleted)
     }
 }

@@ -13,8 +13,10 @@ use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionMa
 use diesel::{Connection, RunQueryDsl, SqliteConnection};
 
 use super::migrate::{expect_newest, migrate};
+use super::row::Number;
 use super::sql::SqlStore;
 use super::statement::{Bind, Dialect, Link, Query, Row, Sql, refused};
+use crate::clock::{real_deadline, real_pause, real_remaining};
 use crate::error::{Error, ErrorClass, ErrorKind, Result};
 
 /// How a file is opened.
@@ -147,7 +149,7 @@ impl SqliteLink {
         };
         let connection = SqliteConnection::establish(&format!("file:{root}{text}?{mode}"));
         let connection = connection.map_err(|error| failed(&error))?;
-        let mut link = Self { connection, what, file: None };
+        let mut link = Self { connection, what, file: None, others: None };
         link.wait_for_others(config)?;
         Ok(link)
     }
@@ -160,6 +162,8 @@ pub struct SqliteLink {
     what: String,
     /// The path, and which file it led to; `None` where that cannot be asked.
     file: Option<(PathBuf, FileId)>,
+    /// What the file's number was that changes when somebody else writes.
+    others: Option<i64>,
 }
 
 /// What makes a file this one, whatever its name.
@@ -189,7 +193,7 @@ impl SqliteLink {
         let connection = SqliteConnection::establish(&url).map_err(|error| {
             Error::new(ErrorKind::Store).context(what.clone()).caused_by(error.to_string())
         })?;
-        let mut link = Self { connection, what, file: None };
+        let mut link = Self { connection, what, file: None, others: None };
         let synchronous = if config.durable { "FULL" } else { "NORMAL" };
         link.wait_for_others(config)?;
         link.write_ahead()?;
@@ -281,6 +285,47 @@ impl Link for SqliteLink {
     fn dialect(&self) -> Dialect {
         Dialect::Sqlite
     }
+
+    fn give_way(&mut self) {
+        self.let_others_write();
+    }
+}
+
+/// What another connection sleeps at most before it looks again whether the
+/// file is free, and a little.
+const TURN: Duration = Duration::from_millis(110);
+
+static OTHERS: Sql = Sql::new("others", "SELECT data_version AS n FROM pragma_data_version");
+
+impl SqliteLink {
+    /// Whoever finds the file locked sleeps, at last for a tenth of a second at
+    /// a time; one who takes it again and again leaves it free for moments
+    /// that the sleeper misses. So after somebody else has written, it is his
+    /// turn: until he has written once more, or would have looked. Answers
+    /// whether it was.
+    fn let_others_write(&mut self) -> bool {
+        let before = self.others;
+        self.others = self.others();
+        if before.is_none() || before == self.others {
+            return false;
+        }
+        let end = real_deadline(TURN);
+        while !real_remaining(end).is_zero() {
+            real_pause(Duration::from_millis(1));
+            let now = self.others();
+            if now != self.others {
+                // Left as it was: he is still at it.
+                return true;
+            }
+        }
+        true
+    }
+
+    fn others(&mut self) -> Option<i64> {
+        // No answer means no turns: nothing depends on it.
+        let rows: Vec<Number> = self.load(&OTHERS, &[]).ok()?;
+        rows.first().map(|row| row.n)
+    }
 }
 
 impl SqliteLink {
@@ -313,6 +358,25 @@ impl SqliteLink {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_writes_again_and_again_lets_others_write() {
+        let path = std::env::temp_dir().join(format!("loopkeeper-turns-{}.db", std::process::id()));
+        let config = SqliteConfig::file(&path);
+        let [mut one, mut other] = [0; 2].map(|_| SqliteLink::open(&config).expect("a file can be made"));
+        one.batch("CREATE TABLE t (n BIGINT)").expect("it can be written");
+        assert!(!one.let_others_write(), "nobody else is known");
+        assert!(!one.let_others_write(), "nobody else has written");
+        one.batch("INSERT INTO t VALUES (1)").expect("it can be written");
+        assert!(!one.let_others_write(), "that was itself");
+        other.batch("INSERT INTO t VALUES (2)").expect("it can be written");
+        assert!(one.let_others_write(), "it was the other's turn");
+        assert!(!one.let_others_write(), "which he let pass");
+        drop((one, other));
+        for end in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(format!("{}{end}", path.display()));
+        }
+    }
 
     #[test]
     fn a_path_is_the_name_of_a_file_whatever_it_begins_with() {

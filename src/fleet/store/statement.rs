@@ -203,6 +203,9 @@ pub(super) trait Link: Send {
     /// Runs statements that bind nothing.
     fn batch(&mut self, text: &str) -> Result<()>;
     fn dialect(&self) -> Dialect;
+    /// Between two of many transactions in a row: lets others write, where
+    /// they would else hardly get to it.
+    fn give_way(&mut self) {}
     /// What cancels a statement of this connection from another thread, where
     /// there is such a thing.
     fn canceller(&self) -> Option<Canceller> {

@@ -2,8 +2,8 @@
 //! same names.
 
 use super::row::{
-    AgentRow, Allowed, AuditRow, Boundary, CommandRow, Extent, Hashed, Head, Number, TenantRow, TokenRow,
-    TouchedRow, Word,
+    AgentRow, Allowed, AuditRow, Boundary, ClaimerRow, CommandRow, Extent, Hashed, Head, Number, TenantRow,
+    TokenRow, TouchedRow, Word,
 };
 use super::statement::{Bind, Link, Sql};
 use crate::error::Result;
@@ -78,7 +78,9 @@ statements! {
         expires_at: Option<i64>
     ) -> Number;
     fn insert_need(command: i64, need: &str) -> Number;
-    fn claim_job(agent: i64, lease: i64) -> CommandRow;
+    fn select_claimer(agent: i64) -> ClaimerRow;
+    fn rank_tenants(agent: i64) -> Number;
+    fn claim_job(agent: i64, tenant: i64, lease: i64) -> CommandRow;
     fn claim_order(agent: i64, tenant: i64, lease: i64) -> CommandRow;
     fn start_command(command: i64, agent: i64, fence: i64) -> Number;
     fn progress_command(command: i64, agent: i64, fence: i64, percent: i64) -> Number;
@@ -97,12 +99,14 @@ statements! {
     fn any_stale(stale: i64) -> Number;
     fn any_lost() -> Number;
     fn any_late(max_queue: i64) -> Number;
+    fn any_unclaimed(max_queue: i64) -> Number;
     fn any_due() -> Number;
     fn any_retried() -> Number;
     fn any_pinned() -> Number;
     fn any_waiting() -> Number;
     fn recover(platform: bool, patience: Option<i64>, batch: i64) -> TouchedRow;
     fn expire_queued(max_queue: i64, batch: i64) -> TouchedRow;
+    fn expire_unclaimed(max_queue: i64, batch: i64) -> TouchedRow;
     fn expire_due(batch: i64) -> TouchedRow;
     fn fail_exhausted(batch: i64) -> TouchedRow;
     fn unpin(patience: i64, batch: i64) -> TouchedRow;
@@ -203,11 +207,14 @@ mod tests {
             ("mark_offline", "fleet_agents_heard"),
             ("recover", "fleet_commands_leases"),
             ("expire_queued", "fleet_commands_queued"),
+            ("expire_unclaimed", "fleet_commands_unclaimed"),
             ("expire_due", "fleet_commands_expires"),
             ("fail_exhausted", "fleet_commands_retried"),
             ("unpin", "fleet_commands_pinned"),
             ("reprioritize", "fleet_commands_busy"),
             ("claim_job", "fleet_commands_jobs"),
+            ("rank_tenants", "fleet_commands_jobs"),
+            ("select_claimer", "fleet_commands_jobs"),
             ("claim_order", "fleet_commands_orders"),
             ("select_held", "fleet_commands_held"),
             ("clean_tokens", "fleet_tokens_expired"),

@@ -1,0 +1,3 @@
+SELECT id AS n FROM fleet_commands
+INDEXED BY fleet_commands_unclaimed -- sqlite
+WHERE state = 'pending' AND NOT platform AND expires_at IS NULL AND queued_at < COALESCE(:now, (SELECT now FROM fleet_clock)) - :max_queue ORDER BY queued_at LIMIT 1

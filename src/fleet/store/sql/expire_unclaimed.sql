@@ -1,0 +1,11 @@
+WITH clock (now) AS (SELECT COALESCE(:now, (SELECT now FROM fleet_clock)))
+UPDATE fleet_commands SET state = 'expired', message = 'no agent took it in time',
+    completed_at = (SELECT now FROM clock), version = version + 1
+WHERE state = 'pending' AND id IN (
+    SELECT id FROM fleet_commands
+    INDEXED BY fleet_commands_unclaimed -- sqlite
+    WHERE state = 'pending' AND NOT platform AND expires_at IS NULL AND queued_at < (SELECT now FROM clock) - :max_queue
+    ORDER BY queued_at, id LIMIT :batch
+    FOR NO KEY UPDATE SKIP LOCKED -- postgres
+)
+RETURNING id, state
