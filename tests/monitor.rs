@@ -746,7 +746,7 @@ fn wum_08_no_change_is_lost_and_none_is_told_that_was_none() {
             report.item("x", if n / 2 % 2 == 0 { Ok(()) } else { Err("flaps") });
             Ok(Verdict::Items)
         };
-        let config = MonitorConfig::new("m").poll_period(secs(3600)).check("a", checker);
+        let config = MonitorConfig::new("m").poll_period(secs(3600)).in_phase().check("a", checker);
         let monitor = Monitor::new(&env, config).unwrap();
         let events = monitor.subscribe();
         monitor.restart().unwrap();
@@ -765,7 +765,13 @@ fn wum_08_no_change_is_lost_and_none_is_told_that_was_none() {
                 });
             }
         });
-        eventually("all that was asked for", || monitor.status().running_for.is_none());
+        eventually("all that was asked for", || {
+            let status = monitor.status();
+            let later = |next: Stamp| {
+                status.last_check.is_some_and(|last| next.as_micros() > last.as_micros() + 60_000_000)
+            };
+            status.running_for.is_none() && status.next_run.is_some_and(later)
+        });
         assert!(monitor.stop(PATIENCE).is_clean());
         assert_eq!(about(&monitor.status()).checkers[0].checks.ok, looks.load(Ordering::SeqCst));
         let mut last = (Health::Unknown, Health::Unknown);
