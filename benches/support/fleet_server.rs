@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use diesel::connection::SimpleConnection;
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{BigInt, Text, Untyped};
+use diesel::sql_types::{BigInt, Untyped};
 use diesel::{Connection, PgConnection, QueryResult, QueryableByName, RunQueryDsl};
 use loopkeeper::fleet::{AgentId, CommandStore, PostgresConfig, PostgresStore};
 
@@ -22,29 +22,6 @@ use super::fleet::{Step, jobs};
 
 const LEASE: Duration = Duration::from_secs(60);
 const AGENTS: u32 = 8;
-
-/// What is due, not over, not used up and not for another; all that a claim
-/// writes; and the whole row, which a claim brings.
-macro_rules! claim {
-    ($where:literal, $place:literal) => {
-        concat!(
-            "UPDATE fleet_commands SET state = 'acknowledged', agent_id = ?, fence = fence + 1, attempts = attempts + 1,
-                 version = version + 1, acknowledged_at = (SELECT now FROM fleet_clock),
-                 lease_until = (SELECT now FROM fleet_clock) + 60000000, progress = NULL
-             WHERE id = (SELECT id FROM fleet_commands WHERE ",
-            $where,
-            "state = 'pending' AND platform
-                 AND (scheduled_at IS NULL OR scheduled_at <= (SELECT now FROM fleet_clock))
-                 AND (expires_at IS NULL OR expires_at > (SELECT now FROM fleet_clock))
-                 AND attempts < COALESCE(max_attempts, (SELECT max_attempts FROM fleet_policy))
-                 AND (pinned_to IS NULL OR pinned_to = ?)
-                 ORDER BY ",
-            $place,
-            " DESC, waiting_since, id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)
-             RETURNING *"
-        )
-    };
-}
 
 /// A server with a schema of the bench's own.
 pub(crate) struct Server {
@@ -79,7 +56,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        for kind in ["jobs", "ours", "plain", "fair"] {
+        for kind in ["jobs", "ours", "floor"] {
             self.psql.run(&format!("DROP SCHEMA IF EXISTS {}_{kind} CASCADE;", self.schema));
         }
     }
@@ -144,17 +121,14 @@ impl<'a> Jobs<'a> {
 pub(crate) struct Claims<'a> {
     server: &'a mut Server,
     ours: String,
-    plain: String,
-    fair: String,
+    floor: String,
 }
 
 impl<'a> Claims<'a> {
     pub(crate) fn new(server: &'a mut Server) -> Self {
         let ours = server.made("ours");
         server.psql.run(&jobs(0));
-        let fair = server.made("fair");
-        server.psql.run(&jobs(0));
-        let plain = server.made("plain");
+        let floor = server.made("floor");
         server.psql.run(&jobs(0));
         // What a queue without tenants needs, and no more.
         server.psql.run(
@@ -162,7 +136,7 @@ impl<'a> Claims<'a> {
              CREATE INDEX fleet_commands_jobs ON fleet_commands (queue_priority DESC, waiting_since, id)
                  WHERE state = 'pending' AND platform;",
         );
-        Self { server, ours, plain, fair }
+        Self { server, ours, floor }
     }
 
     /// Puts jobs of some tenants in the queue, and nothing else.
@@ -193,82 +167,50 @@ impl<'a> Claims<'a> {
         })
     }
 
-    /// The same by hand, in as many round trips: one queue, in which tenants
-    /// are not told apart.
-    pub(crate) fn plain(&mut self, tenants: u32, time: Duration) -> f64 {
-        let schema = self.plain.clone();
-        self.by_hand(&schema, tenants, time, false)
-    }
-
-    /// The same by hand, in as many round trips: of each tenant's first job
-    /// the highest, less what the tenant has at work.
-    pub(crate) fn fair(&mut self, tenants: u32, time: Duration) -> f64 {
-        let schema = self.fair.clone();
-        self.by_hand(&schema, tenants, time, true)
-    }
-
-    fn by_hand(&mut self, schema: &str, tenants: u32, time: Duration, fair: bool) -> f64 {
-        self.fill(schema, tenants);
+    /// The same by hand: as many round trips, one queue without tenants.
+    pub(crate) fn floor(&mut self, tenants: u32, time: Duration) -> f64 {
+        let schema = self.floor.clone();
+        self.fill(&schema, tenants);
         let url = &self.server.url;
         each(time, |agent| {
             let mut connection = PgConnection::establish(url).expect("the server can be reached");
             connection
-                .batch_execute(&format!("SET search_path TO {schema}; SET jit = off"))
+                .batch_execute(&format!("SET search_path TO {schema}"))
                 .expect("there is such a schema");
             move || {
                 connection.batch_execute("BEGIN").expect("the server answers");
-                Plain::one(&mut connection, LOCK, &[agent]);
-                let free = Plain::one(&mut connection, FREE, &[agent, agent]).fence;
-                assert!(free > 0, "the agent may have so many");
-                let job = if fair {
-                    let tenants = Plain::run(&mut connection, TENANTS, &[]);
-                    let mut jobs = tenants.iter().filter_map(|tenant| {
-                        let binds = [agent, tenant.id, agent];
-                        Plain::run(
-                            &mut connection,
-                            claim!("tenant_id = ? AND ", "queue_priority + queue_penalty"),
-                            &binds,
-                        )
-                        .pop()
-                    });
-                    jobs.next().expect("there are jobs enough")
-                } else {
-                    Plain::one(&mut connection, claim!("", "queue_priority"), &[agent, agent])
-                };
+                Plain::run(
+                    &mut connection,
+                    "SELECT id, id AS fence FROM fleet_agents WHERE id = ? FOR NO KEY UPDATE",
+                    &[agent],
+                );
+                Plain::run(
+                    &mut connection,
+                    "SELECT id, max_jobs AS fence FROM fleet_agents WHERE id = ? AND status = 'active'",
+                    &[agent],
+                );
+                let job = Plain::run(
+                    &mut connection,
+                    "UPDATE fleet_commands SET state = 'acknowledged', agent_id = ?, fence = fence + 1, attempts = attempts + 1,
+                         version = version + 1, acknowledged_at = (SELECT now FROM fleet_clock),
+                         lease_until = (SELECT now FROM fleet_clock) + 60000000
+                     WHERE id = (SELECT id FROM fleet_commands WHERE state = 'pending' AND platform
+                         ORDER BY queue_priority DESC, waiting_since, id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)
+                     RETURNING id, fence, payload, kind, tenant_id, priority",
+                    &[agent],
+                );
                 connection.batch_execute("COMMIT").expect("the server answers");
-                assert!(!std::hint::black_box(&job.payload).is_empty(), "an agent is told what to do");
-                Plain::one(&mut connection, START, &[job.id, agent, job.fence]);
-                Plain::one(&mut connection, COMPLETE, &[job.id, agent, job.fence]);
+                let start = "UPDATE fleet_commands SET state = 'running', started_at = (SELECT now FROM fleet_clock), version = version + 1
+                     WHERE id = ? AND agent_id = ? AND fence = ? AND state = 'acknowledged' RETURNING id, fence";
+                Plain::run(&mut connection, start, &[job.id, agent, job.fence]);
+                let complete = "UPDATE fleet_commands SET state = 'completed', result = '{\"open\": [22]}', lease_until = NULL,
+                     completed_at = (SELECT now FROM fleet_clock), version = version + 1
+                     WHERE id = ? AND agent_id = ? AND fence = ? AND state = 'running' RETURNING id, fence";
+                Plain::run(&mut connection, complete, &[job.id, agent, job.fence]);
             }
         })
     }
 }
-
-const LOCK: &str = "SELECT id, id AS fence, name AS payload FROM fleet_agents WHERE id = ? FOR NO KEY UPDATE";
-
-/// How many more the agent may have.
-const FREE: &str = "SELECT id, max_jobs - (SELECT COUNT(*) FROM fleet_commands WHERE agent_id = ? AND lease_until IS NOT NULL) AS fence,
-         name AS payload FROM fleet_agents WHERE id = ? AND status = 'active' AND health = 'online'";
-
-const TENANTS: &str = "WITH RECURSIVE waiting (id) AS (
-         SELECT MIN(tenant_id) FROM fleet_commands WHERE state = 'pending' AND platform
-         UNION ALL
-         SELECT (SELECT MIN(c.tenant_id) FROM fleet_commands c WHERE c.state = 'pending' AND c.platform AND c.tenant_id > w.id)
-         FROM waiting w WHERE w.id IS NOT NULL)
-     SELECT w.id, h.place - 10 * b.n AS fence, '' AS payload FROM waiting w
-     CROSS JOIN LATERAL (SELECT c.queue_priority + c.queue_penalty AS place, c.waiting_since FROM fleet_commands c
-         WHERE c.tenant_id = w.id AND c.state = 'pending' AND c.platform
-         ORDER BY c.queue_priority + c.queue_penalty DESC, c.waiting_since, c.id LIMIT 1) h
-     CROSS JOIN LATERAL (SELECT COUNT(*) AS n FROM fleet_commands b
-         WHERE b.tenant_id = w.id AND b.lease_until IS NOT NULL AND b.platform) b
-     ORDER BY 2 DESC, h.waiting_since LIMIT 20";
-
-const START: &str = "UPDATE fleet_commands SET state = 'running', started_at = (SELECT now FROM fleet_clock), version = version + 1
-     WHERE id = ? AND agent_id = ? AND fence = ? AND state = 'acknowledged' RETURNING id, fence, '' AS payload";
-
-const COMPLETE: &str = "UPDATE fleet_commands SET state = 'completed', result = '{\"open\": [22]}', lease_until = NULL, progress = 100,
-         completed_at = (SELECT now FROM fleet_clock), version = version + 1
-     WHERE id = ? AND agent_id = ? AND fence = ? AND state = 'running' RETURNING id, fence, '' AS payload";
 
 /// Microseconds a turn, with eight who take turns as fast as they can.
 fn each<T: FnMut()>(time: Duration, agent: impl Fn(i64) -> T + Sync) -> f64 {
@@ -309,17 +251,12 @@ struct Job {
     id: i64,
     #[diesel(sql_type = BigInt)]
     fence: i64,
-    #[diesel(sql_type = Text)]
-    payload: String,
 }
 
 impl Plain<'_> {
-    fn run(connection: &mut PgConnection, text: &'static str, binds: &[i64]) -> Vec<Job> {
-        Plain { text, binds }.load(connection).expect("the server answers")
-    }
-
-    fn one(connection: &mut PgConnection, text: &'static str, binds: &[i64]) -> Job {
-        Self::run(connection, text, binds).pop().expect("there is such a row")
+    fn run(connection: &mut PgConnection, text: &'static str, binds: &[i64]) -> Job {
+        let rows: Vec<Job> = Plain { text, binds }.load(connection).expect("the server answers");
+        rows.into_iter().next().expect("there is such a row")
     }
 }
 

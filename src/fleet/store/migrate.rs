@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorClass, ErrorKind, Result};
 use crate::fleet::token::hex;
 
 /// Each version's text, from 1.
-const VERSIONS: &[&str] = &[include_str!("sql/schema/0001.sql")];
+const VERSIONS: &[&str] = &[include_str!("sql/schema/0001.sql"), include_str!("sql/schema/0002.sql")];
 
 #[derive(Debug, QueryableByName)]
 struct Applied {

@@ -100,8 +100,6 @@ CREATE INDEX fleet_commands_leases ON fleet_commands (lease_until) WHERE lease_u
 CREATE INDEX fleet_commands_held ON fleet_commands (agent_id) WHERE lease_until IS NOT NULL;
 CREATE INDEX fleet_commands_busy ON fleet_commands (tenant_id) WHERE lease_until IS NOT NULL AND platform;
 CREATE INDEX fleet_commands_queued ON fleet_commands (queued_at) WHERE state = 'pending' AND platform;
-CREATE INDEX fleet_commands_unclaimed ON fleet_commands (queued_at)
-    WHERE state = 'pending' AND NOT platform AND expires_at IS NULL;
 CREATE INDEX fleet_commands_expires ON fleet_commands (expires_at)
     WHERE state = 'pending' AND expires_at IS NOT NULL;
 CREATE INDEX fleet_commands_retried ON fleet_commands (id) WHERE state = 'pending' AND attempts > 0;
