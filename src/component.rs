@@ -257,6 +257,27 @@ impl Context {
     }
 }
 
+/// What is a component by itself, and for those who keep it, too.
+pub(crate) trait Hosted: Send + Sync + 'static {
+    /// Begins as a component; what runs already is taken as it is.
+    fn start_hosted(&self, cx: &Context) -> Result<()>;
+    /// Ends as one.
+    fn stop_hosted(&self, cx: &Context) -> std::result::Result<(), BoxError>;
+}
+
+/// A component whose keeper keeps it.
+pub(crate) struct Kept<T>(pub(crate) Arc<T>);
+
+impl<T: Hosted> Component for Kept<T> {
+    fn start(&mut self, cx: &Context) -> std::result::Result<(), BoxError> {
+        Ok(self.0.start_hosted(cx)?)
+    }
+
+    fn stop(&mut self, cx: &Context) -> std::result::Result<(), BoxError> {
+        self.0.stop_hosted(cx)
+    }
+}
+
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context")

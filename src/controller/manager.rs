@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Controller;
 use super::config::{ControllerConfig, ControllerManagerConfig};
 use super::reconciler::{Managed, Reconciler};
-use crate::component::{Component, Context, Reporter};
+use crate::component::{Component, Context, Hosted, Kept, Reporter};
 use crate::env::Env;
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::event::Health;
@@ -329,7 +329,7 @@ impl ControllerManager {
 
     /// This manager as a component, for those who keep it, too.
     pub fn component(self: &Arc<Self>) -> impl Component + use<> {
-        Hosted(self.clone())
+        Kept(self.clone())
     }
 
     fn get(&self, name: &str) -> Result<Arc<Reconciler>> {
@@ -363,21 +363,6 @@ impl ControllerManager {
         drop(ended);
         report
     }
-
-    /// Begins as a component: one that runs already is taken as it is.
-    fn start_hosted(&self, cx: &Context) -> Result<()> {
-        *self.shared.reporter.lock() = Some(cx.reporter().clone());
-        if !self.shared.state.lock().started {
-            self.start()?;
-        }
-        self.shared.report();
-        Ok(())
-    }
-
-    fn stop_hosted(&self, cx: &Context) -> std::result::Result<(), BoxError> {
-        // Who listens goes on listening: it may be started again.
-        self.end(cx.remaining()).into_result()
-    }
 }
 
 impl Shared {
@@ -410,6 +395,22 @@ fn invalid(context: String) -> Error {
     Error::new(ErrorKind::InvalidState).context(context)
 }
 
+impl Hosted for ControllerManager {
+    fn start_hosted(&self, cx: &Context) -> Result<()> {
+        *self.shared.reporter.lock() = Some(cx.reporter().clone());
+        if !self.shared.state.lock().started {
+            self.start()?;
+        }
+        self.shared.report();
+        Ok(())
+    }
+
+    fn stop_hosted(&self, cx: &Context) -> std::result::Result<(), BoxError> {
+        // Who listens goes on listening: it may be started again.
+        self.end(cx.remaining()).into_result()
+    }
+}
+
 /// Up at once, or after the first run of each critical controller; ready
 /// while they are, together.
 impl Component for ControllerManager {
@@ -419,18 +420,6 @@ impl Component for ControllerManager {
 
     fn stop(&mut self, cx: &Context) -> std::result::Result<(), BoxError> {
         self.stop_hosted(cx)
-    }
-}
-
-struct Hosted(Arc<ControllerManager>);
-
-impl Component for Hosted {
-    fn start(&mut self, cx: &Context) -> std::result::Result<(), BoxError> {
-        Ok(self.0.start_hosted(cx)?)
-    }
-
-    fn stop(&mut self, cx: &Context) -> std::result::Result<(), BoxError> {
-        self.0.stop_hosted(cx)
     }
 }
 

@@ -10,7 +10,7 @@ use super::steps::Partial;
 use super::{Controller, Outcome};
 use crate::cancel::CancelToken;
 use crate::clock::real_deadline;
-use crate::component::{Component, Context, Reporter};
+use crate::component::{Component, Context, Hosted, Kept, Reporter};
 use crate::dispatch::Handler;
 use crate::env::Env;
 use crate::error::{BoxError, Error, Result};
@@ -255,7 +255,7 @@ impl Reconciler {
 
     /// This controller as a component, for those who keep it, too.
     pub fn component(self: &Arc<Self>) -> impl Component + use<> {
-        Hosted(self.clone())
+        Kept(self.clone())
     }
 
     /// Has each change of health told to `reporter`.
@@ -279,8 +279,9 @@ impl Reconciler {
     pub(super) fn has_ended(&self) -> bool {
         self.inner.has_ended()
     }
+}
 
-    /// Begins as a component: one that runs already is taken as it is.
+impl Hosted for Reconciler {
     fn start_hosted(&self, cx: &Context) -> Result<()> {
         self.inner.report_to(cx.reporter().clone());
         if !self.is_running() {
@@ -307,18 +308,6 @@ impl Component for Reconciler {
 
     fn stop(&mut self, cx: &Context) -> std::result::Result<(), BoxError> {
         self.stop_hosted(cx)
-    }
-}
-
-struct Hosted(Arc<Reconciler>);
-
-impl Component for Hosted {
-    fn start(&mut self, cx: &Context) -> std::result::Result<(), BoxError> {
-        Ok(self.0.start_hosted(cx)?)
-    }
-
-    fn stop(&mut self, cx: &Context) -> std::result::Result<(), BoxError> {
-        self.0.stop_hosted(cx)
     }
 }
 

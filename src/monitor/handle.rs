@@ -10,7 +10,7 @@ use super::machine::{Checked, MonitorMachine, Settings};
 use super::runner::{CheckInstruments, Instruments, Shared};
 use crate::cancel::CancelToken;
 use crate::clock::real_deadline;
-use crate::component::{Component, Context};
+use crate::component::{Component, Context, Hosted, Kept};
 use crate::env::Env;
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::event::{Health, LoopKind};
@@ -280,10 +280,11 @@ impl Monitor {
 
     /// This monitor as a component, for those who keep it, too.
     pub fn component(self: &Arc<Self>) -> impl Component + use<> {
-        Hosted(self.clone())
+        Kept(self.clone())
     }
+}
 
-    /// Begins as a component: one that runs already is taken as it is.
+impl Hosted for Monitor {
     fn start_hosted(&self, cx: &Context) -> Result<()> {
         self.shared.report_to(cx.reporter().clone());
         if !self.is_running() {
@@ -310,18 +311,6 @@ impl Component for Monitor {
 
     fn stop(&mut self, cx: &Context) -> std::result::Result<(), BoxError> {
         self.stop_hosted(cx)
-    }
-}
-
-struct Hosted(Arc<Monitor>);
-
-impl Component for Hosted {
-    fn start(&mut self, cx: &Context) -> std::result::Result<(), BoxError> {
-        Ok(self.0.start_hosted(cx)?)
-    }
-
-    fn stop(&mut self, cx: &Context) -> std::result::Result<(), BoxError> {
-        self.0.stop_hosted(cx)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::config::WatcherConfig;
 use super::watcher::Watcher;
-use crate::component::{Component, Context, Reporter};
+use crate::component::{Component, Context, Hosted, Kept, Reporter};
 use crate::env::Env;
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::event::Health;
@@ -244,28 +244,7 @@ impl WatchManager {
 
     /// This manager as a component, for those who keep it, too.
     pub fn component(self: &Arc<Self>) -> impl Component + use<> {
-        Hosted(self.clone())
-    }
-
-    /// Begins as a component: watches all again that were watched before the
-    /// stop.
-    fn start_hosted(&self, cx: &Context) -> Result<()> {
-        *self.shared.reporter.lock() = Some(cx.reporter().clone());
-        {
-            let mut state = self.shared.state.lock();
-            for watcher in state.watchers.values().filter(|watcher| !watcher.is_running()) {
-                watcher.start_new()?;
-            }
-            state.stopped = false;
-            state.ended = false;
-        }
-        self.shared.report();
-        Ok(())
-    }
-
-    fn stop_hosted(&self, cx: &Context) -> std::result::Result<(), BoxError> {
-        // Who listens goes on listening: it may be started again.
-        self.end(cx.remaining()).into_result()
+        Kept(self.clone())
     }
 
     fn end(&self, grace: Duration) -> StopReport {
@@ -305,6 +284,29 @@ impl Shared {
     }
 }
 
+impl Hosted for WatchManager {
+    /// Begins as a component: watches all again that were watched before the
+    /// stop.
+    fn start_hosted(&self, cx: &Context) -> Result<()> {
+        *self.shared.reporter.lock() = Some(cx.reporter().clone());
+        {
+            let mut state = self.shared.state.lock();
+            for watcher in state.watchers.values().filter(|watcher| !watcher.is_running()) {
+                watcher.start_new()?;
+            }
+            state.stopped = false;
+            state.ended = false;
+        }
+        self.shared.report();
+        Ok(())
+    }
+
+    fn stop_hosted(&self, cx: &Context) -> std::result::Result<(), BoxError> {
+        // Who listens goes on listening: it may be started again.
+        self.end(cx.remaining()).into_result()
+    }
+}
+
 /// Up after the first verdict about all; ready while they are, together.
 impl Component for WatchManager {
     fn start(&mut self, cx: &Context) -> std::result::Result<(), BoxError> {
@@ -313,18 +315,6 @@ impl Component for WatchManager {
 
     fn stop(&mut self, cx: &Context) -> std::result::Result<(), BoxError> {
         self.stop_hosted(cx)
-    }
-}
-
-struct Hosted(Arc<WatchManager>);
-
-impl Component for Hosted {
-    fn start(&mut self, cx: &Context) -> std::result::Result<(), BoxError> {
-        Ok(self.0.start_hosted(cx)?)
-    }
-
-    fn stop(&mut self, cx: &Context) -> std::result::Result<(), BoxError> {
-        self.0.stop_hosted(cx)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::config::{Callbacks, WatcherConfig};
 use super::machine::{Settings, WatchMachine};
 use crate::clock::real_deadline;
-use crate::component::{Component, Context, Reporter};
+use crate::component::{Component, Context, Hosted, Kept, Reporter};
 use crate::dispatch::Handler;
 use crate::env::Env;
 use crate::error::{BoxError, Error, Result};
@@ -249,10 +249,15 @@ impl Watcher {
 
     /// This watcher as a component, for those who keep it, too.
     pub fn component(self: &Arc<Self>) -> impl Component + use<> {
-        Hosted(self.clone())
+        Kept(self.clone())
     }
 
-    /// Begins as a component: one that runs already is taken as it is.
+    pub(super) fn join(&self, deadlines: StopDeadlines) -> StopReport {
+        self.inner.join(deadlines)
+    }
+}
+
+impl Hosted for Watcher {
     fn start_hosted(&self, cx: &Context) -> Result<()> {
         self.inner.report_to(cx.reporter().clone());
         if !self.is_running() {
@@ -265,10 +270,6 @@ impl Watcher {
     fn stop_hosted(&self, cx: &Context) -> std::result::Result<(), BoxError> {
         self.stop(cx.remaining()).into_result()
     }
-
-    pub(super) fn join(&self, deadlines: StopDeadlines) -> StopReport {
-        self.inner.join(deadlines)
-    }
 }
 
 /// Up after the first verdict, whichever; ready while its service is.
@@ -279,18 +280,6 @@ impl Component for Watcher {
 
     fn stop(&mut self, cx: &Context) -> std::result::Result<(), BoxError> {
         self.stop_hosted(cx)
-    }
-}
-
-struct Hosted(Arc<Watcher>);
-
-impl Component for Hosted {
-    fn start(&mut self, cx: &Context) -> std::result::Result<(), BoxError> {
-        Ok(self.0.start_hosted(cx)?)
-    }
-
-    fn stop(&mut self, cx: &Context) -> std::result::Result<(), BoxError> {
-        self.0.stop_hosted(cx)
     }
 }
 
