@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::Role;
 use super::config::MonitorConfig;
+use super::instruments::Instruments;
 use super::machine::{Checked, MonitorMachine, Settings};
-use super::runner::{CheckInstruments, Instruments, Shared};
+use super::runner::Shared;
 use crate::cancel::CancelToken;
 use crate::clock::real_deadline;
 use crate::component::{Component, Context, Hosted, Kept};
@@ -16,7 +17,6 @@ use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::event::{Health, LoopKind};
 use crate::looper::StopDeadlines;
 use crate::name::Name;
-use crate::observe::{Attr, Observer};
 use crate::status::{LoopStatus, StatusSource};
 use crate::stop::StopReport;
 use crate::subscription::{DEFAULT_CAPACITY, Subscription};
@@ -128,7 +128,7 @@ impl Monitor {
         };
         let is_patient = checkers.iter().any(|(about, _)| about.role == Role::CompensatingControl);
         let about: Vec<Checked> = checkers.iter().map(|(about, _)| about.clone()).collect();
-        let instruments = instruments(env.observer(), &name, &about);
+        let instruments = Instruments::resolve(env.observer(), &name, &about);
         let machine = MonitorMachine::new(name.clone(), settings, about);
         let handler = config.callbacks.into_handler(env.observer());
         let voice = Voice::new(env, name.clone(), LoopKind::Monitor, handler, None)?;
@@ -331,38 +331,5 @@ impl Drop for Monitor {
 impl fmt::Debug for Monitor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Monitor").field("name", self.name()).finish_non_exhaustive()
-    }
-}
-
-/// Resolves a monitor's instruments; every series exists from now on, at
-/// zero.
-fn instruments(observer: &Observer, name: &Name, checkers: &[Checked]) -> Instruments {
-    if observer.counter.is_none() && observer.gauge.is_none() && observer.histogram.is_none() {
-        return Instruments::default();
-    }
-    let label = Attr::new("monitor", name);
-    let of = |checker: &Checked| {
-        let own = [label.clone(), Attr::new("checker", &checker.name)];
-        let result = |word: &str| {
-            let [monitor, checker] = own.clone();
-            observer.counter("monitor_checks_total", &[monitor, checker, Attr::new("result", word)])
-        };
-        let last_success = observer.gauge("monitor_last_success_timestamp_seconds", &own);
-        last_success.set(0.0);
-        CheckInstruments {
-            successes: result("success"),
-            errors: result("error"),
-            timeouts: result("timeout"),
-            panics: result("panic"),
-            duration: observer.histogram("monitor_check_duration_seconds", &own),
-            last_success,
-        }
-    };
-    // The gauge is not set: where this is to replace another of its name, that
-    // one's word counts until it has ended.
-    Instruments {
-        ready: observer.gauge("monitor_ready", std::slice::from_ref(&label)),
-        missed: observer.counter("loop_missed_ticks_total", &[Attr::new("loop", name)]),
-        checkers: checkers.iter().map(of).collect(),
     }
 }

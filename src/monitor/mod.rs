@@ -4,6 +4,7 @@
 mod config;
 pub mod descriptor;
 mod handle;
+mod instruments;
 mod items;
 mod machine;
 mod principal;

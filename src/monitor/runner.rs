@@ -10,6 +10,7 @@
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use super::instruments::Instruments;
 use super::machine::{Checked, Ending, MonitorMachine, Turn};
 use super::report::{Found, Report};
 use super::{Checker, Verdict};
@@ -19,9 +20,9 @@ use crate::component::{Context, Reporter};
 use crate::env::{Env, Listed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventKind, Health, LoopKind};
-use crate::looper::{StopDeadlines, deadline_lead, wall_at};
+use crate::looper::{StopDeadlines, deadline_lead, show_health, wall_at};
 use crate::name::Name;
-use crate::observe::{Attr, Counter, Gauge, Histogram};
+use crate::observe::Attr;
 use crate::primitive::{Condvar, Mutex, MutexGuard};
 use crate::slot::Slot;
 use crate::status::{LoopStatus, Phase, ThreadStatus};
@@ -32,45 +33,6 @@ use crate::watchdog::{Guard, Guarded};
 
 /// After how long a thread is asked for again that was refused.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
-
-/// What a monitor measures. Used with no lock held.
-#[derive(Default)]
-pub(super) struct Instruments {
-    pub(super) ready: Gauge,
-    pub(super) missed: Counter,
-    /// In the order of the checkers; none when nobody measures.
-    pub(super) checkers: Vec<CheckInstruments>,
-}
-
-/// What a monitor measures of one checker.
-pub(super) struct CheckInstruments {
-    pub(super) successes: Counter,
-    pub(super) errors: Counter,
-    pub(super) timeouts: Counter,
-    pub(super) panics: Counter,
-    /// Seconds of each look that returned in time.
-    pub(super) duration: Histogram,
-    /// Seconds since 1970.
-    pub(super) last_success: Gauge,
-}
-
-impl CheckInstruments {
-    fn note(&self, ending: Ending, took: Option<Duration>, env: &Env) {
-        if let Some(took) = took {
-            self.duration.observe(took.as_secs_f64());
-        }
-        match ending {
-            Ending::Success => {
-                self.successes.add(1);
-                self.last_success.set(env.stamp().as_secs_f64());
-            }
-            Ending::Error => self.errors.add(1),
-            Ending::Timeout => self.timeouts.add(1),
-            Ending::Panic => self.panics.add(1),
-            Ending::Nothing => {}
-        }
-    }
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -622,19 +584,8 @@ impl Shared {
         }
     }
 
-    /// Sets the gauge to the health of now. Of two threads that do the later
-    /// may be the one that looked first, so each looks again after it has set.
     fn measure_health(&self) {
-        let look = || self.state.lock().machine.record().health;
-        let mut health = look();
-        loop {
-            self.instruments.ready.set(if health == Health::Ready { 1.0 } else { 0.0 });
-            let now = look();
-            if now == health {
-                return;
-            }
-            health = now;
-        }
+        show_health(&self.instruments.ready, || self.health());
     }
 
     /// Has each change told to `reporter`, from the next on.
