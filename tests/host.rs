@@ -19,18 +19,10 @@ use loopkeeper::{
     BoxError, CancelToken, Component, ComponentConfig, Context, Env, EnvConfig, ErrorKind, Event, Health,
     Host, HostConfig, LoopKind, ManualClock, Observer, Reporter, WatchManager, Watcher, WatcherConfig,
 };
-use support::{PATIENCE, eventually, threads_named};
+use support::{PATIENCE, alone, eventually};
 
 const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
-}
-
-/// Runs a test with no other beside it and sees that it leaves no thread.
-fn alone(test: impl FnOnce()) {
-    static ONE: Mutex<()> = Mutex::new(());
-    let _one = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    test();
-    eventually("all threads to end", || threads_named("w/") + threads_named("lk/") == 0);
 }
 
 /// A host on a manual clock, and what its components did.

@@ -20,7 +20,7 @@ use loopkeeper::{
     CancelToken, Context, Env, EnvConfig, ErrorKind, Health, ManualClock, WatchManager, Watcher,
     WatcherConfig,
 };
-use support::{PATIENCE, eventually, threads_named};
+use support::{PATIENCE, alone, eventually, scenario, threads_named};
 
 const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -28,22 +28,6 @@ const fn secs(n: u64) -> Duration {
 
 const fn millis(n: u64) -> Duration {
     Duration::from_millis(n)
-}
-
-/// Runs a test with no other beside it and sees that it leaves no thread.
-fn alone(test: impl FnOnce()) {
-    static ONE: Mutex<()> = Mutex::new(());
-    let _one = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    test();
-    eventually("all threads to end", || threads_named("w/") + threads_named("lk/") == 0);
-}
-
-fn scenario(test: impl FnOnce(&ManualClock, &Env)) {
-    alone(|| {
-        let clock = ManualClock::default();
-        let env = Env::manual(&clock).unwrap();
-        test(&clock, &env);
-    });
 }
 
 fn exact() -> BackoffConfig {

@@ -17,28 +17,10 @@ use loopkeeper::{
     BoxError, CancelToken, Checker, Context, Env, EnvConfig, Error, ErrorKind, EventKind, Health, Host,
     HostConfig, ManualClock, Monitor, MonitorConfig, Stamp, Subscription, Tick,
 };
-use support::{PATIENCE, eventually, threads_named};
+use support::{PATIENCE, alone, eventually, scenario, threads_named};
 
 const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
-}
-
-/// Runs a test with no other beside it and sees that it leaves no thread.
-fn alone(test: impl FnOnce()) {
-    static ONE: Mutex<()> = Mutex::new(());
-    let _one = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    test();
-    eventually("all threads to end", || threads_named("mon/") + threads_named("lk/") == 0);
-}
-
-/// Runs a scenario on a manual clock.
-#[allow(clippy::unwrap_used, reason = "a failed set-up is a failed test")]
-fn scenario(test: impl FnOnce(&ManualClock, &Env)) {
-    alone(|| {
-        let clock = ManualClock::default();
-        let env = Env::manual(&clock).unwrap();
-        test(&clock, &env);
-    });
 }
 
 /// Whoever panicked with it.

@@ -7,14 +7,14 @@
 mod support;
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use loopkeeper::status::Phase;
 use loopkeeper::watch::BackoffConfig;
 use loopkeeper::{BoxError, Context, Env, Health, StopReport, WatchManager, Watcher, WatcherConfig};
-use support::{PATIENCE, eventually, threads_named};
+use support::{PATIENCE, alone, eventually, threads_named};
 
 /// For a stop that must leave something behind.
 const GRACE: Duration = Duration::from_millis(100);
@@ -157,14 +157,6 @@ fn bring_to(state: State, kind: Kind, watcher: &Watcher, shared: &Shared) {
             }
         }
     }
-}
-
-/// Runs a test with no other beside it and sees that it leaves no thread.
-fn alone(test: impl FnOnce()) {
-    static ONE: Mutex<()> = Mutex::new(());
-    let _one = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    test();
-    eventually("all threads to end", || threads_named("w/") + threads_named("lk/") == 0);
 }
 
 fn check(state: State, kind: Kind, stop: impl FnOnce(&WatchManager, &Watcher) -> StopReport) {

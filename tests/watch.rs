@@ -16,7 +16,7 @@ use loopkeeper::{
     BoxError, CancelToken, Context, Env, EnvConfig, Error, ErrorClass, ErrorKind, EventKind, Health,
     ManualClock, Subscription, WatchManager, Watcher, WatcherConfig,
 };
-use support::{PATIENCE, eventually, threads_named};
+use support::{PATIENCE, alone, eventually, scenario};
 
 const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -24,24 +24,6 @@ const fn secs(n: u64) -> Duration {
 
 const fn millis(n: u64) -> Duration {
     Duration::from_millis(n)
-}
-
-/// Runs a test with no other beside it and sees that it leaves no thread.
-fn alone(test: impl FnOnce()) {
-    static ONE: Mutex<()> = Mutex::new(());
-    let _one = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    test();
-    eventually("all threads to end", || threads_named("w/") + threads_named("lk/") == 0);
-}
-
-/// Runs a scenario on a manual clock.
-#[allow(clippy::unwrap_used, reason = "a failed set-up is a failed test")]
-fn scenario(test: impl FnOnce(&ManualClock, &Env)) {
-    alone(|| {
-        let clock = ManualClock::default();
-        let env = Env::manual(&clock).unwrap();
-        test(&clock, &env);
-    });
 }
 
 /// No jitter, so that the moments are exact.

@@ -8,9 +8,12 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use loopkeeper::{Env, ManualClock};
 
 /// How long a test waits on the real clock for what must come at all. It is
 /// far above what a loaded machine needs, so that it is never a measurement.
@@ -83,6 +86,28 @@ pub(crate) fn threads_named(prefix: &str) -> usize {
         .filter_map(|task| fs::read_to_string(task.path().join("comm")).ok())
         .filter(|name| name.starts_with(prefix))
         .count()
+}
+
+/// The front parts of the names of all threads of the library.
+const THREADS: [&str; 8] = ["w/", "ctl/", "mon/", "cfg/", "dep/", "c/", "http/", "lk/"];
+
+/// Runs a test with no other beside it and sees that it leaves no thread.
+#[track_caller]
+pub(crate) fn alone(test: impl FnOnce()) {
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    test();
+    eventually("all threads to end", || THREADS.iter().all(|prefix| threads_named(prefix) == 0));
+}
+
+/// Runs a scenario on a manual clock, with no other beside it.
+#[track_caller]
+pub(crate) fn scenario(test: impl FnOnce(&ManualClock, &Env)) {
+    alone(|| {
+        let clock = ManualClock::default();
+        let env = Env::manual(&clock).unwrap();
+        test(&clock, &env);
+    });
 }
 
 /// Waits until `true_now` says so, and panics with `what` after [`PATIENCE`].
