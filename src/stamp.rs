@@ -5,7 +5,11 @@
 //! outside at the nearest end.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::{Duration, SystemTime};
+
+use crate::duration::Shown;
+use crate::error::{Error, Result};
 
 /// The number of bytes of a written stamp, `2026-11-24T21:42:02.123Z`.
 pub const LEN: usize = 24;
@@ -37,6 +41,11 @@ impl Stamp {
     #[must_use]
     pub const fn from_micros(micros: u64) -> Self {
         Self(if micros > MAX_MICROS { MAX_MICROS } else { micros })
+    }
+
+    /// The same from a count that may lie before 1970.
+    fn held(micros: i64) -> Self {
+        Self::from_micros(u64::try_from(micros).unwrap_or(0))
     }
 
     /// The microseconds since the beginning of 1970, UTC.
@@ -80,6 +89,40 @@ impl Stamp {
     }
 }
 
+/// Reads RFC 3339 with any offset and any fraction of a second.
+///
+/// What lies outside the years 1970 to 9999 is held at the nearest end; what
+/// is finer than a microsecond is cut off; a leap second is the second before
+/// it.
+///
+/// # Errors
+///
+/// `InvalidArgument`, which shows what was found.
+///
+/// # Examples
+///
+/// ```
+/// use loopkeeper::Stamp;
+///
+/// let stamp: Stamp = "2026-11-24T22:42:02.5+01:00".parse()?;
+/// assert_eq!(stamp.to_string(), "2026-11-24T21:42:02.500Z");
+/// assert_eq!(
+///     "yesterday".parse::<Stamp>().unwrap_err().to_string(),
+///     r#"expected a moment such as "2026-11-24T21:42:02Z", found "yesterday""#,
+/// );
+/// # Ok::<(), loopkeeper::Error>(())
+/// ```
+impl FromStr for Stamp {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        read(text.as_bytes()).ok_or_else(|| {
+            let found = Shown(text);
+            Error::invalid(format!("expected a moment such as \"2026-11-24T21:42:02Z\", found {found}"))
+        })
+    }
+}
+
 impl From<SystemTime> for Stamp {
     fn from(time: SystemTime) -> Self {
         let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -109,6 +152,96 @@ impl serde::Serialize for Stamp {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.write_to(&mut [0; LEN]))
     }
+}
+
+impl<'de> serde::Deserialize<'de> for Stamp {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl serde::de::Visitor<'_> for Text {
+            type Value = Stamp;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a moment such as \"2026-11-24T21:42:02Z\"")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Stamp, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_str(Text)
+    }
+}
+
+/// The moment that a text names, if it is one.
+fn read(text: &[u8]) -> Option<Stamp> {
+    let (moment, rest) = text.split_at_checked("2026-11-24T21:42:02".len())?;
+    let separators = [4, 7, 10, 13, 16].map(|at| moment[at]);
+    if !matches!(separators, [b'-', b'-', b'T' | b't' | b' ', b':', b':']) {
+        return None;
+    }
+    let [year, month, day] = [0..4, 5..7, 8..10].map(|at| number(&moment[at]));
+    let [hour, minute, second] = [11..13, 14..16, 17..19].map(|at| number(&moment[at]));
+    let (year, month, day) = (year?, month?, day?);
+    let (hour, minute, second) = (hour?, minute?, second?);
+    let is_date = (1..=12).contains(&month) && (1..=days_in(year, month)).contains(&day);
+    if !is_date || hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    let (micros, rest) = match rest.strip_prefix(b".") {
+        Some(rest) => fraction(rest)?,
+        None => (0, rest),
+    };
+    let seconds = ((days_from_civil(year, month, day) * 24 + hour) * 60 + minute) * 60 + second.min(59);
+    Some(Stamp::held((seconds - offset(rest)?) * 1_000_000 + micros))
+}
+
+/// The microseconds of what follows a point, and what follows its digits.
+fn fraction(text: &[u8]) -> Option<(i64, &[u8])> {
+    let end = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, rest) = text.split_at(end);
+    let padded = digits.iter().copied().chain(std::iter::repeat(b'0'));
+    let micros = padded.take(6).fold(0, |micros, digit| micros * 10 + i64::from(digit - b'0'));
+    (end > 0).then_some((micros, rest))
+}
+
+/// The seconds by which an offset is ahead of UTC.
+fn offset(text: &[u8]) -> Option<i64> {
+    let (sign, [h1, h2, b':', m1, m2]) = (match text {
+        [b'Z' | b'z'] => return Some(0),
+        [b'+', rest @ ..] => (1, rest),
+        [b'-', rest @ ..] => (-1, rest),
+        _ => return None,
+    }) else {
+        return None;
+    };
+    let (hours, minutes) = (number(&[*h1, *h2])?, number(&[*m1, *m2])?);
+    (hours <= 23 && minutes <= 59).then_some(sign * (hours * 60 + minutes) * 60)
+}
+
+/// The value of digits, if they all are.
+fn number(digits: &[u8]) -> Option<i64> {
+    digits
+        .iter()
+        .try_fold(0, |value, digit| digit.is_ascii_digit().then(|| value * 10 + i64::from(digit - b'0')))
+}
+
+fn days_in(year: i64, month: i64) -> i64 {
+    let (next_year, next_month) = if month == 12 { (year + 1, 1) } else { (year, month + 1) };
+    days_from_civil(next_year, next_month, 1) - days_from_civil(year, month, 1)
+}
+
+/// The day counted from the beginning of 1970, negative before it: the way
+/// back from [`civil_from_days`], from the same source.
+fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let month_from_march = (month + 9) % 12;
+    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
 }
 
 /// Year, month and day of a day counted from the beginning of 1970.
@@ -187,6 +320,68 @@ mod tests {
     }
 
     #[test]
+    fn moments_are_read_with_any_offset_and_fraction() {
+        for (text, micros) in [
+            ("1970-01-01T00:00:00Z", 0),
+            ("1970-01-01t00:00:00z", 0),
+            ("1970-01-01 00:00:00Z", 0),
+            ("1970-01-01T00:00:00-00:00", 0),
+            ("1970-01-01T00:00:00.1Z", 100_000),
+            ("1970-01-01T00:00:00.1234567890123456789Z", 123_456),
+            ("1970-01-01T01:30:00+01:30", 0),
+            ("1969-12-31T19:00:00-05:00", 0),
+            ("1970-01-01T00:00:00+00:01", 0),
+            ("1969-12-31T23:59:59.999999Z", 0),
+            ("0000-01-01T00:00:00Z", 0),
+            ("2000-02-29T00:00:00Z", 951_782_400_000_000),
+            ("2016-12-31T23:59:60Z", 1_483_228_799_000_000),
+            ("2026-11-24T21:42:02.123456Z", 1_795_556_522_123_456),
+            ("9999-12-31T23:59:59.999999Z", MAX_MICROS),
+            ("9999-12-31T23:59:59-23:59", MAX_MICROS),
+        ] {
+            assert_eq!(text.parse::<Stamp>().unwrap().as_micros(), micros, "{text}");
+            let json = format!("{text:?}");
+            assert_eq!(serde_json::from_str::<Stamp>(&json).unwrap().as_micros(), micros, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_moment_is_refused_with_what_was_found() {
+        for text in [
+            "",
+            "now",
+            "2026-11-24",
+            "2026-11-24T21:42:02",
+            "2026-11-24T21:42Z",
+            "2026-11-24T21:42:02.Z",
+            "2026-11-24T21:42:02,5Z",
+            "2026-11-24T21:42:02.5",
+            "2026-11-24T21:42:02+1:00",
+            "2026-11-24T21:42:02+0100",
+            "2026-11-24T21:42:02+24:00",
+            "2026-11-24T21:42:02+01:60",
+            "2026-11-24T21:42:02Z ",
+            "2026-11-24X21:42:02Z",
+            "2026-00-24T21:42:02Z",
+            "2026-13-24T21:42:02Z",
+            "2026-11-31T21:42:02Z",
+            "2026-02-29T21:42:02Z",
+            "1900-02-29T00:00:00Z",
+            "2026-11-24T24:00:00Z",
+            "2026-11-24T21:60:02Z",
+            "2026-11-24T21:42:61Z",
+            "+026-11-24T21:42:02Z",
+            "２026-11-24T21:42:02Z",
+            "2026-11-24T21:42:0é2Z",
+        ] {
+            let error = text.parse::<Stamp>().unwrap_err().to_string();
+            assert!(error.contains(&format!("{}", Shown(text))), "{text}: {error}");
+        }
+        let error = serde_json::from_str::<Stamp>("7").unwrap_err().to_string();
+        assert!(error.contains("expected a moment such as"), "{error}");
+    }
+
+    #[test]
     fn seconds_and_padding() {
         let stamp = Stamp::from_micros(1_500_000);
         assert_eq!(stamp.as_secs_f64(), 1.5);
@@ -199,6 +394,26 @@ mod tests {
             let stamp = Stamp::from_micros(micros);
             prop_assert_eq!(stamp.to_string(), humantime(stamp));
             prop_assert_eq!(Stamp::from(SystemTime::from(stamp)), stamp);
+            let text = humantime::format_rfc3339_micros(stamp.into()).to_string();
+            prop_assert_eq!(text.parse::<Stamp>().unwrap(), stamp);
+        }
+
+        #[test]
+        fn what_humantime_reads_is_read_alike(
+            text in "(19[6-9]|20[0-9]|99[89])[0-9]-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9](\\.[0-9]{1,9})?Z",
+        ) {
+            let theirs = humantime::parse_rfc3339(&text).ok().map(Stamp::from);
+            let ours = text.parse::<Stamp>().ok();
+            // Before 1970 it refuses where a stamp is held at the end.
+            if text.as_str() >= "1970" {
+                prop_assert_eq!(ours, theirs, "{}", text);
+            }
+        }
+
+        #[test]
+        fn reading_never_panics(text in "\\PC{0,40}", digits in "[0-9TZ:. +-]{19,32}") {
+            let _ = text.parse::<Stamp>();
+            let _ = digits.parse::<Stamp>();
         }
     }
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::component::Context;
 use crate::error::BoxError;
@@ -85,15 +85,16 @@ pub trait Remedy: Send + Sync {
 }
 
 /// The state of a run, as its source tells it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TrainingRun {
     /// The name of the run.
     pub training_run_id: String,
     /// Whether its state cannot be used any more.
+    #[serde(default)]
     pub corrupted: bool,
     /// The checkpoint written last.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_checkpoint: Option<Checkpoint>,
 }
 
@@ -118,32 +119,33 @@ impl TrainingRun {
 }
 
 /// Where a run can be restored from.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Checkpoint {
     /// Its name.
     pub checkpoint_id: String,
     /// What it holds, such as `training` or `sampler`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint_type: Option<String>,
     /// Where it is: what a restore is asked for with.
     pub path: String,
     /// The run that it is of.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training_run_id: Option<String>,
     /// Its size in bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size_bytes: Option<u64>,
     /// Whether everybody may read it.
+    #[serde(default)]
     pub public: bool,
     /// When it was written.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<Stamp>,
     /// When it is deleted.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Stamp>,
     /// What was measured of it, by name: what the best one is chosen by.
-    #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     pub metrics: std::collections::BTreeMap<String, f64>,
 }
 
