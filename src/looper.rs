@@ -830,6 +830,7 @@ impl<M: Machine> Source<M> {
             lost_callbacks: lost.coalesced + lost.dropped,
             config: None,
             controller: None,
+            recovery: None,
         };
         state.machine.detail(wall, &mut status);
         (running, status)

@@ -765,5 +765,6 @@ fn loop_status(status: ComponentStatus) -> LoopStatus {
         lost_callbacks: 0,
         config: None,
         controller: None,
+        recovery: None,
     }
 }
