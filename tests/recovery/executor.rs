@@ -1,0 +1,3 @@
+//! Attempts: their order, their deadlines, their end.
+
+use crate::fixture::*;
