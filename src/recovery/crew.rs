@@ -80,7 +80,7 @@ impl Worker {
     }
 
     pub(super) fn is_stuck(&self) -> bool {
-        self.retired && !self.task.has_ended()
+        self.retired && self.doing.is_some()
     }
 
     /// Lets it end with its call; nothing of what it does counts any more.
@@ -120,11 +120,17 @@ impl Engine {
     }
 
     /// Sees to it that there is somebody for what can be done now, and for
-    /// what is due next. Where there is no room for a thread those that there
-    /// are come to it later.
-    pub(super) fn staff(self: &Arc<Self>, state: &mut State, role: Role, now: Tick, after: &mut Afterwards) {
+    /// what is due next. False: a thread was refused. Those that there are come
+    /// to it later.
+    pub(super) fn staff(
+        self: &Arc<Self>,
+        state: &mut State,
+        role: Role,
+        now: Tick,
+        after: &mut Afterwards,
+    ) -> bool {
         if state.stage != Stage::Running {
-            return;
+            return true;
         }
         // Tasks and doorbells are ours: nothing of a user's is dropped here.
         state.workers.retain(|worker| !worker.task.has_ended());
@@ -135,7 +141,7 @@ impl Engine {
         let (mut at_work, mut stuck) = (0, 0);
         for worker in state.workers.iter_mut().filter(|worker| worker.role == role) {
             if worker.retired {
-                stuck += 1;
+                stuck += usize::from(worker.doing.is_some());
                 continue;
             }
             at_work += 1;
@@ -151,14 +157,15 @@ impl Engine {
             wanted = wanted.saturating_sub(1);
             has_lookout |= is_awake || is_needed || worker.asleep_until <= next;
         }
-        let room = if stuck < STUCK_A_PLACE * places { places } else { 0 };
+        let room = places.min(STUCK_A_PLACE.saturating_mul(places).saturating_sub(stuck));
         while (wanted > 0 || !has_lookout) && at_work < room {
-            let Ok(worker) = self.spawn(state, role) else { return };
+            let Ok(worker) = self.spawn(state, role) else { return false };
             state.workers.push(worker);
             at_work += 1;
             wanted = wanted.saturating_sub(1);
             has_lookout = true;
         }
+        true
     }
 
     /// Makes the first thread of a role, or says why there is none.
@@ -306,8 +313,8 @@ impl Engine {
             }
             _ => Tick::NEVER,
         };
+        let is_manned = self.staff(&mut state, role, now, &mut after);
         self.settle(&mut state, now, &mut after);
-        let is_manned = state.workers.iter().any(|worker| worker.role == role && !worker.retired);
         drop(state);
         let trash = self.tell_rest(after);
         // The watchdog runs no user code: a thread of the crew drops it.

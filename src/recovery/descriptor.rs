@@ -3,7 +3,7 @@
 use super::policy::{CheckpointStrategy, Prefer, RecoveryPolicy};
 use crate::decode::{self, Object};
 use crate::duration::Shown;
-use crate::tree::{self, Value};
+use crate::tree::{self, Fault, Value};
 
 /// Reads a policy. What is absent has its default; recovery is off unless
 /// `enabled` says otherwise.
@@ -145,7 +145,8 @@ fn read_object(o: &mut Object<'_, '_>) -> Option<CheckpointStrategy> {
     let best = o.object("best", read_best).doc("The checkpoint with the best metric.").optional();
     if o.has("specific") == o.has("best") {
         let found = if o.has("best") { "both" } else { "none" };
-        o.fault("", format!("expected exactly one of \"best\" and \"specific\", found {found}"));
+        let message = format!("expected exactly one of \"best\" and \"specific\", found {found}");
+        o.faults(Fault { place: o.place().clone(), key: o.key().to_owned(), message }.into());
     }
     o.done()?;
     specific.map(CheckpointStrategy::Specific).or(best)

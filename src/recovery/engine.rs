@@ -123,7 +123,19 @@ pub(super) struct Watch {
 
 enum Poll {
     Due(Tick, u64),
-    Begun { ticket: u64, at: Tick, timed_out: bool },
+    Begun {
+        ticket: u64,
+        at: Tick,
+        /// When it is told next that it is stuck.
+        told_at: Tick,
+    },
+}
+
+impl Poll {
+    /// One whose answer is taken from nobody.
+    const fn none(at: Tick) -> Self {
+        Self::Begun { ticket: 0, at, told_at: Tick::NEVER }
+    }
 }
 
 /// What a watched run adds to the health of the whole.
@@ -671,7 +683,7 @@ impl Engine {
             first_run: run.clone(),
             policy: policy.clone(),
             metadata,
-            poll: Poll::Begun { ticket: 0, at: now, timed_out: false },
+            poll: Poll::none(now),
             again: false,
             last_poll: None,
             error: None,
@@ -732,7 +744,7 @@ impl Engine {
         let (_, _, run) = first;
         let ticket = state.number();
         let watch = state.watches.get_mut(&run)?;
-        watch.poll = Poll::Begun { ticket, at: now, timed_out: false };
+        watch.poll = Poll::Begun { ticket, at: now, told_at: Tick::NEVER };
         state.books.runs += 1;
         Some((Job::Poll { run, ticket }, watch.policy.poll_timeout))
     }
@@ -760,10 +772,11 @@ impl Engine {
     /// Whether a poll came back in time, and how long it took.
     fn end_poll(&self, state: &mut State, now: Tick, run: &Arc<str>, ticket: u64) -> bool {
         let Some(watch) = state.watches.get_mut(run) else { return false };
-        let Poll::Begun { ticket: own, at, timed_out } = watch.poll else { return false };
+        let Poll::Begun { ticket: own, at, told_at } = watch.poll else { return false };
         if own != ticket {
             return false;
         }
+        let timed_out = told_at != Tick::NEVER;
         let again = std::mem::take(&mut watch.again);
         // Of a run that was stuck nothing is known for long enough.
         let delay = if again || timed_out { Duration::ZERO } else { watch.policy.poll_interval };
@@ -828,13 +841,16 @@ impl Engine {
         ticket: u64,
     ) -> Tick {
         let Some(watch) = state.watches.get_mut(run) else { return Tick::NEVER };
-        let Poll::Begun { ticket: own, at, timed_out } = &mut watch.poll else { return Tick::NEVER };
+        let Poll::Begun { ticket: own, at, told_at } = &mut watch.poll else { return Tick::NEVER };
         if *own != ticket {
             return Tick::NEVER;
         }
-        *timed_out = true;
+        if now < *told_at && *told_at != Tick::NEVER {
+            return *told_at;
+        }
         let stuck_for = now.since(*at);
         let again = now + watch.policy.poll_interval;
+        *told_at = again;
         watch.last_poll = Some(now);
         let error = Error::new(ErrorKind::Timeout).context(format!("the poll is stuck for {stuck_for:.1?}"));
         self.poll_failed(state, after, run, error);
@@ -993,7 +1009,7 @@ impl Engine {
             after.trash.extend(watch.metadata.handle.take().map(Trash::Handle));
             watch.metadata.handle.clone_from(&handle);
             // What is being polled was asked for before.
-            watch.poll = Poll::Begun { ticket: 0, at: now, timed_out: false };
+            watch.poll = Poll::none(now);
             (watch.last_poll, watch.error) = (None, None);
             if state.watches.contains_key(new) {
                 // Somebody watches it already: theirs counts.

@@ -217,7 +217,7 @@ impl RecoveryPolicy {
         self
     }
 
-    /// How many polls in a row must find the restored run well before the
+    /// How many polls must find the restored run well before the
     /// recovery is proven, at least 1. Defaults to 3.
     pub fn verify_polls(mut self, polls: u32) -> Self {
         self.verify_polls = polls;

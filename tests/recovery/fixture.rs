@@ -11,8 +11,8 @@ use loopkeeper::recovery::{
     Checkpoint, Executor, ExecutorConfig, Metadata, RecoveryMonitor, RecoveryMonitorConfig, RecoveryPolicy,
     Remedy, Restore, Restored, RunSource, TrainingRun,
 };
-use loopkeeper::testing::{Gate, Recorder};
-use loopkeeper::{BoxError, Context, Env, EnvConfig, Error, ErrorKind, EventKind, ManualClock, Stamp};
+use loopkeeper::testing::Gate;
+use loopkeeper::{BoxError, Context, Env, Error, ErrorKind, EventKind, ManualClock, Stamp};
 
 pub(crate) const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -68,20 +68,19 @@ pub(crate) struct World {
     pub(crate) clock: ManualClock,
     pub(crate) env: Env,
     pub(crate) service: Arc<Mutex<Service>>,
-    pub(crate) recorder: Recorder,
+
     pub(crate) polling: Arc<AtomicUsize>,
     pub(crate) most_polling: Arc<AtomicUsize>,
 }
 
 impl World {
     pub(crate) fn new() -> Self {
-        let (clock, recorder) = (ManualClock::default(), Recorder::default());
-        let config = EnvConfig::default().clock(&clock).spread(false).seed(0).observer(recorder.observer());
+        let clock = ManualClock::default();
         Self {
-            env: Env::with(config).unwrap(),
+            env: Env::manual(&clock).unwrap(),
             clock,
             service: Arc::default(),
-            recorder,
+
             polling: Arc::default(),
             most_polling: Arc::default(),
         }
@@ -145,10 +144,10 @@ impl World {
 
     /// What was told of recoveries, in order.
     pub(crate) fn told(&self) -> Vec<Arc<RecoveryEvent>> {
-        let events = self.recorder.events().into_iter();
+        let events = self.env.events_after(0, 4096).events.into_iter();
         events
-            .filter_map(|event| match event.what {
-                EventKind::Recovery(event) => Some(event),
+            .filter_map(|event| match &event.what {
+                EventKind::Recovery(event) => Some(event.clone()),
                 _ => None,
             })
             .collect()
