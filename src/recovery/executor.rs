@@ -357,10 +357,8 @@ pub(super) fn retry(engine: &Arc<Engine>, run: &str) -> Result<()> {
             return Some(false);
         }
         let run = state.resolve(run)?;
-        let case = state.cases.get(&run)?;
-        let is_due = case.incident.phase.is_pending();
-        let done = engine.retry(state, now, after, &run);
-        Some(done || is_due && done)
+        state.cases.get(&run)?;
+        Some(engine.retry(state, now, after, &run))
     });
     match retried {
         Some(true) => Ok(()),

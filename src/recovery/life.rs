@@ -179,8 +179,8 @@ impl Engine {
                 (Place::Rest, _) => {}
             }
         }
-        let is_told = |case: &&Box<Case>| case.incident.phase != IncidentPhase::Verified;
-        let cases = state.cases.values().filter(is_told).take(MAX_LISTED);
+        let is_told = |case: &&Case| case.incident.phase != IncidentPhase::Verified;
+        let cases = state.cases.values().map(|case| &**case).filter(is_told).take(MAX_LISTED);
         RecoveryStatus {
             watched: state.watches.len(),
             failing: state.counts(Class::Failing),

@@ -481,7 +481,8 @@ fn stopped_from_its_own_call_it_only_cancels() {
 #[test]
 fn what_happens_is_counted_and_every_series_is_there_from_the_start() {
     let world = World::new();
-    let series: Arc<Mutex<Vec<(String, Arc<AtomicU64>)>>> = Arc::default();
+    type Series = Vec<(String, Arc<AtomicU64>)>;
+    let series: Arc<Mutex<Series>> = Arc::default();
     let kept = series.clone();
     let observer = Observer {
         counter: Some(Arc::new(move |name, labels| {

@@ -189,6 +189,7 @@ const SHIPPED: &[(&str, &str, Lifetime)] = &[
     ),
     ("metrics_refused_total", "How often an instrument was refused and measures nothing", Exporter),
     ("monitor_checks_total", "Checks, by how they ended", Loop),
+    ("recovery_attempt_duration_seconds", "How long attempts to restore a run took", Loop),
     ("recovery_events_total", "What recoveries have done", Loop),
     ("watcher_probe_duration_seconds", "How long probes took that ended in time", Loop),
     ("watcher_ready", "Whether the watched service is ready", Loop),
