@@ -287,7 +287,14 @@ impl Engine {
     fn overdue(self: &Arc<Self>, id: u64, now: Tick) -> Tick {
         let mut after = Afterwards::default();
         let mut state = self.lock();
+        if self.parent.is_cancelled() {
+            // The threads may all be stuck, and cannot say so themselves.
+            self.end(&mut state, now, &mut after, "its token was cancelled");
+        }
         if state.stage != Stage::Running {
+            drop(state);
+            let trash = self.tell_rest(after);
+            self.lock().trash.extend(trash);
             return Tick::NEVER;
         }
         let Some(worker) = state.workers.iter_mut().find(|worker| worker.id == id) else {

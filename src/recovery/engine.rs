@@ -25,7 +25,7 @@ use crate::clock::Tick;
 use crate::component::Reporter;
 use crate::dispatch::Mailbox;
 use crate::env::Env;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, EventKind, Health, LoopKind, RecoveryEvent, RecoveryStep};
 use crate::name::Name;
 use crate::primitive::{Condvar, Mutex, MutexGuard};
@@ -270,7 +270,8 @@ impl State {
         let Some(watch) = self.watches.get_mut(run) else { return };
         let class = match case {
             Some(phase) if phase.is_pending() || phase == IncidentPhase::Completed => Class::Open,
-            Some(IncidentPhase::Exhausted | IncidentPhase::Cancelled | IncidentPhase::Skipped) => Class::Lost,
+            Some(IncidentPhase::Skipped) => Class::Open,
+            Some(IncidentPhase::Exhausted | IncidentPhase::Cancelled) => Class::Lost,
             _ if watch.error.is_some() => Class::Failing,
             _ if watch.last_poll.is_none() => Class::Unpolled,
             _ => Class::Fine,
@@ -555,7 +556,10 @@ impl Engine {
             // What comes after a restart is another incident.
             self.forget(state, after, &run);
         }
-        state.chores.clear();
+        for (Chore::Retire { run, metadata }, _) in std::mem::take(&mut state.chores) {
+            let error = Error::new(ErrorKind::Cancelled).context(why);
+            self.tell_left_behind(state, after, &run, &metadata, error);
+        }
         self.tell_loop(state, EventKind::Stopped);
         // Once for each run: who subscribes from now on hears of the next.
         self.hub.close();

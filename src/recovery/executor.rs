@@ -136,11 +136,10 @@ impl fmt::Debug for Recover {
 /// # Threads
 ///
 /// Up to `max_concurrent` threads named `rec/<name>`, which call the source
-/// and the remedy, and one for each call that hangs: a quarter of the limit
-/// in work and four times the limit stuck is the most. All methods may be called from
-/// any thread and from the source, the remedy and callbacks; there
-/// [`stop`](Self::stop) only cancels. Dropping it stops it within its drop
-/// grace.
+/// and the remedy, and one for each call that hangs: four times as many in
+/// all. All methods may be called from any thread and from the source, the
+/// remedy and callbacks; from the former two [`stop`](Self::stop) only cancels.
+/// Dropping it stops it within its drop grace.
 ///
 /// # Examples
 ///

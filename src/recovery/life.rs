@@ -124,7 +124,7 @@ impl Engine {
     }
 
     pub(super) fn is_running(&self) -> bool {
-        self.lock().stage == Stage::Running
+        self.lock().stage == Stage::Running && !self.parent.is_cancelled()
     }
 
     /// Blocks until no attempt is under way or to come; false at `timeout`.

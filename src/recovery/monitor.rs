@@ -127,11 +127,11 @@ pub struct RunStatus {
 /// # Threads
 ///
 /// Threads named `rec/<name>`: up to `max_polls` for polls, up to
-/// `max_concurrent` for attempts, and those whose call hangs, up to four times
-/// as many. They are made as they are needed. All methods may be called from
-/// any thread and from the source, the remedy and callbacks; there
-/// [`stop`](Self::stop) only cancels. Dropping it stops it within its drop
-/// grace.
+/// `max_concurrent` for attempts, and those whose call hangs, four times as
+/// many in all. They are made as they are needed. All methods may be called
+/// from any thread and from the source, the remedy and callbacks; from the
+/// former two [`stop`](Self::stop) only cancels. Dropping it stops it within
+/// its drop grace.
 ///
 /// # Examples
 ///

@@ -506,3 +506,44 @@ fn what_happens_is_counted_and_every_series_is_there_from_the_start() {
     };
     assert_eq!((count("started"), count("failed"), count("completed"), count("verified")), (2, 1, 1, 0));
 }
+
+/// What was told of each span: its name, its attributes and its error.
+#[derive(Clone, Default)]
+struct Spans(Arc<Mutex<Vec<String>>>);
+
+impl loopkeeper::observe::SpanSink for Spans {
+    fn attr(&self, attr: loopkeeper::observe::Attr) {
+        self.0.lock().unwrap().push(attr.to_string());
+    }
+    fn error(&self, error: &str) {
+        self.0.lock().unwrap().push(format!("error {error}"));
+    }
+    fn end(&self) {
+        self.0.lock().unwrap().push("end".to_owned());
+    }
+}
+
+#[test]
+fn each_attempt_is_a_span() {
+    let world = World::new();
+    let spans = Spans::default();
+    let sink = spans.clone();
+    let observer = Observer {
+        span: Some(Arc::new(move |name, attrs| {
+            sink.0.lock().unwrap().push(format!("{name} {}", attrs[0]));
+            Arc::new(sink.clone())
+        })),
+        ..Observer::default()
+    };
+    let config = EnvConfig::default().clock(&world.clock).spread(false).seed(0).observer(observer);
+    let env = Env::with(config).unwrap();
+    let executor = Executor::start_in(&env, ExecutorConfig::new("x"), world.clone(), world.clone()).unwrap();
+    world.restore_faults([Fault::Refuse]);
+    recover(&executor, "run-1", policy());
+    world.clock.run_for(secs(5));
+    let begin = "recovery_attempt recovery=x";
+    assert_eq!(
+        *spans.0.lock().unwrap(),
+        [begin, "run=run-1", "attempt=1", "error refused", "end", begin, "run=run-1", "attempt=2", "end"]
+    );
+}

@@ -583,3 +583,44 @@ fn events_are_numbered_and_kept_like_all_others() {
     assert!(matches!(&events[1].what, EventKind::Recovery(event) if event.step == RecoveryStep::Detected));
     assert_eq!(events[1].to_string(), "recovery m: run run-1: detected, checkpoint 7");
 }
+
+#[test]
+fn a_cancelled_token_ends_it_also_while_its_thread_hangs() {
+    let world = World::new();
+    world.add("run-1", &["7"]);
+    let (gate, token) = (Gate::default(), loopkeeper::CancelToken::new());
+    world.fetch_fault("run-1", Fault::Hang(gate.clone()));
+    let config = RecoveryMonitorConfig::new("m", policy()).max_polls(1).cancelled_by(&token);
+    let monitor = world.monitor_with(config);
+    monitor.watch_run("run-1", plain()).unwrap();
+    world.clock.settle();
+    token.cancel();
+    assert!(!monitor.is_running());
+    world.clock.run_for(secs(30));
+    assert_eq!(monitor.status().health, Health::Unknown);
+    assert!(world.told().is_empty(), "nothing is told of a poll whose end was wanted");
+    gate.open();
+    assert!(monitor.stop(secs(1)).is_clean());
+}
+
+#[test]
+fn what_a_stop_leaves_undone_is_told() {
+    let world = World::new();
+    for run in ["run-1", "run-2"] {
+        world.add(run, &["7"]);
+        world.corrupt(run, true);
+    }
+    let gate = Gate::default();
+    world.restore_faults([Fault::Hang(gate.clone()), Fault::Hang(gate.clone())]);
+    let monitor = one(&world, policy());
+    monitor.watch_run("run-2", plain()).unwrap();
+    world.clock.settle();
+    // The first is restored; its predecessor waits behind the second.
+    gate.release_waiting();
+    world.clock.settle();
+    let _ = monitor.stop(secs(0));
+    assert_eq!(world.steps("run-1"), [&RESTORED[..], &["left_behind"]].concat());
+    assert_eq!(world.last(RecoveryStep::LeftBehind).error.as_ref().unwrap().to_string(), "it was stopped");
+    gate.open();
+    world.clock.settle();
+}
