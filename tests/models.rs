@@ -801,11 +801,9 @@ fn steps(env: &Env, step: RecoveryStep) -> u32 {
     u32::try_from(events.iter().filter(|event| is_it(&event.what)).count()).unwrap()
 }
 
-/// Mutants: `Engine::attempted` takes what comes back without a look at its
-/// ticket (the run is told as restored after it was cancelled); `State::step_out`
-/// leaves a cancelled run in its line (it is attempted although nobody waits
-/// for it); `Engine::staff` without the lookout (what is due next finds
-/// nobody awake, and the drain never ends).
+/// Mutants: `Engine::end` does not cancel what is under way (a run that was
+/// asked for has no end); `Engine::carry_out_attempt` drops what nobody wants
+/// (a run was made that nobody has, and nobody let go of).
 #[test]
 fn every_run_that_is_recovered_while_others_cancel_and_stop_has_one_end() {
     model(|| {
@@ -840,10 +838,8 @@ fn every_run_that_is_recovered_while_others_cancel_and_stop_has_one_end() {
     });
 }
 
-/// Mutants: `Engine::attempt_overdue` leaves the ticket in place (the late
-/// answer of a call that had timed out is taken, and one run is restored
-/// twice); `Engine::overdue` without `retire` (the place stays taken, and the
-/// retry never begins).
+/// Mutant: `Engine::staff` without the lookout: the retry that is due finds
+/// nobody awake.
 #[test]
 fn an_attempt_that_comes_back_at_its_deadline_is_in_time_or_late_but_not_both() {
     model(|| {
@@ -885,8 +881,8 @@ fn a_run_that_is_not_watched_any_more_is_not_restored() {
         let env = Env::manual(&clock).unwrap();
         let made = Made::default();
         let source = |_: &Context, run: &str| {
-            let run = TrainingRun::new(run).last_checkpoint(Checkpoint::new("7"));
-            Ok(run.corrupted(true))
+            let state = TrainingRun::new(run).last_checkpoint(Checkpoint::new("7"));
+            Ok(state.corrupted(run == "a"))
         };
         let config = RecoveryMonitorConfig::new("m", exact_recovery()).max_polls(2);
         let monitor = Arc::new(RecoveryMonitor::start_in(&env, config, source, made.clone()).unwrap());

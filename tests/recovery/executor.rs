@@ -114,6 +114,24 @@ fn wrc_02_an_attempt_that_hangs_frees_its_place_at_its_deadline() {
 }
 
 #[test]
+fn wrc_02_a_late_answer_is_not_taken_for_the_next_attempts() {
+    let world = World::new();
+    let executor = executor(&world);
+    let (first, second) = (Gate::default(), Gate::default());
+    world.restore_faults([Fault::Hang(first.clone()), Fault::Hang(second.clone())]);
+    recover(&executor, "run-1", policy().attempt_timeout(secs(10)));
+    world.clock.run_for(secs(15));
+    assert_eq!((first.waiting(), second.waiting()), (1, 1));
+    first.open();
+    world.clock.settle();
+    assert_eq!(world.with(|service| service.discarded.clone()), ["new-1"]);
+    assert_eq!(world.count(RecoveryStep::Completed), 0);
+    second.open();
+    world.clock.settle();
+    assert_eq!(world.last(RecoveryStep::Completed).restored.as_deref(), Some("new-2"));
+}
+
+#[test]
 fn wrc_02_a_stop_names_the_attempt_that_hangs() {
     let world = World::new();
     let executor = executor(&world);
