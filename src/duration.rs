@@ -245,6 +245,15 @@ impl fmt::Display for Hint {
     }
 }
 
+/// Serialises a duration as seconds; called only where there is one.
+#[allow(clippy::ref_option, reason = "the form serde calls")]
+pub(crate) fn as_seconds<S: serde::Serializer>(
+    duration: &Option<Duration>,
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.unwrap_or_default().as_secs_f64())
+}
+
 /// Quotes what was found, shortened so that a message stays a line.
 pub(crate) struct Shown<'a>(pub(crate) &'a str);
 

@@ -168,7 +168,7 @@ impl Env {
             stack_size,
             spread,
             seed,
-            boot: format!("{:016x}", RandomState::new().build_hasher().finish()),
+            boot: Self::word(),
             #[cfg(feature = "http-client")]
             agent: std::sync::OnceLock::new(),
         })))
@@ -304,6 +304,11 @@ impl Env {
 
     pub(crate) fn seed(&self) -> u64 {
         self.0.seed
+    }
+
+    /// A word that nobody else has, of this or of any process.
+    pub(crate) fn word() -> String {
+        format!("{:016x}", RandomState::new().build_hasher().finish())
     }
 
     pub(crate) fn stamp(&self) -> Stamp {

@@ -1,6 +1,8 @@
 //! What is worth telling: typed events, numbered per source and per
 //! environment.
 
+mod recovery;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +10,8 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::name::Name;
 use crate::stamp::Stamp;
+
+pub use recovery::{RecoveryEvent, RecoveryStep};
 
 /// What kind of loop a source is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -23,6 +27,8 @@ pub enum LoopKind {
     Controller,
     /// Looks at regular times whether things are as they should be.
     Monitor,
+    /// Watches runs and restores those that are corrupted.
+    Recovery,
     /// A part of the program that a host starts and stops.
     Component,
 }
@@ -37,6 +43,7 @@ impl LoopKind {
             Self::Deployer => "deployer",
             Self::Controller => "controller",
             Self::Monitor => "monitor",
+            Self::Recovery => "recovery",
             Self::Component => "component",
         }
     }
@@ -49,6 +56,7 @@ impl LoopKind {
             Self::Deployer => "dep",
             Self::Controller => "ctl",
             Self::Monitor => "mon",
+            Self::Recovery => "rec",
             Self::Component => "c",
         }
     }
@@ -345,12 +353,14 @@ pub enum EventKind {
     },
     /// The component is no longer part of the host.
     ComponentRemoved,
+    /// A step of the recovery of a run. Shared, because there is much to say.
+    Recovery(Arc<RecoveryEvent>),
 }
 
 impl EventKind {
     /// The word for it, as `/events` prints it.
     #[must_use]
-    pub const fn as_str(&self) -> &'static str {
+    pub fn as_str(&self) -> &'static str {
         match self {
             Self::Started => "started",
             Self::Ready { .. } => "ready",
@@ -389,6 +399,7 @@ impl EventKind {
             Self::ComponentReplaced => "component_replaced",
             Self::ComponentRolledBack { .. } => "component_rolled_back",
             Self::ComponentRemoved => "component_removed",
+            Self::Recovery(event) => event.step.event(),
         }
     }
 
@@ -406,6 +417,7 @@ impl EventKind {
             | Self::ComponentFailed { error }
             | Self::ComponentGaveUp { error, .. }
             | Self::ComponentRolledBack { error } => Some(error),
+            Self::Recovery(event) => event.error.as_ref(),
             _ => None,
         }
     }
@@ -514,6 +526,7 @@ impl fmt::Display for EventKind {
                 write!(f, "is back, because the one in its place did not come up: {}", error.report())
             }
             Self::ComponentRemoved => f.write_str("removed"),
+            Self::Recovery(event) => event.fmt(f),
         }
     }
 }

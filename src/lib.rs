@@ -16,6 +16,10 @@
 //! its checkers look in order, each with a deadline, at one thing or at many
 //! items, and one that fails or hangs hides none of the others.
 //!
+//! A [`RecoveryMonitor`] polls training runs, or whatever else can be restored
+//! from a checkpoint, has those restored that are corrupted, and watches them
+//! until the recovery is proven.
+//!
 //! A [`Config`] is what a program reads its settings from: layers in which
 //! every value knows its place, replaced as a whole while the program runs. A
 //! [`ConfigWatcher`] notices edits.
@@ -64,9 +68,10 @@
 //! | [`Probe::probe`] | its watcher's thread, `w/<name>` |
 //! | [`Controller::reconcile`] | its controller's thread, `ctl/<name>` |
 //! | [`Checker::check`] | its monitor's thread, `mon/<name>` |
+//! | [`RunSource`](recovery::RunSource), [`Remedy`](recovery::Remedy) | a thread of their monitor or executor, `rec/<name>` |
 //! | [`Layers::check`] | who loads or reloads, or the config watcher's thread, `cfg/<name>` |
 //! | [`Component::start`], [`Component::stop`], drops of components | a thread of their host, `lk/call` |
-//! | `on_ready`, `on_down`, `on_gave_up`, `on_change`, `on_checker_change`, [`Context::on_cancel`] | the dispatcher's thread, `lk/dispatch` |
+//! | `on_ready`, `on_down`, `on_gave_up`, `on_change`, `on_checker_change`, `on_recovery`, `on_failure`, [`Context::on_cancel`] | the dispatcher's thread, `lk/dispatch` |
 //! | [`Observer::on_event`](observe::Observer) | the dispatcher's thread |
 //! | [`MetricsSource`](observe::MetricsSource) | a worker of the status server, `http/work-<n>` |
 //! | counters, gauges, histograms | where it happened: a loop's thread or `lk/watchdog` |
@@ -81,7 +86,8 @@
 //! Deadlines come from a steady clock; wall-clock time appears only in
 //! stamps. Regular runs keep a fixed rate, spread over their interval by a
 //! hash of the loop's name from the second run on; runs that were missed are
-//! skipped and counted. With a [`ManualClock`] a test owns time.
+//! skipped and counted. Only runs that may be recovered are polled at a fixed
+//! delay, counted from the end of the poll before. With a [`ManualClock`] a test owns time.
 //!
 //! # Log levels
 //!
@@ -216,6 +222,7 @@ pub use monitor::{Checker, Monitor, MonitorConfig};
 pub use name::Name;
 pub use observe::Observer;
 pub use probe::Probe;
+pub use recovery::{RecoveryMonitor, RecoveryMonitorConfig, RecoveryPolicy};
 pub use stamp::Stamp;
 pub use status::LoopStatus;
 pub use stop::StopReport;

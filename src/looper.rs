@@ -696,6 +696,7 @@ impl<M: Machine> Source<M> {
             config: None,
             controller: None,
             monitor: None,
+            recovery: None,
         };
         state.machine.detail(wall, &mut status);
         (running, status)

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::duration::as_seconds;
 use crate::event::{Health, LoopKind};
 use crate::name::Name;
 use crate::stamp::Stamp;
@@ -56,7 +57,7 @@ pub struct LoopStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_run: Option<Stamp>,
     /// How long the last call took that returned in time.
-    #[serde(serialize_with = "seconds", skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "as_seconds", skip_serializing_if = "Option::is_none")]
     pub latency: Option<Duration>,
     /// How many calls were begun.
     pub runs: u64,
@@ -73,11 +74,11 @@ pub struct LoopStatus {
     /// How often the health changed.
     pub transitions: u64,
     /// For how long the present call has run.
-    #[serde(serialize_with = "seconds", skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "as_seconds", skip_serializing_if = "Option::is_none")]
     pub running_for: Option<Duration>,
     /// For how long the present call is past its deadline, or the next one
     /// past its due.
-    #[serde(serialize_with = "seconds", skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "as_seconds", skip_serializing_if = "Option::is_none")]
     pub overdue_for: Option<Duration>,
     /// The thread's name and the kernel's number for it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,6 +94,58 @@ pub struct LoopStatus {
     /// For a monitor: its checkers, and what they found.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub monitor: Option<MonitorStatus>,
+    /// For a recovery monitor or an executor: which runs it deals with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<RecoveryStatus>,
+}
+
+/// What a recovery monitor or an executor deals with.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct RecoveryStatus {
+    /// How many runs are watched.
+    pub watched: usize,
+    /// How many of them could not be polled the last time.
+    pub failing: usize,
+    /// How many runs wait for a free place.
+    pub queued: usize,
+    /// How many attempts are under way.
+    pub in_progress: usize,
+    /// How many runs wait for the moment of their next attempt.
+    pub waiting: usize,
+    /// How many threads are in a call that has passed its deadline.
+    pub stuck: usize,
+    /// The first 100 incidents that are not over, by run.
+    pub incidents: Vec<IncidentStatus>,
+}
+
+/// What becomes of one corrupted run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct IncidentStatus {
+    /// The run: the corrupted one, or the one that took its place.
+    pub run: String,
+    /// The run that was corrupted first.
+    pub first_run: String,
+    /// How far it has come.
+    pub phase: &'static str,
+    /// How many attempts were begun.
+    pub attempt: u32,
+    /// Of how many.
+    pub max_attempts: u32,
+    /// Since when it is in its phase.
+    pub since: Stamp,
+    /// When it was found.
+    pub detected_at: Stamp,
+    /// When the next attempt is due, if it waits for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_attempt: Option<Stamp>,
+    /// What the present or last attempt restores from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<String>,
+    /// Why the last attempt failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
 }
 
 /// What a controller does, and how its last run ended.
@@ -270,14 +323,6 @@ impl Serialize for Health {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
     }
-}
-
-#[allow(clippy::ref_option, reason = "the form serde calls")]
-pub(crate) fn seconds<S: serde::Serializer>(
-    duration: &Option<Duration>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64(duration.unwrap_or_default().as_secs_f64())
 }
 
 fn seconds_of<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {

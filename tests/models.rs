@@ -14,16 +14,21 @@ use std::time::Duration;
 
 use loopkeeper::controller::Outcome;
 use loopkeeper::decode::Object;
+use loopkeeper::event::RecoveryStep;
 use loopkeeper::host::ComponentState;
 use loopkeeper::host::deploy::{Deployer, DeployerConfig, Registry};
 use loopkeeper::monitor::{Report, Verdict};
+use loopkeeper::recovery::{
+    Checkpoint, Executor, ExecutorConfig, Metadata, Recover, RecoveryMonitor, RecoveryMonitorConfig,
+    RecoveryPolicy, Remedy, Restore, Restored, TrainingRun,
+};
 use loopkeeper::status::Phase;
 use loopkeeper::testing::Gate;
 use loopkeeper::watch::BackoffConfig;
 use loopkeeper::{
     BoxError, CancelToken, Component, ComponentConfig, Context, ControllerConfig, ControllerManager,
-    ControllerManagerConfig, Env, ErrorKind, Health, Host, HostConfig, ManualClock, Monitor, MonitorConfig,
-    Watcher, WatcherConfig,
+    ControllerManagerConfig, Env, ErrorKind, EventKind, Health, Host, HostConfig, ManualClock, Monitor,
+    MonitorConfig, Watcher, WatcherConfig,
 };
 
 const fn secs(n: u64) -> Duration {
@@ -864,5 +869,149 @@ fn a_trigger_is_heard_whoever_is_in_office() {
         clock.settle();
         assert!(looks[2].load(Ordering::SeqCst) >= 2, "one pass, and the one that was asked for");
         assert!(monitor.stop(secs(1)).is_clean());
+    });
+}
+
+/// Runs that were made anew, and how many of them somebody has.
+#[derive(Clone, Default)]
+struct Made {
+    all: Arc<AtomicU32>,
+    discarded: Arc<AtomicU32>,
+    at_work: Arc<AtomicU32>,
+}
+
+impl Remedy for Made {
+    fn restore(&self, cx: &Context, _: &Restore) -> Result<Restored, BoxError> {
+        assert_eq!(self.at_work.fetch_add(1, Ordering::SeqCst), 0, "two attempts in one place");
+        shuttle::thread::yield_now();
+        self.at_work.fetch_sub(1, Ordering::SeqCst);
+        cx.check()?;
+        let n = self.all.fetch_add(1, Ordering::SeqCst);
+        Ok(Restored::new(format!("new-{n}")))
+    }
+
+    fn discard(&self, _: &Context, _: &Restored) -> Result<(), BoxError> {
+        self.discarded.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+fn well(_: &Context, run: &str) -> Result<TrainingRun, BoxError> {
+    Ok(TrainingRun::new(run))
+}
+
+fn exact_recovery() -> RecoveryPolicy {
+    RecoveryPolicy::default().enabled(true).jitter(0.0)
+}
+
+fn steps(env: &Env, step: RecoveryStep) -> u32 {
+    let events = env.events_after(0, 100).events;
+    let is_it = |what: &EventKind| matches!(what, EventKind::Recovery(event) if event.step == step);
+    u32::try_from(events.iter().filter(|event| is_it(&event.what)).count()).unwrap()
+}
+
+/// Mutants: `Engine::end` does not cancel what is under way (a run that was
+/// asked for has no end); `Engine::carry_out_attempt` drops what nobody wants
+/// (a run was made that nobody has, and nobody let go of).
+#[test]
+fn every_run_that_is_recovered_while_others_cancel_and_stop_has_one_end() {
+    model(|| {
+        let clock = ManualClock::default();
+        let env = Env::manual(&clock).unwrap();
+        let made = Made::default();
+        let config = ExecutorConfig::new("x");
+        let executor = Arc::new(Executor::start_in(&env, config, well, made.clone()).unwrap());
+        let theirs = executor.clone();
+        let asks = shuttle::thread::spawn(move || {
+            let ask = |run: &str| {
+                let request = Recover::new(run, exact_recovery()).last_checkpoint(Checkpoint::new("7"));
+                u32::from(theirs.recover(request).is_ok())
+            };
+            ask("a") + ask("b")
+        });
+        let theirs = executor.clone();
+        let cancels = shuttle::thread::spawn(move || u32::from(theirs.cancel("a").is_ok()));
+        let stops = executor.stop(secs(1));
+        assert!(stops.is_clean(), "{stops}");
+        let (asked, _) = (asks.join().unwrap(), cancels.join().unwrap());
+        clock.run_for(secs(60));
+        let (completed, cancelled) =
+            (steps(&env, RecoveryStep::Completed), steps(&env, RecoveryStep::Cancelled));
+        assert_eq!(completed + cancelled, asked);
+        // Whoever made a run has it, or let go of it.
+        let kept = made.all.load(Ordering::SeqCst) - made.discarded.load(Ordering::SeqCst);
+        assert_eq!(kept, completed);
+        assert_eq!(made.at_work.load(Ordering::SeqCst), 0);
+        assert!(executor.runs().is_empty());
+        drop(executor);
+    });
+}
+
+/// Mutant: `Engine::staff` without the lookout: the retry that is due finds
+/// nobody awake.
+#[test]
+fn an_attempt_that_comes_back_at_its_deadline_is_in_time_or_late_but_not_both() {
+    model(|| {
+        let clock = ManualClock::default();
+        let env = Env::manual(&clock).unwrap();
+        let (gate, made) = (Gate::default(), Made::default());
+        let (held, theirs, counts) = (gate.clone(), clock.clone(), made.clone());
+        let source = move |_: &Context, run: &str| {
+            // The first attempt waits here, in its choice of a checkpoint.
+            held.pass(&theirs);
+            Ok(TrainingRun::new(run).last_checkpoint(Checkpoint::new("7")))
+        };
+        let executor = Executor::start_in(&env, ExecutorConfig::new("x"), source, counts).unwrap();
+        let policy = exact_recovery().attempt_timeout(secs(10));
+        executor.recover(Recover::new("a", policy)).unwrap();
+        clock.run_for(secs(9));
+        let (opens, theirs) = (gate.clone(), clock.clone());
+        let moves = shuttle::thread::spawn(move || theirs.run_for(secs(1)));
+        opens.open();
+        moves.join().unwrap();
+        clock.run_for(secs(60));
+        assert_eq!(steps(&env, RecoveryStep::Completed), 1);
+        assert_eq!(steps(&env, RecoveryStep::Started), 1 + steps(&env, RecoveryStep::Failed));
+        assert_eq!(
+            made.all.load(Ordering::SeqCst),
+            1,
+            "an attempt that was too late to choose makes nothing"
+        );
+        assert!(executor.stop(secs(1)).is_clean());
+    });
+}
+
+/// Mutant: `Engine::unwatch` does not cancel what is under way: it goes on, and
+/// its run is restored though nobody watches it.
+#[test]
+fn a_run_that_is_not_watched_any_more_is_not_restored() {
+    model(|| {
+        let clock = ManualClock::default();
+        let env = Env::manual(&clock).unwrap();
+        let made = Made::default();
+        let source = |_: &Context, run: &str| {
+            let state = TrainingRun::new(run).last_checkpoint(Checkpoint::new("7"));
+            Ok(state.corrupted(run == "a"))
+        };
+        let config = RecoveryMonitorConfig::new("m", exact_recovery()).max_polls(2);
+        let monitor = Arc::new(RecoveryMonitor::start_in(&env, config, source, made.clone()).unwrap());
+        let theirs = monitor.clone();
+        let watches = shuttle::thread::spawn(move || theirs.watch_run("a", Metadata::default()).unwrap());
+        watches.join().unwrap();
+        monitor.stop_watching("a");
+        clock.settle();
+        let completed = steps(&env, RecoveryStep::Completed);
+        let begun = completed + steps(&env, RecoveryStep::Cancelled);
+        assert_eq!(begun, steps(&env, RecoveryStep::Detected));
+        let discarded = made.discarded.load(Ordering::SeqCst);
+        assert_eq!(made.all.load(Ordering::SeqCst) - discarded, completed);
+        // Nothing goes on by itself.
+        let before = made.all.load(Ordering::SeqCst);
+        clock.run_for(secs(300));
+        if monitor.runs().is_empty() {
+            assert_eq!(made.all.load(Ordering::SeqCst), before);
+        }
+        assert!(monitor.stop(secs(1)).is_clean());
+        drop(monitor);
     });
 }

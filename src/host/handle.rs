@@ -766,5 +766,6 @@ fn loop_status(status: ComponentStatus) -> LoopStatus {
         config: None,
         controller: None,
         monitor: None,
+        recovery: None,
     }
 }

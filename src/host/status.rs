@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use crate::duration::as_seconds;
 use crate::error::Error;
 use crate::event::Health;
 use crate::name::Name;
 use crate::stamp::Stamp;
-use crate::status::{ThreadStatus, seconds};
+use crate::status::ThreadStatus;
 
 /// Where a component is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -102,7 +103,7 @@ pub struct ComponentStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub waits_for: Vec<Name>,
     /// For how long the call into it has run.
-    #[serde(serialize_with = "seconds", skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "as_seconds", skip_serializing_if = "Option::is_none")]
     pub running_for: Option<Duration>,
     /// The thread of that call.
     #[serde(skip_serializing_if = "Option::is_none")]

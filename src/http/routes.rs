@@ -431,6 +431,13 @@ impl Serialize for EventJson<'_> {
                 map.serialize_entry("error", &error.report().to_string())?;
                 map.serialize_entry("restarts", restarts)?;
             }
+            EventKind::Recovery(event) => {
+                // The same object, less its braces.
+                let event = serde_json::to_value(event).map_err(serde::ser::Error::custom)?;
+                for (key, value) in event.as_object().into_iter().flatten() {
+                    map.serialize_entry(key, value)?;
+                }
+            }
             EventKind::ComponentAbandoned { call, stuck_for } => {
                 map.serialize_entry("call", call)?;
                 map.serialize_entry("stuck_for", &seconds(stuck_for))?;
@@ -446,7 +453,7 @@ mod tests {
     use super::*;
     use crate::config::Secret;
     use crate::error::{Error, ErrorKind};
-    use crate::event::LoopKind;
+    use crate::event::{LoopKind, RecoveryEvent, RecoveryStep};
     use crate::status::Phase;
 
     fn text(response: &Response) -> String {
@@ -483,6 +490,7 @@ mod tests {
             config: None,
             controller: None,
             monitor: None,
+            recovery: None,
         }
     }
 
@@ -645,6 +653,16 @@ mod tests {
         let half = Duration::from_millis(500);
         let name = || "mq".parse().unwrap();
         let file = || "a.json".to_owned();
+        let recovery = || {
+            let event = RecoveryEvent::new(RecoveryStep::Failed, "run-1".into());
+            EventKind::Recovery(Arc::new(RecoveryEvent {
+                attempt: Some(2),
+                error: Some(Error::new(ErrorKind::NotFound).context("gone")),
+                retry_in: Some(half),
+                metadata: Arc::new([("team".to_owned(), "north".to_owned())].into()),
+                ..event
+            }))
+        };
         let all = [
             (EventKind::Started, "\"event\":\"started\""),
             (
@@ -787,6 +805,11 @@ mod tests {
                 "\"event\":\"component_rolled_back\",\"error\":\"tcp: refused\"",
             ),
             (EventKind::ComponentRemoved, "\"event\":\"component_removed\""),
+            (
+                recovery(),
+                "\"event\":\"recovery_failed\",\"attempt\":2,\"error\":\"gone\",\
+                 \"metadata\":{\"team\":\"north\"},\"retry_in\":0.5,\"run_id\":\"run-1\"",
+            ),
         ];
         for (what, expected) in all {
             let event = Event {

@@ -823,6 +823,7 @@ impl Shared {
             config: None,
             controller: None,
             monitor: Some(monitor),
+            recovery: None,
         };
         (is_running, status)
     }

@@ -45,7 +45,7 @@ fn join(attrs: &[Attr]) -> String {
 }
 
 fn log_event(event: &Event) {
-    let level = match event.what {
+    let level = match &event.what {
         EventKind::Down { .. }
         | EventKind::GaveUp { .. }
         | EventKind::TimedOut { .. }
@@ -62,6 +62,7 @@ fn log_event(event: &Event) {
         | EventKind::ComponentGaveUp { .. }
         | EventKind::ComponentAbandoned { .. }
         | EventKind::ComponentRolledBack { .. } => Level::Warn,
+        EventKind::Recovery(event) if event.step.is_bad() => Level::Warn,
         _ => Level::Info,
     };
     if level > log::max_level() {

@@ -1,6 +1,19 @@
 //! Bringing back what broke: runs that are polled, restored from a checkpoint
 //! when they are corrupted, and watched until the recovery is proven.
 
+mod choice;
+mod crew;
+pub mod descriptor;
+mod engine;
+mod executor;
+mod incident;
+mod life;
+mod metadata;
+mod monitor;
+mod policy;
+mod tell;
+mod work;
+
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
@@ -11,6 +24,15 @@ use serde::{Deserialize, Serialize};
 use crate::component::Context;
 use crate::error::BoxError;
 use crate::stamp::Stamp;
+
+pub use executor::{Executor, ExecutorConfig, Recover};
+pub use incident::{Failure, Incident, IncidentPhase};
+pub use metadata::Metadata;
+pub use monitor::{RecoveryMonitor, RecoveryMonitorConfig, RunStatus};
+pub use policy::{CheckpointStrategy, Prefer, RecoveryPolicy};
+
+/// What a program works a run with: its own object.
+pub type Handle = Arc<dyn Any + Send + Sync>;
 
 /// Where the state of runs is known.
 ///
@@ -39,6 +61,15 @@ pub trait RunSource: Send + Sync {
     /// Why they are not known.
     fn checkpoints(&self, cx: &Context, run: &str) -> Result<Vec<Checkpoint>, BoxError> {
         Ok(self.fetch(cx, run)?.last_checkpoint.into_iter().collect())
+    }
+}
+
+impl<F> RunSource for F
+where
+    F: Fn(&Context, &str) -> Result<TrainingRun, BoxError> + Send + Sync,
+{
+    fn fetch(&self, cx: &Context, run: &str) -> Result<TrainingRun, BoxError> {
+        self(cx, run)
     }
 }
 
@@ -81,6 +112,15 @@ pub trait Remedy: Send + Sync {
     /// Why it is still there; told, and not tried again.
     fn retire(&self, _cx: &Context, _old: &str) -> Result<(), BoxError> {
         Ok(())
+    }
+}
+
+impl<F> Remedy for F
+where
+    F: Fn(&Context, &Restore) -> Result<Restored, BoxError> + Send + Sync,
+{
+    fn restore(&self, cx: &Context, request: &Restore) -> Result<Restored, BoxError> {
+        self(cx, request)
     }
 }
 
@@ -204,5 +244,33 @@ impl Restored {
 impl fmt::Debug for Restored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Restored").field("training_run_id", &self.training_run_id).finish_non_exhaustive()
+    }
+}
+
+/// A run that was restored; see [`RecoveryPolicy::on_recovery`].
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Recovered {
+    /// The run that was corrupted.
+    pub run: String,
+    /// What the program worked with until now, as far as it said.
+    pub old: Option<Handle>,
+    /// The run that took its place, and what the program works with from now
+    /// on.
+    pub restored: Restored,
+    /// What it was restored from.
+    pub checkpoint: Checkpoint,
+    /// Which attempt it was.
+    pub attempt: u32,
+}
+
+impl fmt::Debug for Recovered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recovered")
+            .field("run", &self.run)
+            .field("restored", &self.restored)
+            .field("checkpoint", &self.checkpoint.path)
+            .field("attempt", &self.attempt)
+            .finish_non_exhaustive()
     }
 }

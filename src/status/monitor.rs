@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{seconds, seconds_of};
+use super::seconds_of;
+use crate::duration::as_seconds;
 use crate::event::Health;
 use crate::name::Name;
 use crate::stamp::Stamp;
@@ -53,10 +54,10 @@ pub struct CheckerStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_check: Option<Stamp>,
     /// How long ago that is.
-    #[serde(serialize_with = "seconds", skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "as_seconds", skip_serializing_if = "Option::is_none")]
     pub age: Option<Duration>,
     /// How long that look took, or had taken when it was given up.
-    #[serde(serialize_with = "seconds", skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "as_seconds", skip_serializing_if = "Option::is_none")]
     pub duration: Option<Duration>,
     /// When a look last succeeded, whatever it found.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,7 +66,7 @@ pub struct CheckerStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<Arc<str>>,
     /// For how long the present look is stuck that was given up.
-    #[serde(serialize_with = "seconds", skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "as_seconds", skip_serializing_if = "Option::is_none")]
     pub stuck_for: Option<Duration>,
     /// How long one look may take.
     #[serde(serialize_with = "seconds_of")]

@@ -196,6 +196,7 @@ const SHIPPED: &[(&str, &str, Lifetime)] = &[
         Loop,
     ),
     ("monitor_ready", "Whether all that the monitor looks at is ready", Loop),
+    ("recovery_attempt_duration_seconds", "How long attempts to restore a run took", Loop),
     ("recovery_events_total", "What recoveries have done", Loop),
     ("watcher_probe_duration_seconds", "How long probes took that ended in time", Loop),
     ("watcher_ready", "Whether the watched service is ready", Loop),

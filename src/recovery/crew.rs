@@ -1,0 +1,353 @@
+//! The threads of an engine: as many as there are calls at this moment, up to
+//! a bound, and one more that waits for what is due next.
+//!
+//! Each thread takes what is due first and carries it out in its own slot. One
+//! whose call passes its deadline is left to it and has a successor, so a call
+//! that hangs takes nobody's place.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use super::engine::{Chore, Engine, Job, Stage, State};
+use super::tell::Afterwards;
+use crate::cancel::LinkGuard;
+use crate::clock::{Inbox, Seat, Signals, Tick};
+use crate::error::{Error, ErrorKind, Result};
+use crate::slot::Slot;
+use crate::thread::{Straggler, Task, caught};
+use crate::watchdog::Guarded;
+
+/// For each place there may be this many threads in calls that hang. Then no
+/// more are made until one comes back.
+const STUCK_A_PLACE: usize = 4;
+/// After how long a thread is asked for again that was refused.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// What a thread is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Poll,
+    Attempt,
+}
+
+pub(super) struct Worker {
+    id: u64,
+    role: Role,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) task: Task,
+    doing: Option<Doing>,
+    /// Until when it sleeps; zero while it is awake.
+    asleep_until: Tick,
+    /// It is left to its call, and ends with it.
+    retired: bool,
+    _ring: LinkGuard,
+}
+
+/// What a thread is doing.
+#[derive(Clone)]
+enum Doing {
+    Poll { run: Arc<str>, ticket: u64, since: Tick },
+    Attempt { run: Arc<str>, ticket: u64, since: Tick },
+    Chore { run: Arc<str>, since: Tick },
+    Sweep { since: Tick },
+}
+
+impl Doing {
+    fn of(job: &Job, since: Tick) -> Self {
+        match job {
+            Job::Poll { run, ticket } => Self::Poll { run: run.clone(), ticket: *ticket, since },
+            Job::Attempt(attempt) => {
+                Self::Attempt { run: attempt.run.clone(), ticket: attempt.ticket, since }
+            }
+            Job::Chore(Chore::Retire { run, .. }) => Self::Chore { run: run.as_str().into(), since },
+            Job::Sweep(_) => Self::Sweep { since },
+        }
+    }
+
+    fn phase(&self) -> (&'static str, Option<&str>, Tick) {
+        match self {
+            Self::Poll { run, since, .. } => ("its poll", Some(run), *since),
+            Self::Attempt { run, since, .. } => ("its attempt", Some(run), *since),
+            Self::Chore { run, since } => ("letting go of what it restored", Some(run), *since),
+            Self::Sweep { since } => ("dropping what is not needed", None, *since),
+        }
+    }
+}
+
+impl Worker {
+    pub(super) fn is_free(&self, role: Role) -> bool {
+        self.role != role || self.retired || self.doing.is_none()
+    }
+
+    pub(super) fn is_stuck(&self) -> bool {
+        self.retired && self.doing.is_some()
+    }
+
+    /// Lets it end with its call; nothing of what it does counts any more.
+    pub(super) fn retire(&mut self) {
+        self.retired = true;
+    }
+
+    /// Whether a stop has to wait for what it does.
+    pub(super) fn matters(&self) -> bool {
+        self.role == Role::Attempt
+    }
+
+    pub(super) fn straggler(&self, name: &str, now: Tick) -> Straggler {
+        let (phase, run, since) = self.doing.as_ref().map_or(("its end", None, now), Doing::phase);
+        Straggler {
+            name: run.map_or_else(|| name.to_owned(), |run| format!("{name} (run {run})")),
+            thread: self.task.name().to_owned(),
+            tid: self.task.tid(),
+            phase,
+            stuck_for: now.since(since),
+        }
+    }
+}
+
+enum Take {
+    Job { job: Job, timeout: Duration },
+    Wait(Tick),
+    Over,
+}
+
+impl Engine {
+    fn places(&self, role: Role) -> usize {
+        match role {
+            Role::Poll => self.limits.polls,
+            Role::Attempt => self.limits.attempts,
+        }
+    }
+
+    /// Sees to it that there is somebody for what can be done now, and for
+    /// what is due next. False: a thread was refused. Those that there are come
+    /// to it later.
+    pub(super) fn staff(
+        self: &Arc<Self>,
+        state: &mut State,
+        role: Role,
+        now: Tick,
+        after: &mut Afterwards,
+    ) -> bool {
+        if state.stage != Stage::Running {
+            return true;
+        }
+        // Tasks and doorbells are ours: nothing of a user's is dropped here.
+        state.workers.retain(|worker| !worker.task.has_ended());
+        let places = self.places(role);
+        let (ready, next) = state.ahead(role, now, places);
+        let mut wanted = ready;
+        let mut has_lookout = next == Tick::NEVER;
+        let (mut at_work, mut stuck) = (0, 0);
+        for worker in state.workers.iter_mut().filter(|worker| worker.role == role) {
+            if worker.retired {
+                stuck += usize::from(worker.doing.is_some());
+                continue;
+            }
+            at_work += 1;
+            if worker.doing.is_some() {
+                continue;
+            }
+            let is_awake = worker.asleep_until == Tick::ZERO;
+            let is_needed = wanted > 0 || (!has_lookout && worker.asleep_until > next);
+            if is_needed && !is_awake {
+                worker.asleep_until = Tick::ZERO;
+                after.rings.push(worker.inbox.clone());
+            }
+            wanted = wanted.saturating_sub(1);
+            has_lookout |= is_awake || is_needed || worker.asleep_until <= next;
+        }
+        let room = places.min(STUCK_A_PLACE.saturating_mul(places).saturating_sub(stuck));
+        while (wanted > 0 || !has_lookout) && at_work < room {
+            let Ok(worker) = self.spawn(state, role) else { return false };
+            state.workers.push(worker);
+            at_work += 1;
+            wanted = wanted.saturating_sub(1);
+            has_lookout = true;
+        }
+        true
+    }
+
+    /// Makes the first thread of a role, or says why there is none.
+    pub(super) fn hire(self: &Arc<Self>, state: &mut State, role: Role) -> Result<()> {
+        let worker = self.spawn(state, role)?;
+        state.workers.push(worker);
+        Ok(())
+    }
+
+    fn spawn(self: &Arc<Self>, state: &mut State, role: Role) -> Result<Worker> {
+        let id = state.number();
+        let (inbox, seat) = self.env.clock().join(self.name.as_str());
+        let ring = state.token.ring(&inbox);
+        let (engine, bell) = (self.clone(), inbox.clone());
+        let name = format!("rec/{}", self.name);
+        let task = Task::spawn(self.env.budget(), name, self.env.stack_size(), move || {
+            engine.run(id, role, &bell, seat);
+        })?;
+        Ok(Worker {
+            id,
+            role,
+            inbox,
+            task,
+            doing: None,
+            asleep_until: Tick::ZERO,
+            retired: false,
+            _ring: ring,
+        })
+    }
+
+    fn run(self: Arc<Self>, id: u64, role: Role, inbox: &Arc<Inbox>, seat: Seat) {
+        let desk = Arc::new(Desk { slot: Slot::new(), engine: Arc::downgrade(&self), id });
+        let guard = self.env.watchdog().guard(desk);
+        let mut calls = 0;
+        loop {
+            match self.take(id, role) {
+                Take::Over => break,
+                Take::Wait(until) => {
+                    guard.wait_until(Tick::NEVER);
+                    if self.env.clock().wait(inbox, until).has(Signals::CANCEL) {
+                        self.end_by_token(id);
+                        break;
+                    }
+                }
+                Take::Job { job, timeout } => {
+                    calls += 1;
+                    let deadline = self.now() + timeout;
+                    guard.enter(calls, deadline);
+                    let done = caught(|| self.carry_out(job, deadline, timeout));
+                    // What was late is known by its ticket.
+                    let _ = guard.leave(calls);
+                    self.put_down(id, done.err());
+                }
+            }
+        }
+        drop(guard);
+        // Before its seat, so that a test which waits for rest finds all done.
+        drop(self);
+        drop(seat);
+    }
+
+    /// Takes the next job, or says until when there is none.
+    fn take(self: &Arc<Self>, id: u64, role: Role) -> Take {
+        self.act(|state, now, after| {
+            let is_on = state.stage == Stage::Running && !self.parent.is_cancelled();
+            let Some(at) = state.workers.iter().position(|worker| worker.id == id) else { return Take::Over };
+            if state.workers[at].retired {
+                return Take::Over;
+            }
+            if !is_on {
+                self.end(state, now, after, "its token was cancelled");
+                return Take::Over;
+            }
+            let Some((job, timeout)) = self.take_job(state, role, now, after) else {
+                let (_, until) = state.ahead(role, now, self.places(role));
+                state.workers[at].asleep_until = until;
+                return Take::Wait(until);
+            };
+            let worker = &mut state.workers[at];
+            worker.doing = Some(Doing::of(&job, now));
+            worker.asleep_until = Tick::ZERO;
+            Take::Job { job, timeout }
+        })
+    }
+
+    /// A thread is back from its job.
+    fn put_down(self: &Arc<Self>, id: u64, panicked: Option<Error>) {
+        self.act(|state, now, after| {
+            let worker = state.workers.iter_mut().find(|worker| worker.id == id);
+            let Some(worker) = worker else { return };
+            let doing = worker.doing.take();
+            // All of a user's panics are results by now: this one is ours,
+            // and must not keep a run from being polled or restored.
+            if let (Some(error), Some(doing)) = (panicked, doing) {
+                match doing {
+                    Doing::Poll { run, ticket, .. } => {
+                        self.polled(state, now, after, &run, ticket, Err(error));
+                    }
+                    Doing::Attempt { run, ticket, .. } => {
+                        let _ = self.attempted(state, now, after, &run, ticket, Err(error));
+                    }
+                    Doing::Chore { .. } | Doing::Sweep { .. } => {}
+                }
+            }
+        });
+    }
+
+    /// The token that ends the engine was cancelled, or a stop has begun.
+    fn end_by_token(self: &Arc<Self>, id: u64) {
+        self.act(|state, now, after| {
+            let is_mine = state.workers.iter().any(|worker| worker.id == id && !worker.retired);
+            if is_mine {
+                self.end(state, now, after, "its token was cancelled");
+            }
+        });
+    }
+
+    /// The call of a thread has passed its deadline.
+    fn overdue(self: &Arc<Self>, id: u64, now: Tick) -> Tick {
+        let mut after = Afterwards::default();
+        let mut state = self.lock();
+        if self.parent.is_cancelled() {
+            // The threads may all be stuck, and cannot say so themselves.
+            self.end(&mut state, now, &mut after, "its token was cancelled");
+        }
+        if state.stage != Stage::Running {
+            drop(state);
+            let trash = self.tell_rest(after);
+            self.lock().trash.extend(trash);
+            return Tick::NEVER;
+        }
+        let Some(worker) = state.workers.iter_mut().find(|worker| worker.id == id) else {
+            return Tick::NEVER;
+        };
+        let is_first = !worker.retired;
+        let role = worker.role;
+        worker.retire();
+        let again = match worker.doing.clone() {
+            Some(Doing::Poll { run, ticket, .. }) => {
+                self.poll_overdue(&mut state, now, &mut after, &run, ticket)
+            }
+            Some(Doing::Attempt { run, ticket, .. }) if is_first => {
+                self.attempt_overdue(&mut state, now, &mut after, &run, ticket);
+                Tick::NEVER
+            }
+            Some(Doing::Chore { run, since }) if is_first => {
+                let text = format!("still at it after {:.1?}", now.since(since));
+                let error = Error::new(ErrorKind::Timeout).context(text);
+                let nothing = super::Metadata::default();
+                self.tell_left_behind(&mut state, &mut after, &run, &nothing, error);
+                Tick::NEVER
+            }
+            _ => Tick::NEVER,
+        };
+        let is_manned = self.staff(&mut state, role, now, &mut after);
+        self.settle(&mut state, now, &mut after);
+        drop(state);
+        let trash = self.tell_rest(after);
+        // The watchdog runs no user code: a thread of the crew drops it.
+        self.lock().trash.extend(trash);
+        if is_manned { again } else { again.min(now + TRY_AGAIN) }
+    }
+}
+
+/// Where the watchdog looks at one thread of the crew.
+struct Desk {
+    slot: Slot,
+    engine: Weak<Engine>,
+    id: u64,
+}
+
+impl Guarded for Desk {
+    fn slot(&self) -> &Slot {
+        &self.slot
+    }
+
+    fn overdue(&self, _generation: u64, now: Tick) -> Tick {
+        // Never the last hold: the thread has one until its guard is gone.
+        self.engine.upgrade().map_or(Tick::NEVER, |engine| engine.overdue(self.id, now))
+    }
+
+    fn starved(&self, _now: Tick) -> Tick {
+        Tick::NEVER
+    }
+}

@@ -1,0 +1,242 @@
+//! Runs that are watched: their polls, and what these find.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Class, Engine, Job, Poll, Stage, State, Watch};
+use crate::clock::Tick;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{RecoveryEvent, RecoveryStep};
+use crate::recovery::incident::{IncidentPhase, Input};
+use crate::recovery::metadata::Metadata;
+use crate::recovery::policy::RecoveryPolicy;
+use crate::recovery::tell::{Afterwards, Trash};
+use crate::recovery::{Checkpoint, TrainingRun};
+
+impl Engine {
+    pub(in crate::recovery) fn watch(
+        &self,
+        state: &mut State,
+        now: Tick,
+        after: &mut Afterwards,
+        run: &Arc<str>,
+        policy: &Arc<RecoveryPolicy>,
+        metadata: Metadata,
+    ) {
+        let known = state.watches.get_mut(run);
+        if let Some(watch) = known {
+            let before = std::mem::replace(&mut watch.metadata, metadata);
+            after.trash.extend(before.handle.map(Trash::Handle));
+            return;
+        }
+        let watch = Watch {
+            first_run: run.clone(),
+            policy: policy.clone(),
+            metadata,
+            poll: Poll::none(now),
+            again: false,
+            last_poll: None,
+            error: None,
+            class: Class::Unpolled,
+        };
+        state.add_watch(run, watch, now);
+    }
+
+    pub(in crate::recovery) fn unwatch(
+        &self,
+        state: &mut State,
+        now: Tick,
+        after: &mut Afterwards,
+        run: &Arc<str>,
+    ) {
+        self.cancel_case(state, now, after, run, "the run is not watched any more");
+        if let Some(watch) = state.take_watch(run) {
+            after.trash.extend(watch.metadata.handle.map(Trash::Handle));
+        }
+        self.forget(state, after, run);
+    }
+
+    /// Polls all now, also those that are in a poll, once more.
+    pub(in crate::recovery) fn poll_all(state: &mut State, now: Tick) {
+        let runs: Vec<_> = state.watches.keys().cloned().collect();
+        for run in &runs {
+            match state.watches.get_mut(run) {
+                Some(watch) if matches!(watch.poll, Poll::Begun { .. }) => watch.again = true,
+                _ => state.put_poll(run, now),
+            }
+        }
+    }
+
+    /// After a restart: what a stop left in a poll is polled like the others.
+    pub(in crate::recovery) fn poll_afresh(state: &mut State, now: Tick) {
+        let runs: Vec<_> = state.watches.keys().cloned().collect();
+        for run in &runs {
+            state.put_poll(run, now);
+        }
+    }
+
+    pub(super) fn take_poll(state: &mut State, now: Tick) -> Option<(Job, Duration)> {
+        let first = state.polls.first().filter(|(due, _, _)| *due <= now)?.clone();
+        state.polls.remove(&first);
+        let (_, _, run) = first;
+        let ticket = state.number();
+        let watch = state.watches.get_mut(&run)?;
+        watch.poll = Poll::Begun { ticket, at: now, told_at: Tick::NEVER };
+        state.books.runs += 1;
+        Some((Job::Poll { run, ticket }, watch.policy.poll_timeout))
+    }
+
+    /// Whether a poll came back in time, and how long it took.
+    pub(super) fn end_poll(&self, state: &mut State, now: Tick, run: &Arc<str>, ticket: u64) -> bool {
+        let Some(watch) = state.watches.get_mut(run) else { return false };
+        let Poll::Begun { ticket: own, at, told_at } = watch.poll else { return false };
+        if own != ticket {
+            return false;
+        }
+        let timed_out = told_at != Tick::NEVER;
+        let again = std::mem::take(&mut watch.again);
+        // Of a run that was stuck nothing is known for long enough.
+        let delay = if again || timed_out { Duration::ZERO } else { watch.policy.poll_interval };
+        if timed_out {
+            state.books.late += 1;
+        } else {
+            state.books.latency = Some(now.since(at));
+            watch.last_poll = Some(now);
+            state.books.last_poll = Some(now);
+        }
+        state.put_poll(run, now + delay);
+        !timed_out
+    }
+
+    /// A poll is over.
+    pub(in crate::recovery) fn polled(
+        &self,
+        state: &mut State,
+        now: Tick,
+        after: &mut Afterwards,
+        run: &Arc<str>,
+        ticket: u64,
+        result: Result<TrainingRun>,
+    ) {
+        if state.stage != Stage::Running || !self.end_poll(state, now, run, ticket) {
+            return;
+        }
+        match result {
+            Err(error) => self.poll_failed(state, after, run, error),
+            Ok(found) => {
+                state.books.last_success = Some(now);
+                state.books.failures_in_a_row = 0;
+                if let Some(watch) = state.watches.get_mut(run) {
+                    watch.error = None;
+                }
+                self.found(state, now, after, run, found);
+            }
+        }
+        state.sort_in(run);
+    }
+
+    pub(super) fn poll_failed(
+        &self,
+        state: &mut State,
+        after: &mut Afterwards,
+        run: &Arc<str>,
+        error: Error,
+    ) {
+        let books = &mut state.books;
+        books.failures += 1;
+        books.failures_in_a_row = books.failures_in_a_row.saturating_add(1);
+        books.panics += u64::from(error.kind() == ErrorKind::Panicked);
+        books.timeouts += u64::from(error.kind() == ErrorKind::Timeout);
+        if let Some(watch) = state.watches.get_mut(run) {
+            watch.error = Some(error.clone());
+        }
+        self.tell_poll_error(state, after, run, error);
+        state.sort_in(run);
+    }
+
+    /// A poll passed its deadline, for the first time or again.
+    pub(in crate::recovery) fn poll_overdue(
+        &self,
+        state: &mut State,
+        now: Tick,
+        after: &mut Afterwards,
+        run: &Arc<str>,
+        ticket: u64,
+    ) -> Tick {
+        let Some(watch) = state.watches.get_mut(run) else { return Tick::NEVER };
+        let Poll::Begun { ticket: own, at, told_at } = &mut watch.poll else { return Tick::NEVER };
+        if *own != ticket {
+            return Tick::NEVER;
+        }
+        if now < *told_at && *told_at != Tick::NEVER {
+            return *told_at;
+        }
+        let stuck_for = now.since(*at);
+        let again = now + watch.policy.poll_interval;
+        *told_at = again;
+        watch.last_poll = Some(now);
+        let error = Error::new(ErrorKind::Timeout).context(format!("the poll is stuck for {stuck_for:.1?}"));
+        self.poll_failed(state, after, run, error);
+        again
+    }
+
+    /// A poll tells how a run is.
+    pub(super) fn found(
+        &self,
+        state: &mut State,
+        now: Tick,
+        after: &mut Afterwards,
+        run: &Arc<str>,
+        found: TrainingRun,
+    ) {
+        let is_over = state
+            .cases
+            .get(run)
+            .is_some_and(|case| case.incident.phase == IncidentPhase::Verified && now >= case.guard_until);
+        if is_over {
+            if let Some(next) = self.step(state, after, run, Input::WindowOver) {
+                self.place(state, now, after, run, next);
+            }
+        }
+        if let Some(case) = state.cases.get_mut(run) {
+            case.given = found.last_checkpoint.clone().or_else(|| case.given.take());
+            let is_skipped = case.incident.phase == IncidentPhase::Skipped;
+            let input = match (found.corrupted, is_skipped) {
+                (false, _) => Input::Healthy,
+                (true, true) if self.has_room(state) => Input::Retry,
+                (true, true) => return,
+                (true, false) => Input::Corrupted,
+            };
+            if let Some(next) = self.step(state, after, run, input) {
+                self.place(state, now, after, run, next);
+            }
+        } else if found.corrupted {
+            self.detect(state, now, after, run, found.last_checkpoint);
+        }
+    }
+
+    pub(super) fn detect(
+        &self,
+        state: &mut State,
+        now: Tick,
+        after: &mut Afterwards,
+        run: &Arc<str>,
+        given: Option<Checkpoint>,
+    ) {
+        let Some(watch) = state.watches.get(run) else { return };
+        let (policy, metadata) = (watch.policy.clone(), watch.metadata.clone());
+        let event = RecoveryEvent {
+            checkpoint: given.as_ref().map(|checkpoint| Arc::from(&*checkpoint.path)),
+            metadata: metadata.texts.clone(),
+            ..RecoveryEvent::new(RecoveryStep::Detected, run.clone())
+        };
+        self.tell(state, after, event, None);
+        let has_room = self.has_room(state);
+        self.open(state, run, policy, metadata, given);
+        if !has_room {
+            if let Some(next) = self.step(state, after, run, Input::Skip("the queue is full")) {
+                self.place(state, now, after, run, next);
+            }
+        }
+    }
+}
