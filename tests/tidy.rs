@@ -53,6 +53,7 @@ const LAYERS: &[(Layer, &[&str])] = &[
             "looper",
             "record",
             "probe",
+            "rest",
             "stop",
             "subscription",
             "bench_hooks",
