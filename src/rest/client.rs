@@ -14,7 +14,7 @@ use crate::component::Context;
 use crate::error::{Error, ErrorClass, ErrorKind, Result};
 use crate::probe::connect::Failure;
 use crate::probe::http::target::{Shown, authorization, follow, is_same_server, parse, without_credentials};
-use crate::probe::http::transport::{Exchange, agent};
+use crate::probe::http::transport::{Exchange, agent, apart};
 use crate::probe::http::{complaint, read_headers};
 use crate::probe::text::head;
 use crate::probe::wait::Wait;
@@ -190,7 +190,7 @@ impl Client {
         }
         let agent = self.agent(cx)?;
         let body = request.body.as_ref().map(|body| body.to_string().into_bytes());
-        let first = Step { method: request.method.clone(), uri, what: what.clone(), body };
+        let first = Step { method: request.method.clone(), uri, what, body, is_apart: request.is_once };
         let _current = exchange.enter();
         self.ask(cx, &agent, request, &headers, first, &exchange)
     }
@@ -392,6 +392,8 @@ struct Step {
     /// What errors begin with.
     what: String,
     body: Option<Vec<u8>>,
+    /// Whether it has a connection of its own.
+    is_apart: bool,
 }
 
 impl Step {
@@ -400,16 +402,14 @@ impl Step {
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = headers.clone();
-        match &self.body {
-            Some(body) => {
-                request
-                    .headers_mut()
-                    .entry("content-type")
-                    .or_insert(HeaderValue::from_static("application/json"));
-                agent.run(request.map(|()| &body[..]))
-            }
-            None => agent.run(request),
+        if self.is_apart {
+            request = apart(agent, request);
+            request.headers_mut().insert("connection", HeaderValue::from_static("close"));
         }
+        let Some(body) = &self.body else { return agent.run(request) };
+        let json = HeaderValue::from_static("application/json");
+        request.headers_mut().entry("content-type").or_insert(json);
+        agent.run(request.map(|()| &body[..]))
     }
 
     /// Where a redirect leads; 303 asks for a result, 307 and 308 for the
@@ -422,9 +422,14 @@ impl Step {
         };
         let is_safe = [Method::GET, Method::HEAD].contains(&self.method);
         match status {
-            303 if !is_safe => Ok(Self { method: Method::GET, uri, what, body: None }),
+            303 if !is_safe => {
+                Ok(Self { method: Method::GET, uri, what, body: None, is_apart: self.is_apart })
+            }
             301 | 302 if !is_safe => Err(format!("redirected by status {status}, which cannot be followed,")),
-            _ => Ok(Self { method: self.method.clone(), uri, what, body: self.body.clone() }),
+            _ => {
+                let (method, body) = (self.method.clone(), self.body.clone());
+                Ok(Self { method, uri, what, body, is_apart: self.is_apart })
+            }
         }
     }
 }

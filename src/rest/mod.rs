@@ -60,6 +60,7 @@ mod tls;
 pub use answer::Answer;
 pub use client::{Client, ClientConfig, MAX_BODY};
 pub use key::Key;
+pub(crate) use pointer::Found as Shown;
 pub use pointer::Pointer;
 pub use request::Request;
 pub use template::Template;

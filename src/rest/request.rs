@@ -16,6 +16,7 @@ pub struct Request {
     pub(super) body: Option<Value>,
     pub(super) timeout: Option<Duration>,
     pub(super) has_idempotency_key: bool,
+    pub(super) is_once: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -35,6 +36,7 @@ impl Request {
             body: None,
             timeout: None,
             has_idempotency_key: false,
+            is_once: false,
         }
     }
 
@@ -85,9 +87,14 @@ impl Request {
         Self { timeout: Some(timeout), ..self }
     }
 
+    /// Sends it once, whatever becomes of it, over a connection of its own.
+    pub fn once(self) -> Self {
+        Self { is_once: true, ..self }
+    }
+
     /// Whether sending it twice is the same as sending it once.
     pub(super) fn is_repeatable(&self) -> bool {
-        self.has_idempotency_key || self.method.is_idempotent()
+        !self.is_once && (self.has_idempotency_key || self.method.is_idempotent())
     }
 }
 
