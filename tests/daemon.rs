@@ -5,6 +5,8 @@
 #[cfg(feature = "test-util")]
 #[path = "daemon/fleet.rs"]
 mod fleet;
+#[path = "daemon/recovery.rs"]
+mod recovery;
 mod support;
 
 use std::collections::BTreeMap;

@@ -406,7 +406,10 @@ impl Step {
             request = apart(agent, request);
             request.headers_mut().insert("connection", HeaderValue::from_static("close"));
         }
-        let Some(body) = &self.body else { return agent.run(request) };
+        let Some(body) = &self.body else {
+            let has_body = [Method::POST, Method::PUT].contains(&self.method);
+            return if has_body { agent.run(request.map(|()| "")) } else { agent.run(request) };
+        };
         let json = HeaderValue::from_static("application/json");
         request.headers_mut().entry("content-type").or_insert(json);
         agent.run(request.map(|()| &body[..]))

@@ -51,6 +51,11 @@ impl Request {
         Self { body: Some(body), ..Self::new(Method::POST, path) }
     }
 
+    /// Asks for something to be done at `path`, which needs no document.
+    pub fn act(path: impl Into<String>) -> Self {
+        Self::new(Method::POST, path)
+    }
+
     /// Puts a document in the place of what is at `path`.
     pub fn put(path: impl Into<String>, body: Value) -> Self {
         Self { body: Some(body), ..Self::new(Method::PUT, path) }

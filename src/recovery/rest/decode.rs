@@ -5,10 +5,82 @@ use std::sync::Arc;
 
 use super::{CHECKPOINTS, RESTORE, RUN, RestConfig, RunField, TIMEOUT};
 use crate::decode::{Object, Size};
+use crate::recovery::descriptor::read_policy;
+use crate::recovery::metadata::check_run;
+use crate::recovery::{RecoveryMonitorConfig, RecoveryPolicy};
 use crate::rest::{ClientConfig, Key, MAX_BODY, Pointer, Template};
 
 /// Finds a variable of the environment by its name.
 pub type Lookup = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// A recovery monitor as it stands in a descriptor.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RestMonitor {
+    /// How runs are watched and recovered.
+    pub monitor: RecoveryMonitorConfig,
+    /// The service that they are asked of and restored by.
+    pub service: RestConfig,
+    /// The runs that are watched.
+    pub runs: Vec<String>,
+}
+
+/// Reads a recovery monitor: the `config` object of the descriptor `name`,
+/// with a [`service`](decode), a
+/// [`policy`](crate::recovery::descriptor::read_policy) and the `runs` to
+/// watch. The policy has to be switched on: it is off unless it says so, and a
+/// monitor that recovers nothing is a mistake.
+///
+/// `None` when there was a fault; `o` knows it.
+pub fn decode_monitor(name: &str, o: &mut Object<'_, '_>, environment: &Lookup) -> Option<RestMonitor> {
+    o.doc("Polls runs of a service, has those restored that are corrupted, and proves that they are well.");
+    let service = o.object("service", |o| decode(o, environment));
+    let service = service.doc("The service that runs are asked of and restored by.").required();
+    let policy = o.object("policy", |o| {
+        let is_told = o.has("enabled");
+        let policy: RecoveryPolicy = read_policy(o)?;
+        if !policy.enabled {
+            let text = if is_told {
+                "expected true, found false: to switch it off disable the descriptor"
+            } else {
+                "is missing, expected true: recovery is off unless it says so"
+            };
+            o.fault("enabled", text);
+            return None;
+        }
+        Some(policy)
+    });
+    let policy = policy.doc("When and how runs are restored.").required();
+    let runs = o.strings("runs").check(|runs| {
+        let twice = runs.iter().enumerate().find(|(idx, run)| runs[..*idx].contains(run));
+        if runs.is_empty() {
+            return Err("must name a run".to_owned());
+        }
+        if let Some((_, run)) = twice {
+            return Err(format!("{} stands twice", crate::duration::Shown(run)));
+        }
+        runs.iter().try_for_each(|run| check_run(run)).map_err(|error| error.to_string())
+    });
+    let runs = runs.doc("The names of the runs that are watched.").required();
+    let max_polls =
+        o.u32("max_polls").at_least(1).at_most(256).doc("How many runs are polled at once.").or(8);
+    let max_concurrent =
+        o.u32("max_concurrent").at_least(1).at_most(256).doc("How many runs are restored at once.").or(1);
+    let max_queued =
+        o.u32("max_queued").at_least(1).doc("How many corrupted runs may wait for their turn.").or(1024);
+    let critical = o
+        .bool("critical")
+        .doc("Whether the whole is down, and not only degraded, while a run cannot be recovered.")
+        .or(false);
+    let done = o.done()?;
+    let (policy, service, runs) = (policy.take(done)?, service.take(done)?, runs.take(done)?);
+    let monitor = RecoveryMonitorConfig::new(name, policy)
+        .max_polls(max_polls)
+        .max_concurrent(max_concurrent)
+        .max_queued(max_queued);
+    let monitor = if critical { monitor.critical() } else { monitor };
+    Some(RestMonitor { monitor, service, runs })
+}
 
 /// Reads the object of a service, such as
 /// `{"base_url": "http://127.0.0.1:9000", "key_file": "/run/secrets/key"}`.
@@ -244,6 +316,38 @@ mod tests {
         assert_eq!(config.restore_weights_path.as_deref(), Some("/w/{checkpoint}"));
         assert_eq!((config.discard_path, config.retire_path.as_deref()), (None, Some("/r/{run}")));
         assert_eq!(read(r#"{"base_url": "http://h"}"#).unwrap().run_path, RUN);
+    }
+
+    #[test]
+    fn a_monitor_is_read_whole_or_not_at_all() {
+        let read = |text: &str| {
+            let environment: Lookup = Arc::new(|_| None);
+            let node = tree::parse("f", text).unwrap();
+            let read = decode::object(&node, "", |o| decode_monitor("training", o, &environment));
+            read.map_err(|faults| {
+                faults.iter().map(|fault| fault.to_string()[2..].to_owned()).collect::<Vec<_>>().join("\n")
+            })
+        };
+        let service = r#""service": {"base_url": "http://h"}"#;
+        let text =
+            format!(r#"{{{service}, "policy": {{"enabled": true}}, "runs": ["a", "b/c"], "max_polls": 2}}"#);
+        let found = read(&text).unwrap();
+        assert_eq!((found.runs, found.monitor.max_polls), (vec!["a".to_owned(), "b/c".to_owned()], 2));
+        for (rest, faults) in [
+            (r#""runs": ["a"]"#, "1:1: policy: is missing, expected an object"),
+            (
+                r#""runs": ["a"], "policy": {}"#,
+                "1:64: policy.enabled: is missing, expected true: recovery is off unless it says so",
+            ),
+            (
+                r#""runs": ["a"], "policy": {"enabled": false}"#,
+                "1:76: policy.enabled: expected true, found false: to switch it off disable the descriptor",
+            ),
+            (r#""runs": [], "policy": {"enabled": true}"#, "1:47: runs: must name a run"),
+            (r#""runs": ["a", "a"], "policy": {"enabled": true}"#, "1:47: runs: \"a\" stands twice"),
+        ] {
+            assert_eq!(read(&format!("{{{service}, {rest}}}")).unwrap_err(), faults, "{rest}");
+        }
     }
 
     #[test]

@@ -55,7 +55,7 @@ use crate::rest::{Answer, Client, ClientConfig, Pointer, Request, Template};
 mod decode;
 mod mapping;
 
-pub use decode::{Lookup, decode};
+pub use decode::{Lookup, RestMonitor, decode, decode_monitor};
 pub use mapping::{RunField, RunMapping};
 
 /// How long one request for a state may take by default.
