@@ -237,7 +237,7 @@ fn read_fields(o: &mut Object<'_, '_>) -> Option<Vec<(RunField, Pointer)>> {
     for field in RunField::ALL {
         let pointer = o
             .string(field.as_str())
-            .convert(|text| Pointer::new(text))
+            .convert(Pointer::new)
             .doc(about(field))
             .defaults_to_json(|| {
                 let defaults: Vec<String> =
