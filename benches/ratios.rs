@@ -50,6 +50,8 @@ fn main() -> std::process::ExitCode {
     rows::host(&mut suite);
     rows::folder(&mut suite);
     rows::config(&mut suite);
+    #[cfg(feature = "http-client")]
+    rows::polls(&mut suite);
     #[cfg(feature = "sqlite")]
     {
         rows::sweeps(&mut suite);
@@ -327,6 +329,21 @@ mod rows {
         let ours = Box::new(|| ms(parts::stop_of_hanging(N, 2, deadline, budget)));
         let floor = Box::new(|| ms(budget));
         suite.compare([row("stop of 1,000, over its budget", "ms", Ratio(1.20))], FEW, Some(ours), floor);
+    }
+
+    #[cfg(feature = "http-client")]
+    pub(crate) fn polls(suite: &mut Suite) {
+        use crate::support::polls::{Bare, Watched, serve};
+        const N: usize = 1_000;
+        let row = row("polls of 1,000 runs over HTTP", "ms", Ratio(1.20));
+        if !suite.wants(&[row]) {
+            return;
+        }
+        let server = serve();
+        let (watched, bare) = (Watched::start(N, server), Bare::new(server));
+        bare.poll(N);
+        let ms = |time: Duration| [us(time) / 1e3];
+        suite.compare([row], SOME, Some(Box::new(|| ms(watched.poll()))), Box::new(|| ms(bare.poll(N))));
     }
 
     pub(crate) fn folder(suite: &mut Suite) {
