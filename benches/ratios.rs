@@ -333,17 +333,26 @@ mod rows {
 
     #[cfg(feature = "http-client")]
     pub(crate) fn polls(suite: &mut Suite) {
-        use crate::support::polls::{Bare, Watched, serve};
+        use crate::support::polls::{Bare, Watched, fetch, serve};
         const N: usize = 1_000;
-        let row = row("polls of 1,000 runs over HTTP", "ms", Ratio(1.20));
-        if !suite.wants(&[row]) {
+        let rows = [
+            row("polls of 1,000 runs over HTTP", "ms", Ratio(1.20)),
+            row("polls of 1,000, without a monitor", "ms", Shown),
+        ];
+        if !suite.wants(&rows) {
             return;
         }
         let server = serve();
         let (watched, bare) = (Watched::start(N, server), Bare::new(server));
         bare.poll(N);
         let ms = |time: Duration| [us(time) / 1e3];
-        suite.compare([row], SOME, Some(Box::new(|| ms(watched.poll()))), Box::new(|| ms(bare.poll(N))));
+        let env = loopkeeper::Env::new().expect("an environment");
+        let sides: [Side<'_, 1>; 2] =
+            [Box::new(|| ms(watched.poll())), Box::new(|| ms(fetch(N, server, &env)))];
+        for (row, ours) in rows.into_iter().zip(sides) {
+            suite.compare([row], SOME, Some(ours), Box::new(|| ms(bare.poll(N))));
+        }
+        watched.check();
     }
 
     pub(crate) fn folder(suite: &mut Suite) {

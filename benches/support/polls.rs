@@ -35,12 +35,6 @@ pub(crate) fn serve() -> SocketAddr {
 }
 
 fn answer(mut stream: TcpStream) -> std::io::Result<()> {
-    const BODY: &str =
-        r#"{"training_run_id": "run", "corrupted": false, "last_checkpoint": {"path": "a/7"}}"#;
-    let answer = format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{BODY}",
-        BODY.len()
-    );
     stream.set_nodelay(true)?;
     let (mut head, mut len) = ([0; 4096], 0);
     loop {
@@ -48,10 +42,18 @@ fn answer(mut stream: TcpStream) -> std::io::Result<()> {
             0 => return Ok(()),
             n => n,
         };
-        if head[..len].ends_with(b"\r\n\r\n") {
-            stream.write_all(answer.as_bytes())?;
-            len = 0;
+        if !head[..len].ends_with(b"\r\n\r\n") {
+            continue;
         }
+        let line = std::str::from_utf8(&head[..len]).unwrap_or_default();
+        let path = line.split(' ').nth(1).unwrap_or_default();
+        let run = path.strip_prefix(PATH).unwrap_or_default();
+        let body = format!(
+            r#"{{"training_run_id": "{run}", "corrupted": false, "last_checkpoint": {{"path": "a/7"}}}}"#
+        );
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length";
+        stream.write_all(format!("{head}: {}\r\n\r\n{body}", body.len()).as_bytes())?;
+        len = 0;
     }
 }
 
@@ -103,6 +105,12 @@ impl Watched {
         watched
     }
 
+    /// Panics when one could not be polled.
+    pub(crate) fn check(&self) {
+        let failed = self.monitor.runs().into_iter().find(|run| run.last_error.is_some());
+        assert!(failed.is_none(), "{failed:?}");
+    }
+
     /// Polls all of them once.
     pub(crate) fn poll(&self) -> Duration {
         self.rest();
@@ -117,6 +125,30 @@ impl Watched {
     fn rest(&self) {
         thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// The same requests by the source of runs alone, without a monitor.
+pub(crate) fn fetch(n: usize, server: SocketAddr, env: &Env) -> Duration {
+    let config = RestConfig::new(ClientConfig::new(format!("http://{server}")));
+    let source = RestSource::new(&config).expect("it can be used");
+    let name = loopkeeper::Name::new("runs").expect("a name");
+    let next = AtomicUsize::new(0);
+    let start = Instant::now();
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                loop {
+                    let i = next.fetch_add(1, Ordering::Relaxed);
+                    if i >= n {
+                        return;
+                    }
+                    let cx = Context::detached(env, name.clone(), Duration::from_secs(30));
+                    assert!(!source.fetch(&cx, &format!("run-{i}")).expect("a run").corrupted);
+                }
+            });
+        }
+    });
+    start.elapsed()
 }
 
 /// The same requests by as many threads, which share a client and read what

@@ -1,6 +1,7 @@
 //! How a shipped probe waits: until a descriptor is ready, the deadline of
 //! its call comes, or the call is told to end.
 
+use std::cell::Cell;
 use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -24,7 +25,14 @@ pub(crate) struct Wait {
     /// Real time, counted from the beginning of the call.
     stopwatch: Clock,
     deadline: AtomicU64,
-    _hook: LinkGuard,
+    hook: Option<LinkGuard>,
+    /// Whether the next call of this thread may have the waker.
+    keeps: bool,
+}
+
+thread_local! {
+    /// The waker of the last call that left it to the next.
+    static KEPT: Cell<Option<Arc<Waker>>> = const { Cell::new(None) };
 }
 
 /// Why a wait ended before what was waited for.
@@ -39,18 +47,25 @@ pub(crate) enum Stop {
 impl Wait {
     /// Begins a call; errors begin with `what` is asked.
     pub(crate) fn begin(cx: &Context, what: &str) -> Result<Self, BoxError> {
+        Ok(Self::with(cx, new_waker(what)?, false))
+    }
+
+    /// The same for a thread that makes many calls and is one of few: it
+    /// keeps a descriptor from one call to the next.
+    #[cfg(feature = "http-client")]
+    pub(crate) fn begin_kept(cx: &Context, what: &str) -> Result<Self, BoxError> {
+        let waker = KEPT.take().map_or_else(|| new_waker(what), Ok)?;
+        Ok(Self::with(cx, waker, true))
+    }
+
+    fn with(cx: &Context, waker: Arc<Waker>, keeps: bool) -> Self {
         let stopwatch = Clock::system();
         let remaining = cx.remaining();
-        let waker = Waker::new().map_err(|error| {
-            let (kind, text) = local(&error);
-            Error::new(kind).context(format!("{what}: {text}"))
-        })?;
-        let waker = Arc::new(waker);
         let theirs = waker.clone();
         let cancel = cx.cancel_token().clone();
         let hook = cancel.hook(move || theirs.wake());
         let deadline = AtomicU64::new((Tick::ZERO + remaining).nanos());
-        Ok(Self { waker, cancel, stopwatch, deadline, _hook: hook })
+        Self { waker, cancel, stopwatch, deadline, hook: Some(hook), keeps }
     }
 
     /// How long the call has taken so far.
@@ -111,6 +126,26 @@ impl Wait {
 
     fn deadline(&self) -> Tick {
         Tick::from_nanos(self.deadline.load(Ordering::Relaxed))
+    }
+}
+
+fn new_waker(what: &str) -> Result<Arc<Waker>, BoxError> {
+    let waker = Waker::new().map_err(|error| {
+        let (kind, text) = local(&error);
+        Error::new(kind).context(format!("{what}: {text}"))
+    })?;
+    Ok(Arc::new(waker))
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        // First, so that no cancel begins to wake who comes next.
+        drop(self.hook.take());
+        let is_silent = !self.cancel.is_cancelled() && Arc::strong_count(&self.waker) == 1;
+        if self.keeps && is_silent {
+            // A thread that ends has nowhere to keep it.
+            let _ = KEPT.try_with(|kept| kept.set(Some(self.waker.clone())));
+        }
     }
 }
 

@@ -142,6 +142,8 @@ pub struct Client(Arc<Inner>);
 struct Inner {
     config: ClientConfig,
     base: Uri,
+    /// What stands before a path: the base without user and password.
+    prefix: String,
     headers: HeaderMap,
     #[cfg(feature = "tls")]
     identity: Option<super::tls::Identity>,
@@ -161,8 +163,10 @@ impl Client {
         headers.entry("accept").or_insert(HeaderValue::from_static("application/json"));
         #[cfg(feature = "tls")]
         let identity = config.tls.clone().map(super::tls::Identity::new).transpose()?;
+        let prefix = without_credentials(&base).to_string().trim_end_matches('/').to_owned();
         Ok(Self(Arc::new(Inner {
             base,
+            prefix,
             headers,
             #[cfg(feature = "tls")]
             identity,
@@ -184,15 +188,16 @@ impl Client {
             Error::new(error.kind()).with_class(error.class()).context(text)
         })?;
         let exchange =
-            Arc::new(Exchange::new(Wait::begin(cx, &what).map_err(|error| Error::from_user(&*error))?));
+            Arc::new(Exchange::new(Wait::begin_kept(cx, &what).map_err(|error| Error::from_user(&*error))?));
         if let Some(timeout) = request.timeout {
             exchange.wait().hurry(timeout);
         }
-        let agent = self.agent(cx)?;
+        let own = self.own_agent()?;
+        let agent = own.as_ref().unwrap_or_else(|| cx.env().agent(agent));
         let body = request.body.as_ref().map(|body| body.to_string().into_bytes());
         let first = Step { method: request.method.clone(), uri, what, body, is_apart: request.is_once };
         let _current = exchange.enter();
-        self.ask(cx, &agent, request, &headers, first, &exchange)
+        self.ask(cx, agent, request, &headers, first, &exchange)
     }
 
     /// Asks, and wants a status of 200 to 299 and JSON.
@@ -206,12 +211,15 @@ impl Client {
         Ok((answer, value))
     }
 
-    fn agent(&self, cx: &Context) -> Result<Agent> {
-        #[cfg(feature = "tls")]
-        if let Some(identity) = &self.0.identity {
-            return identity.agent();
-        }
-        Ok(cx.env().agent(agent).clone())
+    #[cfg(feature = "tls")]
+    fn own_agent(&self) -> Result<Option<Agent>> {
+        self.0.identity.as_ref().map(super::tls::Identity::agent).transpose()
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[allow(clippy::unnecessary_wraps, clippy::unused_self, reason = "with TLS it can fail")]
+    fn own_agent(&self) -> Result<Option<Agent>> {
+        Ok(None)
     }
 
     /// The URL that is meant, without user and password.
@@ -225,13 +233,9 @@ impl Client {
                 )));
             }
             Target::Path(path) => {
-                let origin = format!(
-                    "{}://{}{}",
-                    base.scheme_str().unwrap_or("http"),
-                    base.authority().map_or("", |authority| authority.as_str()),
-                    base.path().trim_end_matches('/')
-                );
-                parse(&format!("{origin}{path}")).map_err(|text| Error::invalid(format!("path: {text}")))?
+                // The base was looked at already.
+                let uri = format!("{}{path}", self.0.prefix).parse();
+                return uri.map_err(|_| Error::invalid("path: cannot be part of a URL"));
             }
             Target::Link(link) => {
                 let uri = follow(base, link).map_err(|text| {
@@ -366,7 +370,7 @@ impl Client {
         if let Some(promised) = promised.filter(|promised| *promised > max) {
             return Err(fail(format!("the answer is {promised} bytes long, at most {max} are read,")));
         }
-        let mut body = Vec::new();
+        let mut body = Vec::with_capacity(promised.map_or(0, |promised| promised.min(max) as usize));
         let read = response.body_mut().as_reader().take(max + 1).read_to_end(&mut body);
         read.map_err(|error| broken(&what, exchange, &ureq::Error::from(error)))?;
         if body.len() as u64 > max {

@@ -60,8 +60,8 @@ mod tls;
 pub use answer::Answer;
 pub use client::{Client, ClientConfig, MAX_BODY};
 pub use key::Key;
-pub(crate) use pointer::Found as Shown;
 pub use pointer::Pointer;
+pub(crate) use pointer::{Found as Shown, lookup};
 pub use request::Request;
 pub use template::Template;
 #[cfg(feature = "tls")]

@@ -57,7 +57,7 @@ impl Pointer {
     /// What is there, if it is.
     #[must_use]
     pub fn find<'v>(&self, document: &'v Value) -> Option<&'v Value> {
-        document.pointer(&self.0)
+        lookup(document, &self.0)
     }
 
     /// What is there.
@@ -87,6 +87,21 @@ impl Pointer {
         let whole = if known == 0 { "the document" } else { &self.0[..known] };
         format!("{self}: not there, {whole} {}", Content(at))
     }
+}
+
+/// What is at a pointer that is known to be one; most have no escapes.
+pub(crate) fn lookup<'v>(document: &'v Value, pointer: &str) -> Option<&'v Value> {
+    if pointer.contains('~') {
+        return document.pointer(pointer);
+    }
+    pointer.split('/').skip(1).try_fold(document, |value, piece| match value {
+        Value::Object(fields) => fields.get(piece),
+        Value::Array(items) => {
+            let is_index = !piece.starts_with('+') && (piece == "0" || !piece.starts_with('0'));
+            items.get(piece.parse::<usize>().ok().filter(|_| is_index)?)
+        }
+        _ => None,
+    })
 }
 
 /// What a value has, where something else was looked for in it.
@@ -163,6 +178,13 @@ mod tests {
             ("/n", &Value::Null),
         ] {
             assert_eq!(Pointer::new(pointer).unwrap().get(&document).unwrap(), found, "{pointer}");
+        }
+        for pointer in ["/a/b/+1", "/a/b/-1", "/a/b/00", "/a/b/-", "/a/b/", "/a/b/1x", "/s/0", "//", "/n/"] {
+            assert_eq!(
+                Pointer::new(pointer).unwrap().find(&document),
+                document.pointer(pointer),
+                "{pointer}"
+            );
         }
         for (pointer, text) in [
             ("/x", "/x: not there, the document has \"\", \"a\", \"n\" and \"s\""),

@@ -214,7 +214,7 @@ impl Connector for Connect {
         let peer = stream.peer_addr().ok();
         let buffers =
             LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
-        Ok(Some(Socket { stream, peer, buffers, asks: true }))
+        Ok(Some(Socket { stream, peer, buffers, asks: true, is_read: false }))
     }
 }
 
@@ -227,6 +227,8 @@ struct Socket {
     /// Whether what was last done was to read: what is written next is a new
     /// request.
     asks: bool,
+    /// Whether nothing was done since an answer was read.
+    is_read: bool,
 }
 
 impl Socket {
@@ -278,6 +280,7 @@ impl Transport for Socket {
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, Error> {
         let exchange = Exchange::current()?;
         self.asks = true;
+        self.is_read = true;
         loop {
             // Looked at first also when there is something to read: a server
             // that never stops must not outrun the deadline.
@@ -297,6 +300,10 @@ impl Transport for Socket {
     /// Whether another call may use it: nobody has closed it, or sent what
     /// was not asked for.
     fn is_open(&mut self) -> bool {
+        // Asked twice: before it is kept, and before it is used again.
+        if std::mem::replace(&mut self.is_read, false) {
+            return true;
+        }
         let renewed = Exchange::current().is_ok_and(|exchange| exchange.state.lock().fresh);
         let silent = self.stream.peek(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
         silent && !renewed

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::recovery::{Checkpoint, TrainingRun};
-use crate::rest::Pointer;
+use crate::rest::{Pointer, lookup};
 use crate::stamp::Stamp;
 
 /// What is looked for in the documents of a service.
@@ -236,7 +236,7 @@ impl RunMapping {
 
     fn find<'v>(&self, field: RunField, below: &Found<'v>) -> Option<Found<'v>> {
         self.pointers(field).find_map(|pointer| {
-            let value = below.value.pointer(pointer).filter(|value| !value.is_null())?;
+            let value = lookup(below.value, pointer).filter(|value| !value.is_null())?;
             Some(Found { at: below.at.join(pointer), value })
         })
     }
