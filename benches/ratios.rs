@@ -51,6 +51,8 @@ fn main() -> std::process::ExitCode {
     rows::host(&mut suite);
     rows::folder(&mut suite);
     rows::config(&mut suite);
+    #[cfg(feature = "http-client")]
+    rows::polls(&mut suite);
     #[cfg(feature = "sqlite")]
     {
         rows::sweeps(&mut suite);
@@ -339,6 +341,30 @@ mod rows {
         let ours = Box::new(|| ms(parts::stop_of_hanging(N, 2, deadline, budget)));
         let floor = Box::new(|| ms(budget));
         suite.compare([row("stop of 1,000, over its budget", "ms", Ratio(1.20))], FEW, Some(ours), floor);
+    }
+
+    #[cfg(feature = "http-client")]
+    pub(crate) fn polls(suite: &mut Suite) {
+        use crate::support::polls::{Bare, Watched, fetch, serve};
+        const N: usize = 1_000;
+        let rows = [
+            row("polls of 1,000 runs over HTTP", "ms", Ratio(1.20)),
+            row("polls of 1,000, without a monitor", "ms", Shown),
+        ];
+        if !suite.wants(&rows) {
+            return;
+        }
+        let server = serve();
+        let (watched, bare) = (Watched::start(N, server), Bare::new(server));
+        bare.poll(N);
+        let ms = |time: Duration| [us(time) / 1e3];
+        let env = loopkeeper::Env::new().expect("an environment");
+        let sides: [Side<'_, 1>; 2] =
+            [Box::new(|| ms(watched.poll())), Box::new(|| ms(fetch(N, server, &env)))];
+        for (row, ours) in rows.into_iter().zip(sides) {
+            suite.compare([row], SOME, Some(ours), Box::new(|| ms(bare.poll(N))));
+        }
+        watched.check();
     }
 
     pub(crate) fn folder(suite: &mut Suite) {

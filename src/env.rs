@@ -56,6 +56,17 @@ pub(crate) trait Listed: Send + Sync {
     fn name(&self) -> &Name;
     /// Has the next run made now, if it runs; says whether it does.
     fn trigger(&self) -> bool;
+    /// Acts on the recovery of a run; `None` from what recovers nothing.
+    fn recovery(self: Arc<Self>, _act: RecoveryAct, _run: &str) -> Option<Result<()>> {
+        None
+    }
+}
+
+/// What may be done about the recovery of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RecoveryAct {
+    Cancel,
+    Retry,
 }
 
 /// Every loop that was made, and not dropped yet.
@@ -220,6 +231,57 @@ impl Env {
         names.sort_unstable();
         names.dedup();
         let text = format!("no loop that runs is called {}, {}", Shown(name), meant(name, &names));
+        Err(Error::new(ErrorKind::NotFound).context(text))
+    }
+
+    /// Ends the recovery of a run, in whatever monitor or executor it is. A
+    /// run is known by its present name and by its first.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` when it is being recovered by none that runs; the text says
+    /// which runs are.
+    pub fn cancel_recovery(&self, run: &str) -> Result<()> {
+        self.recovery(RecoveryAct::Cancel, run)
+    }
+
+    /// Has a run tried again now, in whatever monitor or executor it is: one
+    /// that waits for its next attempt, or one that was given up.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` when it is being recovered by none that runs; `InvalidState`
+    /// when there is nothing to try again.
+    pub fn retry_recovery(&self, run: &str) -> Result<()> {
+        self.recovery(RecoveryAct::Retry, run)
+    }
+
+    fn recovery(&self, act: RecoveryAct, run: &str) -> Result<()> {
+        let mut refused = None;
+        let mut is_done = false;
+        for listed in self.listed().into_iter().filter(|listed| listed.status().0) {
+            match listed.recovery(act, run) {
+                None => {}
+                Some(Ok(())) => is_done = true,
+                Some(Err(error)) if error.kind() == ErrorKind::NotFound => {}
+                Some(Err(error)) => refused = Some(error),
+            }
+        }
+        if is_done {
+            return Ok(());
+        }
+        if let Some(error) = refused {
+            return Err(error);
+        }
+        let statuses = self.statuses();
+        let incidents = statuses.iter().filter_map(|status| status.recovery.as_ref());
+        let mut runs: Vec<&str> = incidents
+            .flat_map(|recovery| &recovery.incidents)
+            .map(|incident| incident.run.as_str())
+            .collect();
+        runs.sort_unstable();
+        runs.dedup();
+        let text = format!("no run that is being recovered is called {}, {}", Shown(run), meant(run, &runs));
         Err(Error::new(ErrorKind::NotFound).context(text))
     }
 

@@ -159,6 +159,8 @@ pub mod observe;
 mod primitive;
 pub mod probe;
 mod record;
+#[cfg(feature = "http-client")]
+pub mod rest;
 mod schedule;
 mod slot;
 pub mod status;

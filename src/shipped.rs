@@ -53,6 +53,8 @@ pub fn registry_for(settings: &Settings) -> Registry {
         Some(move |env: &Env| Ok(Monitor::new(env, config)?))
     });
     debug_assert!(monitor.is_ok(), "the names are valid and each stands once");
+    #[cfg(feature = "http-client")]
+    recovery_type::register(&mut registry);
     #[cfg(any(feature = "sqlite", feature = "postgres"))]
     fleet_types::register(&mut registry, store);
     #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
@@ -133,6 +135,39 @@ mod fleet_types {
     }
 }
 
+#[cfg(feature = "http-client")]
+mod recovery_type {
+    use std::sync::Arc;
+
+    use crate::config::process_environment;
+    use crate::decode::Object;
+    use crate::env::Env;
+    use crate::host::deploy::Registry;
+    use crate::recovery::rest::{Lookup, RestRemedy, RestSource, decode_monitor};
+    use crate::recovery::{Metadata, RecoveryMonitor};
+
+    /// Adds the monitor of runs that a service tells of over HTTP.
+    pub(super) fn register(registry: &mut Registry) {
+        let environment: Lookup = Arc::new(|name| {
+            let variables = process_environment().into_iter();
+            let mut named = variables.filter(|(found, _)| found.to_str() == Some(name));
+            named.next().and_then(|(_, value)| value.into_string().ok())
+        });
+        let added = registry.register("recovery", move |name: &str, o: &mut Object<'_, '_>| {
+            let found = decode_monitor(name, o, &environment)?;
+            Some(move |env: &Env| {
+                let (source, remedy) = (RestSource::new(&found.service)?, RestRemedy::new(&found.service)?);
+                let monitor = RecoveryMonitor::new(env, found.monitor, source, remedy)?;
+                for run in &found.runs {
+                    monitor.watch_run(run, Metadata::default())?;
+                }
+                Ok(monitor)
+            })
+        });
+        debug_assert!(added.is_ok(), "the names are valid and each stands once");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,9 +178,10 @@ mod tests {
         let registry = registry();
         let fleet = ["agent-health", "audit-retention", "job-recovery", "queue-priority", "token-cleanup"];
         let fleet = if cfg!(any(feature = "sqlite", feature = "postgres")) { &fleet[..] } else { &[] };
-        let mut expected = [fleet, &["monitor", "watcher"]].concat();
-        expected.sort_unstable();
-        assert_eq!(registry.names().collect::<Vec<_>>(), expected);
+        let recovery = if cfg!(feature = "http-client") { &["recovery"][..] } else { &[] };
+        let mut known = [fleet, recovery, &["monitor", "watcher"]].concat();
+        known.sort_unstable();
+        assert_eq!(registry.names().collect::<Vec<_>>(), known);
         for name in registry.names() {
             let info = registry.describe(name).unwrap();
             assert!(!info.summary.is_empty(), "{name}");

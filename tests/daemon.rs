@@ -7,6 +7,8 @@
 mod fleet;
 #[path = "daemon/monitor.rs"]
 mod monitor;
+#[path = "daemon/recovery.rs"]
+mod recovery;
 mod support;
 
 use std::collections::BTreeMap;

@@ -22,6 +22,8 @@ pub(crate) mod measure;
 pub(crate) mod metrics;
 pub(crate) mod ours;
 pub(crate) mod parts;
+#[cfg(feature = "http-client")]
+pub(crate) mod polls;
 
 use std::fmt;
 use std::process::ExitCode;

@@ -8,6 +8,7 @@ use loopkeeper::config::{Layers, LogFormat, level_named, parse_listen};
 
 use super::fleet::{About, Ask, Subject};
 use super::help::Topic;
+use super::recovery;
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(crate) enum Command {
     Explain(Layers, Option<String>),
     /// Look at a fleet.
     Fleet(Layers, Ask),
+    /// Look at what becomes of corrupted runs, or act on one.
+    Recovery(Layers, recovery::Ask),
     /// Explain.
     Help(Topic),
     /// Say which version this is.
@@ -52,7 +55,7 @@ impl fmt::Display for Usage {
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Usage> {
     let mut parser = Parser::from_args(args);
     let usage = |message| Usage { message, topic: Topic::Program };
-    let expected = "expected run, check, types, explain, fleet or help";
+    let expected = "expected run, check, types, explain, fleet, recovery or help";
     match parser.next().map_err(|error| usage(error.to_string()))? {
         None => Err(usage(format!("no command, {expected}"))),
         Some(Arg::Long("help") | Arg::Short('h')) => Ok(Command::Help(Topic::Program)),
@@ -63,6 +66,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
             Some("types") => types(parser),
             Some("explain") => options(parser, Topic::Explain),
             Some("fleet") => fleet(parser),
+            Some("recovery") => recovery(parser),
             Some("help") => help(parser),
             _ => Err(usage(format!("unknown command {command:?}, {expected}"))),
         },
@@ -79,9 +83,10 @@ fn help(mut parser: Parser) -> Result<Command, Usage> {
         Some(Arg::Value(word)) if word == "types" => Topic::Types,
         Some(Arg::Value(word)) if word == "explain" => Topic::Explain,
         Some(Arg::Value(word)) if word == "fleet" => Topic::Fleet,
+        Some(Arg::Value(word)) if word == "recovery" => Topic::Recovery,
         Some(Arg::Value(word)) if word == "help" => Topic::Program,
         Some(other) => {
-            let expected = "expected run, check, types, explain or fleet";
+            let expected = "expected run, check, types, explain, fleet or recovery";
             return Err(usage(format!("no help about {}, {expected}", Shown(&other))));
         }
     };
@@ -141,6 +146,49 @@ fn fleet(mut parser: Parser) -> Result<Command, Usage> {
     let after = i64::from(number("after", 0).map_err(usage)?.unwrap_or(0));
     let ask = Ask { about, json, limit, after };
     Ok(Command::Fleet(given.layers(layers), ask))
+}
+
+/// Reads what `recovery` is asked, and of whom.
+fn recovery(mut parser: Parser) -> Result<Command, Usage> {
+    let usage = |message| Usage { message, topic: Topic::Recovery };
+    let mut layers = Layers::default();
+    let mut given = Given::default();
+    let mut words: Vec<String> = Vec::new();
+    let mut json = false;
+    loop {
+        let option = match parser.next().map_err(|error| usage(error.to_string()))? {
+            None => break,
+            Some(Arg::Long("help") | Arg::Short('h')) => return Ok(Command::Help(Topic::Recovery)),
+            Some(Arg::Long("json")) => {
+                json = true;
+                continue;
+            }
+            Some(Arg::Long(name)) if Topic::Recovery.options().contains(&name) => name.to_owned(),
+            Some(Arg::Value(word)) if words.len() < 2 => {
+                let word = word.into_string();
+                words.push(word.map_err(|word| usage(format!("expected UTF-8 text, found {word:?}")))?);
+                continue;
+            }
+            Some(other) => return Err(usage(unknown(Topic::Recovery, &other))),
+        };
+        let value = parser.value().map_err(|_| usage(format!("--{option} is missing its value")))?;
+        layers = option_value(layers, &option, value, &mut given).map_err(usage)?;
+    }
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let expected = "expected list, cancel RUN or retry RUN";
+    let about = match words[..] {
+        ["list"] => recovery::About::List,
+        ["cancel", run] if !run.is_empty() => recovery::About::Cancel(run.to_owned()),
+        ["retry", run] if !run.is_empty() => recovery::About::Retry(run.to_owned()),
+        [] => return Err(usage(format!("nothing is asked, {expected}"))),
+        ["list", more] => return Err(usage(format!("unexpected argument {more:?}, expected options only"))),
+        [act @ ("cancel" | "retry"), ..] => return Err(usage(format!("{act}: expected the name of a run"))),
+        [word, ..] => return Err(usage(format!("unknown question {word:?}, {expected}"))),
+    };
+    let value = |option: &str| given.value(option).map(str::to_owned);
+    let ask =
+        recovery::Ask { about, json, url: value("url"), token_file: value("token-file").map(Into::into) };
+    Ok(Command::Recovery(given.layers(layers), ask))
 }
 
 /// Finds what the words after `fleet` are about.
@@ -228,6 +276,7 @@ impl Topic {
             Self::Program | Self::Types => &[],
             Self::Run => &["config", "deploy", "listen", "set", "log-level", "log-format"],
             Self::Check | Self::Explain => &["config", "deploy", "set"],
+            Self::Recovery => &["config", "set", "url", "token-file", "json"],
             Self::Fleet => &["config", "deploy", "set", "limit", "after", "json"],
         }
     }
@@ -274,6 +323,7 @@ fn check_value(option: &str, value: &str) -> Result<(), String> {
         "log-level" if level_named(value).is_none() => Err(found("debug, info, warn or error")),
         "log-format" if LogFormat::named(value).is_none() => Err(found("text or json")),
         "deploy" if value.is_empty() => Err(found("a folder")),
+        "token-file" if value.is_empty() => Err(found("a file")),
         _ => Ok(()),
     }
 }
@@ -316,6 +366,8 @@ mod tests {
             ("help types", Topic::Types),
             ("help explain", Topic::Explain),
             ("help fleet", Topic::Fleet),
+            ("help recovery", Topic::Recovery),
+            ("recovery list -h", Topic::Recovery),
             ("fleet -h", Topic::Fleet),
             ("fleet jobs --json --help", Topic::Fleet),
         ] {
@@ -346,6 +398,35 @@ mod tests {
     }
 
     #[test]
+    fn questions_about_recoveries_are_read() {
+        use recovery::{About, Ask};
+        let cancel = |run: &str| About::Cancel(run.to_owned());
+        for (line, about, json, url, token_file) in [
+            ("list", About::List, false, None, None),
+            ("--json list --url http://h:1", About::List, true, Some("http://h:1"), None),
+            ("cancel a/b --token-file t", cancel("a/b"), false, None, Some("t")),
+            ("retry r1 --set http.listen=127.0.0.1:1", About::Retry("r1".to_owned()), false, None, None),
+        ] {
+            let Ok(Command::Recovery(_, found)) = check(&format!("recovery {line}")) else {
+                panic!("{line}")
+            };
+            let (url, token_file) = (url.map(str::to_owned), token_file.map(Into::into));
+            assert_eq!(found, Ask { about, json, url, token_file }, "{line}");
+        }
+        for (line, flaw) in [
+            ("", "nothing is asked, expected list, cancel RUN or retry RUN"),
+            ("lst", "unknown question \"lst\", expected list, cancel RUN or retry RUN"),
+            ("list a", "unexpected argument \"a\", expected options only"),
+            ("cancel", "cancel: expected the name of a run"),
+            ("retry a b", "unknown option \"b\", expected --config, --set, --url, --token-file, --json"),
+            ("list --url", "--url is missing its value"),
+            ("list --token-file=", "--token-file: expected a file, found \"\""),
+        ] {
+            assert_eq!(check(&format!("recovery {line}")).unwrap_err(), flaw, "{line}");
+        }
+    }
+
+    #[test]
     fn options_become_layers_and_those_with_a_name_win() {
         let line = "run --listen none --deploy=a --log-level Warning --log-format json --set http.listen=[::1]:1 \
                     --set deploy.dir=b --set shutdown_timeout=1s";
@@ -361,10 +442,16 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_told_with_what_was_expected() {
         for (line, expected) in [
-            ("", "no command, expected run, check, types, explain, fleet or help"),
-            ("start", "unknown command \"start\", expected run, check, types, explain, fleet or help"),
-            ("--config x", "unknown option \"--config\", expected run, check, types, explain, fleet or help"),
-            ("help me", "no help about \"me\", expected run, check, types, explain or fleet"),
+            ("", "no command, expected run, check, types, explain, fleet, recovery or help"),
+            (
+                "start",
+                "unknown command \"start\", expected run, check, types, explain, fleet, recovery or help",
+            ),
+            (
+                "--config x",
+                "unknown option \"--config\", expected run, check, types, explain, fleet, recovery or help",
+            ),
+            ("help me", "no help about \"me\", expected run, check, types, explain, fleet or recovery"),
             ("explain a b", "unexpected argument \"b\", expected options only"),
             (
                 "run --lisen x",

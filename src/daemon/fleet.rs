@@ -9,13 +9,12 @@ use loopkeeper::{Result, Stamp, shipped};
 use serde::Serialize;
 
 use super::load::{self, complete};
+use super::table::{Table, age, until};
 use super::{Exit, complain, escaped, lines};
 
 mod passes;
-mod table;
 
 use passes::Passes;
-use table::{Table, age, until};
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]

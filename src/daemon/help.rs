@@ -15,6 +15,7 @@ pub(crate) enum Topic {
     Explain,
     /// The command `fleet`.
     Fleet,
+    Recovery,
 }
 
 impl Topic {
@@ -27,6 +28,7 @@ impl Topic {
             Self::Types => TYPES,
             Self::Explain => EXPLAIN,
             Self::Fleet => FLEET,
+            Self::Recovery => RECOVERY,
         }
     }
 
@@ -39,6 +41,7 @@ impl Topic {
             Self::Types => "help types",
             Self::Explain => "help explain",
             Self::Fleet => "help fleet",
+            Self::Recovery => "help recovery",
         }
     }
 }
@@ -51,6 +54,7 @@ loopkeeper watches the services a machine depends on and tells how they are.
     loopkeeper types   [TYPE]        tell what a descriptor may hold, and what it means
     loopkeeper explain [KEY]         tell which settings hold, and where each comes from
     loopkeeper fleet   QUESTION      look at the agents, jobs and tokens of a fleet, and why they are so
+    loopkeeper recovery QUESTION     look at what becomes of corrupted runs, cancel or retry one
     loopkeeper help    [COMMAND]     explain a command and its options
     loopkeeper --version
 
@@ -171,6 +175,28 @@ Example:
 Ends with 0, with 1 when there is no store, it or a row of it cannot be read or
 there is no such number, 2 for a command line that makes no sense, 78 for a
 wrong configuration.";
+
+const RECOVERY: &str = "\
+loopkeeper recovery list [--url URL] [--json]
+loopkeeper recovery cancel|retry RUN [--url URL] [--token-file FILE] [--json]
+
+Asks the daemon which runs are being recovered; ends the recovery of one, or has
+one tried again now, also one that was given up. RUN is the name of a run: the
+one it has now, or the one it was watched under first.
+
+    --url URL            where the daemon answers (http://, and http.listen of the settings)
+    --token-file FILE    the token that lets act (the file that http.token_file names)
+    --config FILE        the configuration of the daemon
+    --set KEY=VALUE      one setting, such as http.listen=127.0.0.1:8471
+    --json               what the daemon answers, in one line
+
+Example:
+
+    $ loopkeeper recovery list
+    $ loopkeeper recovery retry run-7 --token-file /run/secrets/loopkeeper
+
+Ends with 0, with 1 when the daemon refuses, 2 for a command line that makes no
+sense, 69 when the daemon cannot be reached, 78 for a wrong configuration.";
 
 const TYPES: &str = "\
 loopkeeper types [TYPE]

@@ -10,8 +10,10 @@ mod fleet;
 mod help;
 mod load;
 mod logging;
+mod recovery;
 mod run;
 mod serve;
+mod table;
 mod types;
 
 use cli::Command;
@@ -31,6 +33,8 @@ enum Exit {
     Usage = 2,
     /// A component did not stop in time.
     Straggler = 3,
+    /// The daemon cannot be reached.
+    Unreachable = 69,
     /// The configuration is wrong.
     BadConfig = 78,
 }
@@ -49,6 +53,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(Command::Types(name)) => types(name.as_deref()),
         Ok(Command::Explain(layers, key)) => explain(load::complete(layers), key.as_deref()),
         Ok(Command::Fleet(layers, ask)) => fleet::run(layers, &ask),
+        Ok(Command::Recovery(layers, ask)) => recovery::run(layers, &ask),
         Ok(Command::Help(topic)) => say(topic.text()),
         Ok(Command::Version) => say(concat!("loopkeeper ", env!("CARGO_PKG_VERSION"))),
         Err(usage) => {

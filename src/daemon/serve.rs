@@ -54,6 +54,14 @@ impl Control for Everything {
         self.host.env().trigger(name)
     }
 
+    fn cancel_recovery(&self, run: &str) -> Result<()> {
+        self.host.env().cancel_recovery(run)
+    }
+
+    fn retry_recovery(&self, run: &str) -> Result<()> {
+        self.host.env().retry_recovery(run)
+    }
+
     fn rescan(&self) -> Result<()> {
         if self.deployer.status().phase == Phase::Stopped {
             let text = "the folder of descriptors is not looked at at this moment";

@@ -27,6 +27,28 @@ pub trait Control: Send + Sync {
     /// `InvalidState`, else as 500.
     fn trigger(&self, name: &str) -> Result<()>;
 
+    /// `POST /recovery/NAME/cancel`: ends the recovery of a run, which has
+    /// this name now or had it first. Unless implemented, none is recovered.
+    ///
+    /// # Errors
+    ///
+    /// As [`trigger`](Self::trigger).
+    fn cancel_recovery(&self, run: &str) -> Result<()> {
+        let _ = run;
+        Err(Error::new(ErrorKind::NotFound).context(NO_RECOVERY))
+    }
+
+    /// `POST /recovery/NAME/retry`: has a run tried again now. Unless
+    /// implemented, none is recovered.
+    ///
+    /// # Errors
+    ///
+    /// As [`trigger`](Self::trigger).
+    fn retry_recovery(&self, run: &str) -> Result<()> {
+        let _ = run;
+        Err(Error::new(ErrorKind::NotFound).context(NO_RECOVERY))
+    }
+
     /// `POST /deploy/rescan`: has the folder of descriptors looked at now.
     /// Unless implemented, there is none.
     ///
@@ -38,10 +60,20 @@ pub trait Control: Send + Sync {
     }
 }
 
-/// Triggers any loop of the environment.
+const NO_RECOVERY: &str = "no runs are recovered here";
+
+/// Acts on any loop of the environment.
 impl Control for Env {
     fn trigger(&self, name: &str) -> Result<()> {
         Self::trigger(self, name)
+    }
+
+    fn cancel_recovery(&self, run: &str) -> Result<()> {
+        Self::cancel_recovery(self, run)
+    }
+
+    fn retry_recovery(&self, run: &str) -> Result<()> {
+        Self::retry_recovery(self, run)
     }
 }
 
@@ -50,6 +82,8 @@ impl Control for Env {
 pub(super) enum Action {
     Trigger { name: String },
     Rescan,
+    CancelRecovery { run: String },
+    RetryRecovery { run: String },
 }
 
 impl Action {
@@ -57,6 +91,15 @@ impl Action {
     pub(super) fn at(path: &str) -> Option<Self> {
         if path == "/deploy/rescan" {
             return Some(Self::Rescan);
+        }
+        if let Some(rest) = path.strip_prefix("/recovery/") {
+            let (run, act) = rest.split_once('/').filter(|(run, _)| !run.is_empty())?;
+            let run = unescape(run)?;
+            return match act {
+                "cancel" => Some(Self::CancelRecovery { run }),
+                "retry" => Some(Self::RetryRecovery { run }),
+                _ => None,
+            };
         }
         let name = path.strip_prefix("/trigger/").filter(|name| !name.is_empty() && !name.contains('/'))?;
         Some(Self::Trigger { name: name.to_owned() })
@@ -73,6 +116,12 @@ impl Action {
         let (body, result) = match self {
             Self::Trigger { name } => (Body { accepted: "trigger", name: Some(name) }, control.trigger(name)),
             Self::Rescan => (Body { accepted: "rescan", name: None }, control.rescan()),
+            Self::CancelRecovery { run } => {
+                (Body { accepted: "cancel", name: Some(run) }, control.cancel_recovery(run))
+            }
+            Self::RetryRecovery { run } => {
+                (Body { accepted: "retry", name: Some(run) }, control.retry_recovery(run))
+            }
         };
         let Err(error) = result else { return Response::json(&body).with_status(Status::Accepted) };
         let status = match error.kind() {
@@ -82,6 +131,20 @@ impl Action {
         };
         Response::text(status, &error.report().to_string())
     }
+}
+
+/// The text that a piece of a path stands for: names of runs may have slashes.
+fn unescape(piece: &str) -> Option<String> {
+    let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
+    let mut text = Vec::with_capacity(piece.len());
+    let mut bytes = piece.bytes();
+    while let Some(byte) = bytes.next() {
+        text.push(match byte {
+            b'%' => u8::try_from(digit(bytes.next())? * 16 + digit(bytes.next())?).ok()?,
+            byte => byte,
+        });
+    }
+    String::from_utf8(text).ok()
 }
 
 /// Who may act: nobody without a token.
@@ -157,6 +220,15 @@ mod tests {
             ("/deploy/rescan", Some(Action::Rescan)),
             ("/trigger/db", trigger("db")),
             ("/trigger/a.b-c_d", trigger("a.b-c_d")),
+            ("/recovery/r1/cancel", Some(Action::CancelRecovery { run: "r1".to_owned() })),
+            ("/recovery/a%2Fb%20%c3%a9/retry", Some(Action::RetryRecovery { run: "a/b \u{e9}".to_owned() })),
+            ("/recovery/a/b/retry", None),
+            ("/recovery//retry", None),
+            ("/recovery/r1", None),
+            ("/recovery/r1/forget", None),
+            ("/recovery/%f/retry", None),
+            ("/recovery/%ff/retry", None),
+            ("/recovery", None),
             ("/trigger/", None),
             ("/trigger", None),
             ("/trigger/a/b", None),

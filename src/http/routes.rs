@@ -14,9 +14,10 @@ use crate::config::{Config, Explanation};
 use crate::error::clip;
 use crate::event::{Event, EventKind, Health};
 use crate::event_log::{CAPACITY, EventPage};
+use crate::name::Name;
 use crate::observe::{MetricsFormat, MetricsSource};
 use crate::stamp::Stamp;
-use crate::status::{LoopStatus, aggregate};
+use crate::status::{LoopStatus, RecoveryStatus, aggregate};
 
 /// How many events one answer has at most, unless asked otherwise.
 const DEFAULT_EVENTS: usize = 256;
@@ -25,11 +26,14 @@ const PATHS: &str = "\
 /livez             whether this process can do its work: 200 or 503
 /readyz            whether everything critical is ready: 200 or 503; ?verbose names each
 /status            every loop, as JSON
+/recovery          what becomes of corrupted runs, as JSON
 /events            what happened, as JSON; ?after=SEQ&max=N
 /config            the configuration in force and where each value comes from, as JSON
 /metrics           for a Prometheus server, as OpenMetrics or plain text
 POST /trigger/NAME       with the token: has a loop make its next run now
 POST /deploy/rescan      with the token: has the folder of descriptors looked at now
+POST /recovery/RUN/cancel   with the token: ends the recovery of a run
+POST /recovery/RUN/retry    with the token: has a run tried again now
 ";
 
 /// A path and its query, understood.
@@ -39,6 +43,7 @@ pub(super) enum Route {
     Live { verbose: bool },
     Ready { verbose: bool },
     Status,
+    Recovery,
     Events { after: u64, max: usize },
     Config,
     Metrics { format: MetricsFormat },
@@ -73,6 +78,7 @@ impl Route {
             "/livez" => Self::Live { verbose: params.flag("verbose")? },
             "/readyz" => Self::Ready { verbose: params.flag("verbose")? },
             "/status" => Self::Status,
+            "/recovery" => Self::Recovery,
             "/events" => Self::Events {
                 after: params.number("after", 0, 0..=u64::MAX)?,
                 max: params.number("max", DEFAULT_EVENTS as u64, 1..=CAPACITY as u64)? as usize,
@@ -219,6 +225,29 @@ pub(super) fn status(snapshot: &Snapshot<'_>) -> Response {
     }
     let Snapshot { boot, at, loops } = snapshot;
     Response::json(&Body { boot, at: *at, health: aggregate(loops), loops })
+}
+
+/// What recovers runs, as JSON.
+pub(super) fn recovery(snapshot: &Snapshot<'_>) -> Response {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        boot: &'a str,
+        at: Stamp,
+        recoveries: Vec<One<'a>>,
+    }
+    #[derive(Serialize)]
+    struct One<'a> {
+        name: &'a Name,
+        state: Health,
+        #[serde(flatten)]
+        recovery: &'a RecoveryStatus,
+    }
+    let Snapshot { boot, at, loops } = snapshot;
+    let recoveries = loops.iter().filter_map(|status| {
+        let recovery = status.recovery.as_ref()?;
+        Some(One { name: &status.name, state: status.health, recovery })
+    });
+    Response::json(&Body { boot, at: *at, recoveries: recoveries.collect() })
 }
 
 /// A page of the event log, as JSON.
@@ -509,6 +538,7 @@ mod tests {
             ("/readyz", Some("verbose=true&"), Route::Ready { verbose: true }),
             ("/readyz", Some("verbose=0"), Route::Ready { verbose: false }),
             ("/status", None, Route::Status),
+            ("/recovery", None, Route::Recovery),
             ("/events", None, events(0, 256)),
             ("/events", Some("max=4096&after=18446744073709551615"), events(u64::MAX, 4096)),
         ] {
@@ -645,6 +675,27 @@ mod tests {
         let start = "{\"boot\":\"b\",\"at\":\"1970-01-01T00:00:00.000Z\",\"health\":\"ready\",\
                      \"loops\":[{\"name\":\"a\",\"kind\":\"watcher\",\"state\":\"ready\",\"ready\":true,";
         assert!(body.starts_with(start), "{body}");
+    }
+
+    #[test]
+    fn recoveries_are_those_of_loops_that_recover() {
+        let recovering = LoopStatus {
+            recovery: Some(RecoveryStatus {
+                watched: 3,
+                failing: 1,
+                queued: 0,
+                in_progress: 0,
+                waiting: 0,
+                stuck: 0,
+                incidents: Vec::new(),
+            }),
+            ..of("training", Health::Degraded, false)
+        };
+        let body = text(&recovery(&snapshot(&[of("a", Health::Ready, true), recovering])));
+        let expected = "{\"boot\":\"b\",\"at\":\"1970-01-01T00:00:00.000Z\",\"recoveries\":[{\"name\":\"training\",\
+                        \"state\":\"degraded\",\"watched\":3,\"failing\":1,\"queued\":0,\"in_progress\":0,\
+                        \"waiting\":0,\"stuck\":0,\"incidents\":[]}]}";
+        assert_eq!(body, expected);
     }
 
     #[test]

@@ -138,6 +138,7 @@ fn answer(sources: &Sources, route: Route) -> Response {
         Route::Page => routes::page(&snapshot()),
         Route::Ready { verbose } => routes::ready(&snapshot(), verbose),
         Route::Status => routes::status(&snapshot()),
+        Route::Recovery => routes::recovery(&snapshot()),
         Route::Events { after, max } => routes::events(env.boot(), &env.events_after(after, max)),
         Route::Config => routes::config(config.as_ref()),
         Route::Metrics { format } => routes::metrics(metrics.as_deref(), format),

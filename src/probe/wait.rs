@@ -1,6 +1,7 @@
 //! How a shipped probe waits: until a descriptor is ready, the deadline of
 //! its call comes, or the call is told to end.
 
+use std::cell::Cell;
 use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -18,18 +19,25 @@ use crate::sys::wait::{Interest, PollFd, Waker, poll};
 ///
 /// Sockets and processes know real time only, so a call on a manual clock has
 /// as much real time as its context has time of that clock.
-pub(super) struct Wait {
+pub(crate) struct Wait {
     waker: Arc<Waker>,
     cancel: CancelToken,
     /// Real time, counted from the beginning of the call.
     stopwatch: Clock,
     deadline: AtomicU64,
-    _hook: LinkGuard,
+    hook: Option<LinkGuard>,
+    /// Whether the next call of this thread may have the waker.
+    keeps: bool,
+}
+
+thread_local! {
+    /// The waker of the last call that left it to the next.
+    static KEPT: Cell<Option<Arc<Waker>>> = const { Cell::new(None) };
 }
 
 /// Why a wait ended before what was waited for.
 #[derive(Debug)]
-pub(super) enum Stop {
+pub(crate) enum Stop {
     Cancelled,
     TimedOut,
     /// The operating system refused to wait, or could not tell.
@@ -38,40 +46,47 @@ pub(super) enum Stop {
 
 impl Wait {
     /// Begins a call; errors begin with `what` is asked.
-    pub(super) fn begin(cx: &Context, what: &str) -> Result<Self, BoxError> {
+    pub(crate) fn begin(cx: &Context, what: &str) -> Result<Self, BoxError> {
+        Ok(Self::with(cx, new_waker(what)?, false))
+    }
+
+    /// The same for a thread that makes many calls and is one of few: it
+    /// keeps a descriptor from one call to the next.
+    #[cfg(feature = "http-client")]
+    pub(crate) fn begin_kept(cx: &Context, what: &str) -> Result<Self, BoxError> {
+        let waker = KEPT.take().map_or_else(|| new_waker(what), Ok)?;
+        Ok(Self::with(cx, waker, true))
+    }
+
+    fn with(cx: &Context, waker: Arc<Waker>, keeps: bool) -> Self {
         let stopwatch = Clock::system();
         let remaining = cx.remaining();
-        let waker = Waker::new().map_err(|error| {
-            let (kind, text) = local(&error);
-            Error::new(kind).context(format!("{what}: {text}"))
-        })?;
-        let waker = Arc::new(waker);
         let theirs = waker.clone();
         let cancel = cx.cancel_token().clone();
         let hook = cancel.hook(move || theirs.wake());
         let deadline = AtomicU64::new((Tick::ZERO + remaining).nanos());
-        Ok(Self { waker, cancel, stopwatch, deadline, _hook: hook })
+        Self { waker, cancel, stopwatch, deadline, hook: Some(hook), keeps }
     }
 
     /// How long the call has taken so far.
-    pub(super) fn took(&self) -> Took {
+    pub(crate) fn took(&self) -> Took {
         Took(self.now().since(Tick::ZERO))
     }
 
     /// How much time is left.
-    pub(super) fn remaining(&self) -> Duration {
+    pub(crate) fn remaining(&self) -> Duration {
         self.deadline().since(self.now())
     }
 
     /// Moves the deadline to `left` from now, if that is earlier.
     #[cfg(feature = "http-client")]
-    pub(super) fn hurry(&self, left: Duration) {
+    pub(crate) fn hurry(&self, left: Duration) {
         // One thread waits; the atomic only lets it share the wait.
         self.deadline.fetch_min((self.now() + left).nanos(), Ordering::Relaxed);
     }
 
     /// Fails when the call was told to end or its time is over.
-    pub(super) fn check(&self) -> Result<(), Stop> {
+    pub(crate) fn check(&self) -> Result<(), Stop> {
         if self.cancel.is_cancelled() {
             return Err(Stop::Cancelled);
         }
@@ -79,7 +94,7 @@ impl Wait {
     }
 
     /// Waits until the descriptor is ready, for at most `limit`.
-    pub(super) fn ready(&self, fd: BorrowedFd<'_>, interest: Interest, limit: Duration) -> Result<(), Stop> {
+    pub(crate) fn ready(&self, fd: BorrowedFd<'_>, interest: Interest, limit: Duration) -> Result<(), Stop> {
         let until = (self.now() + limit).min(self.deadline());
         loop {
             let [ready, _] = self.either([PollFd::new(fd, interest), PollFd::NONE], until)?;
@@ -94,7 +109,7 @@ impl Wait {
 
     /// Waits until one of two descriptors is ready or `limit` has passed, and
     /// tells which is. May return early with none.
-    pub(super) fn any(&self, fds: [PollFd<'_>; 2], limit: Duration) -> Result<[bool; 2], Stop> {
+    pub(crate) fn any(&self, fds: [PollFd<'_>; 2], limit: Duration) -> Result<[bool; 2], Stop> {
         self.either(fds, (self.now() + limit).min(self.deadline()))
     }
 
@@ -114,6 +129,26 @@ impl Wait {
     }
 }
 
+fn new_waker(what: &str) -> Result<Arc<Waker>, BoxError> {
+    let waker = Waker::new().map_err(|error| {
+        let (kind, text) = local(&error);
+        Error::new(kind).context(format!("{what}: {text}"))
+    })?;
+    Ok(Arc::new(waker))
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        // First, so that no cancel begins to wake who comes next.
+        drop(self.hook.take());
+        let is_silent = !self.cancel.is_cancelled() && Arc::strong_count(&self.waker) == 1;
+        if self.keeps && is_silent {
+            // A thread that ends has nowhere to keep it.
+            let _ = KEPT.try_with(|kept| kept.set(Some(self.waker.clone())));
+        }
+    }
+}
+
 impl fmt::Debug for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Wait").field("deadline", &self.deadline()).finish_non_exhaustive()
@@ -122,7 +157,7 @@ impl fmt::Debug for Wait {
 
 /// A duration as people read it in an error: `0.34ms`, `12ms`, `1.5s`.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Took(pub(super) Duration);
+pub(crate) struct Took(pub(crate) Duration);
 
 impl fmt::Display for Took {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::crew::{Role, Worker};
 use super::engine::{Case, Class, Engine, Place, Stage, State};
+use super::executor::{cancel, retry};
 use super::incident::IncidentPhase;
 use crate::clock::{Signals, Tick, real_deadline};
-use crate::env::Listed;
+use crate::env::{Listed, RecoveryAct};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventKind, LoopKind};
 use crate::looper::wall_at;
@@ -256,6 +257,13 @@ impl Listed for Engine {
 
     fn name(&self) -> &Name {
         &self.name
+    }
+
+    fn recovery(self: Arc<Self>, act: RecoveryAct, run: &str) -> Option<Result<()>> {
+        Some(match act {
+            RecoveryAct::Cancel => cancel(&self, run),
+            RecoveryAct::Retry => retry(&self, run),
+        })
     }
 
     fn trigger(&self) -> bool {

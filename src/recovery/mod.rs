@@ -11,6 +11,8 @@ mod life;
 mod metadata;
 mod monitor;
 mod policy;
+#[cfg(feature = "http-client")]
+pub mod rest;
 mod tell;
 mod work;
 
@@ -215,6 +217,18 @@ pub struct Restore {
     pub idempotency_key: String,
     /// How much time the attempt has from its beginning.
     pub timeout: Duration,
+}
+
+impl Restore {
+    /// The first attempt to restore a run with its optimizer: what a remedy
+    /// is tried with by hand.
+    #[must_use]
+    pub fn new(run: impl Into<String>, checkpoint: Checkpoint) -> Self {
+        let run = run.into();
+        let idempotency_key = format!("{run}-1");
+        let (restore_optimizer, attempt, timeout) = (true, 1, Duration::from_secs(60));
+        Self { run, checkpoint, restore_optimizer, attempt, idempotency_key, timeout }
+    }
 }
 
 /// The run that took a corrupted one's place.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use loopkeeper::Stamp;
 
-use super::super::escaped;
+use super::escaped;
 
 /// The longest cell, in characters; the last one of a row may be longer.
 const CELL: usize = 32;
