@@ -9,6 +9,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Any error a user's code may return.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
@@ -141,6 +142,7 @@ struct Inner {
     class: Option<ErrorClass>,
     context: Option<Cow<'static, str>>,
     source: Option<BoxError>,
+    retry_after: Option<Duration>,
 }
 
 /// An error of this crate. Cloning shares it.
@@ -166,7 +168,7 @@ impl Error {
     /// Makes an error of a kind, without context or source.
     #[must_use]
     pub fn new(kind: ErrorKind) -> Self {
-        Self(Arc::new(Inner { kind, class: None, context: None, source: None }))
+        Self(Arc::new(Inner { kind, class: None, context: None, source: None, retry_after: None }))
     }
 
     /// Makes an `InvalidArgument` that says what is wrong with which setting.
@@ -202,6 +204,13 @@ impl Error {
         self.map(|inner| Inner { class: Some(class), ..inner })
     }
 
+    /// Says how long whoever refused asks to be left alone. What tries again
+    /// with growing delays waits at least so long.
+    #[must_use]
+    pub fn with_retry_after(self, wait: Duration) -> Self {
+        self.map(|inner| Inner { retry_after: Some(wait), ..inner })
+    }
+
     /// What went wrong, for branching.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -223,6 +232,25 @@ impl Error {
         }
     }
 
+    /// How long whoever refused asks to be left alone, where it said so: to
+    /// this error or to one that led to it.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        Self::retry_after_of(self)
+    }
+
+    fn retry_after_of(error: &(dyn std::error::Error + 'static)) -> Option<Duration> {
+        let mut link = Some(error);
+        while let Some(error) = link {
+            let ours = error.downcast_ref::<Self>().and_then(|ours| ours.0.retry_after);
+            if ours.is_some() {
+                return ours;
+            }
+            link = error.source();
+        }
+        None
+    }
+
     /// The error and everything that led to it, joined by `": "`.
     pub fn report(&self) -> Report<'_> {
         Report(self)
@@ -230,14 +258,18 @@ impl Error {
 
     /// Turns what user code returned into an error that holds no object of
     /// the user's: its whole chain as text (bounded), its kind where it was
-    /// one of ours, its class. Kept errors are dropped under locks and on our
+    /// one of ours, its class, how long to wait. Kept errors are dropped under locks and on our
     /// threads, where no user code may run.
     pub(crate) fn from_user(error: &(dyn std::error::Error + 'static)) -> Self {
         let (kind, text) = match error.downcast_ref::<Self>() {
             Some(ours) => (ours.kind(), ours.report().to_string()),
             None => (ErrorKind::Component, join_chain(error)),
         };
-        Self::new(kind).with_class(ErrorClass::of(error)).context(clip(text, MAX_TEXT))
+        let plain = Self::new(kind).with_class(ErrorClass::of(error)).context(clip(text, MAX_TEXT));
+        match Self::retry_after_of(error) {
+            Some(wait) => plain.with_retry_after(wait),
+            None => plain,
+        }
     }
 
     /// Turns what `catch_unwind` caught into an error with the panic's text.
@@ -257,6 +289,7 @@ impl Error {
                 kind: shared.kind,
                 class: shared.class,
                 context: shared.context.clone(),
+                retry_after: shared.retry_after,
                 // The source cannot be cloned; the shared error stands in.
                 source: shared.source.is_some().then(|| Box::new(Self(shared.clone())) as BoxError),
             },

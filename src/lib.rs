@@ -153,6 +153,8 @@ pub mod observe;
 mod primitive;
 pub mod probe;
 mod record;
+#[cfg(feature = "http-client")]
+pub mod rest;
 mod schedule;
 mod slot;
 pub mod status;

@@ -54,6 +54,7 @@ const LAYERS: &[(Layer, &[&str])] = &[
             "looper",
             "record",
             "probe",
+            "rest",
             "stop",
             "subscription",
             "bench_hooks",

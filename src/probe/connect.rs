@@ -16,7 +16,7 @@ const MAX_ADDRESSES: usize = 16;
 
 /// Why there is no connection.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     Cancelled,
     /// The time is over; the text says what was waited for.
     TimedOut(String),
@@ -28,7 +28,7 @@ pub(super) enum Failure {
 
 /// Looks a `host:port` up. A literal address needs no resolver; a name is
 /// looked up by the system's, which cannot be told to end.
-pub(super) fn resolve(wait: &Wait, host_and_port: &str) -> Result<Vec<SocketAddr>, Failure> {
+pub(crate) fn resolve(wait: &Wait, host_and_port: &str) -> Result<Vec<SocketAddr>, Failure> {
     if let Ok(address) = host_and_port.parse() {
         return Ok(vec![address]);
     }
@@ -58,7 +58,7 @@ pub(super) fn resolve(wait: &Wait, host_and_port: &str) -> Result<Vec<SocketAddr
 
 /// Connects to the first address that answers. Each may take its share of
 /// the time that is left, so that a silent one does not hide the others.
-pub(super) fn connect(wait: &Wait, addresses: &[SocketAddr]) -> Result<TcpStream, Failure> {
+pub(crate) fn connect(wait: &Wait, addresses: &[SocketAddr]) -> Result<TcpStream, Failure> {
     let mut tried: Vec<(SocketAddr, String)> = Vec::new();
     let mut silent = false;
     for (idx, address) in addresses.iter().enumerate() {
@@ -127,7 +127,7 @@ fn connect_one(wait: &Wait, address: &SocketAddr, limit: std::time::Duration) ->
 
 impl Failure {
     /// The error for people: what was tried, what came back, how long it took.
-    pub(super) fn into_error(self, what: &str, wait: &Wait) -> Error {
+    pub(crate) fn into_error(self, what: &str, wait: &Wait) -> Error {
         let took = wait.took();
         match self {
             Self::Cancelled => {

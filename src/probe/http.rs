@@ -16,11 +16,11 @@ use super::wait::Wait;
 use crate::component::Context;
 use crate::error::{BoxError, Error, ErrorKind, Result};
 
-mod target;
-mod transport;
+pub(crate) mod target;
+pub(crate) mod transport;
 
 use target::{Shown, authorization, follow, is_same_server, parse, without_credentials};
-use transport::{Exchange, agent};
+use transport::{Exchange, agent, apart};
 
 /// How much of a body an error shows, in bytes.
 const SHOWN: usize = 200;
@@ -254,6 +254,7 @@ impl HttpProbe {
 }
 
 fn send(agent: &Agent, request: Request<()>) -> Result<Response<Body>, ureq::Error> {
+    let request = apart(agent, request);
     if [Method::POST, Method::PUT, Method::PATCH].contains(request.method()) {
         agent.run(request.map(|()| ""))
     } else {
@@ -262,7 +263,7 @@ fn send(agent: &Agent, request: Request<()>) -> Result<Response<Body>, ureq::Err
 }
 
 /// What the client says, in our words.
-fn complaint(error: &ureq::Error) -> String {
+pub(crate) fn complaint(error: &ureq::Error) -> String {
     match error {
         ureq::Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
             "connection closed before the answer was over".to_owned()
@@ -345,7 +346,7 @@ pub(super) fn check_url(url: &str) -> std::result::Result<(), String> {
 }
 
 /// Says what is wrong with a method.
-pub(super) fn check_method(text: &str) -> std::result::Result<(), String> {
+pub(crate) fn check_method(text: &str) -> std::result::Result<(), String> {
     method(text).map(drop)
 }
 
@@ -368,7 +369,7 @@ const SINGLE: [&str; 13] = [
 ];
 
 /// Reads headers, or says what is wrong with one.
-pub(super) fn read_headers<'a>(
+pub(crate) fn read_headers<'a>(
     pairs: impl Iterator<Item = (&'a str, &'a str)>,
 ) -> std::result::Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();

@@ -11,16 +11,16 @@
 use crate::component::Context;
 use crate::error::{BoxError, Result};
 
-mod connect;
+pub(crate) mod connect;
 mod descriptor;
 mod disk;
 mod exec;
 mod file_age;
 #[cfg(feature = "http-client")]
-mod http;
+pub(crate) mod http;
 mod tcp;
-mod text;
-mod wait;
+pub(crate) mod text;
+pub(crate) mod wait;
 
 pub use descriptor::decode;
 pub use disk::{DiskProbe, disk};

@@ -10,7 +10,7 @@ use crate::sys::limits::is_out_of_descriptors;
 
 /// What went wrong, in the words of the kind where it has some: without the
 /// number, lower case.
-pub(super) fn reason(error: &io::Error) -> String {
+pub(crate) fn reason(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(_) if error.kind() == io::ErrorKind::NotFound => "no such file or folder".to_owned(),
         // Kinds without a name of their own print as such.
@@ -28,7 +28,7 @@ pub(super) fn reason(error: &io::Error) -> String {
 
 /// What this machine refused: the kind, and the reason, which must not read
 /// like one of the service's.
-pub(super) fn local(error: &io::Error) -> (ErrorKind, String) {
+pub(crate) fn local(error: &io::Error) -> (ErrorKind, String) {
     if is_out_of_descriptors(error) {
         (ErrorKind::Budget, format!("this process has no file descriptor left: {error}"))
     } else {
@@ -38,7 +38,7 @@ pub(super) fn local(error: &io::Error) -> (ErrorKind, String) {
 
 /// The beginning of a text, at most `max` bytes.
 #[cfg(feature = "http-client")]
-pub(super) fn head(bytes: &[u8], max: usize) -> String {
+pub(crate) fn head(bytes: &[u8], max: usize) -> String {
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(max)]);
     let mut line = String::new();
     let mut cut = bytes.len() > max;
@@ -58,7 +58,7 @@ pub(super) fn head(bytes: &[u8], max: usize) -> String {
 }
 
 /// The end of a text, at most `max` bytes; `cut` says that it had more.
-pub(super) fn tail(bytes: &[u8], max: usize, cut: bool) -> String {
+pub(crate) fn tail(bytes: &[u8], max: usize, cut: bool) -> String {
     let text = String::from_utf8_lossy(bytes);
     let mut line = String::new();
     for c in text.trim().chars() {
@@ -70,13 +70,13 @@ pub(super) fn tail(bytes: &[u8], max: usize, cut: bool) -> String {
 }
 
 /// Says that a value has a NUL byte, which the system takes for its end.
-pub(super) fn no_nul(value: &OsStr) -> Result<(), &'static str> {
+pub(crate) fn no_nul(value: &OsStr) -> Result<(), &'static str> {
     if value.as_bytes().contains(&0) { Err("must not have a NUL byte") } else { Ok(()) }
 }
 
 /// A path or the name of a program, without control characters and what turns
 /// the direction of text; of a long one the end.
-pub(super) fn shown(path: &OsStr) -> String {
+pub(crate) fn shown(path: &OsStr) -> String {
     const MAX: usize = 1024;
     let mut line = String::new();
     for c in path.to_string_lossy().chars() {

@@ -18,7 +18,7 @@ use crate::sys::wait::{Interest, PollFd, Waker, poll};
 ///
 /// Sockets and processes know real time only, so a call on a manual clock has
 /// as much real time as its context has time of that clock.
-pub(super) struct Wait {
+pub(crate) struct Wait {
     waker: Arc<Waker>,
     cancel: CancelToken,
     /// Real time, counted from the beginning of the call.
@@ -29,7 +29,7 @@ pub(super) struct Wait {
 
 /// Why a wait ended before what was waited for.
 #[derive(Debug)]
-pub(super) enum Stop {
+pub(crate) enum Stop {
     Cancelled,
     TimedOut,
     /// The operating system refused to wait, or could not tell.
@@ -38,7 +38,7 @@ pub(super) enum Stop {
 
 impl Wait {
     /// Begins a call; errors begin with `what` is asked.
-    pub(super) fn begin(cx: &Context, what: &str) -> Result<Self, BoxError> {
+    pub(crate) fn begin(cx: &Context, what: &str) -> Result<Self, BoxError> {
         let stopwatch = Clock::system();
         let remaining = cx.remaining();
         let waker = Waker::new().map_err(|error| {
@@ -54,24 +54,24 @@ impl Wait {
     }
 
     /// How long the call has taken so far.
-    pub(super) fn took(&self) -> Took {
+    pub(crate) fn took(&self) -> Took {
         Took(self.now().since(Tick::ZERO))
     }
 
     /// How much time is left.
-    pub(super) fn remaining(&self) -> Duration {
+    pub(crate) fn remaining(&self) -> Duration {
         self.deadline().since(self.now())
     }
 
     /// Moves the deadline to `left` from now, if that is earlier.
     #[cfg(feature = "http-client")]
-    pub(super) fn hurry(&self, left: Duration) {
+    pub(crate) fn hurry(&self, left: Duration) {
         // One thread waits; the atomic only lets it share the wait.
         self.deadline.fetch_min((self.now() + left).nanos(), Ordering::Relaxed);
     }
 
     /// Fails when the call was told to end or its time is over.
-    pub(super) fn check(&self) -> Result<(), Stop> {
+    pub(crate) fn check(&self) -> Result<(), Stop> {
         if self.cancel.is_cancelled() {
             return Err(Stop::Cancelled);
         }
@@ -79,7 +79,7 @@ impl Wait {
     }
 
     /// Waits until the descriptor is ready, for at most `limit`.
-    pub(super) fn ready(&self, fd: BorrowedFd<'_>, interest: Interest, limit: Duration) -> Result<(), Stop> {
+    pub(crate) fn ready(&self, fd: BorrowedFd<'_>, interest: Interest, limit: Duration) -> Result<(), Stop> {
         let until = (self.now() + limit).min(self.deadline());
         loop {
             let [ready, _] = self.either([PollFd::new(fd, interest), PollFd::NONE], until)?;
@@ -94,7 +94,7 @@ impl Wait {
 
     /// Waits until one of two descriptors is ready or `limit` has passed, and
     /// tells which is. May return early with none.
-    pub(super) fn any(&self, fds: [PollFd<'_>; 2], limit: Duration) -> Result<[bool; 2], Stop> {
+    pub(crate) fn any(&self, fds: [PollFd<'_>; 2], limit: Duration) -> Result<[bool; 2], Stop> {
         self.either(fds, (self.now() + limit).min(self.deadline()))
     }
 
@@ -122,7 +122,7 @@ impl fmt::Debug for Wait {
 
 /// A duration as people read it in an error: `0.34ms`, `12ms`, `1.5s`.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Took(pub(super) Duration);
+pub(crate) struct Took(pub(crate) Duration);
 
 impl fmt::Display for Took {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

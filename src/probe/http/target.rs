@@ -8,7 +8,7 @@ use crate::probe::text::head;
 
 /// Reads an absolute URL. Says what is wrong with it without repeating it: it
 /// may hold secrets.
-pub(super) fn parse(text: &str) -> Result<Uri, String> {
+pub(crate) fn parse(text: &str) -> Result<Uri, String> {
     let uri: Uri = text.parse().map_err(|_| match text.contains("://") {
         true => "is not a URL".to_owned(),
         false => SCHEMES.to_owned(),
@@ -38,7 +38,7 @@ pub(super) fn parse(text: &str) -> Result<Uri, String> {
 }
 
 /// Where a redirect leads, or what is wrong with it.
-pub(super) fn follow(base: &Uri, location: &str) -> Result<Uri, String> {
+pub(crate) fn follow(base: &Uri, location: &str) -> Result<Uri, String> {
     let location = location.split('#').next().unwrap_or_default();
     let (scheme, host) = (base.scheme_str().unwrap_or("http"), base.authority().map_or("", |a| a.as_str()));
     if let Some((found, _)) = location.split_once(':').filter(|(found, _)| is_scheme(found)) {
@@ -96,7 +96,7 @@ fn without_dots(path_and_query: &str) -> String {
 
 /// Whether what is meant for the one may be told to the other: the same host
 /// and port, or the same host by https instead of http.
-pub(super) fn is_same_server(one: &Uri, other: &Uri) -> bool {
+pub(crate) fn is_same_server(one: &Uri, other: &Uri) -> bool {
     let host = |uri: &Uri| uri.host().map(str::to_ascii_lowercase);
     let https = |uri: &Uri| uri.scheme_str() == Some("https");
     let port = |uri: &Uri| uri.port_u16().unwrap_or(if https(uri) { 443 } else { 80 });
@@ -113,7 +113,7 @@ fn is_port(text: &str) -> bool {
 }
 
 /// The `Authorization` that the user and password of a URL make.
-pub(super) fn authorization(uri: &Uri) -> Option<HeaderValue> {
+pub(crate) fn authorization(uri: &Uri) -> Option<HeaderValue> {
     let text = format!("Basic {}", base64(&credentials(uri).ok()??));
     let mut value = HeaderValue::from_str(&text).ok()?;
     value.set_sensitive(true);
@@ -166,7 +166,7 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 /// The URL without user and password, which are sent as a header.
-pub(super) fn without_credentials(uri: &Uri) -> Uri {
+pub(crate) fn without_credentials(uri: &Uri) -> Uri {
     let mut parts = uri.clone().into_parts();
     let split = parts.authority.as_ref().and_then(|authority| authority.as_str().rsplit_once('@'));
     if let Some(bare) = split.and_then(|(_, host)| host.parse().ok()) {
@@ -179,7 +179,7 @@ pub(super) fn without_credentials(uri: &Uri) -> Uri {
 const SCHEMES: &str = "must begin with http:// or https://";
 
 /// Prints a URL without user, password and query.
-pub(super) struct Shown<'a>(pub(super) &'a Uri);
+pub(crate) struct Shown<'a>(pub(crate) &'a Uri);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

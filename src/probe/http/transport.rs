@@ -1,8 +1,8 @@
 //! How the HTTP client reaches the network: over sockets that end at the
 //! deadline of the call and at once on cancel.
 //!
-//! One client serves all probes of an environment, but each call has a
-//! deadline and a cancel of its own. The client works on its caller's thread
+//! One client serves all calls of an environment, but each has a deadline and
+//! a cancel of its own. The client works on its caller's thread
 //! from the lookup to the last byte, so the call in progress is kept for that
 //! thread while it lasts.
 
@@ -14,9 +14,10 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ureq::config::Config;
-use ureq::http::Uri;
+use ureq::config::{Config, ConfigBuilder};
 use ureq::http::uri::Scheme;
+use ureq::http::{Request, Uri};
+use ureq::typestate::AgentScope;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
@@ -31,14 +32,32 @@ use crate::sys::wait::Interest;
 /// The longest head of an answer that is read, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
 
+/// How many connections are kept for later calls, each with buffers of
+/// `MAX_HEAD`.
+const MAX_IDLE: usize = 128;
+const MAX_IDLE_PER_SERVER: usize = 32;
+/// What most servers keep longer.
+const MAX_IDLE_AGE: Duration = Duration::from_secs(45);
+
 /// Makes the client of an environment.
-pub(in crate::probe) fn agent() -> Agent {
-    let config = Config::builder()
+pub(crate) fn agent() -> Agent {
+    with_connector(Config::builder())
+}
+
+/// Makes a client with keys and roots of its own.
+#[cfg(feature = "tls")]
+pub(crate) fn agent_with(tls: ureq::tls::TlsConfig) -> Agent {
+    with_connector(Config::builder().tls_config(tls))
+}
+
+fn with_connector(builder: ConfigBuilder<AgentScope>) -> Agent {
+    let config = builder
         .proxy(None)
         .http_status_as_error(false)
         .max_redirects(0)
-        .max_idle_connections(0)
-        .max_idle_connections_per_host(0)
+        .max_idle_connections(MAX_IDLE)
+        .max_idle_connections_per_host(MAX_IDLE_PER_SERVER)
+        .max_idle_age(MAX_IDLE_AGE)
         .allow_non_standard_methods(true)
         .user_agent(concat!("loopkeeper/", env!("CARGO_PKG_VERSION")))
         .max_response_header_size(MAX_HEAD)
@@ -47,6 +66,13 @@ pub(in crate::probe) fn agent() -> Agent {
         .output_buffer_size(MAX_HEAD)
         .build();
     Agent::with_parts(config, connector(), Lookup)
+}
+
+/// Marks a request that neither takes a kept connection nor leaves its own.
+pub(crate) fn apart<S: ureq::AsSendBody>(agent: &Agent, request: Request<S>) -> Request<S> {
+    // Of the settings that set a request apart from its agent's connections
+    // this is the one that our connector does not read.
+    agent.configure_request(request).no_delay(false).build()
 }
 
 #[cfg(feature = "tls")]
@@ -59,9 +85,9 @@ fn connector() -> impl Connector {
     Connect
 }
 
-/// One call of a probe, with what it has come to.
+/// One call, with what it has come to.
 #[derive(Debug)]
-pub(in crate::probe) struct Exchange {
+pub(crate) struct Exchange {
     wait: Wait,
     state: Mutex<State>,
 }
@@ -70,8 +96,12 @@ pub(in crate::probe) struct Exchange {
 struct State {
     /// What ended the call, where it was not the server.
     failure: Option<Failure>,
-    /// Since the last connect.
+    /// Since the last request was begun.
     received: u64,
+    /// How many connections were made.
+    connects: u32,
+    /// Kept connections are not to be trusted, until one was made.
+    fresh: bool,
 }
 
 thread_local! {
@@ -79,21 +109,38 @@ thread_local! {
 }
 
 impl Exchange {
-    pub(in crate::probe) fn new(wait: Wait) -> Self {
+    pub(crate) fn new(wait: Wait) -> Self {
         Self { wait, state: Mutex::new(State::default()) }
     }
 
-    pub(in crate::probe) fn wait(&self) -> &Wait {
+    pub(crate) fn wait(&self) -> &Wait {
         &self.wait
     }
 
     /// What ended the call, where it was not the server; told once.
-    pub(in crate::probe) fn failure(&self) -> Option<Failure> {
+    pub(crate) fn failure(&self) -> Option<Failure> {
         self.state.lock().failure.take()
     }
 
+    /// Whether a request may have met a connection whose server was gone:
+    /// nothing came back, by one that was kept since `before` connects.
+    pub(crate) fn may_be_stale(&self, before: u32) -> bool {
+        let state = self.state.lock();
+        state.failure.is_none() && state.received == 0 && state.connects == before
+    }
+
+    /// How many connections were made so far.
+    pub(crate) fn connects(&self) -> u32 {
+        self.state.lock().connects
+    }
+
+    /// Has the next request make a connection.
+    pub(crate) fn renew(&self) {
+        self.state.lock().fresh = true;
+    }
+
     /// Makes this the call in progress on this thread, until the guard goes.
-    pub(in crate::probe) fn enter(self: &Arc<Self>) -> Entered {
+    pub(crate) fn enter(self: &Arc<Self>) -> Entered {
         let before = CURRENT.with_borrow_mut(|current| current.replace(self.clone()));
         Entered { before }
     }
@@ -106,12 +153,12 @@ impl Exchange {
     fn end(&self, failure: Failure) -> Error {
         self.state.lock().failure.get_or_insert(failure);
         // A kind that the client does not take for the end of a body.
-        Error::Io(io::Error::other("ended by the probe"))
+        Error::Io(io::Error::other("ended by the call"))
     }
 }
 
 /// Keeps a call in progress on a thread until dropped, also in a panic.
-pub(in crate::probe) struct Entered {
+pub(crate) struct Entered {
     before: Option<Arc<Exchange>>,
 }
 
@@ -155,36 +202,50 @@ impl Connector for Connect {
     fn connect(&self, details: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<Socket>, Error> {
         let exchange = Exchange::current()?;
         let stream = connect(&exchange.wait, &details.addrs).map_err(|failure| exchange.end(failure))?;
-        exchange.state.lock().received = 0;
+        {
+            let mut state = exchange.state.lock();
+            state.received = 0;
+            state.connects += 1;
+            state.fresh = false;
+        }
+        // A head and a body are two writes; on a kept connection the second
+        // would wait for the first to be acknowledged.
+        let _ = stream.set_nodelay(true);
         let peer = stream.peer_addr().ok();
         let buffers =
             LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
-        Ok(Some(Socket { exchange, stream, peer, buffers }))
+        Ok(Some(Socket { stream, peer, buffers, asks: true }))
     }
 }
 
-/// One connection, which lasts as long as its call.
+/// One connection. Waits as the call in progress on its thread does, so that
+/// it may serve one after the other.
 struct Socket {
-    exchange: Arc<Exchange>,
     stream: TcpStream,
     peer: Option<SocketAddr>,
     buffers: LazyBuffers,
+    /// Whether what was last done was to read: what is written next is a new
+    /// request.
+    asks: bool,
 }
 
 impl Socket {
-    fn wait(&self, interest: Interest) -> Result<(), Error> {
-        self.exchange.wait.ready(self.stream.as_fd(), interest, Duration::MAX).map_err(|stop| {
-            self.exchange.end(match stop {
-                Stop::Cancelled => Failure::Cancelled,
-                Stop::TimedOut => Failure::TimedOut(self.waited_for(interest)),
-                Stop::Refused(error) => Failure::Local(error),
-            })
+    fn wait(&self, exchange: &Exchange, interest: Interest) -> Result<(), Error> {
+        let ready = exchange.wait.ready(self.stream.as_fd(), interest, Duration::MAX);
+        ready.map_err(|stop| self.stopped(exchange, interest, stop))
+    }
+
+    fn stopped(&self, exchange: &Exchange, interest: Interest, stop: Stop) -> Error {
+        exchange.end(match stop {
+            Stop::Cancelled => Failure::Cancelled,
+            Stop::TimedOut => Failure::TimedOut(self.waited_for(exchange, interest)),
+            Stop::Refused(error) => Failure::Local(error),
         })
     }
 
-    fn waited_for(&self, interest: Interest) -> String {
+    fn waited_for(&self, exchange: &Exchange, interest: Interest) -> String {
         let peer = self.peer.map_or_else(|| "the server".to_owned(), |peer| peer.to_string());
-        match (interest, self.exchange.state.lock().received) {
+        match (interest, exchange.state.lock().received) {
             (Interest::Write, _) => format!("request not taken by {peer}"),
             (Interest::Read, 0) => format!("no answer from {peer}"),
             (Interest::Read, n) => format!("answer from {peer} not over, {n} bytes so far,"),
@@ -198,12 +259,16 @@ impl Transport for Socket {
     }
 
     fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), Error> {
+        let exchange = Exchange::current()?;
+        if std::mem::replace(&mut self.asks, false) {
+            exchange.state.lock().received = 0;
+        }
         let mut sent = 0;
         while sent < amount {
-            self.wait(Interest::Write)?;
+            exchange.wait.check().map_err(|stop| self.stopped(&exchange, Interest::Write, stop))?;
             match self.stream.write(&self.buffers.output()[sent..amount]) {
                 Ok(n) => sent += n,
-                Err(error) if again(&error) => {}
+                Err(error) if again(&error) => self.wait(&exchange, Interest::Write)?,
                 Err(error) => return Err(error.into()),
             }
         }
@@ -211,13 +276,15 @@ impl Transport for Socket {
     }
 
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, Error> {
+        let exchange = Exchange::current()?;
+        self.asks = true;
         loop {
             // Looked at first also when there is something to read: a server
             // that never stops must not outrun the deadline.
-            self.wait(Interest::Read)?;
+            self.wait(&exchange, Interest::Read)?;
             match self.stream.read(self.buffers.input_append_buf()) {
                 Ok(n) => {
-                    self.exchange.state.lock().received += n as u64;
+                    exchange.state.lock().received += n as u64;
                     self.buffers.input_appended(n);
                     return Ok(n > 0);
                 }
@@ -227,9 +294,12 @@ impl Transport for Socket {
         }
     }
 
-    /// Never: what is not open is not kept for another call.
+    /// Whether another call may use it: nobody has closed it, or sent what
+    /// was not asked for.
     fn is_open(&mut self) -> bool {
-        false
+        let renewed = Exchange::current().is_ok_and(|exchange| exchange.state.lock().fresh);
+        let silent = self.stream.peek(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        silent && !renewed
     }
 }
 
