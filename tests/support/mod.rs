@@ -5,6 +5,8 @@
 #![allow(clippy::disallowed_methods, reason = "the one place where tests poll the real world")]
 #![allow(clippy::unwrap_used, reason = "test code: a failed set-up is a failed test")]
 
+pub(crate) mod service;
+
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
