@@ -241,7 +241,7 @@ fn test(subject: &Subject, check: &Check, facts: &Facts) -> Result<(bool, String
         Subject::HasJson(pointer) => {
             let found = pointer.find(facts.json()?);
             let note = match &found {
-                Ok(_) => format!("body.{} is there", one_line(pointer.as_str())),
+                Ok(_) => format!("body.{pointer} is there"),
                 Err(missing) => format!("body: {missing}"),
             };
             return Ok((found.is_ok(), note));
@@ -261,11 +261,7 @@ fn test(subject: &Subject, check: &Check, facts: &Facts) -> Result<(bool, String
             Value::Object(members) => count(members.len()),
             other => {
                 let expected = "expected a list, an object or a string";
-                return Err(format!(
-                    "body.{}: {expected}, found {}",
-                    one_line(pointer.as_str()),
-                    Kind(other)
-                ));
+                return Err(format!("body.{pointer}: {expected}, found {}", Kind(other)));
             }
         },
     };

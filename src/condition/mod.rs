@@ -117,6 +117,20 @@ impl Condition {
         files
     }
 
+    /// The headers of an answer that it is about, in lower case.
+    #[must_use]
+    pub fn headers(&self) -> Vec<&str> {
+        let mut headers = Vec::new();
+        self.0.visit(&mut |subject| {
+            if let Subject::Header(name) | Subject::HasHeader(name) | Subject::LenHeader(name) = subject {
+                if !headers.contains(&name.as_str()) {
+                    headers.push(name.as_str());
+                }
+            }
+        });
+        headers
+    }
+
     fn any(&self, is: impl Fn(&Subject) -> bool) -> bool {
         let mut found = false;
         self.0.visit(&mut |subject| found |= is(subject));

@@ -314,7 +314,7 @@ fn path() -> impl Strategy<Value = String> {
 
 fn pointer() -> impl Strategy<Value = Pointer> {
     text().prop_map(|text| {
-        let escaped = text.replace('~', "~0");
+        let escaped = text.replace('~', "~0").replace(char::is_control, "");
         Pointer::new(if escaped.is_empty() { escaped } else { format!("/{escaped}") }).unwrap()
     })
 }

@@ -187,7 +187,18 @@ impl ItemMap {
         self.read_from(document, 0).map_err(Error::invalid)
     }
 
-    /// The same for a document before which there were `before` items.
+    /// The states of a document's items and groups, by name, as they are
+    /// reported: members stand below their group, as `group/member`, and of
+    /// two with one name the later is numbered.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub fn states(&self, document: &Value) -> Result<BTreeMap<String, ItemState>> {
+        self.read(document).map(reported)
+    }
+
+    /// What [`read`](Self::read) does, for a document before which there were `before` items.
     pub(super) fn read_from(&self, document: &Value, before: usize) -> Result<Vec<Item>, String> {
         let found = self.items.find(document).map_err(|missing| format!("items: {missing}"))?;
         match found {
@@ -206,13 +217,16 @@ impl ItemMap {
     fn item(&self, value: &Value, idx: usize, key: Option<&str>) -> Item {
         let mut flaws = Vec::new();
         let name = match (&self.name, key) {
-            (Some(pointer), _) => word(pointer, value).map_err(|flaw| flaws.push(format!("name: {flaw}"))).ok(),
+            (Some(pointer), _) => {
+                word(pointer, value).map_err(|flaw| flaws.push(format!("name: {flaw}"))).ok()
+            }
             (None, Some(key)) if !key.is_empty() => Some(one_line(key)),
             (None, _) => None,
         };
-        let group = self.group_by.as_ref().map(|pointer| {
-            word(pointer, value).map_err(|flaw| flaws.push(format!("group: {flaw}"))).ok()
-        });
+        let group = self
+            .group_by
+            .as_ref()
+            .map(|pointer| word(pointer, value).map_err(|flaw| flaws.push(format!("group: {flaw}"))).ok());
         for pointer in &self.require {
             match pointer.find(value) {
                 Ok(Value::Null) => flaws.push(format!("the item has null at {pointer}")),
@@ -220,9 +234,10 @@ impl ItemMap {
                 Err(missing) => flaws.push(of_item(&missing)),
             }
         }
-        let state = self.state.as_ref().map(|pointer| {
-            word(pointer, value).map_err(|flaw| flaws.push(format!("state: {flaw}"))).ok()
-        });
+        let state = self
+            .state
+            .as_ref()
+            .map(|pointer| word(pointer, value).map_err(|flaw| flaws.push(format!("state: {flaw}"))).ok());
         let state = match (state, flaws.is_empty()) {
             (_, false) => ItemState { health: Health::Unknown, reason: Some(flaws.join("; ")) },
             // What belongs to it says how it is.
@@ -248,7 +263,7 @@ impl fmt::Display for Item {
 }
 
 /// A text that is not empty, a number or a truth value; as one line.
-fn word(pointer: &Pointer, item: &Value) -> Result<String, String> {
+pub(super) fn word(pointer: &Pointer, item: &Value) -> Result<String, String> {
     let value = pointer.find(item).map_err(|missing| of_item(&missing))?;
     match value {
         Value::String(text) if !text.is_empty() => Ok(one_line(text)),
@@ -304,15 +319,16 @@ pub(super) struct Named {
 }
 
 impl Named {
-    /// Adds one. A name that is taken gets a number.
-    pub(super) fn add(&mut self, name: String, state: ItemState) {
+    /// Adds one, and tells under which name: one that is taken gets a number.
+    pub(super) fn add(&mut self, name: String, state: ItemState) -> String {
         let mut free = name.clone();
         while self.states.contains_key(&free) {
             let nth = self.taken.entry(name.clone()).or_insert(1);
             *nth += 1;
             free = format!("{name} ({nth})");
         }
-        self.states.insert(free, state);
+        self.states.insert(free.clone(), state);
+        free
     }
 }
 
@@ -358,7 +374,7 @@ mod tests {
     }
 
     fn lines(map: &ItemMap, document: &Value) -> Vec<String> {
-        let states = reported(map.read(document).unwrap()).into_iter();
+        let states = map.states(document).unwrap().into_iter();
         let items = states.map(|(name, state)| Item { name, group: None, state, value: Value::Null });
         items.map(|item| item.to_string()).collect()
     }
