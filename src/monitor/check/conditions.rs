@@ -95,7 +95,7 @@ impl ConditionsChecker {
         Self { target: Target::Tcp(address.into()), ..self }
     }
 
-    /// Adds a condition; its item is called as it is written.
+    /// Adds a condition; its item is called by its text.
     pub fn condition(self, condition: Condition) -> Self {
         self.named(condition.to_string(), condition)
     }

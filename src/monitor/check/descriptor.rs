@@ -694,3 +694,231 @@ mod server {
             .unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{decode, tree};
+
+    /// Reads the checker; faults come without the name of the file.
+    fn check(checker: &str) -> Result<Box<dyn Checker>, String> {
+        let node = tree::parse("f", &format!("{{\"check\": {checker}}}")).unwrap();
+        decode::object(&node, "", |o| {
+            let checker = super::decode(o, "check", &Principal::new("p")).required();
+            checker.take(o.done()?)
+        })
+        .map_err(|faults| {
+            faults.iter().map(|fault| fault.to_string()[2..].to_owned()).collect::<Vec<_>>().join("\n")
+        })
+    }
+
+    #[test]
+    fn every_kind_is_read() {
+        for checker in [
+            r#"{"conditions": {"expect": ["exists(/x)", {"condition": "age(/x) < 1h", "name": "n", "otherwise": "degraded"}]}}"#,
+            r#"{"conditions": {"tcp": "127.0.0.1:1", "expect": ["latency < 1s"]}}"#,
+            r#"{"disk": {"paths": ["/", "/tmp"], "min_free": "10%"}}"#,
+            r#"{"memory": {"min_available": "5%", "max_pressure": 20}}"#,
+            r#"{"load": {"max_per_core": 2, "over": "15m"}}"#,
+            r#"{"clock_offset": {"server": "pool.ntp.org:123", "max_offset": "250ms"}}"#,
+        ] {
+            assert!(check(checker).unwrap().validate().is_ok(), "{checker}");
+        }
+    }
+
+    #[test]
+    fn a_bad_condition_is_told_at_its_character() {
+        for (expect, faults) in [
+            (
+                r#""age(/x) < 5""#,
+                "1:49: check.conditions.expect[0]: expected a duration such as 500ms, found the number 5 (column 11)",
+            ),
+            (
+                r#""exists(/x)", "body./s == \"ok\" adn exists(/x)""#,
+                "1:71: check.conditions.expect[1]: expected \"and\", \"or\" or the end, found \"adn\", did you mean \"and\"? (column 17)",
+            ),
+            (
+                "\n {\"condition\": \"size(/x) > 5 GB\"},\n \"exists(\\u002fx) == 1\"",
+                "2:30: check.conditions.expect[0].condition: expected \"and\", \"or\" or the end, found \"GB\" (column 14)\n\
+                 3:14: check.conditions.expect[1]: exists(/x) is true or false by itself, found a comparison; see also not (column 12)",
+            ),
+            (
+                r#""latency < 1s", "exists(/x)", "exists(/x)""#,
+                "1:38: check.conditions.expect[0]: is about an answer, and there is neither url nor tcp to get one from\n\
+                 1:68: check.conditions.expect[2]: the name \"exists(/x)\" stands twice",
+            ),
+            ("", "1:37: check.conditions.expect: must have at least one condition"),
+            (
+                r#"{"condition": "exists(/x)", "otherwise": "red"}, 5"#,
+                "1:79: check.conditions.expect[0].otherwise: expected \"down\" or \"degraded\", found \"red\"\n\
+                 1:87: check.conditions.expect[1]: expected a string or an object, found the number 5",
+            ),
+        ] {
+            let text = format!("{{\"conditions\": {{\"expect\": [{expect}]}}}}");
+            assert_eq!(check(&text).err().as_deref(), Some(faults), "{text}");
+        }
+        assert_eq!(
+            check(r#"{"conditions": {"tcp": "h:1", "expect": ["status == 200"]}}"#).err().as_deref(),
+            Some(
+                "1:52: check.conditions.expect[0]: is about an HTTP answer, and tcp gives none but its latency"
+            )
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_told_at_its_place() {
+        for (checker, faults) in [
+            (r#"{"dsk": {}}"#, "1:12: check: unknown field \"dsk\", did you mean \"disk\"?"),
+            (
+                r#"{"disk": {"paths": ["/", ""], "min_free": "0%"}}"#,
+                "1:36: check.disk.paths[1]: must not be empty\n\
+                 1:53: check.disk.min_free: must be more than 0% and at most 100%",
+            ),
+            (r#"{"disk": {"paths": [], "min_free": 1}}"#, "1:30: check.disk.paths: must name at least one"),
+            (
+                r#"{"memory": {"max_pressure": 100}}"#,
+                "1:22: check.memory.min_available: is missing, expected a size such as \"1GiB\" or \"10%\"\n\
+                 1:39: check.memory.max_pressure: must be more than 0 and less than 100",
+            ),
+            (
+                r#"{"load": {"max_per_core": 0, "over": "1h"}}"#,
+                "1:37: check.load.max_per_core: must be more than zero\n\
+                 1:48: check.load.over: expected \"1m\", \"5m\" or \"15m\", found \"1h\"",
+            ),
+            (
+                r#"{"clock_offset": {"server": "ntp", "max_offset": 0}}"#,
+                "1:39: check.clock_offset.server: expected HOST:PORT such as \"127.0.0.1:1883\" or \"[::1]:1883\", found \"ntp\"\n\
+                 1:60: check.clock_offset.max_offset: must be more than zero, found the number 0",
+            ),
+        ] {
+            assert_eq!(check(checker).err().as_deref(), Some(faults), "{checker}");
+        }
+    }
+
+    #[cfg(feature = "http-client")]
+    #[test]
+    fn the_settings_of_servers_and_lists_are_read_strictly() {
+        for checker in [
+            r#"{"http_json": {"url": "http://h/", "state": "/s", "states": {"ready": ["ok"]}}}"#,
+            r#"{"http_json": {"url": "http://h/x?y=z", "headers": {"x": "y"}, "bearer_file": "/t", "max_body": "1MiB",
+                "follow_redirects": 0, "items": "/a", "name": "/n", "state": "/s", "message": "/m", "group_by": "/g",
+                "require": ["/r"], "states": {"down": ["bad"], "otherwise": "ready"}, "max_pages": 5,
+                "request_timeout": "1s", "paging": {"page": {"parameter": "p", "first": 0}}}}"#,
+            r#"{"http_json": {"url": "http://h/", "items": "/c", "name": "/n", "paging": {"link_header": {}}, "members":
+                {"path": "/s?c={name}&i={id}", "id": "/id", "state": "/s", "states": {"ready": ["ok"]},
+                 "paging": {"cursor": {"at": "/next"}}}}}"#,
+            r#"{"conditions": {"url": "http://h/", "expect": ["status == 200"]}}"#,
+        ] {
+            let read = check(checker);
+            assert!(
+                read.as_ref().is_ok_and(|checker| checker.validate().is_ok()),
+                "{checker}: {:?}",
+                read.err()
+            );
+        }
+        for (checker, faults) in [
+            (
+                r#"{"http_json": {"url": "h", "items": "a", "require": ["/a", "b"]}}"#,
+                "1:25: check.http_json.state: is missing, expected where an item has its state\n\
+                 1:33: check.http_json.url: must begin with http:// or https://\n\
+                 1:47: check.http_json.items: expected a JSON pointer such as \"/queue/depth\", found \"a\"\n\
+                 1:70: check.http_json.require[1]: expected a JSON pointer such as \"/queue/depth\", found \"b\"",
+            ),
+            (
+                r#"{"http_json": {"url": "http://h/", "state": "/s", "states": {"down": ["a"], "unknown": ["a"]}}}"#,
+                "1:71: check.http_json.states: the state \"a\" stands twice",
+            ),
+            (
+                r#"{"http_json": {"url": "http://h/", "state": "/s", "states": {"down": ["a"], "otherwise": "red"}}}"#,
+                "1:100: check.http_json.states.otherwise: expected \"ready\", \"degraded\", \"down\" or \"unknown\", found \"red\"",
+            ),
+            (
+                r#"{"http_json": {"url": "http://h/", "state": "/s", "states": {"down": ["a"]}}}"#,
+                "1:71: check.http_json.states: no state means that an item is ready",
+            ),
+            (
+                r#"{"http_json": {"url": "http://h/", "state": "/s"}}"#,
+                "1:25: check.http_json.states: no state means that an item is ready",
+            ),
+            (
+                r#"{"http_json": {"url": "http://h/", "group_by": "/g", "members": {"path": "/s/{nam}", "state": "/s",
+                   "states": {"ready": ["ok"]}}}}"#,
+                "1:58: check.http_json.group_by: items that have members cannot be in groups as well\n\
+                 1:84: check.http_json.members.path: unknown place {nam}, expected {name} or {id}",
+            ),
+            (
+                r#"{"http_json": {"url": "http://h/", "members": {"path": "/s/{id}", "state": "/s",
+                   "states": {"ready": ["ok"]}}}}"#,
+                "1:57: check.http_json.members.id: is missing, expected where an item has what stands for {id} in the path",
+            ),
+            (
+                r#"{"http_json": {"url": "http://h/", "state": "/s", "states": {"ready": ["ok"]}, "paging": {"pages": {}}}}"#,
+                "1:101: check.http_json.paging: unknown field \"pages\", did you mean \"page\"?",
+            ),
+            (
+                r#"{"conditions": {"url": "http://h/", "tcp": "h:1", "max_body": "1%", "expect": ["latency < 1s"]}}"#,
+                "1:54: check.conditions.tcp: there is a url as well, and conditions are about one of them\n\
+                 1:73: check.conditions.max_body: expected bytes such as \"4MiB\", found a percentage",
+            ),
+        ] {
+            assert_eq!(check(checker).err().as_deref(), Some(faults), "{checker}");
+        }
+    }
+
+    #[test]
+    fn what_a_build_does_not_have_is_told_as_that() {
+        if !cfg!(feature = "tls") {
+            assert_eq!(
+                check(r#"{"certificate": {"addresses": ["h:443"]}}"#).err().as_deref(),
+                Some("1:27: check.certificate: needs the feature `tls`, which this build does not have")
+            );
+        }
+        if !cfg!(feature = "http-client") {
+            assert_eq!(
+                check(r#"{"http_json": {"url": "http://h/"}}"#).err().as_deref(),
+                Some(
+                    "1:25: check.http_json: needs the feature `http-client`, which this build does not have"
+                )
+            );
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn certificates_are_read() {
+        assert!(
+            check(r#"{"certificate": {"addresses": ["h:443"], "files": ["/x"], "min_left": "720h"}}"#)
+                .is_ok()
+        );
+        for (checker, faults) in [
+            (
+                r#"{"certificate": {}}"#,
+                "1:27: check.certificate.addresses: there is neither an address nor a file",
+            ),
+            (
+                r#"{"certificate": {"addresses": ["h"], "files": [""]}}"#,
+                "1:42: check.certificate.addresses[0]: expected HOST:PORT such as \"127.0.0.1:1883\" or \"[::1]:1883\", found \"h\"\n\
+                 1:58: check.certificate.files[0]: must not be empty",
+            ),
+            (
+                r#"{"certificate": {"addresses": ["h:1"], "server_name": "a b"}}"#,
+                "1:65: check.certificate.server_name: cannot be asked for: \"a b\"",
+            ),
+        ] {
+            assert_eq!(check(checker).err().as_deref(), Some(faults), "{checker}");
+        }
+    }
+
+    #[test]
+    fn every_setting_says_what_it_is_for() {
+        let described = decode::describe(|o| {
+            let checker = super::decode(o, "check", &Principal::new("p")).doc("What to look at.").required();
+            checker.take(o.done()?)
+        });
+        assert!(described.fields.len() > 40, "{}", described.fields.len());
+        for field in described.fields {
+            assert!(!field.doc.is_empty() && !field.kind.is_empty(), "{}", field.path);
+            assert_ne!(field.presence, decode::Presence::Default(None), "{}", field.path);
+        }
+    }
+}
