@@ -3,6 +3,7 @@
 
 #![cfg(feature = "http-client")]
 #![allow(clippy::unwrap_used, reason = "test code: a failed set-up is a failed test")]
+#![allow(clippy::disallowed_methods, reason = "servers of a test run on threads of their own, in real time")]
 
 mod support;
 

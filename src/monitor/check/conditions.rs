@@ -69,10 +69,14 @@ enum Target {
     None,
     Tcp(String),
     #[cfg(feature = "http-client")]
-    Http {
-        target: HttpTarget,
-        asker: Option<Asker>,
-    },
+    Http(Box<Server>),
+}
+
+#[cfg(feature = "http-client")]
+#[derive(Debug)]
+struct Server {
+    target: HttpTarget,
+    asker: Option<Asker>,
 }
 
 #[derive(Debug)]
@@ -87,7 +91,7 @@ impl ConditionsChecker {
     /// Asks an HTTP server. Defaults to asking nobody.
     #[cfg(feature = "http-client")]
     pub fn http(self, target: HttpTarget) -> Self {
-        Self { target: Target::Http { target, asker: None }, ..self }
+        Self { target: Target::Http(Box::new(Server { target, asker: None })), ..self }
     }
 
     /// Connects to a `host:port`, for conditions about `latency`.
@@ -152,10 +156,10 @@ impl Checker for ConditionsChecker {
             Target::None => Err(Error::invalid(NO_TARGET)),
             Target::Tcp(address) => connect_to(cx, address).map(|latency| files.clone().latency(latency)),
             #[cfg(feature = "http-client")]
-            Target::Http { target, asker } => {
-                let asker = match asker {
+            Target::Http(server) => {
+                let asker = match &mut server.asker {
                     Some(asker) => asker,
-                    None => asker.insert(target.prepare()?),
+                    none => none.insert(server.target.prepare()?),
                 };
                 ask(cx, asker, &self.rules, files.clone())
             }
@@ -185,7 +189,7 @@ impl Checker for ConditionsChecker {
                 check_address(address).map_err(|text| Error::invalid(format!("tcp: {text}")))?;
             }
             #[cfg(feature = "http-client")]
-            Target::Http { target, .. } => target.check()?,
+            Target::Http(server) => server.target.check()?,
         }
         for (idx, rule) in self.rules.iter().enumerate() {
             if let Some(flaw) = self.mismatch(&rule.condition) {

@@ -1,11 +1,11 @@
-//! Checkers from configuration: `{"check": {"disk": {"paths": ["/"], ..}}}`.
+//! Checkers from configuration: `{"disk": {"paths": ["/"], "min_free": "1GiB"}}`.
 
 use super::conditions::{NO_HTTP, NO_TARGET};
 use super::load::{LoadWindow, check_load};
 use super::memory::check_pressure;
 use super::{clock_offset, conditions, disk, load, memory};
 use crate::condition::Condition;
-use crate::decode::{Field, Object};
+use crate::decode::Object;
 use crate::duration::Shown;
 use crate::event::Health;
 use crate::monitor::{Checker, Principal};
@@ -14,70 +14,25 @@ use crate::probe::file_age::check_path;
 use crate::probe::tcp::check_address;
 use crate::tree::{Fault, Node, Value, join, join_idx};
 
-/// Reads the checker in `field` of an object: an object with exactly one key,
-/// the kind of the checker, that holds its settings. `principal` is as whom
-/// servers are asked.
-///
-/// | kind | settings |
-/// | --- | --- |
-/// | `conditions` | `expect`: a list of [conditions](crate::condition), or objects with `condition`, `name` (the condition) and `otherwise` (`"down"`); `tcp` (none), as `HOST:PORT`, or `url` (none) with the settings of a server |
-/// | `http_json` | `url` and the settings of a server; `items` (`""`), `name`, `state`, `states`, `message`, `group_by`, `require`, `paging`, `members`; `max_pages` (100), `request_timeout` (5s) |
-/// | `disk` | `paths`, `min_free` |
-/// | `memory` | `min_available`; `max_pressure` (not looked at) |
-/// | `load` | `max_per_core`; `over` (`"5m"`) |
-/// | `clock_offset` | `server`, as `HOST:PORT`; `max_offset` (1s) |
-/// | `certificate` | `addresses` (none), `files` (none), `server_name` (the host), `min_left` (14 days); feature `tls` |
-///
-/// The settings of a server are `headers` (none), `bearer_file` (the
-/// principal's token), `max_body` (`"4MiB"`), `follow_redirects` (3), and with
-/// the feature `tls` `client_cert`, `client_key` and `root_certs`.
-///
-/// What has no default, in parentheses, is required, but for `state`, `states`
-/// and `name` of items whose state comes from their members.
-///
-/// # Errors
-///
-/// What cannot be used becomes a fault of the object, at its place; a fault of
-/// a condition at its character.
-///
-/// # Examples
-///
-/// ```
-/// use loopkeeper::monitor::{Principal, check};
-/// use loopkeeper::{Checker, decode, tree};
-///
-/// fn read(text: &str) -> Result<Box<dyn Checker>, tree::Faults> {
-///     let node = tree::parse("c.json", text)?;
-///     decode::object(&node, "", |o| {
-///         let check = check::decode(o, "check", &Principal::new("monitor")).required();
-///         check.take(o.done()?)
-///     })
-/// }
-///
-/// assert!(read(r#"{"check": {"conditions": {"expect": ["exists(/etc)"]}}}"#).is_ok());
-/// assert_eq!(
-///     read(r#"{"check": {"conditions": {"expect": ["age(/x) < 5"]}}}"#).err().map(|faults| faults.to_string()),
-///     Some(
-///         "c.json:1:49: check.conditions.expect[0]: expected a duration such as 500ms, \
-///          found the number 5 (column 11)".to_owned(),
-///     ),
-/// );
-/// ```
-pub fn decode<'n, 'o>(
-    object: &'o mut Object<'n, '_>,
-    field: &'static str,
+/// Reads the checker of an object whose one field is named after a kind, and
+/// holds its settings; tells of each kind whether there is one. `principal` is
+/// as whom servers are asked.
+pub(in crate::monitor) fn read_kinds(
+    o: &mut Object<'_, '_>,
     principal: &Principal,
-) -> Field<'n, 'o, Box<dyn Checker>> {
-    object
-        .one_of(field)
-        .case("conditions", |o| read_conditions(o, principal))
-        .case("http_json", |o| server::read_http_json(o, principal))
-        .case("disk", read_disk)
-        .case("memory", read_memory)
-        .case("load", read_load)
-        .case("clock_offset", read_clock_offset)
-        .case("certificate", tls::read_certificate)
-        .end()
+) -> Vec<(&'static str, Option<Box<dyn Checker>>)> {
+    let probe = crate::probe::decode(o, "probe").doc("Looks with a probe, as a watcher has one.");
+    let probe = probe.map(|probe| Box::new(super::probe(probe)) as Box<dyn Checker>).optional();
+    vec![
+        ("probe", probe),
+        ("conditions", o.object("conditions", |o| read_conditions(o, principal)).optional()),
+        ("http_json", o.object("http_json", |o| server::read_http_json(o, principal)).optional()),
+        ("disk", o.object("disk", read_disk).optional()),
+        ("memory", o.object("memory", read_memory).optional()),
+        ("load", o.object("load", read_load).optional()),
+        ("clock_offset", o.object("clock_offset", read_clock_offset).optional()),
+        ("certificate", o.object("certificate", tls::read_certificate).optional()),
+    ]
 }
 
 type Found = Option<Box<dyn Checker>>;
@@ -216,6 +171,8 @@ fn check_paths(o: &mut Object<'_, '_>, name: &'static str, paths: &[String]) {
     }
 }
 
+// `&Vec` is what `Field::check` hands over.
+#[allow(clippy::ptr_arg)]
 fn not_empty(texts: &Vec<String>) -> Result<(), &'static str> {
     if texts.is_empty() { Err("must name at least one") } else { Ok(()) }
 }
@@ -459,11 +416,11 @@ mod server {
         if cert.is_none() && roots.is_none() {
             return None;
         }
-        let mut files = crate::rest::TlsFiles::default();
-        files.client_key = key.map(Into::into);
-        files.client_cert = cert.map(Into::into);
-        files.root_certs = roots.map(Into::into);
-        Some(files)
+        Some(crate::rest::TlsFiles {
+            client_cert: cert.map(Into::into),
+            client_key: key.map(Into::into),
+            root_certs: roots.map(Into::into),
+        })
     }
 
     impl Server {
@@ -704,7 +661,12 @@ mod tests {
     fn check(checker: &str) -> Result<Box<dyn Checker>, String> {
         let node = tree::parse("f", &format!("{{\"check\": {checker}}}")).unwrap();
         decode::object(&node, "", |o| {
-            let checker = super::decode(o, "check", &Principal::new("p")).required();
+            let read = |o: &mut Object<'_, '_>| {
+                let kinds = read_kinds(o, &Principal::new("p"));
+                o.done()?;
+                kinds.into_iter().find_map(|(_, checker)| checker)
+            };
+            let checker = o.object("check", read).required();
             checker.take(o.done()?)
         })
         .map_err(|faults| {
@@ -912,8 +874,8 @@ mod tests {
     #[test]
     fn every_setting_says_what_it_is_for() {
         let described = decode::describe(|o| {
-            let checker = super::decode(o, "check", &Principal::new("p")).doc("What to look at.").required();
-            checker.take(o.done()?)
+            let _ = read_kinds(o, &Principal::new("p"));
+            o.done()
         });
         assert!(described.fields.len() > 40, "{}", described.fields.len());
         for field in described.fields {
