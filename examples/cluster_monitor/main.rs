@@ -5,6 +5,12 @@
 //! Its clusters are each in another state, so that a look at them has
 //! something to tell.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program that people run says where it listens"
+)]
+
 mod cloud;
 
 use std::io;

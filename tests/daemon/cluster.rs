@@ -113,7 +113,7 @@ fn a_bad_condition_is_told_by_check_with_its_line_and_column() {
     let text = fs::read_to_string(&path).unwrap();
     folder.write("deploy/region.json", text.replace("latency < 500ms", "latency < 500"));
     let config = folder.path().join("loopkeeper.json");
-    let (code, _, errors) = run_to_end(&["check", "--config", config.to_str().unwrap()]);
+    let (code, errors, _) = run_to_end(&["check", "--config", config.to_str().unwrap()]);
     assert_eq!(code, Some(1));
     let line = text.lines().position(|line| line.contains("latency < 500ms")).unwrap() + 1;
     let column = text.lines().nth(line - 1).unwrap().find("500ms").unwrap() + 1;

@@ -307,15 +307,19 @@ mod server {
     const MESSAGE: &str = "needs the feature `http-client`, which this build does not have";
     const FIELDS: [&str; 5] = ["url", "headers", "bearer_file", "max_body", "follow_redirects"];
 
-    pub(super) fn read_optional(o: &mut Object<'_, '_>, _: &Principal) {
+    /// There is none to be had.
+    pub(super) struct NoTarget;
+
+    pub(super) fn read_optional(o: &mut Object<'_, '_>, _: &Principal) -> NoTarget {
         for field in FIELDS {
             if o.value(field).doc(DOC).optional().is_some() {
                 o.fault(field, MESSAGE);
             }
         }
+        NoTarget
     }
 
-    pub(super) fn aim(checker: ConditionsChecker, (): ()) -> ConditionsChecker {
+    pub(super) fn aim(checker: ConditionsChecker, _: NoTarget) -> ConditionsChecker {
         checker
     }
 
@@ -362,7 +366,11 @@ mod server {
     #[cfg(feature = "tls")]
     type Files = Option<crate::rest::TlsFiles>;
     #[cfg(not(feature = "tls"))]
-    type Files = ();
+    type Files = NoFiles;
+
+    /// There are none to be had.
+    #[cfg(not(feature = "tls"))]
+    struct NoFiles;
 
     fn read_server(o: &mut Object<'_, '_>) -> Server {
         let headers = o.string_map("headers").check(|headers| {
@@ -391,13 +399,14 @@ mod server {
     }
 
     #[cfg(not(feature = "tls"))]
-    fn read_files(o: &mut Object<'_, '_>) {
+    fn read_files(o: &mut Object<'_, '_>) -> Files {
         for field in ["client_cert", "client_key", "root_certs"] {
             const DOC: &str = "Needs the feature `tls`, which this build does not have.";
             if o.value(field).doc(DOC).optional().is_some() {
                 o.fault(field, "needs the feature `tls`, which this build does not have");
             }
         }
+        NoFiles
     }
 
     #[cfg(feature = "tls")]
@@ -440,7 +449,7 @@ mod server {
                 target = target.tls(files);
             }
             #[cfg(not(feature = "tls"))]
-            let () = self.tls;
+            let NoFiles = self.tls;
             target
         }
     }

@@ -160,6 +160,7 @@ impl ItemMap {
         self.state.is_some()
     }
 
+    #[cfg(feature = "http-client")]
     pub(super) fn has_groups(&self) -> bool {
         self.group_by.is_some()
     }
