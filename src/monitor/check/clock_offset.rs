@@ -42,7 +42,7 @@ pub fn clock_offset(server: impl Into<String>) -> ClockOffsetChecker {
     ClockOffsetChecker { server: server.into(), max_offset: Duration::from_secs(1) }
 }
 
-/// Asks a server for the time by SNTP; made by [`clock_offset`].
+/// Asks a server for the time by SNTP; made by [`clock_offset`](clock_offset()).
 ///
 /// What is measured is the wall clock of this machine against that of the
 /// server, half way between question and answer; it is known to half of the

@@ -46,7 +46,7 @@ pub fn conditions() -> ConditionsChecker {
     ConditionsChecker { target: Target::None, rules: Vec::new() }
 }
 
-/// Looks whether conditions hold; made by [`conditions`].
+/// Looks whether conditions hold; made by [`conditions`](conditions()).
 ///
 /// An HTTP server is asked, or a port connected to, once for all conditions
 /// about it. A condition that does not hold is down, or degraded where that

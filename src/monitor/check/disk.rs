@@ -36,7 +36,7 @@ pub fn disk<P: Into<PathBuf>>(paths: impl IntoIterator<Item = P>, min_free: Size
     DiskChecker { paths: paths.into_iter().map(Into::into).collect(), min_free }
 }
 
-/// Looks how much space disks have left; made by [`disk`].
+/// Looks how much space disks have left; made by [`disk`](disk()).
 ///
 /// Free is what users without privileges may still write; a percentage is of
 /// the whole file system. A path that is not there is down, and the others are

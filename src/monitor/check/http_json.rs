@@ -60,7 +60,7 @@ pub fn http_json(target: HttpTarget, map: ItemMap) -> HttpJsonChecker {
     }
 }
 
-/// Looks how items are that a server lists as JSON; made by [`http_json`].
+/// Looks how items are that a server lists as JSON; made by [`http_json`](http_json()).
 ///
 /// Pages are read one after the other over one connection, up to a bound. When
 /// one cannot be read, the items of those before it count, and the checker says

@@ -25,7 +25,7 @@ pub fn load(max_per_core: f64) -> LoadChecker {
 }
 
 /// Looks how many tasks run or wait for a processor or a disk; made by
-/// [`load`].
+/// [`load`](load()).
 ///
 /// It is the load average of the kernel (`/proc/loadavg`), divided by the
 /// processors that are online: of the machine, also in a container that may

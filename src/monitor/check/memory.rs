@@ -27,7 +27,7 @@ pub fn memory(min_available: Size) -> MemoryChecker {
     MemoryChecker { min_available, max_pressure: None }
 }
 
-/// Looks how much memory is left; made by [`memory`].
+/// Looks how much memory is left; made by [`memory`](memory()).
 ///
 /// The item `available` is what the kernel believes programs could still take
 /// without swapping (`MemAvailable` of `/proc/meminfo`), of the machine and not

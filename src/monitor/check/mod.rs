@@ -2,13 +2,13 @@
 //!
 //! | checker | looks at | items |
 //! | --- | --- | --- |
-//! | [`probe`] | what any probe looks at | |
-//! | [`conditions`] | what an HTTP server, a port or files say | one for each condition |
-//! | [`http_json`] | a list or an object that a server gives as JSON, over pages | what is in it, and groups of that |
-//! | [`disk`] | the space left on file systems | one for each path |
-//! | [`memory`] | the memory that the machine has left | `available`, `pressure` |
-//! | [`load`] | the work that waits for its processors | |
-//! | [`clock_offset`] | how far its clock is off | |
+//! | [`probe`](probe()) | what any probe looks at | |
+//! | [`conditions`](conditions()) | what an HTTP server, a port or files say | one for each condition |
+//! | [`http_json`](http_json()) | a list or an object that a server gives as JSON, over pages | what is in it, and groups of that |
+//! | [`disk`](disk()) | the space left on file systems | one for each path |
+//! | [`memory`](memory()) | the memory that the machine has left | `available`, `pressure` |
+//! | [`load`](load()) | the work that waits for its processors | |
+//! | [`clock_offset`](clock_offset()) | how far its clock is off | |
 //! | [`certificate`](certificate()) | until when certificates are valid (feature `tls`) | one for each address and file |
 //!
 //! In a descriptor a checker has a field that is named after its kind, with

@@ -23,7 +23,7 @@ pub fn probe<P: Probe>(probe: P) -> ProbeChecker<P> {
     ProbeChecker(probe)
 }
 
-/// Looks with a probe; made by [`probe`].
+/// Looks with a probe; made by [`probe`](probe()).
 #[must_use = "a checker does nothing until it is called"]
 pub struct ProbeChecker<P>(P);
 
