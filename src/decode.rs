@@ -97,6 +97,7 @@ pub(crate) use guess::{closest, meant};
 pub(crate) use scalar::Refusal;
 pub(crate) use scalar::sealed::Read;
 use scalar::{DURATION, Found, read_duration};
+pub(crate) use size::read_size;
 
 /// Reads an object, or says everything that is wrong with it.
 ///

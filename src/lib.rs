@@ -135,11 +135,13 @@
 // Base: values without threads or time.
 #[cfg_attr(not(feature = "http"), allow(dead_code, reason = "the server asks for more of it"))]
 mod authority;
+pub mod condition;
 pub mod decode;
 pub mod duration;
 pub mod error;
 pub mod event;
 pub mod name;
+pub mod pointer;
 mod secret;
 pub mod stamp;
 pub mod tree;

@@ -71,6 +71,18 @@ impl Place {
     pub fn column(&self) -> u32 {
         self.column
     }
+
+    /// The place of a byte of a string that begins here, with its quotes, as
+    /// most would write it: `\"` for a quote. One with `\u0041` in it is
+    /// longer, and then the place is before the byte, inside the string.
+    pub(crate) fn inside_string(&self, text: &str, at: usize) -> Self {
+        if self.line == 0 {
+            return self.clone();
+        }
+        let escaped = |c: char| u32::from(matches!(c, '"' | '\\') || c.is_ascii_control() && c != '\u{7f}');
+        let before: u32 = text[..at].chars().map(|c| 1 + escaped(c)).sum();
+        Self { column: self.column + 1 + before, ..self.clone() }
+    }
 }
 
 impl fmt::Display for Place {

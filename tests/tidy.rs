@@ -28,7 +28,22 @@ enum Layer {
 }
 
 const LAYERS: &[(Layer, &[&str])] = &[
-    (Layer::Base, &["authority", "error", "name", "duration", "stamp", "event", "tree", "decode", "secret"]),
+    (
+        Layer::Base,
+        &[
+            "authority",
+            "error",
+            "name",
+            "duration",
+            "stamp",
+            "event",
+            "tree",
+            "decode",
+            "pointer",
+            "condition",
+            "secret",
+        ],
+    ),
     (
         Layer::Mechanism,
         &[

@@ -74,6 +74,16 @@ pub(super) fn read(text: &str) -> Result<Size, Flaw> {
     u64::try_from(bytes).map(Size::Bytes).map_err(|_| too_big)
 }
 
+/// Reads a size apart from any tree: `None` when it is not written as one,
+/// what is wrong with it when it is.
+pub(crate) fn read_size(text: &str) -> Option<Result<Size, &'static str>> {
+    match read(text) {
+        Ok(size) => Some(Ok(size)),
+        Err(Flaw::Range(flaw)) => Some(Err(flaw)),
+        Err(Flaw::Syntax) => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

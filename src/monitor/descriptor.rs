@@ -8,12 +8,10 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::config::{CheckerConfig, MonitorConfig};
-use super::{Checker, Principal, Report, Role, Verdict};
-use crate::component::Context;
+use super::{Checker, Principal, Role, check};
 use crate::decode::Object;
 use crate::duration::Shown;
 use crate::name::Name;
-use crate::probe::{self, Probe};
 use crate::tree::Fault;
 
 /// What holds for a monitor whose descriptor does not say it.
@@ -34,7 +32,8 @@ impl Default for Defaults {
 /// Reads the settings of the monitor `name`: the `config` object of its
 /// descriptor.
 ///
-/// `None` when there was a fault; `o` knows it.
+/// `None` when there was a fault; `o` knows it. What kinds of checkers there
+/// are is in [`check`].
 ///
 /// # Examples
 ///
@@ -53,7 +52,8 @@ impl Default for Defaults {
 /// let faults = decode::object(&node, "", |o| read("cluster", o, &Defaults::default())).unwrap_err();
 /// assert_eq!(
 ///     faults.to_string(),
-///     "cluster.json:1:15: checkers[0]: says nothing to look at, expected one of \"probe\"\n\
+///     "cluster.json:1:15: checkers[0]: says nothing to look at, expected one of \"probe\", \"conditions\", \
+///      \"http_json\", \"disk\", \"memory\", \"load\", \"clock_offset\", \"certificate\"\n\
 ///      cluster.json:1:46: checkers[0].deadline: must be more than zero, found the number 0",
 /// );
 /// # Ok::<(), tree::Faults>(())
@@ -176,12 +176,10 @@ fn read_checker(o: &mut Object<'_, '_>, principal: &Principal) -> Option<Checker
 }
 
 /// Reads what kind of checker it is: the one field that is named after a kind.
-/// A further kind is a further line here.
-fn read_kind(o: &mut Object<'_, '_>, _principal: &Principal) -> Option<Box<dyn Checker>> {
-    let probe = probe::decode(o, "probe").doc("Looks with a probe, as a watcher has one.").map(of_probe);
-    let kinds = [("probe", probe.optional())];
-    let names = kinds.each_ref().map(|(name, _)| *name);
-    let found: Vec<&str> = names.into_iter().filter(|name| o.has(name)).collect();
+fn read_kind(o: &mut Object<'_, '_>, principal: &Principal) -> Option<Box<dyn Checker>> {
+    let kinds = check::read_kinds(o, principal);
+    let names: Vec<&str> = kinds.iter().map(|(name, _)| *name).collect();
+    let found: Vec<&str> = names.iter().copied().filter(|name| o.has(name)).collect();
     let quoted = |names: &[&str]| {
         let quoted: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
         quoted.join(", ")
@@ -201,15 +199,12 @@ fn read_kind(o: &mut Object<'_, '_>, _principal: &Principal) -> Option<Box<dyn C
     }
 }
 
-fn of_probe(mut probe: Box<dyn Probe>) -> Box<dyn Checker> {
-    Box::new(move |cx: &Context, _: &Report| probe.probe(cx).map(|()| Verdict::Ready))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::component::Context;
     use crate::env::Env;
-    use crate::monitor::Monitor;
+    use crate::monitor::{Monitor, Report, Verdict};
     use crate::{decode, tree};
 
     /// Reads a monitor's settings; faults come without the name of the file.
@@ -305,7 +300,9 @@ mod tests {
             ),
             (
                 r#"{"checkers": [{"name": "a"}]}"#.to_owned(),
-                "1:15: checkers[0]: says nothing to look at, expected one of \"probe\"".to_owned(),
+                "1:15: checkers[0]: says nothing to look at, expected one of \"probe\", \"conditions\", \
+                 \"http_json\", \"disk\", \"memory\", \"load\", \"clock_offset\", \"certificate\""
+                    .to_owned(),
             ),
             (
                 format!(r#"{{"checkers": [{{"name": "a", {probe}}}, {{"name": "a", {probe}}}]}}"#),

@@ -1,6 +1,7 @@
 //! Looking at regular times whether things are as they should be: checkers
 //! that run in order, each with a deadline of its own.
 
+pub mod check;
 mod config;
 pub mod descriptor;
 mod handle;

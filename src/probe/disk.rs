@@ -73,7 +73,7 @@ impl Probe for DiskProbe {
 }
 
 /// Says what is wrong with a size to be kept free.
-pub(super) fn check_size(size: &Size) -> Result<(), &'static str> {
+pub(crate) fn check_size(size: &Size) -> Result<(), &'static str> {
     match *size {
         Size::Bytes(0) => Err("must be more than zero"),
         Size::Percent(percent) if !(percent > 0.0 && percent <= 100.0) => {
@@ -84,7 +84,7 @@ pub(super) fn check_size(size: &Size) -> Result<(), &'static str> {
 }
 
 /// Says what is missing, if something is.
-fn shortage(space: Space, min_free: Size) -> Option<String> {
+pub(crate) fn shortage(space: Space, min_free: Size) -> Option<String> {
     let Space { free, total } = space;
     let needed = match min_free {
         Size::Bytes(bytes) => bytes,
@@ -118,7 +118,7 @@ impl fmt::Display for Share {
 }
 
 /// Bytes in the unit that people would use.
-struct Bytes(u64);
+pub(crate) struct Bytes(pub(crate) u64);
 
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

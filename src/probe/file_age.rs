@@ -85,6 +85,6 @@ impl Probe for FileAgeProbe {
 }
 
 /// Says what is wrong with a path.
-pub(super) fn check_path(path: &OsStr) -> Result<(), &'static str> {
+pub(crate) fn check_path(path: &OsStr) -> Result<(), &'static str> {
     if path.is_empty() { Err("must not be empty") } else { no_nul(path) }
 }

@@ -341,7 +341,7 @@ impl fmt::Debug for HttpProbe {
 }
 
 /// Says what is wrong with a URL, without repeating it: it may hold secrets.
-pub(super) fn check_url(url: &str) -> std::result::Result<(), String> {
+pub(crate) fn check_url(url: &str) -> std::result::Result<(), String> {
     parse(url).map(drop)
 }
 

@@ -13,12 +13,12 @@ use crate::error::{BoxError, Result};
 
 pub(crate) mod connect;
 mod descriptor;
-mod disk;
+pub(crate) mod disk;
 mod exec;
-mod file_age;
+pub(crate) mod file_age;
 #[cfg(feature = "http-client")]
 pub(crate) mod http;
-mod tcp;
+pub(crate) mod tcp;
 pub(crate) mod text;
 pub(crate) mod wait;
 

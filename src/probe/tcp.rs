@@ -75,7 +75,7 @@ impl Probe for TcpProbe {
 }
 
 /// Says what is wrong with a `host:port`.
-pub(super) fn check_address(address: &str) -> Result<(), String> {
+pub(crate) fn check_address(address: &str) -> Result<(), String> {
     if let Ok(literal) = address.parse::<SocketAddr>() {
         return if literal.port() == 0 { Err(bad_port(address)) } else { Ok(()) };
     }

@@ -1,0 +1,44 @@
+//! A probe as a checker.
+
+use std::fmt;
+
+use crate::component::Context;
+use crate::error::{BoxError, Result};
+use crate::monitor::{Checker, Report, Verdict};
+use crate::probe::Probe;
+
+/// Looks with a probe: ready when it finds no fault.
+///
+/// # Examples
+///
+/// ```
+/// use loopkeeper::monitor::check;
+/// use loopkeeper::{Checker, probe};
+///
+/// let broker = check::probe(probe::tcp("127.0.0.1:1883"));
+/// assert!(broker.validate().is_ok());
+/// assert!(check::probe(probe::tcp("nowhere")).validate().is_err());
+/// ```
+pub fn probe<P: Probe>(probe: P) -> ProbeChecker<P> {
+    ProbeChecker(probe)
+}
+
+/// Looks with a probe; made by [`probe`](probe()).
+#[must_use = "a checker does nothing until it is called"]
+pub struct ProbeChecker<P>(P);
+
+impl<P: Probe> Checker for ProbeChecker<P> {
+    fn check(&mut self, cx: &Context, _: &Report) -> Result<Verdict, BoxError> {
+        self.0.probe(cx).map(|()| Verdict::Ready)
+    }
+
+    fn validate(&self) -> Result<()> {
+        self.0.check()
+    }
+}
+
+impl<P> fmt::Debug for ProbeChecker<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProbeChecker").finish_non_exhaustive()
+    }
+}
