@@ -220,7 +220,7 @@ fn documents_that_are_not_as_expected_are_told_with_their_place() {
     let env = Env::new().unwrap();
     let cx = context(&env, PATIENCE);
     for (document, text) in [
-        (json!({}), "/training_run_id: not there, the document is an empty object"),
+        (json!({}), "the document has no \"training_run_id\", it is empty"),
         (
             json!({"training_run_id": "r1", "corrupted": 2}),
             "/corrupted: expected true or false, found the number 2",
@@ -235,7 +235,7 @@ fn documents_that_are_not_as_expected_are_told_with_their_place() {
     // It has made one, and would make another.
     let service = Service::start(|_| Reply::json(json!({"name": "r2"})));
     let error = ours(RestRemedy::new(&config(&service)).unwrap().restore(&cx, &request(1)).unwrap_err());
-    let text = "/training_run_id: not there, the document has \"name\"";
+    let text = "the document has no \"training_run_id\", it has \"name\"";
     assert!(error.to_string().ends_with(text), "{error}");
     assert_eq!(error.class(), ErrorClass::Terminal);
     let error = ours(RestSource::new(&config(&service)).unwrap().fetch(&cx, "..").unwrap_err());

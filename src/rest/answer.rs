@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde_json::Value;
 use ureq::http::HeaderMap;
 
-use super::pointer::{Found, Pointer};
 use super::retry_after;
 use crate::error::{Error, ErrorClass, ErrorKind, Result};
+use crate::pointer::{Kind, Pointer};
 use crate::probe::text::head;
 use crate::probe::wait::Took;
 use crate::stamp::Stamp;
@@ -116,7 +116,7 @@ impl Answer {
     /// what is there.
     #[must_use]
     pub fn unexpected(&self, at: &Pointer, expected: &str, found: &Value) -> Error {
-        self.flaw(format_args!("{at}: expected {expected}, found {}", Found(found)))
+        self.flaw(format_args!("{at}: expected {expected}, found {}", Kind(found)))
     }
 
     fn excerpt(&self) -> String {

@@ -50,7 +50,6 @@
 mod answer;
 mod client;
 mod key;
-mod pointer;
 mod request;
 mod retry_after;
 mod template;
@@ -60,8 +59,6 @@ mod tls;
 pub use answer::Answer;
 pub use client::{Client, ClientConfig, MAX_BODY};
 pub use key::Key;
-pub use pointer::Pointer;
-pub(crate) use pointer::{Found as Shown, lookup};
 pub use request::Request;
 pub use template::Template;
 #[cfg(feature = "tls")]

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use super::{CHECKPOINTS, RESTORE, RUN, RestConfig, RunField, TIMEOUT};
 use crate::decode::{Object, Size};
+use crate::pointer::Pointer;
 use crate::recovery::descriptor::read_policy;
 use crate::recovery::metadata::check_run;
 use crate::recovery::{RecoveryMonitorConfig, RecoveryPolicy};
-use crate::rest::{ClientConfig, Key, MAX_BODY, Pointer, Template};
+use crate::rest::{ClientConfig, Key, MAX_BODY, Template};
 
 /// Finds a variable of the environment by its name.
 pub type Lookup = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
@@ -101,7 +102,7 @@ pub fn decode_monitor(name: &str, o: &mut Object<'_, '_>, environment: &Lookup) 
 /// assert!(read(r#"{"base_url": "http://127.0.0.1:9000", "key_env": "RUNS_KEY"}"#).is_ok());
 ///
 /// let faults = read(r#"{"base_url": "http://127.0.0.1:9000", "paths": {"run": "/runs/{id}"}}"#).unwrap_err();
-/// assert_eq!(faults.to_string(), "runs.json:1:57: paths.run: unknown place {id}, expected {run}");
+/// assert_eq!(faults.to_string(), "runs.json:1:56: paths.run: unknown place {id}, expected {run}");
 /// # Ok::<(), tree::Faults>(())
 /// ```
 pub fn decode(o: &mut Object<'_, '_>, environment: &Lookup) -> Option<RestConfig> {
@@ -370,7 +371,7 @@ mod tests {
                 r#"{"base_url": "http://h", "timeout": 0, "paths": {"runs": "/"}, "fields": {"id": "id"}}"#,
                 "1:37: timeout: must be more than zero, found the number 0\n\
                  1:50: paths: unknown field \"runs\", did you mean \"run\"?\n\
-                 1:81: fields.id: expected a JSON pointer such as \"/run/id\", found \"id\"",
+                 1:81: fields.id: expected a JSON pointer such as \"/queue/depth\", found \"id\"",
             ),
         ] {
             assert_eq!(read(text).unwrap_err(), faults, "{text}");

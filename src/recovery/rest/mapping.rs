@@ -5,8 +5,8 @@ use std::fmt;
 use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::pointer::{Kind, Pointer, lookup};
 use crate::recovery::{Checkpoint, TrainingRun};
-use crate::rest::{Pointer, lookup};
 use crate::stamp::Stamp;
 
 /// What is looked for in the documents of a service.
@@ -250,10 +250,11 @@ impl RunMapping {
         }
         let first = self.pointers(field).next().unwrap_or_default();
         // Says how far the document goes, or that there is a null.
-        let text = match Pointer::new(first).and_then(|pointer| pointer.get(below.value).map(drop)) {
-            Err(error) if below.at.0.is_empty() => error.to_string(),
-            Err(_) => format!("{}: not there", below.at.join(first)),
-            Ok(()) => format!("{}: expected a value, found null", below.at.join(first)),
+        let missing = Pointer::new(first).ok().and_then(|pointer| pointer.find(below.value).err());
+        let text = match missing {
+            Some(missing) if below.at.0.is_empty() => missing.to_string(),
+            Some(_) => format!("{}: not there", below.at.join(first)),
+            None => format!("{}: expected a value, found null", below.at.join(first)),
         };
         Err(Error::new(ErrorKind::Probe).context(text))
     }
@@ -288,7 +289,7 @@ struct Found<'v> {
 
 impl Found<'_> {
     fn expected(&self, what: &str) -> Error {
-        let found = crate::rest::Shown(self.value);
+        let found = Kind(self.value);
         Error::new(ErrorKind::Probe).context(format!("{}: expected {what}, found {found}", self.at))
     }
 
@@ -418,16 +419,16 @@ mod tests {
     fn what_cannot_be_meant_is_told_with_its_place() {
         let mapping = RunMapping::default();
         for (document, text) in [
-            (json!({}), "/training_run_id: not there, the document is an empty object"),
-            (json!({"error": "x"}), "/training_run_id: not there, the document has \"error\""),
-            (json!([]), "/training_run_id: not there, the document is a list of 0"),
+            (json!({}), "the document has no \"training_run_id\", it is empty"),
+            (json!({"error": "x"}), "the document has no \"training_run_id\", it has \"error\""),
+            (json!([]), "the document has no \"training_run_id\", it is a list of 0"),
             (json!(null), "the document: expected an object, found null"),
             (json!("x"), "the document: expected an object, found the string \"x\""),
             (json!({"training_run": []}), "/training_run/training_run_id: not there"),
             (json!({"training_run_id": null}), "/training_run_id: expected a value, found null"),
             (json!({"id": ""}), "/id: expected a name, found the string \"\""),
             (json!({"id": 1.5}), "/id: expected a name, found the number 1.5"),
-            (json!({"id": ["r1"]}), "/id: expected a name, found a list of 1"),
+            (json!({"id": ["r1"]}), "/id: expected a name, found a list"),
             (json!({"id": "r", "corrupted": 1}), "/corrupted: expected true or false, found the number 1"),
             (
                 json!({"id": "r", "corrupted": "True"}),
@@ -454,7 +455,7 @@ mod tests {
             ),
             (
                 json!({"id": "r", "last_checkpoint": {"path": "a", "metrics": [1]}}),
-                "/last_checkpoint/metrics: expected an object of numbers, found a list of 1",
+                "/last_checkpoint/metrics: expected an object of numbers, found a list",
             ),
         ] {
             assert_eq!(mapping.run(&document).unwrap_err().to_string(), text, "{document}");

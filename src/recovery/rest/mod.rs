@@ -24,7 +24,8 @@
 //!
 //! ```
 //! use loopkeeper::recovery::rest::{RestConfig, RestRemedy, RestSource, RunField};
-//! use loopkeeper::rest::{ClientConfig, Key, Pointer};
+//! use loopkeeper::pointer::Pointer;
+//! use loopkeeper::rest::{ClientConfig, Key};
 //!
 //! let client = ClientConfig::new("https://training.example").key(Key::file("/run/secrets/key"));
 //! # let client = ClientConfig::new("http://training.example");
@@ -49,8 +50,9 @@ use crate::clock::Tick;
 use crate::component::Context;
 use crate::duration::GoDuration;
 use crate::error::{BoxError, Error, ErrorClass, ErrorKind, Result};
+use crate::pointer::Pointer;
 use crate::primitive::Mutex;
-use crate::rest::{Answer, Client, ClientConfig, Pointer, Request, Template};
+use crate::rest::{Answer, Client, ClientConfig, Request, Template};
 
 mod decode;
 mod mapping;
