@@ -1,0 +1,1747 @@
+/*
+ * Loopkeeper keeps the background loops of a program alive, honest and
+ * stoppable: it watches services, reconciles state, runs checks, recovers what
+ * broke and hosts the parts that run for ever. Plain threads, no event loop.
+ *
+ * This header is the manual. It is generated; do not edit it.
+ *
+ * The contract, which holds for every function:
+ *
+ *  1. Names. All begin with lk_ or LK_: lk_<noun>_<verb>, and the first
+ *     parameter is the noun's handle.
+ *  2. Handles. `lk_host *` and the like are opaque; they are made through an
+ *     out-parameter and freed once with the function whose name ends in _free.
+ *     Freeing NULL does nothing. A handle that was freed is found out
+ *     (LK_ERR_STALE), and so is one of another kind or that never was
+ *     (LK_ERR_HANDLE): nothing is touched then. Freeing while another thread is
+ *     in a call with the handle is safe; the object goes with the last call.
+ *     Members of a host or a manager are lk_member, a number passed by value:
+ *     one that was removed, or that another took the place of, is LK_ERR_STALE.
+ *  3. Answers. What can fail returns lk_status; 0 is success. What cannot
+ *     returns a value, with a fallback that its comment names.
+ *  4. Parameters. Inputs come first, out-parameters last. These are written
+ *     only on success, but for two that say so: `needed` and `report`.
+ *  5. Threads. Every function says in one word who may call it:
+ *       any    any thread, at the same time as others, callbacks included
+ *       one    one thread at a time
+ *       owner  as any, but not from inside a callback
+ *     None may be called from a signal handler.
+ *  6. NULL where a pointer is needed is LK_ERR_NULL; a number that stands for
+ *     nothing is LK_ERR_RANGE; a text that is not UTF-8 is LK_ERR_UTF8.
+ *  7. Texts. Those passed in end with NUL, are UTF-8, and are copied before the
+ *     call returns. Those passed out go to a buffer of the caller, whole and
+ *     with their NUL, or not at all: LK_ERR_BUFFER, and `needed` says how many
+ *     bytes there must be. To ask for that alone pass NULL and 0.
+ *  8. lk_last_error_message() says in words what went wrong last on this
+ *     thread. It is valid until the next call on it; success does not clear it.
+ *  9. Times are milliseconds in names that end in _ms, microseconds in those
+ *     that end in _us. LK_FOREVER has no end. Zero is no time to wait, and is
+ *     refused where a loop would run without pause.
+ * 10. Structs begin with `size`. Fill one in with the function whose name ends
+ *     in _init, passing sizeof, and then change what should be different: so
+ *     a program keeps working with a library that knows more fields, and a
+ *     library that knows fewer says LK_ERR_SIZE where one of them is used.
+ * 11. Callbacks get the `userdata` of their table first. They return 0 for
+ *     success; 1 to 15 stand for the LK_ERR_ of that number, everything else
+ *     for LK_ERR_COMPONENT. Probes, checks and the like run on the thread of
+ *     their loop, notifications on the dispatcher's; one at a time per table
+ *     unless it says otherwise. Every signal that a program may handle is
+ *     blocked there. They must not throw or longjmp. They may call any function
+ *     here: what would wait for itself is LK_ERR_STATE. A table's `drop` is
+ *     called exactly once, after the last call of its other functions, also
+ *     when the table was refused; only where the table could not be read (NULL,
+ *     a wrong size, a forked process) it is not.
+ * 12. A mistake in the library is LK_ERR_PANIC; it never unwinds into C.
+ * 13. Numbers are only added, never changed or used again.
+ * 14. Call lk_abi_version() first and compare it with LK_ABI_VERSION.
+ * 15. Unloading. Stop, free everything, and then the library may be unloaded:
+ *     each _stop that returns LK_OK, and each _free, has waited for its
+ *     threads. After LK_ERR_TIMEOUT a thread is still in the program's code:
+ *     do not unload. A process that was forked while handles were open cannot
+ *     use the library any more: every call is LK_ERR_FORKED there. Fork first,
+ *     or run another program; loading and lk_abi_version() start nothing.
+ */
+
+#ifndef LOOPKEEPER_H
+#define LOOPKEEPER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/**
+ * The loop was started; its first call follows.
+ */
+#define LK_EVENT_STARTED 1
+
+/**
+ * The service turned ready.
+ */
+#define LK_EVENT_READY 2
+
+/**
+ * The service turned down.
+ */
+#define LK_EVENT_DOWN 3
+
+/**
+ * The service did not come up in the start-up's attempts; probing goes on.
+ */
+#define LK_EVENT_GAVE_UP 4
+
+/**
+ * A call passed its deadline and is still stuck.
+ */
+#define LK_EVENT_TIMED_OUT 5
+
+/**
+ * A call that had timed out came back; its answer was thrown away.
+ */
+#define LK_EVENT_LATE 6
+
+/**
+ * A run of a controller dealt with items.
+ */
+#define LK_EVENT_RECONCILED 7
+
+/**
+ * A run of a controller failed.
+ */
+#define LK_EVENT_RECONCILE_FAILED 8
+
+/**
+ * What a monitor's checkers found, all together, is another state.
+ */
+#define LK_EVENT_HEALTH_CHANGED 9
+
+/**
+ * What one checker of a monitor looks at is in another state.
+ */
+#define LK_EVENT_CHECKER_CHANGED 10
+
+/**
+ * A look of a checker passed its deadline and is still stuck.
+ */
+#define LK_EVENT_CHECK_TIMED_OUT 11
+
+/**
+ * A look that had timed out came back; what it found was thrown away.
+ */
+#define LK_EVENT_CHECK_LATE 12
+
+/**
+ * The controller does not run any more unless it is triggered.
+ */
+#define LK_EVENT_PAUSED 13
+
+/**
+ * The controller runs at its regular times again.
+ */
+#define LK_EVENT_RESUMED 14
+
+/**
+ * Another configuration is in force.
+ */
+#define LK_EVENT_CONFIG_RELOADED 15
+
+/**
+ * What is on disk cannot be put in force; what was in force still is.
+ */
+#define LK_EVENT_CONFIG_REJECTED 16
+
+/**
+ * A component that a file describes runs now.
+ */
+#define LK_EVENT_DEPLOYED 17
+
+/**
+ * A component runs in place of the one that had its name.
+ */
+#define LK_EVENT_REPLACED 18
+
+/**
+ * A component that no file describes any more was stopped.
+ */
+#define LK_EVENT_UNDEPLOYED 19
+
+/**
+ * A component that no file describes any more could not be stopped.
+ */
+#define LK_EVENT_UNDEPLOY_FAILED 20
+
+/**
+ * A file cannot be used. What runs goes on.
+ */
+#define LK_EVENT_REJECTED 21
+
+/**
+ * A component did not come up in place of the one that had its name.
+ */
+#define LK_EVENT_ROLLED_BACK 22
+
+/**
+ * The loop was told to end.
+ */
+#define LK_EVENT_STOPPED 23
+
+/**
+ * The component waits for what it requires.
+ */
+#define LK_EVENT_COMPONENT_WAITING 24
+
+/**
+ * The component's start is called.
+ */
+#define LK_EVENT_COMPONENT_STARTING 25
+
+/**
+ * The component works.
+ */
+#define LK_EVENT_COMPONENT_UP 26
+
+/**
+ * The component can take work.
+ */
+#define LK_EVENT_COMPONENT_READY 27
+
+/**
+ * The component runs and can take no work any more.
+ */
+#define LK_EVENT_COMPONENT_NOT_READY 28
+
+/**
+ * The component did not start, failed while it ran, or did not stop.
+ */
+#define LK_EVENT_COMPONENT_FAILED 29
+
+/**
+ * The component is started again after a delay.
+ */
+#define LK_EVENT_COMPONENT_RESTARTING 30
+
+/**
+ * The component used up its restarts and is left as failed.
+ */
+#define LK_EVENT_COMPONENT_GAVE_UP 31
+
+/**
+ * The component's stop is called.
+ */
+#define LK_EVENT_COMPONENT_STOPPING 32
+
+/**
+ * The component has ended.
+ */
+#define LK_EVENT_COMPONENT_STOPPED 33
+
+/**
+ * A call into the component passed its deadline; the host went on without.
+ */
+#define LK_EVENT_COMPONENT_ABANDONED 34
+
+/**
+ * The component took the place of another, which is gone.
+ */
+#define LK_EVENT_COMPONENT_REPLACED 35
+
+/**
+ * The one in this component's place did not come up; this one is back.
+ */
+#define LK_EVENT_COMPONENT_ROLLED_BACK 36
+
+/**
+ * The component is no longer part of the host.
+ */
+#define LK_EVENT_COMPONENT_REMOVED 37
+
+/**
+ * A poll found a run corrupted.
+ */
+#define LK_EVENT_RECOVERY_DETECTED 101
+
+/**
+ * A run could not be polled; it stays watched.
+ */
+#define LK_EVENT_RECOVERY_POLL_ERROR 102
+
+/**
+ * An attempt to restore a run began.
+ */
+#define LK_EVENT_RECOVERY_STARTED 103
+
+/**
+ * The attempt has chosen what it restores from.
+ */
+#define LK_EVENT_RECOVERY_CHECKPOINT_SELECTED 104
+
+/**
+ * The attempt has made a run anew.
+ */
+#define LK_EVENT_RECOVERY_CLIENT_CREATED 105
+
+/**
+ * The attempt succeeded; the recovery is not proven yet.
+ */
+#define LK_EVENT_RECOVERY_COMPLETED 106
+
+/**
+ * An attempt failed.
+ */
+#define LK_EVENT_RECOVERY_FAILED 107
+
+/**
+ * Nothing more is tried.
+ */
+#define LK_EVENT_RECOVERY_EXHAUSTED 108
+
+/**
+ * The restored run was found well in enough polls.
+ */
+#define LK_EVENT_RECOVERY_VERIFIED 109
+
+/**
+ * The restored run is corrupted: the same incident goes on.
+ */
+#define LK_EVENT_RECOVERY_RELAPSED 110
+
+/**
+ * A corrupted run is not recovered now, or need not be any more.
+ */
+#define LK_EVENT_RECOVERY_SKIPPED 111
+
+/**
+ * The recovery was told to end.
+ */
+#define LK_EVENT_RECOVERY_CANCELLED 112
+
+/**
+ * A run that is not used any more could not be let go of.
+ */
+#define LK_EVENT_RECOVERY_LEFT_BEHIND 113
+
+/**
+ * Nothing is known yet, or nobody looks any more.
+ */
+#define LK_HEALTH_UNKNOWN 0
+
+/**
+ * It can take work.
+ */
+#define LK_HEALTH_READY 1
+
+/**
+ * It works, in part.
+ */
+#define LK_HEALTH_DEGRADED 2
+
+/**
+ * It cannot take work.
+ */
+#define LK_HEALTH_DOWN 3
+
+/**
+ * Watches one service.
+ */
+#define LK_LOOP_WATCHER 1
+
+/**
+ * Watches the files of a configuration.
+ */
+#define LK_LOOP_CONFIG 2
+
+/**
+ * Turns a folder of descriptors into running components.
+ */
+#define LK_LOOP_DEPLOYER 3
+
+/**
+ * Reconciles a part of the program's state.
+ */
+#define LK_LOOP_CONTROLLER 4
+
+/**
+ * Looks at regular times whether things are as they should be.
+ */
+#define LK_LOOP_MONITOR 5
+
+/**
+ * Watches runs and restores those that are corrupted.
+ */
+#define LK_LOOP_RECOVERY 6
+
+/**
+ * A part of the program that a host starts and stops.
+ */
+#define LK_LOOP_COMPONENT 7
+
+/**
+ * Trying for the first time, with growing delays.
+ */
+#define LK_PHASE_STARTING 1
+
+/**
+ * Looking at regular times.
+ */
+#define LK_PHASE_POLLING 2
+
+/**
+ * Down after having been ready: trying with growing delays.
+ */
+#define LK_PHASE_RECOVERING 3
+
+/**
+ * Running, without regular looks.
+ */
+#define LK_PHASE_RUNNING 4
+
+/**
+ * Ended, or told to end.
+ */
+#define LK_PHASE_STOPPED 5
+
+/**
+ * It was done.
+ */
+#define LK_OK 0
+
+/**
+ * A setting or argument cannot be used: the text says which and why.
+ */
+#define LK_ERR_INVALID 1
+
+/**
+ * Not allowed in the present state, or from this thread or callback.
+ */
+#define LK_ERR_STATE 2
+
+/**
+ * A thread could not be made.
+ */
+#define LK_ERR_SPAWN 3
+
+/**
+ * A deadline passed.
+ */
+#define LK_ERR_TIMEOUT 4
+
+/**
+ * A configuration file or descriptor is wrong.
+ */
+#define LK_ERR_CONFIG 5
+
+/**
+ * Code of the program's returned an error.
+ */
+#define LK_ERR_COMPONENT 6
+
+/**
+ * Code of the program's panicked; C code cannot.
+ */
+#define LK_ERR_PANICKED 7
+
+/**
+ * The work was cancelled; never counted as a failure.
+ */
+#define LK_ERR_CANCELLED 8
+
+/**
+ * A name is taken already.
+ */
+#define LK_ERR_DUPLICATE 9
+
+/**
+ * Nothing has this name.
+ */
+#define LK_ERR_NOT_FOUND 10
+
+/**
+ * A limit of the machine or of the process would be passed.
+ */
+#define LK_ERR_BUDGET 11
+
+/**
+ * The operating system refused something.
+ */
+#define LK_ERR_IO 12
+
+/**
+ * A probe reached what it asked and did not like the answer.
+ */
+#define LK_ERR_PROBE 13
+
+/**
+ * The handle or member was freed, removed or redeployed; nothing was touched.
+ */
+#define LK_ERR_STALE 14
+
+/**
+ * A database refused something or did not answer.
+ */
+#define LK_ERR_STORE 15
+
+/**
+ * A pointer is NULL that must not be.
+ */
+#define LK_ERR_NULL 100
+
+/**
+ * A text is not UTF-8.
+ */
+#define LK_ERR_UTF8 101
+
+/**
+ * A number stands for nothing: a choice that does not exist, a truth value
+ * that is neither 0 nor 1.
+ */
+#define LK_ERR_RANGE 102
+
+/**
+ * The buffer is too small; how much it needs was written to `needed`.
+ */
+#define LK_ERR_BUFFER 103
+
+/**
+ * The `size` of a struct is one that no header ever had, or the struct sets
+ * what this library does not know.
+ */
+#define LK_ERR_SIZE 104
+
+/**
+ * The handle is one of another kind, or was never given.
+ */
+#define LK_ERR_HANDLE 105
+
+/**
+ * The process was forked after the library was in use: its threads are in
+ * the parent.
+ */
+#define LK_ERR_FORKED 106
+
+/**
+ * A mistake in the library, caught at its border; please report it.
+ */
+#define LK_ERR_PANIC 107
+
+/**
+ * Nothing more comes: the source of these events has ended.
+ */
+#define LK_ERR_ENDED 108
+
+/**
+ * This library was built without what the call needs.
+ */
+#define LK_ERR_UNSUPPORTED 109
+
+/**
+ * A time without end, for every parameter and field that ends in `_ms`.
+ */
+#define LK_FOREVER UINT64_MAX
+
+/**
+ * The version of the binary interface that this header describes.
+ */
+#define LK_ABI_VERSION 1
+
+/**
+ * Something that can be cancelled, once and for good; what was given it
+ * ends then.
+ */
+typedef struct lk_cancel lk_cancel;
+
+/**
+ * A clock that stands still until it is told to go on. Environments made
+ * with it have its time; with none, the machine's.
+ */
+typedef struct lk_clock lk_clock;
+
+/**
+ * What a callback is handed about the call that it is in. Valid until it
+ * returns, on its thread only.
+ */
+typedef struct lk_context lk_context;
+
+/**
+ * What loops share: a clock, the thread that guards their deadlines, the
+ * thread that makes callbacks, the log of events. Two in one process do
+ * not notice each other.
+ */
+typedef struct lk_env lk_env;
+
+/**
+ * Events as they happen, from the moment of subscribing, in order. A
+ * queue of 256: when nobody reads, the oldest are lost and counted.
+ */
+typedef struct lk_events lk_events;
+
+/**
+ * Many watched services, one thread each.
+ */
+typedef struct lk_watch_manager lk_watch_manager;
+
+/**
+ * One watched service, on a thread of its own.
+ */
+typedef struct lk_watcher lk_watcher;
+
+/**
+ * What a call answers: LK_OK, or why it did not do what it was asked.
+ * Numbers are only ever added; a new library may answer one that this header
+ * does not have.
+ */
+typedef int32_t lk_status;
+
+/**
+ * Settings of an environment.
+ */
+typedef struct {
+  /**
+   * sizeof(lk_env_config); lk_env_config_init sets it.
+   */
+  uint32_t size;
+  /**
+   * Whether regular runs are spread over their interval by a hash of the
+   * loop's name: 0 or 1. Defaults to 1; with a clock of its own never.
+   */
+  int32_t spread;
+  /**
+   * The clock. Defaults to NULL, the machine's.
+   */
+  const lk_clock *clock;
+  /**
+   * The stack of each loop's thread in bytes. Defaults to 256 KiB.
+   */
+  uint64_t stack_size;
+  /**
+   * The seed of all jitter. Defaults to 0: one from the machine's clock.
+   */
+  uint64_t seed;
+} lk_env_config;
+
+/**
+ * What kind of loop a source is.
+ */
+typedef int32_t lk_loop_kind;
+
+/**
+ * The answer to "can it take work?".
+ */
+typedef int32_t lk_health;
+
+/**
+ * What a loop is doing.
+ */
+typedef int32_t lk_phase;
+
+/**
+ * One loop at one moment. Moments are microseconds since 1970 UTC, 0 where
+ * there is none; spans of time that there are none of are UINT64_MAX.
+ */
+typedef struct {
+  /**
+   * sizeof(lk_loop_status); lk_loop_status_init sets it.
+   */
+  uint32_t size;
+  /**
+   * What kind of loop it is: LK_LOOP_...
+   */
+  lk_loop_kind kind;
+  /**
+   * What is known of what it looks after: LK_HEALTH_...
+   */
+  lk_health health;
+  /**
+   * What the loop is doing: LK_PHASE_...
+   */
+  lk_phase phase;
+  /**
+   * 1 when what it looks after can take work, in part at least; else 0.
+   */
+  int32_t ready;
+  /**
+   * 1 when the whole is down while this is; else 0.
+   */
+  int32_t critical;
+  /**
+   * How many calls in a row have failed.
+   */
+  uint32_t consecutive_failures;
+  /**
+   * How many calls were made since the start, or since it went down.
+   */
+  uint32_t attempt;
+  /**
+   * Since when the health is what it is.
+   */
+  uint64_t since_us;
+  /**
+   * When the last call ended or timed out.
+   */
+  uint64_t last_check_us;
+  /**
+   * When a call last succeeded.
+   */
+  uint64_t last_success_us;
+  /**
+   * When the next call is due.
+   */
+  uint64_t next_run_us;
+  /**
+   * How long the last call took that returned in time.
+   */
+  uint64_t latency_us;
+  /**
+   * For how long the present call has run.
+   */
+  uint64_t running_for_us;
+  /**
+   * For how long the present call is past its deadline, or the next one
+   * past its due.
+   */
+  uint64_t overdue_for_us;
+  /**
+   * How many calls were begun.
+   */
+  uint64_t runs;
+  /**
+   * How many calls failed, each timeout counted.
+   */
+  uint64_t failures;
+  /**
+   * How many deadlines passed.
+   */
+  uint64_t timeouts;
+  /**
+   * How many calls came back after their deadline.
+   */
+  uint64_t late;
+  /**
+   * How many regular runs were left out because their time had passed.
+   */
+  uint64_t missed;
+  /**
+   * How often the health changed.
+   */
+  uint64_t transitions;
+  /**
+   * How many callbacks were replaced by a later one or dropped at a stop.
+   */
+  uint64_t lost_callbacks;
+  /**
+   * The kernel's number of its thread; 0 where there is none.
+   */
+  uint32_t tid;
+  /**
+   * Always 0.
+   */
+  uint32_t reserved;
+  /**
+   * Its name.
+   */
+  char name[64];
+  /**
+   * Why the last call failed, cut at 255 bytes; "" after a success.
+   */
+  char last_error[256];
+} lk_loop_status;
+
+/**
+ * What happened.
+ */
+typedef int32_t lk_event_kind;
+
+/**
+ * One thing that happened. What more there is to say of it says
+ * lk_events_last_json.
+ */
+typedef struct {
+  /**
+   * sizeof(lk_event); lk_event_init sets it.
+   */
+  uint32_t size;
+  /**
+   * What happened: LK_EVENT_..., or a number that this header does not
+   * have.
+   */
+  lk_event_kind kind;
+  /**
+   * What kind of loop it happened to: LK_LOOP_...
+   */
+  lk_loop_kind loop_kind;
+  /**
+   * The status of the error it carries; LK_OK when it carries none.
+   */
+  lk_status error;
+  /**
+   * How its source is from now on, where it says so: LK_HEALTH_...; else
+   * LK_HEALTH_UNKNOWN.
+   */
+  lk_health health;
+  /**
+   * Always 0.
+   */
+  uint32_t reserved;
+  /**
+   * The number among all events of the environment, from 1.
+   */
+  uint64_t seq;
+  /**
+   * The number among the events of this source, from 1, without a gap.
+   */
+  uint64_t n;
+  /**
+   * How many events were lost just before this one, because nobody read.
+   */
+  uint64_t lost;
+  /**
+   * When it happened, in microseconds since 1970 UTC.
+   */
+  uint64_t at_us;
+  /**
+   * Who it happened to.
+   */
+  char source[64];
+} lk_event;
+
+/**
+ * How a stop went. Old as soon as it is read: a thread that did not end may
+ * end any time.
+ */
+typedef struct {
+  /**
+   * sizeof(lk_stop_report); lk_stop_report_init sets it.
+   */
+  uint32_t size;
+  /**
+   * How many threads did not end in time.
+   */
+  uint32_t stragglers;
+  /**
+   * How many events nobody was called about, because the grace was over.
+   */
+  uint64_t dropped_callbacks;
+  /**
+   * How many other things went wrong, such as a component's stop.
+   */
+  uint32_t errors;
+  /**
+   * How long the longest has been stuck, in whole milliseconds.
+   */
+  uint64_t stuck_for_ms;
+  /**
+   * Who did not end, where and for how long, and what else went wrong;
+   * "clean" when all is well. Cut at 511 bytes.
+   */
+  char text[512];
+} lk_stop_report;
+
+/**
+ * Asks one question about a service: can it take work?
+ *
+ * userdata: that of the table. cx: valid until it returns. Returns 0 when the
+ * service is ready; anything else when it is not, after lk_context_set_error
+ * if there is something to say. Runs on the watcher's thread, one at a time.
+ * It should return before lk_context_remaining_ms is 0: when it does not, the
+ * service is told as timed out meanwhile.
+ */
+typedef int32_t (*lk_probe_fn)(void *userdata, const lk_context *cx);
+
+/**
+ * Called when something is so. userdata: that of the table. What it returns
+ * does not matter. Runs on the dispatcher's thread, in order, one at a time
+ * per source; one that runs longer than ten seconds loses its thread.
+ */
+typedef int32_t (*lk_notify_fn)(void *userdata);
+
+/**
+ * Called when something failed. userdata: that of the table. error: the kind
+ * of the error. text: why, valid until it returns. As lk_notify_fn otherwise.
+ */
+typedef int32_t (*lk_notify_error_fn)(void *userdata, lk_status error, const char *text);
+
+/**
+ * Called once, after the last call of any other callback of the same table.
+ */
+typedef void (*lk_drop_fn)(void *userdata);
+
+/**
+ * A service to watch: its name, how to ask it, when, and what to do about it.
+ */
+typedef struct {
+  /**
+   * sizeof(lk_watcher_config); lk_watcher_config_init sets it.
+   */
+  uint32_t size;
+  /**
+   * Whether the whole is down, and not only degraded, while this service
+   * is: 0 or 1. Defaults to 1.
+   */
+  int32_t critical;
+  /**
+   * Its name: a letter or digit, then up to 62 of these and '.', '_', '-'.
+   */
+  const char *name;
+  /**
+   * A probe that comes with the library, as JSON, such as
+   * {"tcp": {"address": "127.0.0.1:1883"}}: http, tcp, exec, file_age,
+   * disk, heartbeat. Either this or `probe`.
+   */
+  const char *probe_json;
+  /**
+   * How to ask the service. Either this or `probe_json`.
+   */
+  lk_probe_fn probe;
+  /**
+   * Called when the service turns ready; may be NULL.
+   */
+  lk_notify_fn on_ready;
+  /**
+   * Called when the service was ready and turns down; may be NULL.
+   */
+  lk_notify_error_fn on_down;
+  /**
+   * Called once when the service did not come up in the start-up's
+   * attempts; may be NULL.
+   */
+  lk_notify_error_fn on_gave_up;
+  /**
+   * Called once, after the last call of any of the above; may be NULL.
+   */
+  lk_drop_fn drop;
+  /**
+   * Passed to each callback.
+   */
+  void *userdata;
+  /**
+   * The delay after the first failed probe. Defaults to 2 s.
+   */
+  uint64_t initial_delay_ms;
+  /**
+   * No delay is longer. Defaults to 60 s.
+   */
+  uint64_t max_delay_ms;
+  /**
+   * The time between regular probes. Defaults to 60 s.
+   */
+  uint64_t poll_interval_ms;
+  /**
+   * How long one probe may take. Defaults to 10 s.
+   */
+  uint64_t probe_timeout_ms;
+  /**
+   * How long freeing the watcher waits for its thread, unless a stop has.
+   * Defaults to 1 s.
+   */
+  uint64_t drop_grace_ms;
+  /**
+   * By how much each delay is longer than the one before, at least 1.
+   * Defaults to 2.
+   */
+  double multiplier;
+  /**
+   * By which share of it a delay may be shorter, at random, 0 to 1.
+   * Defaults to 0.1.
+   */
+  double jitter;
+  /**
+   * How many probes are made at start-up before the watcher gives up
+   * waiting and goes on at the poll interval. Defaults to 10.
+   */
+  uint32_t max_retries;
+  /**
+   * How many probes in a row must fail before the service is down.
+   * Defaults to 1.
+   */
+  uint32_t failure_threshold;
+  /**
+   * How many probes in a row must succeed before the service is ready.
+   * Defaults to 1.
+   */
+  uint32_t success_threshold;
+  /**
+   * Always 0.
+   */
+  uint32_t reserved;
+} lk_watcher_config;
+
+/**
+ * One of the members of a host or a manager: the number of its slot and of
+ * the slot's generation, passed by value. One that was removed, or another
+ * took the place of, is LK_ERR_STALE. 0 is never a member.
+ */
+typedef uint64_t lk_member;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Makes something that can be cancelled.
+ *
+ * out: a new handle, the caller's to free with lk_cancel_free.
+ * Returns: LK_OK; LK_ERR_NULL. Thread: any. Does not block. Next:
+ * lk_host_run, lk_cancel_cancel.
+ */
+lk_status lk_cancel_new(lk_cancel **out);
+
+/**
+ * Cancels. Whoever waits for it wakes; doing it twice is doing it once.
+ *
+ * cancel: not consumed.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: any, callbacks included;
+ * not from a signal handler. Does not block.
+ */
+lk_status lk_cancel_cancel(const lk_cancel *cancel);
+
+/**
+ * Whether it was cancelled.
+ *
+ * cancel: not consumed.
+ * Returns: 1 when it was, also when `cancel` is no such handle; else 0.
+ * Thread: any. Does not block.
+ */
+int32_t lk_cancel_is_cancelled(const lk_cancel *cancel);
+
+/**
+ * Waits until it is cancelled.
+ *
+ * cancel: not consumed. timeout_ms: how long at most; LK_FOREVER.
+ * Returns: LK_OK once it is cancelled; LK_ERR_TIMEOUT; LK_ERR_NULL;
+ * LK_ERR_STALE. Thread: any. Blocks for `timeout_ms` at most.
+ */
+lk_status lk_cancel_wait(const lk_cancel *cancel, uint64_t timeout_ms);
+
+/**
+ * Lets go of the handle; nothing is cancelled by that.
+ *
+ * cancel: consumed; NULL does nothing.
+ * Returns: LK_OK; LK_ERR_STALE when it was freed already. Thread: any. Does
+ * not block.
+ */
+lk_status lk_cancel_free(lk_cancel *cancel);
+
+/**
+ * Makes a clock that stands still.
+ *
+ * out: a new handle, the caller's to free with lk_clock_free.
+ * Returns: LK_OK; LK_ERR_NULL. Thread: any. Does not block. Next: set `clock`
+ * of an lk_env_config to it.
+ */
+lk_status lk_clock_new(lk_clock **out);
+
+/**
+ * Waits until all loops are asleep and every event was told.
+ *
+ * clock: not consumed.
+ * Returns: LK_OK; LK_ERR_TIMEOUT after 30 s without rest, naming who is
+ * busy; LK_ERR_STATE from inside a callback; LK_ERR_NULL; LK_ERR_STALE.
+ * Thread: owner. Blocks until then, for 30 s at most.
+ */
+lk_status lk_clock_settle(const lk_clock *clock);
+
+/**
+ * Lets time go on, from one moment at which something is due to the next,
+ * and waits until all is at rest after each.
+ *
+ * clock: not consumed. run_ms: by how much.
+ * Returns: as lk_clock_settle. Thread: owner. Blocks until all is at rest.
+ */
+lk_status lk_clock_run_for(const lk_clock *clock, uint64_t run_ms);
+
+/**
+ * Lets time jump, as after a machine was asleep: all that fell due meanwhile
+ * wakes together.
+ *
+ * clock: not consumed. jump_ms: by how much.
+ * Returns: as lk_clock_settle. Thread: owner. Blocks until all is at rest.
+ */
+lk_status lk_clock_jump(const lk_clock *clock, uint64_t jump_ms);
+
+/**
+ * What the clock says.
+ *
+ * clock: not consumed.
+ * Returns: milliseconds since it was made; 0 when `clock` is no such handle.
+ * Thread: any. Does not block.
+ */
+uint64_t lk_clock_now_ms(const lk_clock *clock);
+
+/**
+ * Lets go of the handle. Environments that have the clock keep it.
+ *
+ * clock: consumed; NULL does nothing.
+ * Returns: LK_OK; LK_ERR_STALE when it was freed already. Thread: any. Does
+ * not block.
+ */
+lk_status lk_clock_free(lk_clock *clock);
+
+/**
+ * Says in words why the callback is going to fail. What it returns then is
+ * the kind of the error: one of 1 to 15, or any other for LK_ERR_COMPONENT.
+ *
+ * cx: the call's context. text: copied before the call returns.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_UTF8; LK_ERR_STALE when `cx` is not of
+ * a call that this thread is in. Thread: one, the callback's. Does not block.
+ * Next: return a status other than LK_OK from the callback.
+ */
+lk_status lk_context_set_error(const lk_context *cx, const char *text);
+
+/**
+ * Says that trying again cannot help: the loop waits for its next regular
+ * run, a recovery ends, a deployment is rejected until it changes.
+ *
+ * cx: the call's context. is_terminal: 0 or 1.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_RANGE; LK_ERR_STALE. Thread: one, the
+ * callback's. Does not block. Next: return a status other than LK_OK.
+ */
+lk_status lk_context_set_terminal(const lk_context *cx, int32_t is_terminal);
+
+/**
+ * Says how long whoever refused asks to be left alone; what tries again
+ * waits at least so long.
+ *
+ * cx: the call's context. wait_ms: how long.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: one, the callback's.
+ * Does not block. Next: return a status other than LK_OK.
+ */
+lk_status lk_context_set_retry_after(const lk_context *cx, uint64_t wait_ms);
+
+/**
+ * Gives the text that the callback answers with, where it answers with one:
+ * which, its table says.
+ *
+ * cx: the call's context. text: copied before the call returns.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_UTF8; LK_ERR_STALE. Thread: one, the
+ * callback's. Does not block. Next: return LK_OK from the callback.
+ */
+lk_status lk_context_set_answer(const lk_context *cx, const char *text);
+
+/**
+ * Says how many items a run of a controller dealt with.
+ *
+ * cx: the call's context. items: how many.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: one, the callback's.
+ * Does not block. Next: return LK_OK from the callback.
+ */
+lk_status lk_context_set_items(const lk_context *cx, uint64_t items);
+
+/**
+ * Asks for another run of a controller soon, if the next regular one is not
+ * before it.
+ *
+ * cx: the call's context. delay_ms: when.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: one, the callback's.
+ * Does not block. Next: return LK_OK from the callback.
+ */
+lk_status lk_context_set_requeue(const lk_context *cx, uint64_t delay_ms);
+
+/**
+ * Who the call is for: the name of the loop or component.
+ *
+ * cx: the call's context. buf, len: where the name goes, with its NUL; 64
+ * bytes are always enough. needed: how many bytes it needs; may be NULL.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_BUFFER; LK_ERR_STALE. Thread: one, the
+ * callback's. Does not block.
+ */
+lk_status lk_context_name(const lk_context *cx, char *buf, size_t len, size_t *needed);
+
+/**
+ * How much time the call has left. When it is over the call is told as timed
+ * out while it still runs, and what it returns later is thrown away.
+ *
+ * cx: the call's context.
+ * Returns: milliseconds, rounded down; 0 when there is none left or `cx` is
+ * not of a call that this thread is in; LK_FOREVER without a deadline.
+ * Thread: one, the callback's. Does not block.
+ */
+uint64_t lk_context_remaining_ms(const lk_context *cx);
+
+/**
+ * Whether the call should end early, because its loop was told to end.
+ *
+ * cx: the call's context.
+ * Returns: 1 when it should, also when `cx` is not of a call that this thread
+ * is in; else 0. Thread: one, the callback's. Does not block.
+ */
+int32_t lk_context_is_cancelled(const lk_context *cx);
+
+/**
+ * Whether the call is to say what it would do, and to change nothing.
+ *
+ * cx: the call's context.
+ * Returns: 1 when it is, also when `cx` is not of a call that this thread is
+ * in; else 0. Thread: one, the callback's. Does not block.
+ */
+int32_t lk_context_is_dry_run(const lk_context *cx);
+
+/**
+ * Sleeps, unless the call is told to end, and not past its deadline.
+ *
+ * cx: the call's context. sleep_ms: how long.
+ * Returns: LK_OK when the time has passed; LK_ERR_CANCELLED when told to end;
+ * LK_ERR_TIMEOUT when the deadline came first; LK_ERR_NULL; LK_ERR_STALE.
+ * Thread: one, the callback's. Blocks for `sleep_ms` at most.
+ */
+lk_status lk_context_sleep(const lk_context *cx, uint64_t sleep_ms);
+
+/**
+ * What is cancelled when the call should end early: for other threads that
+ * work for it.
+ *
+ * cx: the call's context. out: a new handle, the caller's to free with
+ * lk_cancel_free; it may be kept for longer than the call.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: one, the callback's.
+ * Does not block. Next: lk_cancel_wait, lk_cancel_is_cancelled.
+ */
+lk_status lk_context_cancel(const lk_context *cx, lk_cancel **out);
+
+/**
+ * Fills in the default settings.
+ *
+ * out: where. size: sizeof(lk_env_config).
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_SIZE. Thread: any. Does not block.
+ * Next: lk_env_new.
+ */
+lk_status lk_env_config_init(lk_env_config *out, size_t size);
+
+/**
+ * Makes an environment. Its watchdog's thread starts at once, the
+ * dispatcher's with the first callback.
+ *
+ * config: copied; may be NULL for the defaults. out: a new handle, the
+ * caller's to free with lk_env_free.
+ * Returns: LK_OK; LK_ERR_SPAWN or LK_ERR_BUDGET when there is no thread to be
+ * had; LK_ERR_RANGE; LK_ERR_NULL; LK_ERR_SIZE; LK_ERR_STALE for a clock that
+ * was freed. Thread: any. Does not block. Next: lk_watcher_start,
+ * lk_watch_manager_new, lk_host_new.
+ */
+lk_status lk_env_new(const lk_env_config *config, lk_env **out);
+
+/**
+ * Has the loops of a name make their next run now; during a call, right after
+ * it.
+ *
+ * env: not consumed. name: copied.
+ * Returns: LK_OK; LK_ERR_NOT_FOUND when no loop that runs has the name;
+ * LK_ERR_NULL; LK_ERR_UTF8; LK_ERR_STALE. Thread: any, callbacks included.
+ * Does not block.
+ */
+lk_status lk_env_trigger(const lk_env *env, const char *name);
+
+/**
+ * Says that a name is alive: what the probe {"heartbeat": {"grace": "30s"}}
+ * of the watcher of that name waits for.
+ *
+ * env: not consumed. name: copied.
+ * Returns: LK_OK; LK_ERR_NOT_FOUND when no loop has the name; LK_ERR_NULL;
+ * LK_ERR_UTF8; LK_ERR_STALE. Thread: any, callbacks included. Does not block.
+ */
+lk_status lk_env_heartbeat(const lk_env *env, const char *name);
+
+/**
+ * Hears of every event of every source from now on.
+ *
+ * env: not consumed. out: a new handle, the caller's to free with
+ * lk_events_free; it ends with the environment.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does not block.
+ * Next: lk_events_next, lk_events_fd.
+ */
+lk_status lk_env_subscribe(const lk_env *env, lk_events **out);
+
+/**
+ * The last events of all sources, as JSON: {"boot", "next", "lost",
+ * "events": [..]}. The last 4,096 are kept.
+ *
+ * env: not consumed. after: only those with greater numbers; 0 for all, and
+ * the `next` of the answer before to go on. max: how many at most. buf, len:
+ * where the text goes, with its NUL. needed: how many bytes it needs, written
+ * also with LK_ERR_BUFFER; may be NULL.
+ * Returns: LK_OK; LK_ERR_BUFFER; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does
+ * not block.
+ */
+lk_status lk_env_events_json(const lk_env *env,
+                             uint64_t after,
+                             size_t max,
+                             char *buf,
+                             size_t len,
+                             size_t *needed);
+
+/**
+ * Every loop that runs at this moment, as JSON: {"boot", "at", "loops":
+ * [..]}.
+ *
+ * env: not consumed. buf, len, needed: as for lk_env_events_json.
+ * Returns: LK_OK; LK_ERR_BUFFER; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does
+ * not block.
+ */
+lk_status lk_env_status_json(const lk_env *env, char *buf, size_t len, size_t *needed);
+
+/**
+ * Every loop that runs at this moment, as structs, by kind and name.
+ *
+ * env: not consumed. items: a row of `capacity` statuses, each filled in by
+ * lk_loop_status_init; may be NULL when `capacity` is 0. count: how many there
+ * are; when that is more than `capacity`, only so many were written.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_SIZE; LK_ERR_STALE. Thread: any. Does
+ * not block.
+ */
+lk_status lk_env_loops(const lk_env *env, lk_loop_status *items, size_t capacity, size_t *count);
+
+/**
+ * Ends the recovery of a run, in whatever monitor it is.
+ *
+ * env: not consumed. run: copied.
+ * Returns: LK_OK; LK_ERR_NOT_FOUND when none that runs is recovering it;
+ * LK_ERR_NULL; LK_ERR_UTF8; LK_ERR_STALE. Thread: any. Does not block.
+ */
+lk_status lk_env_cancel_recovery(const lk_env *env, const char *run);
+
+/**
+ * Has a run tried again now, in whatever monitor it is.
+ *
+ * env: not consumed. run: copied.
+ * Returns: LK_OK; LK_ERR_NOT_FOUND when none that runs is recovering it;
+ * LK_ERR_STATE when there is nothing to try again; LK_ERR_NULL; LK_ERR_UTF8;
+ * LK_ERR_STALE. Thread: any. Does not block.
+ */
+lk_status lk_env_retry_recovery(const lk_env *env, const char *run);
+
+/**
+ * Lets go of the environment. Its threads end, and are waited for, once all
+ * that was made in it is freed, too.
+ *
+ * env: consumed; NULL does nothing.
+ * Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
+ * inside a callback. Thread: owner. Blocks for a moment.
+ */
+lk_status lk_env_free(lk_env *env);
+
+/**
+ * Fills in an empty event, so that a call can fill in its own.
+ *
+ * out: where. size: sizeof(lk_event).
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_SIZE. Thread: any. Does not block.
+ * Next: lk_events_next.
+ */
+lk_status lk_event_init(lk_event *out, size_t size);
+
+/**
+ * Reads the next event.
+ *
+ * events: from a call whose name ends in _subscribe. timeout_ms: how long to
+ * wait for one; 0 does not wait; LK_FOREVER. out: an event that was filled in
+ * by lk_event_init.
+ * Returns: LK_OK; LK_ERR_TIMEOUT when there is none; LK_ERR_ENDED when the
+ * source has ended and all was read; LK_ERR_NULL; LK_ERR_SIZE; LK_ERR_STALE.
+ * Thread: one. Blocks for `timeout_ms` at most. Next:
+ * lk_events_last_json, lk_events_last_text.
+ */
+lk_status lk_events_next(const lk_events *events, uint64_t timeout_ms, lk_event *out);
+
+/**
+ * A descriptor that is ready to read while an event waits, and once the
+ * source has ended: for poll, epoll, select and the loops built on them. When
+ * it is ready, read events with a timeout of 0 until there is none; never
+ * read from it or close it.
+ *
+ * events: not consumed. out: the descriptor; it is closed with the handle, so
+ * take it out of the poll loop before.
+ * Returns: LK_OK; LK_ERR_IO when the process has no descriptor left;
+ * LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does not block. Next:
+ * lk_events_next.
+ */
+lk_status lk_events_fd(const lk_events *events, int *out);
+
+/**
+ * Whether the source has ended and all was read.
+ *
+ * events: not consumed.
+ * Returns: 1 when it has, also when `events` is no such handle; else 0.
+ * Thread: any. Does not block.
+ */
+int32_t lk_events_has_ended(const lk_events *events);
+
+/**
+ * The event that was read last, with all there is to say of it, as a JSON
+ * object: seq, n, at, source, kind, event, and the fields of its kind.
+ *
+ * events: not consumed. buf, len: where the text goes, with its NUL. needed:
+ * how many bytes it needs, written also with LK_ERR_BUFFER; may be NULL.
+ * Returns: LK_OK; LK_ERR_BUFFER; LK_ERR_STATE before the first event was
+ * read; LK_ERR_NULL; LK_ERR_STALE. Thread: one. Does not block.
+ */
+lk_status lk_events_last_json(const lk_events *events, char *buf, size_t len, size_t *needed);
+
+/**
+ * The event that was read last, as a line for people.
+ *
+ * events: not consumed. buf, len, needed: as for lk_events_last_json.
+ * Returns: as lk_events_last_json. Thread: one. Does not block.
+ */
+lk_status lk_events_last_text(const lk_events *events, char *buf, size_t len, size_t *needed);
+
+/**
+ * Stops listening and lets go of the handle; its descriptor is closed.
+ *
+ * events: consumed; NULL does nothing.
+ * Returns: LK_OK; LK_ERR_STALE when it was freed already. Thread: any. Does
+ * not block.
+ */
+lk_status lk_events_free(lk_events *events);
+
+/**
+ * Fills in an empty status, so that a call can fill in its own.
+ *
+ * out: where. size: sizeof(lk_loop_status).
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_SIZE. Thread: any. Does not block.
+ * Next: lk_watcher_status, lk_env_loops and others.
+ */
+lk_status lk_loop_status_init(lk_loop_status *out, size_t size);
+
+/**
+ * Fills in a report without findings, so that a stop can fill in its own.
+ *
+ * out: where. size: sizeof(lk_stop_report).
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_SIZE. Thread: any. Does not block.
+ * Next: a call whose name ends in _stop.
+ */
+lk_status lk_stop_report_init(lk_stop_report *out, size_t size);
+
+/**
+ * The version of the binary interface that the library was built with. Call
+ * it first: `if (lk_abi_version() != LK_ABI_VERSION) ...` tells that header
+ * and library do not belong together.
+ *
+ * Returns: the number. Thread: any. Does not block. Next: lk_env_new.
+ */
+uint32_t lk_abi_version(void);
+
+/**
+ * The version of the library, such as "0.1.0".
+ *
+ * Returns: a text that is valid as long as the library is loaded. Thread:
+ * any. Does not block.
+ */
+const char *lk_version(void);
+
+/**
+ * What went wrong with the last call that failed on this thread, in words: a
+ * whole sentence for people, with what was found and what was expected.
+ * Success does not clear it.
+ *
+ * Returns: a text that is valid until the next call of the library on this
+ * thread; "" before the first failure; never NULL. Thread: any. Does not
+ * block.
+ */
+const char *lk_last_error_message(void);
+
+/**
+ * The name of a status, such as "LK_ERR_TIMEOUT".
+ *
+ * Returns: a text that is valid as long as the library is loaded;
+ * "LK_ERR_UNKNOWN" for a number that this library does not have. Thread: any.
+ * Does not block.
+ */
+const char *lk_status_name(lk_status status);
+
+/**
+ * Makes a manager without services.
+ *
+ * env: not consumed. out: a new handle, the caller's to free with
+ * lk_watch_manager_free.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does not block.
+ * Next: lk_watch_manager_watch.
+ */
+lk_status lk_watch_manager_new(const lk_env *env, lk_watch_manager **out);
+
+/**
+ * Begins to watch a service.
+ *
+ * manager: not consumed. config: as for lk_watcher_start. out: the new
+ * member; may be NULL.
+ * Returns: LK_OK; LK_ERR_DUPLICATE when its name is taken; LK_ERR_STATE after
+ * a stop; otherwise as lk_watcher_start. Thread: any. Does not block. Next:
+ * lk_watch_manager_wait_ready.
+ */
+lk_status lk_watch_manager_watch(const lk_watch_manager *manager,
+                                 const lk_watcher_config *config,
+                                 lk_member *out);
+
+/**
+ * Stops watching the service of the config's name and watches this one in
+ * its place; one that is not watched yet is simply watched. The settings are
+ * checked before the old one is touched.
+ *
+ * manager: not consumed. config: as for lk_watcher_start. grace_ms: how long
+ * the old one may take to end; one that is stuck holds up nothing. report:
+ * the old one's end; may be NULL. out: the new member; may be NULL.
+ * Returns: LK_OK, also when the old one is stuck; otherwise as
+ * lk_watch_manager_watch, without LK_ERR_DUPLICATE. Thread: any. Blocks for
+ * `grace_ms` at most.
+ */
+lk_status lk_watch_manager_replace(const lk_watch_manager *manager,
+                                   const lk_watcher_config *config,
+                                   uint64_t grace_ms,
+                                   lk_stop_report *report,
+                                   lk_member *out);
+
+/**
+ * Stops watching a service.
+ *
+ * manager: not consumed. member: which. grace_ms: how long to wait. report:
+ * how it went, written also when that was not well; may be NULL.
+ * Returns: as lk_watcher_stop; LK_ERR_STALE also when it is not watched any
+ * more. Thread: any. Blocks for `grace_ms` at most.
+ */
+lk_status lk_watch_manager_unwatch(const lk_watch_manager *manager,
+                                   lk_member member,
+                                   uint64_t grace_ms,
+                                   lk_stop_report *report);
+
+/**
+ * Probes a service now.
+ *
+ * manager: not consumed. member: which.
+ * Returns: LK_OK; LK_ERR_STALE; LK_ERR_NULL. Thread: any, callbacks included.
+ * Does not block.
+ */
+lk_status lk_watch_manager_trigger(const lk_watch_manager *manager, lk_member member);
+
+/**
+ * Waits until a service is ready.
+ *
+ * manager: not consumed. member: which. timeout_ms: how long at most, in
+ * real time.
+ * Returns: LK_OK; LK_ERR_TIMEOUT; LK_ERR_STALE; LK_ERR_NULL. Thread: any.
+ * Blocks for `timeout_ms` at most.
+ */
+lk_status lk_watch_manager_wait_ready(const lk_watch_manager *manager,
+                                      lk_member member,
+                                      uint64_t timeout_ms);
+
+/**
+ * Finds a service by its name.
+ *
+ * manager: not consumed. name: copied. out: the member.
+ * Returns: LK_OK; LK_ERR_NOT_FOUND; LK_ERR_NULL; LK_ERR_UTF8; LK_ERR_STALE.
+ * Thread: any. Does not block.
+ */
+lk_status lk_watch_manager_find(const lk_watch_manager *manager, const char *name, lk_member *out);
+
+/**
+ * Everything about a service at one moment.
+ *
+ * manager: not consumed. member: which. out: a status that was filled in by
+ * lk_loop_status_init.
+ * Returns: LK_OK; LK_ERR_STALE; LK_ERR_NULL; LK_ERR_SIZE. Thread: any. Does
+ * not block.
+ */
+lk_status lk_watch_manager_status(const lk_watch_manager *manager,
+                                  lk_member member,
+                                  lk_loop_status *out);
+
+/**
+ * The same as a JSON object.
+ *
+ * manager: not consumed. member: which. buf, len: where the text goes, with
+ * its NUL. needed: how many bytes it needs, written also with LK_ERR_BUFFER;
+ * may be NULL.
+ * Returns: LK_OK; LK_ERR_BUFFER; LK_ERR_STALE; LK_ERR_NULL. Thread: any. Does
+ * not block.
+ */
+lk_status lk_watch_manager_status_json(const lk_watch_manager *manager,
+                                       lk_member member,
+                                       char *buf,
+                                       size_t len,
+                                       size_t *needed);
+
+/**
+ * Every service, as JSON: {"boot", "at", "loops": [..]}, by name.
+ *
+ * manager: not consumed. buf, len, needed: as for
+ * lk_watch_manager_status_json.
+ * Returns: LK_OK; LK_ERR_BUFFER; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does
+ * not block.
+ */
+lk_status lk_watch_manager_all_json(const lk_watch_manager *manager,
+                                    char *buf,
+                                    size_t len,
+                                    size_t *needed);
+
+/**
+ * Every service, as structs, by name.
+ *
+ * manager: not consumed. items, capacity, count: as for lk_env_loops.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_SIZE; LK_ERR_STALE. Thread: any. Does
+ * not block.
+ */
+lk_status lk_watch_manager_loops(const lk_watch_manager *manager,
+                                 lk_loop_status *items,
+                                 size_t capacity,
+                                 size_t *count);
+
+/**
+ * All services together: down while a critical one is down or unknown,
+ * degraded while another one is, else ready.
+ *
+ * manager: not consumed.
+ * Returns: LK_HEALTH_...; LK_HEALTH_UNKNOWN when `manager` is no such handle.
+ * Thread: any. Does not block.
+ */
+lk_health lk_watch_manager_health(const lk_watch_manager *manager);
+
+/**
+ * Hears of every event of every service, also of those watched later.
+ *
+ * manager: not consumed. out: a new handle, the caller's to free with
+ * lk_events_free; it ends when the manager is stopped.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does not block.
+ * Next: lk_events_next.
+ */
+lk_status lk_watch_manager_subscribe(const lk_watch_manager *manager, lk_events **out);
+
+/**
+ * Stops watching all services together. Nothing can be watched afterwards.
+ *
+ * manager: not consumed. grace_ms: how long to wait for all of them. report:
+ * how it went, written also when that was not well; may be NULL.
+ * Returns: as lk_watcher_stop. Thread: any; from a callback it does not wait
+ * for that callback. Blocks for `grace_ms` at most. Next:
+ * lk_watch_manager_free.
+ */
+lk_status lk_watch_manager_stop(const lk_watch_manager *manager,
+                                uint64_t grace_ms,
+                                lk_stop_report *report);
+
+/**
+ * Stops watching, within a second unless a stop has waited already, and lets
+ * go of the manager; its members are stale.
+ *
+ * manager: consumed; NULL does nothing.
+ * Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
+ * inside a callback. Thread: owner. Blocks for a second at most.
+ */
+lk_status lk_watch_manager_free(lk_watch_manager *manager);
+
+/**
+ * Fills in the default settings; `name` and a probe are still to be set.
+ *
+ * out: where. size: sizeof(lk_watcher_config).
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_SIZE. Thread: any. Does not block.
+ * Next: lk_watcher_start, lk_watch_manager_watch.
+ */
+lk_status lk_watcher_config_init(lk_watcher_config *out, size_t size);
+
+/**
+ * Starts watching a service. It is probed at once, then with growing delays
+ * until it is up, then at the poll interval.
+ *
+ * env: not consumed. config: copied, and its texts; its `drop` is called
+ * once whatever this returns, unless the config itself is NULL or of a wrong
+ * size. out: a new handle, the caller's to free with lk_watcher_free.
+ * Returns: LK_OK; LK_ERR_INVALID or LK_ERR_CONFIG when a setting cannot be
+ * used; LK_ERR_SPAWN or LK_ERR_BUDGET when there is no thread to be had;
+ * LK_ERR_NULL; LK_ERR_SIZE; LK_ERR_RANGE; LK_ERR_UTF8; LK_ERR_STALE. Thread:
+ * any. Does not block. Next: lk_watcher_wait_ready, lk_watcher_stop.
+ */
+lk_status lk_watcher_start(const lk_env *env, const lk_watcher_config *config, lk_watcher **out);
+
+/**
+ * Probes now instead of at the next due; during a probe, right after it.
+ *
+ * watcher: not consumed.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: any, callbacks included.
+ * Does not block.
+ */
+lk_status lk_watcher_trigger(const lk_watcher *watcher);
+
+/**
+ * Stops watching: the probe in progress sees its cancel at once and is waited
+ * for a second at most; callbacks that wait are made within `grace_ms`. When
+ * it returns LK_OK no callback of this watcher runs or begins any more.
+ *
+ * watcher: not consumed; it may be started again. grace_ms: how long to wait.
+ * report: how it went, written also when that was not well; may be NULL.
+ * Returns: LK_OK when all has ended, also when it was stopped before;
+ * LK_ERR_TIMEOUT when a thread or a callback did not end in time;
+ * LK_ERR_STATE from its own probe, which only cancels; LK_ERR_NULL;
+ * LK_ERR_SIZE; LK_ERR_STALE. Thread: any; from a callback it does not wait
+ * for that callback. Blocks for `grace_ms` at most. Next: lk_watcher_free,
+ * lk_watcher_restart.
+ */
+lk_status lk_watcher_stop(const lk_watcher *watcher, uint64_t grace_ms, lk_stop_report *report);
+
+/**
+ * Starts again after a stop: from unknown, with the start-up's attempts.
+ *
+ * watcher: not consumed.
+ * Returns: LK_OK; LK_ERR_STATE while it runs, is being stopped or an earlier
+ * probe is stuck; LK_ERR_SPAWN or LK_ERR_BUDGET; LK_ERR_NULL; LK_ERR_STALE.
+ * Thread: any. Does not block.
+ */
+lk_status lk_watcher_restart(const lk_watcher *watcher);
+
+/**
+ * Waits until the service is ready.
+ *
+ * watcher: not consumed. timeout_ms: how long at most, in real time;
+ * LK_FOREVER.
+ * Returns: LK_OK when it is ready; LK_ERR_TIMEOUT when the time has passed or
+ * the watcher has ended; LK_ERR_NULL; LK_ERR_STALE. Thread: any; a callback of
+ * this watcher would wait in vain. Blocks for `timeout_ms` at most.
+ */
+lk_status lk_watcher_wait_ready(const lk_watcher *watcher, uint64_t timeout_ms);
+
+/**
+ * Whether the service is ready.
+ *
+ * watcher: not consumed.
+ * Returns: 1 when it is; else 0, also when `watcher` is no such handle.
+ * Thread: any. Does not block.
+ */
+int32_t lk_watcher_is_ready(const lk_watcher *watcher);
+
+/**
+ * Everything about the service at one moment.
+ *
+ * watcher: not consumed. out: a status that was filled in by
+ * lk_loop_status_init.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_SIZE; LK_ERR_STALE. Thread: any. Does
+ * not block.
+ */
+lk_status lk_watcher_status(const lk_watcher *watcher, lk_loop_status *out);
+
+/**
+ * The same as a JSON object.
+ *
+ * watcher: not consumed. buf, len: where the text goes, with its NUL.
+ * needed: how many bytes it needs, written also with LK_ERR_BUFFER; may be
+ * NULL.
+ * Returns: LK_OK; LK_ERR_BUFFER; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does
+ * not block.
+ */
+lk_status lk_watcher_status_json(const lk_watcher *watcher, char *buf, size_t len, size_t *needed);
+
+/**
+ * Hears of every event of this watcher from now on.
+ *
+ * watcher: not consumed. out: a new handle, the caller's to free with
+ * lk_events_free; it ends with the present run of the watcher.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does not block.
+ * Next: lk_events_next, lk_events_fd.
+ */
+lk_status lk_watcher_subscribe(const lk_watcher *watcher, lk_events **out);
+
+/**
+ * Stops watching, within its drop grace unless a stop has waited already,
+ * and lets go of the watcher.
+ *
+ * watcher: consumed; NULL does nothing.
+ * Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
+ * inside a callback. Thread: owner. Blocks for the drop grace at most.
+ */
+lk_status lk_watcher_free(lk_watcher *watcher);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* LOOPKEEPER_H */
