@@ -35,6 +35,12 @@ impl Failure {
         Self::new(LK_ERR_NULL, format!("{what}: must not be NULL"))
     }
 
+    /// The same for Rust, where a call goes on there.
+    pub(super) fn into_error(self) -> crate::error::Error {
+        let kind = super::status::kind_of(self.status).unwrap_or(crate::error::ErrorKind::InvalidArgument);
+        crate::error::Error::new(kind).context(self.text)
+    }
+
     fn tell(self) -> lk_status {
         let mut text = self.text.into_bytes();
         // C would see the text end there.

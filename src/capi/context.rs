@@ -14,6 +14,7 @@ use super::handle::New;
 use super::status::{LK_ERR_NULL, LK_ERR_STALE, LK_ERR_STATE, LK_FOREVER, LK_OK, kind_of, lk_status};
 use crate::component::Context;
 use crate::error::{BoxError, Error, ErrorClass, ErrorKind};
+use crate::monitor::Report;
 
 /// What a callback is handed about the call that it is in. Valid until it
 /// returns, on its thread only.
@@ -30,6 +31,7 @@ pub struct Cx(*const lk_context);
 /// One call into the program.
 struct Frame<'a> {
     cx: Option<&'a Context>,
+    report: Option<&'a Report>,
     said: RefCell<Said>,
     below: *const Frame<'static>,
 }
@@ -65,8 +67,12 @@ impl Drop for Pop {
 
 /// Makes a call into the program.
 pub(super) fn enter<R>(cx: Option<&Context>, call: impl FnOnce(Cx) -> R) -> (R, Said) {
+    enter_with(cx, None, call)
+}
+
+fn enter_with<R>(cx: Option<&Context>, report: Option<&Report>, call: impl FnOnce(Cx) -> R) -> (R, Said) {
     let below = TOP.get();
-    let frame = Frame { cx, said: RefCell::default(), below };
+    let frame = Frame { cx, report, said: RefCell::default(), below };
     let at = (&raw const frame).cast::<Frame<'static>>();
     let pop = Pop(below);
     TOP.set(at);
@@ -83,7 +89,16 @@ pub(super) fn notify(call: impl FnOnce() -> i32) {
 
 /// Makes a call into the program that may fail.
 pub(super) fn attempt(cx: &Context, call: impl FnOnce(Cx) -> i32) -> Result<Said, BoxError> {
-    let (status, said) = enter(Some(cx), call);
+    attempt_with(cx, None, call)
+}
+
+/// The same for a checker, which has somewhere to report to.
+pub(super) fn attempt_with(
+    cx: &Context,
+    report: Option<&Report>,
+    call: impl FnOnce(Cx) -> i32,
+) -> Result<Said, BoxError> {
+    let (status, said) = enter_with(Some(cx), report, call);
     if status == LK_OK { Ok(said) } else { Err(said.into_error(status).into()) }
 }
 
@@ -121,7 +136,7 @@ impl Said {
 
 impl Cx {
     /// Runs `body` with the call that this context is of.
-    fn with<R>(self, body: impl FnOnce(Option<&Context>, &RefCell<Said>) -> Answer<R>) -> Answer<R> {
+    fn with<R>(self, body: impl FnOnce(&Frame<'_>) -> Answer<R>) -> Answer<R> {
         if self.0.is_null() {
             return Err(Failure::new(LK_ERR_NULL, "cx: must not be NULL"));
         }
@@ -130,7 +145,7 @@ impl Cx {
         // in, further down its stack, each taken off when its call returns.
         while let Some(frame) = unsafe { at.as_ref() } {
             if at.addr() == self.0.addr() {
-                return body(frame.cx, &frame.said);
+                return body(frame);
             }
             at = frame.below;
         }
@@ -138,17 +153,30 @@ impl Cx {
     }
 
     fn with_context<R>(self, body: impl FnOnce(&Context) -> Answer<R>) -> Answer<R> {
-        self.with(|cx, _| match cx {
+        self.with(|frame| match frame.cx {
             Some(cx) => body(cx),
             None => Err(Failure::new(LK_ERR_STATE, "cx: this callback has no deadline and no cancel")),
         })
     }
 
     fn say(self, say: impl FnOnce(&mut Said)) -> Answer {
-        self.with(|_, said| {
-            say(&mut said.borrow_mut());
+        self.with(|frame| {
+            say(&mut frame.said.borrow_mut());
             Ok(())
         })
+    }
+
+    /// Runs `body` with what the checker whose call this is reports to.
+    pub(super) fn report(self, body: impl FnOnce(&Report) -> Answer) -> Answer {
+        self.with(|frame| match frame.report {
+            Some(report) => body(report),
+            None => Err(Failure::new(LK_ERR_STATE, "cx: this callback is no checker's")),
+        })
+    }
+
+    pub(super) fn answer(self, text: &str) -> Answer {
+        let text = text.to_owned();
+        self.say(|said| said.answer = Some(text))
     }
 
     /// Runs `body` with the context of this call.
@@ -206,8 +234,8 @@ pub extern "C" fn lk_context_set_retry_after(cx: Cx, wait_ms: u64) -> lk_status 
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_context_set_answer(cx: Cx, text: Text) -> lk_status {
     guard(|| {
-        let text = text.read("text")?.to_owned();
-        cx.say(|said| said.answer = Some(text))
+        let text = text.read("text")?;
+        cx.answer(text)
     })
 }
 

@@ -69,6 +69,91 @@
 #include <stdint.h>
 
 /**
+ * Always.
+ */
+#define LK_RESTART_PERMANENT 0
+
+/**
+ * When it failed.
+ */
+#define LK_RESTART_TRANSIENT 1
+
+/**
+ * Never.
+ */
+#define LK_RESTART_TEMPORARY 2
+
+/**
+ * Known, and not started.
+ */
+#define LK_STATE_REGISTERED 1
+
+/**
+ * Not started until what it requires is ready.
+ */
+#define LK_STATE_WAITING 2
+
+/**
+ * In its start, or started and not up yet.
+ */
+#define LK_STATE_STARTING 3
+
+/**
+ * It can take work.
+ */
+#define LK_STATE_READY 4
+
+/**
+ * It can take work, in part.
+ */
+#define LK_STATE_DEGRADED 5
+
+/**
+ * It runs and can take no work.
+ */
+#define LK_STATE_DOWN 6
+
+/**
+ * It ended with an error and is left alone.
+ */
+#define LK_STATE_FAILED 7
+
+/**
+ * It ended with an error and is started again when its delay is over.
+ */
+#define LK_STATE_BACKING_OFF 8
+
+/**
+ * In its stop, or about to be.
+ */
+#define LK_STATE_STOPPING 9
+
+/**
+ * It has ended.
+ */
+#define LK_STATE_STOPPED 10
+
+/**
+ * Stuck in a call past its deadline; the host goes on without it.
+ */
+#define LK_STATE_ABANDONED 11
+
+/**
+ * All are left out; the next run is at its own time.
+ */
+#define LK_OVERRUN_SKIP 0
+
+/**
+ * One is made up for, right after; more are left out.
+ */
+#define LK_OVERRUN_QUEUE_ONE 1
+
+/**
+ * They are made up for, one right after the other, up to `catch_up`.
+ */
+#define LK_OVERRUN_CATCH_UP 2
+
+/**
  * The loop was started; its first call follows.
  */
 #define LK_EVENT_STARTED 1
@@ -554,10 +639,31 @@ typedef struct lk_cancel lk_cancel;
 typedef struct lk_clock lk_clock;
 
 /**
+ * A part of a program, made from another handle, that is to be given to a
+ * host.
+ */
+typedef struct lk_component lk_component;
+
+/**
  * What a callback is handed about the call that it is in. Valid until it
  * returns, on its thread only.
  */
 typedef struct lk_context lk_context;
+
+/**
+ * One controller, on a thread of its own.
+ */
+typedef struct lk_controller lk_controller;
+
+/**
+ * Many controllers under unique names.
+ */
+typedef struct lk_controller_manager lk_controller_manager;
+
+/**
+ * Keeps what runs in a host as a folder of descriptors says.
+ */
+typedef struct lk_deployer lk_deployer;
 
 /**
  * What loops share: a clock, the thread that guards their deadlines, the
@@ -571,6 +677,28 @@ typedef struct lk_env lk_env;
  * queue of 256: when nobody reads, the oldest are lost and counted.
  */
 typedef struct lk_events lk_events;
+
+/**
+ * Holds the components of a program: starts them in order, keeps them
+ * running, stops them in reverse.
+ */
+typedef struct lk_host lk_host;
+
+/**
+ * Looks at regular times whether things are as they should be.
+ */
+typedef struct lk_monitor lk_monitor;
+
+/**
+ * Polls runs, has those restored that are corrupted, and watches them until
+ * the recovery is proven.
+ */
+typedef struct lk_recovery lk_recovery;
+
+/**
+ * Through what a component says, at any time, how it is.
+ */
+typedef struct lk_reporter lk_reporter;
 
 /**
  * Many watched services, one thread each.
@@ -590,41 +718,374 @@ typedef struct lk_watcher lk_watcher;
 typedef int32_t lk_status;
 
 /**
- * Settings of an environment.
+ * Starts or stops a component.
+ *
+ * userdata: that of the table. cx: valid until it returns. Returns 0 when it
+ * is done; anything else when it is not, after lk_context_set_error if there
+ * is something to say. start is called first and stop after it, also when
+ * start failed; then start may be called again. Runs on a thread of the host,
+ * one call at a time. It should return before lk_context_remaining_ms is 0:
+ * when it does not, the host goes on without it.
+ */
+typedef int32_t (*lk_component_fn)(void *userdata, const lk_context *cx);
+
+/**
+ * Called once, after the last call of any other callback of the same table.
+ */
+typedef void (*lk_drop_fn)(void *userdata);
+
+/**
+ * Whether a component is started again when it ended after its start.
+ */
+typedef int32_t lk_restart;
+
+/**
+ * A component and how its host treats it.
  */
 typedef struct {
   /**
-   * sizeof(lk_env_config); lk_env_config_init sets it.
+   * sizeof(lk_component_config); lk_component_config_init sets it.
    */
   uint32_t size;
   /**
-   * Whether regular runs are spread over their interval by a hash of the
-   * loop's name: 0 or 1. Defaults to 1; with a clock of its own never.
+   * Whether the whole is down, and not only degraded, while this component
+   * is: 0 or 1. Defaults to 1.
    */
-  int32_t spread;
+  int32_t critical;
   /**
-   * The clock. Defaults to NULL, the machine's.
+   * Its name: a letter or digit, then up to 62 of these and '.', '_', '-'.
    */
-  const lk_clock *clock;
+  const char *name;
   /**
-   * The stack of each loop's thread in bytes. Defaults to 256 KiB.
+   * Begins its work. Either this and `stop`, or `component`.
    */
-  uint64_t stack_size;
+  lk_component_fn start;
   /**
-   * The seed of all jitter. Defaults to 0: one from the machine's clock.
+   * Ends its work; when it returns, its threads have ended.
    */
-  uint64_t seed;
-} lk_env_config;
-
-/**
- * What kind of loop a source is.
- */
-typedef int32_t lk_loop_kind;
+  lk_component_fn stop;
+  /**
+   * Called once, after the last call of the above; may be NULL.
+   */
+  lk_drop_fn drop;
+  /**
+   * Passed to each callback.
+   */
+  void *userdata;
+  /**
+   * One that was made from another handle, instead of callbacks: taken by
+   * the call, but for its handle, which is still to be freed.
+   */
+  const lk_component *component;
+  /**
+   * What must be ready before it starts, as in a descriptor: a JSON list
+   * such as ["mqtt", {"name": "db", "on_down": "stop", "timeout": "30s"}].
+   * Defaults to NULL, nothing.
+   */
+  const char *requires_json;
+  /**
+   * How long its start may take. Defaults to 0: as the host says.
+   */
+  uint64_t start_timeout_ms;
+  /**
+   * How long its stop may take. Defaults to 0: as the host says.
+   */
+  uint64_t stop_timeout_ms;
+  /**
+   * How long it waits for what it requires before that counts as a failure
+   * of its own. Defaults to LK_FOREVER.
+   */
+  uint64_t wait_timeout_ms;
+  /**
+   * Whether it is started again: LK_RESTART_... Defaults to
+   * LK_RESTART_PERMANENT.
+   */
+  lk_restart restart;
+  /**
+   * How often it is started again within `restart_window_ms` before it is
+   * left alone. Defaults to 5.
+   */
+  uint32_t max_restarts;
+  /**
+   * Defaults to 60 s.
+   */
+  uint64_t restart_window_ms;
+  /**
+   * The delay before it is started again the first time; each further one
+   * is twice as long. Defaults to 1 s.
+   */
+  uint64_t restart_delay_ms;
+  /**
+   * No delay is longer. Defaults to 60 s.
+   */
+  uint64_t max_restart_delay_ms;
+} lk_component_config;
 
 /**
  * The answer to "can it take work?".
  */
 typedef int32_t lk_health;
+
+/**
+ * Where a component is.
+ */
+typedef int32_t lk_component_state;
+
+/**
+ * One component at one moment.
+ */
+typedef struct {
+  /**
+   * sizeof(lk_component_status); lk_component_status_init sets it.
+   */
+  uint32_t size;
+  /**
+   * Where it is: LK_STATE_...
+   */
+  lk_component_state state;
+  /**
+   * What it says of itself: LK_HEALTH_...
+   */
+  lk_health health;
+  /**
+   * 1 when it works; else 0.
+   */
+  int32_t up;
+  /**
+   * 1 when what requires it may run; else 0.
+   */
+  int32_t ready;
+  /**
+   * 1 when the whole is down while this is; else 0.
+   */
+  int32_t critical;
+  /**
+   * Since when it is where it is, in microseconds since 1970 UTC.
+   */
+  uint64_t since_us;
+  /**
+   * How often it was started again by itself.
+   */
+  uint64_t restarts;
+  /**
+   * How often it was started.
+   */
+  uint64_t runs;
+  /**
+   * For how long the call into it has run; UINT64_MAX when there is none.
+   */
+  uint64_t running_for_us;
+  /**
+   * Its name.
+   */
+  char name[64];
+  /**
+   * Why it failed the last time, cut at 255 bytes; "" when it did not.
+   */
+  char last_error[256];
+} lk_component_status;
+
+/**
+ * Makes a component of a type of the program's.
+ *
+ * userdata: that of the table. name: the component's. config_json: the
+ * `config` object of its descriptor, "{}" when there is none; both valid
+ * until it returns. out: filled in by lk_component_config_init; set `start`
+ * and `stop`, `drop` and `userdata`, or `component`; the other fields are not
+ * looked at. buf, len: where to say, as a NUL-terminated text, what is wrong
+ * with the settings. Returns 0 when it is made; else what is wrong, as one of
+ * LK_ERR_. Runs on the thread that deploys.
+ */
+typedef int32_t (*lk_type_fn)(void *userdata,
+                              const char *name,
+                              const char *config_json,
+                              lk_component_config *out,
+                              char *buf,
+                              size_t len);
+
+/**
+ * A type of component that descriptors may name.
+ */
+typedef struct {
+  /**
+   * sizeof(lk_type); lk_type_init sets it.
+   */
+  uint32_t size;
+  /**
+   * Always 0.
+   */
+  uint32_t reserved;
+  /**
+   * The word for it in descriptors.
+   */
+  const char *name;
+  /**
+   * Makes a component of it; may be called from several threads at once.
+   */
+  lk_type_fn make;
+  /**
+   * Called once, after the last call of `make`; may be NULL.
+   */
+  lk_drop_fn drop;
+  /**
+   * Passed to each callback.
+   */
+  void *userdata;
+} lk_type;
+
+/**
+ * Makes a part of the program's state as it should be, once. It must do no
+ * harm to run twice.
+ *
+ * userdata: that of the table. cx: valid until it returns;
+ * lk_context_set_items says how much was done, lk_context_set_requeue asks for
+ * another run soon, lk_context_set_answer says in words what was done, and
+ * lk_context_is_dry_run whether nothing may be changed. Returns 0 when it is
+ * done; anything else is tried again with growing delays, unless
+ * lk_context_set_terminal says that this cannot help. Runs on the
+ * controller's thread, one at a time. It should return before
+ * lk_context_remaining_ms is 0, and soon once lk_context_is_cancelled.
+ */
+typedef int32_t (*lk_reconcile_fn)(void *userdata, const lk_context *cx);
+
+/**
+ * What becomes of the regular runs whose time passes during another.
+ */
+typedef int32_t lk_overrun;
+
+/**
+ * A controller: its name, what it does, and when.
+ */
+typedef struct {
+  /**
+   * sizeof(lk_controller_config); lk_controller_config_init sets it.
+   */
+  uint32_t size;
+  /**
+   * Whether the whole is down, and not only degraded, while this controller
+   * is: 0 or 1. Defaults to 0.
+   */
+  int32_t critical;
+  /**
+   * Its name: a letter or digit, then up to 62 of these and '.', '_', '-'.
+   */
+  const char *name;
+  /**
+   * What it does.
+   */
+  lk_reconcile_fn reconcile;
+  /**
+   * Called once, after the last call of `reconcile`; may be NULL.
+   */
+  lk_drop_fn drop;
+  /**
+   * Passed to each callback.
+   */
+  void *userdata;
+  /**
+   * The time between regular runs, from the beginning of one to that of
+   * the next. Defaults to 60 s.
+   */
+  uint64_t interval_ms;
+  /**
+   * How long one run may take, whatever the interval. Defaults to 60 s.
+   */
+  uint64_t deadline_ms;
+  /**
+   * When the first run is made after a start. Defaults to 0: at once.
+   */
+  uint64_t first_run_after_ms;
+  /**
+   * The delay after the first failed run. Defaults to 2 s.
+   */
+  uint64_t initial_delay_ms;
+  /**
+   * No delay is longer. Defaults to 60 s.
+   */
+  uint64_t max_delay_ms;
+  /**
+   * How long freeing the controller waits for its thread, unless a stop
+   * has. Defaults to 1 s.
+   */
+  uint64_t drop_grace_ms;
+  /**
+   * By how much each delay is longer than the one before, at least 1.
+   * Defaults to 2.
+   */
+  double multiplier;
+  /**
+   * By which share of it a delay or the interval may be shorter, at random,
+   * 0 to 1. Defaults to 0.1.
+   */
+  double jitter;
+  /**
+   * How many runs in a row must fail before the controller is down.
+   * Defaults to 1.
+   */
+  uint32_t failure_threshold;
+  /**
+   * What becomes of regular runs whose time passes during another:
+   * LK_OVERRUN_... Defaults to LK_OVERRUN_SKIP.
+   */
+  lk_overrun overrun;
+  /**
+   * For LK_OVERRUN_CATCH_UP: how many runs are made up for at most.
+   * Defaults to 1.
+   */
+  uint32_t catch_up;
+  /**
+   * Whether the regular times count from the first run, instead of being
+   * spread by a hash of the name: 0 or 1. Defaults to 0.
+   */
+  int32_t in_phase;
+  /**
+   * Whether it is to say what it would do, and to change nothing: 0 or 1.
+   * Defaults to 0.
+   */
+  int32_t dry_run;
+  /**
+   * Whether it starts without runs, until it is resumed or triggered: 0 or
+   * 1. Defaults to 0.
+   */
+  int32_t paused;
+} lk_controller_config;
+
+/**
+ * How a stop went. Old as soon as it is read: a thread that did not end may
+ * end any time.
+ */
+typedef struct {
+  /**
+   * sizeof(lk_stop_report); lk_stop_report_init sets it.
+   */
+  uint32_t size;
+  /**
+   * How many threads did not end in time.
+   */
+  uint32_t stragglers;
+  /**
+   * How many events nobody was called about, because the grace was over.
+   */
+  uint64_t dropped_callbacks;
+  /**
+   * How many other things went wrong, such as a component's stop.
+   */
+  uint32_t errors;
+  /**
+   * How long the longest has been stuck, in whole milliseconds.
+   */
+  uint64_t stuck_for_ms;
+  /**
+   * Who did not end, where and for how long, and what else went wrong;
+   * "clean" when all is well. Cut at 511 bytes.
+   */
+  char text[512];
+} lk_stop_report;
+
+/**
+ * What kind of loop a source is.
+ */
+typedef int32_t lk_loop_kind;
 
 /**
  * What a loop is doing.
@@ -744,6 +1205,74 @@ typedef struct {
 } lk_loop_status;
 
 /**
+ * Settings of a deployer.
+ */
+typedef struct {
+  /**
+   * sizeof(lk_deployer_config); lk_deployer_config_init sets it.
+   */
+  uint32_t size;
+  /**
+   * Whether the whole is down, and not only degraded, while the folder
+   * cannot be read or a file in it is rejected: 0 or 1. Defaults to 0.
+   */
+  int32_t critical;
+  /**
+   * The folder; each `*.json` in it describes one component.
+   */
+  const char *dir;
+  /**
+   * Its name. Defaults to NULL, "deployer".
+   */
+  const char *name;
+  /**
+   * The time between two looks at the folder. Defaults to 5 s.
+   */
+  uint64_t scan_interval_ms;
+  /**
+   * How long one look may take before it is told as stuck. Defaults to
+   * 60 s.
+   */
+  uint64_t scan_timeout_ms;
+  /**
+   * How long to wait before a content that failed is tried a second time;
+   * twice as long before the third, which is the last. Defaults to 5 s.
+   */
+  uint64_t retry_delay_ms;
+  /**
+   * How long freeing the deployer waits for its thread. Defaults to 1 s.
+   */
+  uint64_t drop_grace_ms;
+} lk_deployer_config;
+
+/**
+ * Settings of an environment.
+ */
+typedef struct {
+  /**
+   * sizeof(lk_env_config); lk_env_config_init sets it.
+   */
+  uint32_t size;
+  /**
+   * Whether regular runs are spread over their interval by a hash of the
+   * loop's name: 0 or 1. Defaults to 1; with a clock of its own never.
+   */
+  int32_t spread;
+  /**
+   * The clock. Defaults to NULL, the machine's.
+   */
+  const lk_clock *clock;
+  /**
+   * The stack of each loop's thread in bytes. Defaults to 256 KiB.
+   */
+  uint64_t stack_size;
+  /**
+   * The seed of all jitter. Defaults to 0: one from the machine's clock.
+   */
+  uint64_t seed;
+} lk_env_config;
+
+/**
  * What happened.
  */
 typedef int32_t lk_event_kind;
@@ -802,36 +1331,317 @@ typedef struct {
 } lk_event;
 
 /**
- * How a stop went. Old as soon as it is read: a thread that did not end may
- * end any time.
+ * Settings of a host.
  */
 typedef struct {
   /**
-   * sizeof(lk_stop_report); lk_stop_report_init sets it.
+   * sizeof(lk_host_config); lk_host_config_init sets it.
    */
   uint32_t size;
   /**
-   * How many threads did not end in time.
+   * How many components may start or stop at once; with more than one the
+   * order is that of the requirements only. Defaults to 1.
    */
-  uint32_t stragglers;
+  uint32_t parallel;
   /**
-   * How many events nobody was called about, because the grace was over.
+   * How long a component's start may take, unless it says otherwise.
+   * Defaults to 30 s.
    */
-  uint64_t dropped_callbacks;
+  uint64_t start_timeout_ms;
   /**
-   * How many other things went wrong, such as a component's stop.
+   * How long a component's stop may take, unless it says otherwise.
+   * Defaults to 10 s.
    */
-  uint32_t errors;
+  uint64_t stop_timeout_ms;
   /**
-   * How long the longest has been stuck, in whole milliseconds.
+   * How long all components together may take to stop where nobody says
+   * otherwise: after a failed start, at the end of lk_host_run, when the
+   * host is freed. Defaults to 30 s.
    */
-  uint64_t stuck_for_ms;
+  uint64_t shutdown_timeout_ms;
+} lk_host_config;
+
+/**
+ * One of the members of a host or a manager: the number of its slot and of
+ * the slot's generation, passed by value. One that was removed, or another
+ * took the place of, is LK_ERR_STALE. 0 is never a member.
+ */
+typedef uint64_t lk_member;
+
+/**
+ * Called when what was looked at turned to another state. userdata: that of
+ * the table. checker: the name of the checker; NULL for all together.
+ * health: LK_HEALTH_... reason: why it is not ready; NULL when there is
+ * nothing to say. Texts are valid until it returns. What it returns does not
+ * matter. Runs on the dispatcher's thread, in order, one at a time.
+ */
+typedef int32_t (*lk_change_fn)(void *userdata,
+                                const char *checker,
+                                lk_health health,
+                                const char *reason);
+
+/**
+ * A monitor: its name, and what to do about what it finds.
+ */
+typedef struct {
   /**
-   * Who did not end, where and for how long, and what else went wrong;
-   * "clean" when all is well. Cut at 511 bytes.
+   * sizeof(lk_monitor_config); lk_monitor_config_init sets it.
    */
-  char text[512];
-} lk_stop_report;
+  uint32_t size;
+  /**
+   * Always 0.
+   */
+  uint32_t reserved;
+  /**
+   * Its name: a letter or digit, then up to 62 of these and '.', '_', '-'.
+   */
+  const char *name;
+  /**
+   * When it looks, and at what with checkers that come with the library: the
+   * `config` object of its descriptor, such as {"poll_period": "30s",
+   * "checkers": [..]}. Defaults to NULL: every minute, no such checkers.
+   */
+  const char *json;
+  /**
+   * Called when all checkers together turn to another state; may be NULL.
+   */
+  lk_change_fn on_change;
+  /**
+   * Called when what one checker looks at does; may be NULL.
+   */
+  lk_change_fn on_checker_change;
+  /**
+   * Called once, after the last call of the above; may be NULL.
+   */
+  lk_drop_fn drop;
+  /**
+   * Passed to each callback.
+   */
+  void *userdata;
+} lk_monitor_config;
+
+/**
+ * Looks once whether something is as it should be.
+ *
+ * userdata: that of the table. cx: valid until it returns. A checker of one
+ * thing returns 0 when it is ready, after lk_context_set_degraded when it
+ * works in part; anything else when it is not. One of many items (`has_items`)
+ * calls lk_context_report for each, good or bad, and returns 0 when it has
+ * looked at all; anything else when it could not look: what it reported
+ * counts. Runs on the monitor's thread, one checker after the other.
+ */
+typedef int32_t (*lk_check_fn)(void *userdata, const lk_context *cx);
+
+/**
+ * A checker of the program's.
+ */
+typedef struct {
+  /**
+   * sizeof(lk_checker); lk_checker_init sets it.
+   */
+  uint32_t size;
+  /**
+   * Whether it looks at many items: 0 or 1. Defaults to 0.
+   */
+  int32_t has_items;
+  /**
+   * Its name, which no other of the monitor has.
+   */
+  const char *name;
+  /**
+   * Looks.
+   */
+  lk_check_fn check;
+  /**
+   * Called once, after the last call of `check`; may be NULL.
+   */
+  lk_drop_fn drop;
+  /**
+   * Passed to each callback.
+   */
+  void *userdata;
+  /**
+   * How long one look may take. Defaults to 0: as the monitor says.
+   */
+  uint64_t deadline_ms;
+  /**
+   * After which time what was found counts no more. Defaults to 0: as the
+   * monitor says.
+   */
+  uint64_t stale_after_ms;
+} lk_checker;
+
+/**
+ * Asks for something about a run.
+ *
+ * userdata: that of the table. cx: valid until it returns;
+ * lk_context_set_answer takes what it answers, as JSON. run: its name, valid
+ * until it returns. Returns 0 when it has answered; anything else when it
+ * could not. Several may be called at once, for different runs.
+ */
+typedef int32_t (*lk_run_fn)(void *userdata, const lk_context *cx, const char *run);
+
+/**
+ * What one attempt asks for.
+ */
+typedef struct {
+  /**
+   * sizeof(lk_restore), as the library knows it.
+   */
+  uint32_t size;
+  /**
+   * The number of the attempt, from 1.
+   */
+  uint32_t attempt;
+  /**
+   * The run that is corrupted.
+   */
+  const char *run;
+  /**
+   * Where the checkpoint is.
+   */
+  const char *checkpoint_path;
+  /**
+   * All that is known of the checkpoint, as a JSON object.
+   */
+  const char *checkpoint_json;
+  /**
+   * The same for whoever sends one attempt's request again; no two attempts
+   * have the same.
+   */
+  const char *idempotency_key;
+  /**
+   * How much time the attempt has from its beginning.
+   */
+  uint64_t timeout_ms;
+  /**
+   * 1 when the state of the optimizer is restored, too; else 0.
+   */
+  int32_t restore_optimizer;
+  /**
+   * Always 0.
+   */
+  uint32_t reserved;
+} lk_restore;
+
+/**
+ * Restores a run.
+ *
+ * userdata: that of the table. cx: valid until it returns;
+ * lk_context_set_answer takes the name of the run that was made. request: what
+ * to make it from, valid until it returns. Returns 0 when it is made;
+ * LK_ERR_NOT_FOUND when the checkpoint is gone, and an older one is tried;
+ * anything else is tried again with growing delays, unless
+ * lk_context_set_terminal says that this cannot help. Several may be called
+ * at once, for different runs.
+ */
+typedef int32_t (*lk_restore_fn)(void *userdata, const lk_context *cx, const lk_restore *request);
+
+/**
+ * Called once a run was restored. userdata: that of the table. run: the one
+ * that was corrupted. restored: the one in its place. checkpoint: the path
+ * that it was made from. attempt: which it was. Texts are valid until it
+ * returns. What it returns does not matter. Runs on the dispatcher's thread.
+ */
+typedef int32_t (*lk_recovered_fn)(void *userdata,
+                                   const char *run,
+                                   const char *restored,
+                                   const char *checkpoint,
+                                   uint32_t attempt);
+
+/**
+ * Called once nothing more is tried. userdata: that of the table. run: the
+ * one that is lost. error: the kind of the error. text: why. Texts are valid
+ * until it returns. What it returns does not matter. Runs on the dispatcher's
+ * thread.
+ */
+typedef int32_t (*lk_lost_fn)(void *userdata, const char *run, lk_status error, const char *text);
+
+/**
+ * A recovery: its name, where the state of runs is known, and how they are
+ * restored.
+ */
+typedef struct {
+  /**
+   * sizeof(lk_recovery_config); lk_recovery_config_init sets it.
+   */
+  uint32_t size;
+  /**
+   * Whether the whole is down, and not only degraded, while a run cannot be
+   * recovered: 0 or 1. Defaults to 0.
+   */
+  int32_t critical;
+  /**
+   * Its name: a letter or digit, then up to 62 of these and '.', '_', '-'.
+   */
+  const char *name;
+  /**
+   * When and how runs are restored, as in a descriptor: a JSON object such
+   * as {"max_attempts": 5, "backoff": "5s"}. What is absent has its default,
+   * but `enabled`, which is true here. Defaults to NULL.
+   */
+  const char *policy_json;
+  /**
+   * Answers with the state of a run: {"corrupted": true, "last_checkpoint":
+   * {"path": ".."}}.
+   */
+  lk_run_fn fetch;
+  /**
+   * Answers with the checkpoints of a run, a list; may be NULL: only the
+   * one that `fetch` tells of.
+   */
+  lk_run_fn checkpoints;
+  /**
+   * Makes a run anew; answers with its name.
+   */
+  lk_restore_fn restore;
+  /**
+   * Lets go of a run that was restored too late to be used; may be NULL.
+   */
+  lk_run_fn discard;
+  /**
+   * Lets go of the corrupted run once another took its place; may be NULL.
+   */
+  lk_run_fn retire;
+  /**
+   * Called once a run was restored; may be NULL.
+   */
+  lk_recovered_fn on_recovery;
+  /**
+   * Called once nothing more is tried; may be NULL.
+   */
+  lk_lost_fn on_failure;
+  /**
+   * Called once, after the last call of any of the above; may be NULL.
+   */
+  lk_drop_fn drop;
+  /**
+   * Passed to each callback.
+   */
+  void *userdata;
+  /**
+   * How many runs are polled at once. Defaults to 8.
+   */
+  uint32_t max_polls;
+  /**
+   * How many runs are restored at once. Defaults to 1.
+   */
+  uint32_t max_concurrent;
+  /**
+   * How many corrupted runs may wait for their first attempt. Defaults to
+   * 1,024.
+   */
+  uint32_t max_queued;
+  /**
+   * Always 0.
+   */
+  uint32_t reserved;
+  /**
+   * How long freeing it waits for its threads, unless a stop has. Defaults
+   * to 1 s.
+   */
+  uint64_t drop_grace_ms;
+} lk_recovery_config;
 
 /**
  * Asks one question about a service: can it take work?
@@ -856,11 +1666,6 @@ typedef int32_t (*lk_notify_fn)(void *userdata);
  * of the error. text: why, valid until it returns. As lk_notify_fn otherwise.
  */
 typedef int32_t (*lk_notify_error_fn)(void *userdata, lk_status error, const char *text);
-
-/**
- * Called once, after the last call of any other callback of the same table.
- */
-typedef void (*lk_drop_fn)(void *userdata);
 
 /**
  * A service to watch: its name, how to ask it, when, and what to do about it.
@@ -961,13 +1766,6 @@ typedef struct {
    */
   uint32_t reserved;
 } lk_watcher_config;
-
-/**
- * One of the members of a host or a manager: the number of its slot and of
- * the slot's generation, passed by value. One that was removed, or another
- * took the place of, is LK_ERR_STALE. 0 is never a member.
- */
-typedef uint64_t lk_member;
 
 #ifdef __cplusplus
 extern "C" {
@@ -1072,6 +1870,170 @@ uint64_t lk_clock_now_ms(const lk_clock *clock);
  * not block.
  */
 lk_status lk_clock_free(lk_clock *clock);
+
+/**
+ * Fills in the default settings; `name`, and `start` and `stop` or
+ * `component`, are still to be set.
+ *
+ * out: where. size: sizeof(lk_component_config).
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_SIZE. Thread: any. Does not block.
+ * Next: lk_host_register, lk_host_deploy.
+ */
+lk_status lk_component_config_init(lk_component_config *out, size_t size);
+
+/**
+ * A watcher as a component: up after its first verdict, ready while its
+ * service is.
+ *
+ * watcher: not consumed; it goes on when it runs already. out: a new handle,
+ * the caller's to free with lk_component_free.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does not block.
+ * Next: set `component` of an lk_component_config to it.
+ */
+lk_status lk_component_of_watcher(const lk_watcher *watcher, lk_component **out);
+
+/**
+ * A watch manager as a component: up after the first verdict about all,
+ * ready while they are, together.
+ *
+ * manager: not consumed. out: a new handle, the caller's to free with
+ * lk_component_free.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does not block.
+ * Next: set `component` of an lk_component_config to it.
+ */
+lk_status lk_component_of_watch_manager(const lk_watch_manager *manager, lk_component **out);
+
+/**
+ * A controller as a component: up after its first run, ready while the last
+ * one succeeded.
+ *
+ * controller: not consumed. out: a new handle, the caller's to free with
+ * lk_component_free.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does not block.
+ * Next: set `component` of an lk_component_config to it.
+ */
+lk_status lk_component_of_controller(const lk_controller *controller, lk_component **out);
+
+/**
+ * A controller manager as a component.
+ *
+ * manager: not consumed. out: a new handle, the caller's to free with
+ * lk_component_free.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does not block.
+ * Next: set `component` of an lk_component_config to it.
+ */
+lk_status lk_component_of_controller_manager(const lk_controller_manager *manager,
+                                             lk_component **out);
+
+/**
+ * A monitor as a component: up after its first pass, ready while what it
+ * looks at can take work. No checker can be added any more.
+ *
+ * monitor: not consumed. out: a new handle, the caller's to free with
+ * lk_component_free.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does not block.
+ * Next: set `component` of an lk_component_config to it.
+ */
+lk_status lk_component_of_monitor(const lk_monitor *monitor, lk_component **out);
+
+/**
+ * A recovery as a component: ready while no run is lost.
+ *
+ * recovery: not consumed. out: a new handle, the caller's to free with
+ * lk_component_free.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does not block.
+ * Next: set `component` of an lk_component_config to it.
+ */
+lk_status lk_component_of_recovery(const lk_recovery *recovery, lk_component **out);
+
+/**
+ * A deployer that is not started as a component: stopping it leaves alone
+ * what it has put into the host.
+ *
+ * deployer: not consumed. out: a new handle, the caller's to free with
+ * lk_component_free.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does not block.
+ * Next: set `component` of an lk_component_config to it.
+ */
+lk_status lk_component_of_deployer(const lk_deployer *deployer, lk_component **out);
+
+/**
+ * Lets go of the handle. What a host took stays with it.
+ *
+ * component: consumed; NULL does nothing.
+ * Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
+ * inside a callback. Thread: owner. Does not block.
+ */
+lk_status lk_component_free(lk_component *component);
+
+/**
+ * Through what the component whose start or stop this is says how it is,
+ * also after that has returned. It belongs to this run of the component;
+ * nobody hears it after that.
+ *
+ * cx: the call's context. out: a new handle, the caller's to free with
+ * lk_reporter_free.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: one, the callback's.
+ * Does not block. Next: lk_reporter_set_health.
+ */
+lk_status lk_context_reporter(const lk_context *cx, lk_reporter **out);
+
+/**
+ * Says whether the component can take work. One that says so in its start is
+ * up with the first health other than LK_HEALTH_UNKNOWN.
+ *
+ * reporter: not consumed. health: LK_HEALTH_...
+ * Returns: LK_OK; LK_ERR_RANGE; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does
+ * not block.
+ */
+lk_status lk_reporter_set_health(const lk_reporter *reporter, lk_health health);
+
+/**
+ * Says that the component has failed. It is stopped, and started again if
+ * its `restart` wants that.
+ *
+ * reporter: not consumed. error: 1 to 15 for the LK_ERR_ of that number;
+ * others are LK_ERR_COMPONENT. text: why; copied.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_UTF8; LK_ERR_STALE. Thread: any. Does
+ * not block.
+ */
+lk_status lk_reporter_fail(const lk_reporter *reporter, lk_status error, const char *text);
+
+/**
+ * Says that the component has done what it was for. It is stopped, and
+ * started again only if its `restart` is LK_RESTART_PERMANENT.
+ *
+ * reporter: not consumed.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does not block.
+ */
+lk_status lk_reporter_done(const lk_reporter *reporter);
+
+/**
+ * Lets go of the handle.
+ *
+ * reporter: consumed; NULL does nothing.
+ * Returns: LK_OK; LK_ERR_STALE when it was freed already. Thread: any. Does
+ * not block.
+ */
+lk_status lk_reporter_free(lk_reporter *reporter);
+
+/**
+ * Fills in an empty status, so that a call can fill in its own.
+ *
+ * out: where. size: sizeof(lk_component_status).
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_SIZE. Thread: any. Does not block.
+ * Next: lk_host_component_status.
+ */
+lk_status lk_component_status_init(lk_component_status *out, size_t size);
+
+/**
+ * Fills in an empty type; `name` and `make` are still to be set.
+ *
+ * out: where. size: sizeof(lk_type).
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_SIZE. Thread: any. Does not block.
+ * Next: lk_host_add_type.
+ */
+lk_status lk_type_init(lk_type *out, size_t size);
 
 /**
  * Says in words why the callback is going to fail. What it returns then is
@@ -1192,6 +2154,419 @@ lk_status lk_context_sleep(const lk_context *cx, uint64_t sleep_ms);
  * Does not block. Next: lk_cancel_wait, lk_cancel_is_cancelled.
  */
 lk_status lk_context_cancel(const lk_context *cx, lk_cancel **out);
+
+/**
+ * Fills in the default settings; `name` and `reconcile` are still to be set.
+ *
+ * out: where. size: sizeof(lk_controller_config).
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_SIZE. Thread: any. Does not block.
+ * Next: lk_controller_start, lk_controller_manager_register.
+ */
+lk_status lk_controller_config_init(lk_controller_config *out, size_t size);
+
+/**
+ * Starts a controller.
+ *
+ * env: not consumed. config: copied, and its texts; its `drop` is called
+ * once whatever this returns, unless the config itself is NULL or of a wrong
+ * size. out: a new handle, the caller's to free with lk_controller_free.
+ * Returns: LK_OK; LK_ERR_INVALID when a setting cannot be used; LK_ERR_SPAWN
+ * or LK_ERR_BUDGET; LK_ERR_RANGE; LK_ERR_NULL; LK_ERR_SIZE; LK_ERR_UTF8;
+ * LK_ERR_STALE. Thread: any. Does not block. Next: lk_controller_stop.
+ */
+lk_status lk_controller_start(const lk_env *env,
+                              const lk_controller_config *config,
+                              lk_controller **out);
+
+/**
+ * Makes a controller that is not started: for a host, which does that, or
+ * for lk_controller_restart.
+ *
+ * env, config, out: as for lk_controller_start.
+ * Returns: as lk_controller_start. Thread: any. Does not block. Next:
+ * lk_component_of_controller.
+ */
+lk_status lk_controller_new(const lk_env *env,
+                            const lk_controller_config *config,
+                            lk_controller **out);
+
+/**
+ * Makes no regular runs any more, until it is resumed.
+ *
+ * controller: not consumed.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: any, callbacks included.
+ * Does not block.
+ */
+lk_status lk_controller_pause(const lk_controller *controller);
+
+/**
+ * Makes regular runs again.
+ *
+ * controller: not consumed.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: any, callbacks included.
+ * Does not block.
+ */
+lk_status lk_controller_resume(const lk_controller *controller);
+
+/**
+ * Runs now instead of at the next due; during a run, right after it.
+ *
+ * controller: not consumed.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: any, callbacks included.
+ * Does not block.
+ */
+lk_status lk_controller_trigger(const lk_controller *controller);
+
+/**
+ * Starts again after a stop.
+ *
+ * controller: not consumed.
+ * Returns: LK_OK; LK_ERR_STATE while it runs, is being stopped or an earlier
+ * call is stuck; LK_ERR_SPAWN or LK_ERR_BUDGET; LK_ERR_NULL; LK_ERR_STALE.
+ * Thread: any. Does not block.
+ */
+lk_status lk_controller_restart(const lk_controller *controller);
+
+/**
+ * Waits until it is ready.
+ *
+ * controller: not consumed. timeout_ms: how long at most, in real time;
+ * LK_FOREVER.
+ * Returns: LK_OK when it is ready; LK_ERR_TIMEOUT when the time has passed or
+ * it has ended; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Blocks for
+ * `timeout_ms` at most.
+ */
+lk_status lk_controller_wait_ready(const lk_controller *controller, uint64_t timeout_ms);
+
+/**
+ * Stops it: the run in progress is told to end and waited for. When it returns LK_OK none of its callbacks runs or
+ * begins any more.
+ *
+ * controller: not consumed. grace_ms: how long to wait. report: how it went,
+ * written also when that was not well; may be NULL.
+ * Returns: LK_OK when all has ended, also when it was stopped before;
+ * LK_ERR_TIMEOUT when a thread or a callback did not end in time;
+ * LK_ERR_STATE from its own callback, which only cancels; LK_ERR_NULL;
+ * LK_ERR_SIZE; LK_ERR_STALE. Thread: any. Blocks for `grace_ms` at most.
+ * Next: lk_controller_free.
+ */
+lk_status lk_controller_stop(const lk_controller *controller,
+                             uint64_t grace_ms,
+                             lk_stop_report *report);
+
+/**
+ * Everything about it at one moment.
+ *
+ * controller: not consumed. out: a status that was filled in by
+ * lk_loop_status_init.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_SIZE; LK_ERR_STALE. Thread: any. Does
+ * not block.
+ */
+lk_status lk_controller_status(const lk_controller *controller, lk_loop_status *out);
+
+/**
+ * The same as a JSON object, with what only its kind has to say.
+ *
+ * controller: not consumed. buf, len: where the text goes, with its NUL. needed:
+ * how many bytes it needs, written also with LK_ERR_BUFFER; may be NULL.
+ * Returns: LK_OK; LK_ERR_BUFFER; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does
+ * not block.
+ */
+lk_status lk_controller_status_json(const lk_controller *controller,
+                                    char *buf,
+                                    size_t len,
+                                    size_t *needed);
+
+/**
+ * Hears of every event of it from now on.
+ *
+ * controller: not consumed. out: a new handle, the caller's to free with
+ * lk_events_free.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does not block.
+ * Next: lk_events_next, lk_events_fd.
+ */
+lk_status lk_controller_subscribe(const lk_controller *controller, lk_events **out);
+
+/**
+ * Stops it, within its drop grace unless a stop has waited already, and lets
+ * go of it.
+ *
+ * controller: consumed; NULL does nothing.
+ * Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
+ * inside a callback. Thread: owner. Blocks for that long at most.
+ */
+lk_status lk_controller_free(lk_controller *controller);
+
+/**
+ * Makes a manager without controllers.
+ *
+ * env: not consumed. dry_run: whether all are to say what they would do, and
+ * to change nothing: 0 or 1. out: a new handle, the caller's to free with
+ * lk_controller_manager_free.
+ * Returns: LK_OK; LK_ERR_RANGE; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does
+ * not block. Next: lk_controller_manager_register.
+ */
+lk_status lk_controller_manager_new(const lk_env *env,
+                                    int32_t dry_run,
+                                    lk_controller_manager **out);
+
+/**
+ * Adds a controller; while the manager runs it begins at once.
+ *
+ * manager: not consumed. config: as for lk_controller_start.
+ * Returns: LK_OK; LK_ERR_DUPLICATE when the name is taken; otherwise as
+ * lk_controller_start. Thread: any. Does not block. Next:
+ * lk_controller_manager_start.
+ */
+lk_status lk_controller_manager_register(const lk_controller_manager *manager,
+                                         const lk_controller_config *config);
+
+/**
+ * Stops a controller and takes it out.
+ *
+ * manager: not consumed. name: copied. grace_ms: how long to wait. report:
+ * how it went, written also when that was not well; may be NULL.
+ * Returns: as lk_controller_stop; LK_ERR_NOT_FOUND. Thread: any. Blocks for
+ * `grace_ms` at most.
+ */
+lk_status lk_controller_manager_remove(const lk_controller_manager *manager,
+                                       const char *name,
+                                       uint64_t grace_ms,
+                                       lk_stop_report *report);
+
+/**
+ * Starts every controller.
+ *
+ * manager: not consumed.
+ * Returns: LK_OK; LK_ERR_STATE while it runs; LK_ERR_SPAWN or LK_ERR_BUDGET;
+ * LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does not block. Next:
+ * lk_controller_manager_stop.
+ */
+lk_status lk_controller_manager_start(const lk_controller_manager *manager);
+
+/**
+ * Has a controller run now instead of at its next due.
+ *
+ * manager: not consumed. name: copied.
+ * Returns: LK_OK; LK_ERR_NOT_FOUND; LK_ERR_STATE when nothing runs;
+ * LK_ERR_NULL; LK_ERR_UTF8; LK_ERR_STALE. Thread: any, callbacks included.
+ * Does not block.
+ */
+lk_status lk_controller_manager_trigger(const lk_controller_manager *manager, const char *name);
+
+/**
+ * Has a controller make no regular runs any more, until it is resumed.
+ *
+ * manager: not consumed. name: copied.
+ * Returns: LK_OK; LK_ERR_NOT_FOUND; LK_ERR_NULL; LK_ERR_UTF8; LK_ERR_STALE.
+ * Thread: any, callbacks included. Does not block.
+ */
+lk_status lk_controller_manager_pause(const lk_controller_manager *manager, const char *name);
+
+/**
+ * Has a controller make regular runs again.
+ *
+ * manager: not consumed. name: copied.
+ * Returns: as lk_controller_manager_pause. Thread: any, callbacks included.
+ * Does not block.
+ */
+lk_status lk_controller_manager_resume(const lk_controller_manager *manager, const char *name);
+
+/**
+ * Stops every controller together; start may be called again.
+ *
+ * manager: not consumed. grace_ms: how long to wait for all of them. report:
+ * how it went, written also when that was not well; may be NULL.
+ * Returns: as lk_controller_stop. Thread: any. Blocks for `grace_ms` at most.
+ * Next: lk_controller_manager_free.
+ */
+lk_status lk_controller_manager_stop(const lk_controller_manager *manager,
+                                     uint64_t grace_ms,
+                                     lk_stop_report *report);
+
+/**
+ * All controllers together: LK_HEALTH_...
+ *
+ * manager: not consumed.
+ * Returns: their health; LK_HEALTH_UNKNOWN when `manager` is no such handle.
+ * Thread: any. Does not block.
+ */
+lk_health lk_controller_manager_health(const lk_controller_manager *manager);
+
+/**
+ * Everything about a controller at one moment.
+ *
+ * manager: not consumed. name: copied. out: a status that was filled in by
+ * lk_loop_status_init.
+ * Returns: LK_OK; LK_ERR_NOT_FOUND; LK_ERR_NULL; LK_ERR_SIZE; LK_ERR_UTF8;
+ * LK_ERR_STALE. Thread: any. Does not block.
+ */
+lk_status lk_controller_manager_status(const lk_controller_manager *manager,
+                                       const char *name,
+                                       lk_loop_status *out);
+
+/**
+ * Every controller, as JSON: {"boot", "at", "loops": [..]}, by name.
+ *
+ * manager: not consumed. buf, len: where the text goes, with its NUL.
+ * needed: how many bytes it needs, written also with LK_ERR_BUFFER; may be
+ * NULL.
+ * Returns: LK_OK; LK_ERR_BUFFER; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does
+ * not block.
+ */
+lk_status lk_controller_manager_all_json(const lk_controller_manager *manager,
+                                         char *buf,
+                                         size_t len,
+                                         size_t *needed);
+
+/**
+ * Every controller, as structs, by name.
+ *
+ * manager: not consumed. items, capacity, count: as for lk_env_loops.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_SIZE; LK_ERR_STALE. Thread: any. Does
+ * not block.
+ */
+lk_status lk_controller_manager_loops(const lk_controller_manager *manager,
+                                      lk_loop_status *items,
+                                      size_t capacity,
+                                      size_t *count);
+
+/**
+ * Hears of every event of every controller from now on.
+ *
+ * manager: not consumed. out: a new handle, the caller's to free with
+ * lk_events_free.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does not block.
+ * Next: lk_events_next.
+ */
+lk_status lk_controller_manager_subscribe(const lk_controller_manager *manager, lk_events **out);
+
+/**
+ * Stops every controller, within a second unless a stop has waited already,
+ * and lets go of the manager.
+ *
+ * manager: consumed; NULL does nothing.
+ * Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
+ * inside a callback. Thread: owner. Blocks for a second at most.
+ */
+lk_status lk_controller_manager_free(lk_controller_manager *manager);
+
+/**
+ * Fills in the default settings; `dir` is still to be set.
+ *
+ * out: where. size: sizeof(lk_deployer_config).
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_SIZE. Thread: any. Does not block.
+ * Next: lk_deployer_start.
+ */
+lk_status lk_deployer_config_init(lk_deployer_config *out, size_t size);
+
+/**
+ * Starts looking at a folder. Types are those that the host knows at this
+ * moment.
+ *
+ * host: not consumed; components are put there. config: copied. out: a new
+ * handle, the caller's to free with lk_deployer_free; free it before the
+ * host.
+ * Returns: LK_OK; LK_ERR_INVALID when a setting cannot be used; LK_ERR_SPAWN
+ * or LK_ERR_BUDGET; LK_ERR_RANGE; LK_ERR_NULL; LK_ERR_SIZE; LK_ERR_UTF8;
+ * LK_ERR_STALE. Thread: any. Does not block. Next: lk_deployer_board_json.
+ */
+lk_status lk_deployer_start(const lk_host *host,
+                            const lk_deployer_config *config,
+                            lk_deployer **out);
+
+/**
+ * Makes a deployer that is not started: for a host, which does that.
+ *
+ * host, config, out: as for lk_deployer_start.
+ * Returns: as lk_deployer_start. Thread: any. Does not block. Next:
+ * lk_component_of_deployer.
+ */
+lk_status lk_deployer_new(const lk_host *host, const lk_deployer_config *config, lk_deployer **out);
+
+/**
+ * Looks at the folder now; during a look, right after it.
+ *
+ * deployer: not consumed.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: any, callbacks included.
+ * Does not block.
+ */
+lk_status lk_deployer_rescan(const lk_deployer *deployer);
+
+/**
+ * What it has done and could not do at the end of its last turn, as JSON:
+ * {"running": {name: file}, "under_way": [name], "rejected": [{"file",
+ * "error"}]}.
+ *
+ * deployer: not consumed. buf, len: where the text goes, with its NUL.
+ * needed: how many bytes it needs, written also with LK_ERR_BUFFER; may be
+ * NULL.
+ * Returns: LK_OK; LK_ERR_BUFFER; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does
+ * not block.
+ */
+lk_status lk_deployer_board_json(const lk_deployer *deployer,
+                                 char *buf,
+                                 size_t len,
+                                 size_t *needed);
+
+/**
+ * Stops it; what it has put into the host goes on there. When it returns LK_OK none of its callbacks runs or
+ * begins any more.
+ *
+ * deployer: not consumed. grace_ms: how long to wait. report: how it went,
+ * written also when that was not well; may be NULL.
+ * Returns: LK_OK when all has ended, also when it was stopped before;
+ * LK_ERR_TIMEOUT when a thread or a callback did not end in time;
+ * LK_ERR_STATE from its own callback, which only cancels; LK_ERR_NULL;
+ * LK_ERR_SIZE; LK_ERR_STALE. Thread: any. Blocks for `grace_ms` at most.
+ * Next: lk_deployer_free.
+ */
+lk_status lk_deployer_stop(const lk_deployer *deployer,
+                           uint64_t grace_ms,
+                           lk_stop_report *report);
+
+/**
+ * Everything about it at one moment.
+ *
+ * deployer: not consumed. out: a status that was filled in by
+ * lk_loop_status_init.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_SIZE; LK_ERR_STALE. Thread: any. Does
+ * not block.
+ */
+lk_status lk_deployer_status(const lk_deployer *deployer, lk_loop_status *out);
+
+/**
+ * The same as a JSON object, with what only its kind has to say.
+ *
+ * deployer: not consumed. buf, len: where the text goes, with its NUL. needed:
+ * how many bytes it needs, written also with LK_ERR_BUFFER; may be NULL.
+ * Returns: LK_OK; LK_ERR_BUFFER; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does
+ * not block.
+ */
+lk_status lk_deployer_status_json(const lk_deployer *deployer,
+                                  char *buf,
+                                  size_t len,
+                                  size_t *needed);
+
+/**
+ * Hears of every event of it from now on.
+ *
+ * deployer: not consumed. out: a new handle, the caller's to free with
+ * lk_events_free.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does not block.
+ * Next: lk_events_next, lk_events_fd.
+ */
+lk_status lk_deployer_subscribe(const lk_deployer *deployer, lk_events **out);
+
+/**
+ * Stops it, within its drop grace unless a stop has waited already, and lets
+ * go of it.
+ *
+ * deployer: consumed; NULL does nothing.
+ * Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
+ * inside a callback. Thread: owner. Blocks for that long at most.
+ */
+lk_status lk_deployer_free(lk_deployer *deployer);
 
 /**
  * Fills in the default settings.
@@ -1388,6 +2763,239 @@ lk_status lk_events_last_text(const lk_events *events, char *buf, size_t len, si
 lk_status lk_events_free(lk_events *events);
 
 /**
+ * Fills in the default settings.
+ *
+ * out: where. size: sizeof(lk_host_config).
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_SIZE. Thread: any. Does not block.
+ * Next: lk_host_new.
+ */
+lk_status lk_host_config_init(lk_host_config *out, size_t size);
+
+/**
+ * Makes a host without components.
+ *
+ * env: not consumed. config: copied; may be NULL for the defaults. out: a new
+ * handle, the caller's to free with lk_host_free.
+ * Returns: LK_OK; LK_ERR_INVALID when a setting cannot be used; LK_ERR_SPAWN
+ * or LK_ERR_BUDGET; LK_ERR_NULL; LK_ERR_SIZE; LK_ERR_STALE. Thread: any. Does
+ * not block. Next: lk_host_register.
+ */
+lk_status lk_host_new(const lk_env *env, const lk_host_config *config, lk_host **out);
+
+/**
+ * Adds a type of the program's to those that descriptors may name, beside
+ * those that come with the library: "watcher", "monitor" and, where the
+ * library was built with them, "recovery", "agent-health", "job-recovery",
+ * "queue-priority", "token-cleanup" and "audit-retention".
+ *
+ * host: not consumed. table: copied; its `drop` is called once whatever this
+ * returns, unless the table itself is NULL or of a wrong size.
+ * Returns: LK_OK; LK_ERR_DUPLICATE when there is a type of this name;
+ * LK_ERR_INVALID when it cannot be a name; LK_ERR_NULL; LK_ERR_SIZE;
+ * LK_ERR_UTF8; LK_ERR_STALE. Thread: any. Does not block. Next:
+ * lk_host_deploy_json, lk_deployer_start.
+ */
+lk_status lk_host_add_type(const lk_host *host, const lk_type *table);
+
+/**
+ * Adds a component before the start.
+ *
+ * host: not consumed. config: copied, and its texts; its `drop` is called
+ * once whatever this returns, unless the config itself is NULL or of a wrong
+ * size. out: the new member; may be NULL.
+ * Returns: LK_OK; LK_ERR_DUPLICATE when the name is taken; LK_ERR_INVALID or
+ * LK_ERR_CONFIG when a setting cannot be used or components would require
+ * each other in a circle; LK_ERR_STATE while the host runs; LK_ERR_RANGE;
+ * LK_ERR_NULL; LK_ERR_SIZE; LK_ERR_UTF8; LK_ERR_STALE. Thread: any. Does not
+ * block. Next: lk_host_start.
+ */
+lk_status lk_host_register(const lk_host *host, const lk_component_config *config, lk_member *out);
+
+/**
+ * Starts every component, each after what it requires and otherwise in the
+ * order in which they were added. What requires something that is up and not
+ * ready yet is left waiting and starts by itself later. When one fails, it and
+ * all that were started are stopped in reverse; start may be tried again.
+ *
+ * host: not consumed.
+ * Returns: LK_OK when every start that could be called has returned;
+ * otherwise why the first failed, with its name in the text:
+ * LK_ERR_COMPONENT or what its callback returned, LK_ERR_TIMEOUT when a start
+ * is stuck, LK_ERR_NOT_FOUND when something required is not there,
+ * LK_ERR_CANCELLED when the host was stopped meanwhile, LK_ERR_STATE while it
+ * runs or from inside a component's call; LK_ERR_NULL; LK_ERR_STALE. Thread:
+ * any. Blocks until then. Next: lk_host_stop.
+ */
+lk_status lk_host_start(const lk_host *host);
+
+/**
+ * Starts every component, waits until `cancel` is cancelled or the host stops
+ * by itself, and stops every component.
+ *
+ * host: not consumed. cancel: not consumed; cancel it from another thread or
+ * a callback.
+ * Returns: LK_OK when all was well to the end; otherwise as lk_host_start, or
+ * who failed or would not stop: LK_ERR_COMPONENT, LK_ERR_TIMEOUT. Thread:
+ * any, but a callback of one of its components would wait for itself. Blocks
+ * until then. Next: lk_host_free.
+ */
+lk_status lk_host_run(const lk_host *host, const lk_cancel *cancel);
+
+/**
+ * Stops every component, in the reverse order of their starts. Each sees its
+ * cancel just before its stop is called. One that is stuck past its time is
+ * left behind; the others go on. When it returns LK_OK no component is in a
+ * call and none is started any more, and start may be called again.
+ *
+ * host: not consumed. grace_ms: how long to wait for all of them. report: how
+ * it went, written also when that was not well; may be NULL.
+ * Returns: LK_OK when all has ended, also when nothing ran; LK_ERR_TIMEOUT
+ * when a thread did not end in time; LK_ERR_COMPONENT when a stop failed;
+ * LK_ERR_STATE from inside a component's call, which only begins to stop;
+ * LK_ERR_NULL; LK_ERR_SIZE; LK_ERR_STALE. Thread: any. Blocks for `grace_ms`
+ * at most. Next: lk_host_free.
+ */
+lk_status lk_host_stop(const lk_host *host, uint64_t grace_ms, lk_stop_report *report);
+
+/**
+ * Adds a component to a host that runs and starts it; before the start it is
+ * only added.
+ *
+ * host: not consumed. config, out: as for lk_host_register.
+ * Returns: LK_OK when its start has returned or it waits for what it
+ * requires; what the start failed for, and then it is taken out again;
+ * LK_ERR_NOT_FOUND when something required is not there; LK_ERR_STATE when
+ * the host stops; otherwise as lk_host_register. Thread: any. Blocks until
+ * then. Next: lk_host_undeploy.
+ */
+lk_status lk_host_deploy(const lk_host *host, const lk_component_config *config, lk_member *out);
+
+/**
+ * The same for a component as a descriptor says it, such as
+ * {"name": "mqtt", "type": "watcher", "config": {"probe": {"tcp": {..}}}}.
+ *
+ * host: not consumed. json: copied. out: the new member; may be NULL.
+ * Returns: as lk_host_deploy; LK_ERR_CONFIG with everything that is wrong
+ * with the descriptor and where; LK_ERR_INVALID when it is not enabled.
+ * Thread: any. Blocks until its start has returned. Next: lk_host_undeploy.
+ */
+lk_status lk_host_deploy_json(const lk_host *host, const char *json, lk_member *out);
+
+/**
+ * Stops a component and starts another of the same name in its place; where
+ * none is, the new one is simply deployed. The new one has to be up within
+ * `limit_ms`; otherwise it is stopped and the one before comes back.
+ *
+ * host: not consumed. config: as for lk_host_register. limit_ms: how long the
+ * new one may take. out: the new member; may be NULL.
+ * Returns: as lk_host_deploy; LK_ERR_STATE from inside its own call. Thread:
+ * any. Blocks until then.
+ */
+lk_status lk_host_replace(const lk_host *host,
+                          const lk_component_config *config,
+                          uint64_t limit_ms,
+                          lk_member *out);
+
+/**
+ * The same for a component as a descriptor says it.
+ *
+ * host: not consumed. json: copied. limit_ms: how long the new one may take.
+ * out: the new member; may be NULL.
+ * Returns: as lk_host_replace and lk_host_deploy_json. Thread: any. Blocks
+ * until then.
+ */
+lk_status lk_host_replace_json(const lk_host *host,
+                               const char *json,
+                               uint64_t limit_ms,
+                               lk_member *out);
+
+/**
+ * Stops a component and takes it out. One whose stop fails stays, as failed,
+ * until a later call succeeds; one that is stuck gives its name free.
+ *
+ * host: not consumed. member: which. grace_ms: how long to wait. report: how
+ * it went, written also when that was not well; may be NULL.
+ * Returns: LK_OK; LK_ERR_STALE when it is no longer part of the host;
+ * LK_ERR_STATE from inside its own call and when the host stops;
+ * LK_ERR_TIMEOUT or LK_ERR_COMPONENT when it did not end; LK_ERR_NULL;
+ * LK_ERR_SIZE. Thread: any. Blocks for `grace_ms` at most.
+ */
+lk_status lk_host_undeploy(const lk_host *host,
+                           lk_member member,
+                           uint64_t grace_ms,
+                           lk_stop_report *report);
+
+/**
+ * Finds a component by its name.
+ *
+ * host: not consumed. name: copied. out: the member.
+ * Returns: LK_OK; LK_ERR_NOT_FOUND; LK_ERR_NULL; LK_ERR_UTF8; LK_ERR_STALE.
+ * Thread: any. Does not block.
+ */
+lk_status lk_host_find(const lk_host *host, const char *name, lk_member *out);
+
+/**
+ * One component at this moment.
+ *
+ * host: not consumed. member: which. out: a status that was filled in by
+ * lk_component_status_init.
+ * Returns: LK_OK; LK_ERR_STALE; LK_ERR_NULL; LK_ERR_SIZE. Thread: any. Does
+ * not block.
+ */
+lk_status lk_host_component_status(const lk_host *host, lk_member member, lk_component_status *out);
+
+/**
+ * Every component at this moment, in the order of their starts, as a JSON
+ * list; then those that were taken out and are stuck in a call.
+ *
+ * host: not consumed. buf, len: where the text goes, with its NUL. needed:
+ * how many bytes it needs, written also with LK_ERR_BUFFER; may be NULL.
+ * Returns: LK_OK; LK_ERR_BUFFER; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does
+ * not block.
+ */
+lk_status lk_host_components_json(const lk_host *host, char *buf, size_t len, size_t *needed);
+
+/**
+ * Every loop that runs in the host's environment, and every component that
+ * has none of its name, as JSON: {"boot", "at", "loops": [..]}.
+ *
+ * host: not consumed. buf, len, needed: as for lk_host_components_json.
+ * Returns: LK_OK; LK_ERR_BUFFER; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does
+ * not block.
+ */
+lk_status lk_host_status_json(const lk_host *host, char *buf, size_t len, size_t *needed);
+
+/**
+ * The same as structs, by kind and name.
+ *
+ * host: not consumed. items, capacity, count: as for lk_env_loops.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_SIZE; LK_ERR_STALE. Thread: any. Does
+ * not block.
+ */
+lk_status lk_host_loops(const lk_host *host, lk_loop_status *items, size_t capacity, size_t *count);
+
+/**
+ * Hears of every event of every component from now on.
+ *
+ * host: not consumed. out: a new handle, the caller's to free with
+ * lk_events_free; it ends with the host.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does not block.
+ * Next: lk_events_next.
+ */
+lk_status lk_host_subscribe(const lk_host *host, lk_events **out);
+
+/**
+ * Stops every component within the shutdown timeout, drops them, and lets go
+ * of the host; its members are stale.
+ *
+ * host: consumed; NULL does nothing.
+ * Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
+ * inside a callback. Thread: owner. Blocks for the shutdown timeout at most.
+ * Next: lk_env_free.
+ */
+lk_status lk_host_free(lk_host *host);
+
+/**
  * Fills in an empty status, so that a call can fill in its own.
  *
  * out: where. size: sizeof(lk_loop_status).
@@ -1395,6 +3003,334 @@ lk_status lk_events_free(lk_events *events);
  * Next: lk_watcher_status, lk_env_loops and others.
  */
 lk_status lk_loop_status_init(lk_loop_status *out, size_t size);
+
+/**
+ * Fills in the default settings; `name` is still to be set.
+ *
+ * out: where. size: sizeof(lk_monitor_config).
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_SIZE. Thread: any. Does not block.
+ * Next: lk_monitor_new.
+ */
+lk_status lk_monitor_config_init(lk_monitor_config *out, size_t size);
+
+/**
+ * Fills in the default settings; `name` and `check` are still to be set.
+ *
+ * out: where. size: sizeof(lk_checker).
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_SIZE. Thread: any. Does not block.
+ * Next: lk_monitor_add_checker.
+ */
+lk_status lk_checker_init(lk_checker *out, size_t size);
+
+/**
+ * Makes a monitor that is not started.
+ *
+ * env: not consumed. config: copied, and its texts; its `drop` is called
+ * once whatever this returns, unless the config itself is NULL or of a wrong
+ * size. out: a new handle, the caller's to free with lk_monitor_free.
+ * Returns: LK_OK; LK_ERR_CONFIG with everything that is wrong with the JSON
+ * and where; LK_ERR_NULL; LK_ERR_SIZE; LK_ERR_UTF8; LK_ERR_STALE. Thread:
+ * any. Does not block. Next: lk_monitor_add_checker, lk_monitor_start.
+ */
+lk_status lk_monitor_new(const lk_env *env, const lk_monitor_config *config, lk_monitor **out);
+
+/**
+ * Adds a checker of the program's, which looks after those that were added
+ * before.
+ *
+ * monitor: not consumed. checker: copied; its `drop` is called once whatever
+ * this returns, unless the checker itself is NULL or of a wrong size.
+ * Returns: LK_OK; LK_ERR_STATE once the monitor was started; LK_ERR_RANGE;
+ * LK_ERR_NULL; LK_ERR_SIZE; LK_ERR_UTF8; LK_ERR_STALE. Thread: any. Does not
+ * block. Next: lk_monitor_start.
+ */
+lk_status lk_monitor_add_checker(const lk_monitor *monitor, const lk_checker *checker);
+
+/**
+ * Starts looking, for the first time or after a stop.
+ *
+ * monitor: not consumed.
+ * Returns: LK_OK; LK_ERR_INVALID or LK_ERR_DUPLICATE when a setting or the
+ * name of a checker cannot be used; LK_ERR_STATE while it runs or is being
+ * stopped; LK_ERR_SPAWN or LK_ERR_BUDGET; LK_ERR_NULL; LK_ERR_STALE. Thread:
+ * any. Does not block. Next: lk_monitor_wait_ready, lk_monitor_stop.
+ */
+lk_status lk_monitor_start(const lk_monitor *monitor);
+
+/**
+ * Says how an item is that a checker with `has_items` looks at.
+ *
+ * cx: the call's context. item: its name; copied. health: LK_HEALTH_...
+ * reason: why it is not ready; copied; may be NULL.
+ * Returns: LK_OK; LK_ERR_STATE in a callback that is no checker's;
+ * LK_ERR_RANGE; LK_ERR_NULL; LK_ERR_UTF8; LK_ERR_STALE. Thread: one, the
+ * callback's. Does not block.
+ */
+lk_status lk_context_report(const lk_context *cx,
+                            const char *item,
+                            lk_health health,
+                            const char *reason);
+
+/**
+ * Says that the one thing a checker looks at works, in part.
+ *
+ * cx: the call's context. text: what does not; copied.
+ * Returns: LK_OK; LK_ERR_STATE in a callback that is no checker's;
+ * LK_ERR_NULL; LK_ERR_UTF8; LK_ERR_STALE. Thread: one, the callback's. Does
+ * not block. Next: return LK_OK from the callback.
+ */
+lk_status lk_context_set_degraded(const lk_context *cx, const char *text);
+
+/**
+ * Looks now instead of at the next due; during a pass, right after it.
+ *
+ * monitor: not consumed.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: any, callbacks included.
+ * Does not block.
+ */
+lk_status lk_monitor_trigger(const lk_monitor *monitor);
+
+/**
+ * Waits until it is ready.
+ *
+ * monitor: not consumed. timeout_ms: how long at most, in real time;
+ * LK_FOREVER.
+ * Returns: LK_OK when it is ready; LK_ERR_TIMEOUT when the time has passed or
+ * it has ended; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Blocks for
+ * `timeout_ms` at most.
+ */
+lk_status lk_monitor_wait_ready(const lk_monitor *monitor, uint64_t timeout_ms);
+
+/**
+ * Stops it. When it returns LK_OK none of its callbacks runs or
+ * begins any more.
+ *
+ * monitor: not consumed. grace_ms: how long to wait. report: how it went,
+ * written also when that was not well; may be NULL.
+ * Returns: LK_OK when all has ended, also when it was stopped before;
+ * LK_ERR_TIMEOUT when a thread or a callback did not end in time;
+ * LK_ERR_STATE from its own callback, which only cancels; LK_ERR_NULL;
+ * LK_ERR_SIZE; LK_ERR_STALE. Thread: any. Blocks for `grace_ms` at most.
+ * Next: lk_monitor_free.
+ */
+lk_status lk_monitor_stop(const lk_monitor *monitor, uint64_t grace_ms, lk_stop_report *report);
+
+/**
+ * Everything about it at one moment.
+ *
+ * monitor: not consumed. out: a status that was filled in by
+ * lk_loop_status_init.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_SIZE; LK_ERR_STALE. Thread: any. Does
+ * not block.
+ */
+lk_status lk_monitor_status(const lk_monitor *monitor, lk_loop_status *out);
+
+/**
+ * The same as a JSON object, with what only its kind has to say.
+ *
+ * monitor: not consumed. buf, len: where the text goes, with its NUL. needed:
+ * how many bytes it needs, written also with LK_ERR_BUFFER; may be NULL.
+ * Returns: LK_OK; LK_ERR_BUFFER; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does
+ * not block.
+ */
+lk_status lk_monitor_status_json(const lk_monitor *monitor, char *buf, size_t len, size_t *needed);
+
+/**
+ * Hears of every event of it from now on.
+ *
+ * monitor: not consumed. out: a new handle, the caller's to free with
+ * lk_events_free.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does not block.
+ * Next: lk_events_next, lk_events_fd.
+ */
+lk_status lk_monitor_subscribe(const lk_monitor *monitor, lk_events **out);
+
+/**
+ * Stops it, within its drop grace unless a stop has waited already, and lets
+ * go of it.
+ *
+ * monitor: consumed; NULL does nothing.
+ * Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
+ * inside a callback. Thread: owner. Blocks for that long at most.
+ */
+lk_status lk_monitor_free(lk_monitor *monitor);
+
+/**
+ * Fills in the default settings; `name`, `fetch` and `restore` are still to
+ * be set.
+ *
+ * out: where. size: sizeof(lk_recovery_config).
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_SIZE. Thread: any. Does not block.
+ * Next: lk_recovery_start.
+ */
+lk_status lk_recovery_config_init(lk_recovery_config *out, size_t size);
+
+/**
+ * Starts a recovery. No run is watched yet.
+ *
+ * env: not consumed. config: copied, and its texts; its `drop` is called
+ * once whatever this returns, unless the config itself is NULL or of a wrong
+ * size. out: a new handle, the caller's to free with lk_recovery_free.
+ * Returns: LK_OK; LK_ERR_INVALID or LK_ERR_CONFIG when a setting cannot be
+ * used; LK_ERR_SPAWN or LK_ERR_BUDGET; LK_ERR_RANGE; LK_ERR_NULL;
+ * LK_ERR_SIZE; LK_ERR_UTF8; LK_ERR_STALE. Thread: any. Does not block. Next:
+ * lk_recovery_watch_run.
+ */
+lk_status lk_recovery_start(const lk_env *env, const lk_recovery_config *config, lk_recovery **out);
+
+/**
+ * Makes a recovery that is not started: for a host, which does that, or for
+ * lk_recovery_restart. Runs may be watched already.
+ *
+ * env, config, out: as for lk_recovery_start.
+ * Returns: as lk_recovery_start. Thread: any. Does not block. Next:
+ * lk_component_of_recovery.
+ */
+lk_status lk_recovery_new(const lk_env *env, const lk_recovery_config *config, lk_recovery **out);
+
+/**
+ * Watches a run, beginning with a poll at once. Of one that is watched
+ * already only the metadata changes.
+ *
+ * recovery: not consumed. run: its name; copied. metadata_json: what comes
+ * with each of its events: a JSON object of texts; copied; may be NULL.
+ * Returns: LK_OK; LK_ERR_INVALID when the name or the metadata cannot be
+ * used; LK_ERR_STATE when the policy is switched off; LK_ERR_NULL;
+ * LK_ERR_UTF8; LK_ERR_STALE. Thread: any, callbacks included. Does not block.
+ */
+lk_status lk_recovery_watch_run(const lk_recovery *recovery,
+                                const char *run,
+                                const char *metadata_json);
+
+/**
+ * Watches a run no more, under its present name or its first, and ends its
+ * recovery.
+ *
+ * recovery: not consumed. run: copied.
+ * Returns: LK_OK; LK_ERR_NOT_FOUND when it was not watched; LK_ERR_NULL;
+ * LK_ERR_UTF8; LK_ERR_STALE. Thread: any, callbacks included. Does not block.
+ */
+lk_status lk_recovery_stop_watching(const lk_recovery *recovery, const char *run);
+
+/**
+ * Ends the recovery of a run, which stays watched.
+ *
+ * recovery: not consumed. run: copied.
+ * Returns: LK_OK; LK_ERR_NOT_FOUND when it is not being recovered;
+ * LK_ERR_NULL; LK_ERR_UTF8; LK_ERR_STALE. Thread: any, callbacks included.
+ * Does not block.
+ */
+lk_status lk_recovery_cancel(const lk_recovery *recovery, const char *run);
+
+/**
+ * Has a run tried again now: one that waits for its next attempt, or, with
+ * all attempts anew, one that is exhausted or was cancelled.
+ *
+ * recovery: not consumed. run: copied.
+ * Returns: LK_OK; LK_ERR_NOT_FOUND when it has no incident; LK_ERR_STATE when
+ * there is nothing to try again; LK_ERR_NULL; LK_ERR_UTF8; LK_ERR_STALE.
+ * Thread: any, callbacks included. Does not block.
+ */
+lk_status lk_recovery_retry(const lk_recovery *recovery, const char *run);
+
+/**
+ * Waits until no run is being recovered or waits for it.
+ *
+ * recovery: not consumed. timeout_ms: how long at most, in real time.
+ * Returns: LK_OK; LK_ERR_TIMEOUT; LK_ERR_NULL; LK_ERR_STALE. Thread: any; a
+ * callback of it would wait in vain. Blocks for `timeout_ms` at most.
+ */
+lk_status lk_recovery_wait_idle(const lk_recovery *recovery, uint64_t timeout_ms);
+
+/**
+ * Every watched run, by name, as a JSON list: {"run", "first_run",
+ * "last_poll", "last_error", "incident"}.
+ *
+ * recovery: not consumed. buf, len: where the text goes, with its NUL.
+ * needed: how many bytes it needs, written also with LK_ERR_BUFFER; may be
+ * NULL.
+ * Returns: LK_OK; LK_ERR_BUFFER; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does
+ * not block.
+ */
+lk_status lk_recovery_runs_json(const lk_recovery *recovery, char *buf, size_t len, size_t *needed);
+
+/**
+ * Polls all runs now; one that is being polled once more right after.
+ *
+ * recovery: not consumed.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: any, callbacks included.
+ * Does not block.
+ */
+lk_status lk_recovery_trigger(const lk_recovery *recovery);
+
+/**
+ * Starts again after a stop.
+ *
+ * recovery: not consumed.
+ * Returns: LK_OK; LK_ERR_STATE while it runs, is being stopped or an earlier
+ * call is stuck; LK_ERR_SPAWN or LK_ERR_BUDGET; LK_ERR_NULL; LK_ERR_STALE.
+ * Thread: any. Does not block.
+ */
+lk_status lk_recovery_restart(const lk_recovery *recovery);
+
+/**
+ * Stops it: attempts under way are told to end and waited for. When it returns LK_OK none of its callbacks runs or
+ * begins any more.
+ *
+ * recovery: not consumed. grace_ms: how long to wait. report: how it went,
+ * written also when that was not well; may be NULL.
+ * Returns: LK_OK when all has ended, also when it was stopped before;
+ * LK_ERR_TIMEOUT when a thread or a callback did not end in time;
+ * LK_ERR_STATE from its own callback, which only cancels; LK_ERR_NULL;
+ * LK_ERR_SIZE; LK_ERR_STALE. Thread: any. Blocks for `grace_ms` at most.
+ * Next: lk_recovery_free.
+ */
+lk_status lk_recovery_stop(const lk_recovery *recovery,
+                           uint64_t grace_ms,
+                           lk_stop_report *report);
+
+/**
+ * Everything about it at one moment.
+ *
+ * recovery: not consumed. out: a status that was filled in by
+ * lk_loop_status_init.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_SIZE; LK_ERR_STALE. Thread: any. Does
+ * not block.
+ */
+lk_status lk_recovery_status(const lk_recovery *recovery, lk_loop_status *out);
+
+/**
+ * The same as a JSON object, with what only its kind has to say.
+ *
+ * recovery: not consumed. buf, len: where the text goes, with its NUL. needed:
+ * how many bytes it needs, written also with LK_ERR_BUFFER; may be NULL.
+ * Returns: LK_OK; LK_ERR_BUFFER; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does
+ * not block.
+ */
+lk_status lk_recovery_status_json(const lk_recovery *recovery,
+                                  char *buf,
+                                  size_t len,
+                                  size_t *needed);
+
+/**
+ * Hears of every event of it from now on.
+ *
+ * recovery: not consumed. out: a new handle, the caller's to free with
+ * lk_events_free.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does not block.
+ * Next: lk_events_next, lk_events_fd.
+ */
+lk_status lk_recovery_subscribe(const lk_recovery *recovery, lk_events **out);
+
+/**
+ * Stops it, within its drop grace unless a stop has waited already, and lets
+ * go of it.
+ *
+ * recovery: consumed; NULL does nothing.
+ * Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
+ * inside a callback. Thread: owner. Blocks for that long at most.
+ */
+lk_status lk_recovery_free(lk_recovery *recovery);
 
 /**
  * Fills in a report without findings, so that a stop can fill in its own.
@@ -1643,6 +3579,16 @@ lk_status lk_watcher_config_init(lk_watcher_config *out, size_t size);
  * any. Does not block. Next: lk_watcher_wait_ready, lk_watcher_stop.
  */
 lk_status lk_watcher_start(const lk_env *env, const lk_watcher_config *config, lk_watcher **out);
+
+/**
+ * Makes a watcher that is not started: for a host, which does that, or for
+ * lk_watcher_restart.
+ *
+ * env, config, out: as for lk_watcher_start.
+ * Returns: as lk_watcher_start. Thread: any. Does not block. Next:
+ * lk_component_of_watcher.
+ */
+lk_status lk_watcher_new(const lk_env *env, const lk_watcher_config *config, lk_watcher **out);
 
 /**
  * Probes now instead of at the next due; during a probe, right after it.

@@ -12,11 +12,18 @@
 mod boundary;
 mod cancel;
 mod clock;
+mod component;
 mod context;
+mod controller;
+mod controller_manager;
+mod deployer;
 mod env;
 mod event;
 mod handle;
+mod host;
 mod loop_status;
+mod monitor;
+mod recovery;
 mod report;
 mod status;
 mod watch_manager;
@@ -25,16 +32,23 @@ mod watcher;
 pub use boundary::{Buffer, In, Out, OutStruct, Text};
 pub use cancel::*;
 pub use clock::*;
+pub use component::*;
 pub use context::{Cx, lk_context, lk_drop_fn};
 pub use context::{
     lk_context_cancel, lk_context_is_cancelled, lk_context_is_dry_run, lk_context_name,
     lk_context_remaining_ms, lk_context_set_answer, lk_context_set_error, lk_context_set_items,
     lk_context_set_requeue, lk_context_set_retry_after, lk_context_set_terminal, lk_context_sleep,
 };
+pub use controller::*;
+pub use controller_manager::*;
+pub use deployer::*;
 pub use env::*;
 pub use event::*;
 pub use handle::{New, Own, Ref};
+pub use host::*;
 pub use loop_status::*;
+pub use monitor::*;
+pub use recovery::*;
 pub use report::*;
 pub use status::*;
 pub use watch_manager::*;

@@ -175,6 +175,27 @@ pub extern "C" fn lk_watcher_start(
     })
 }
 
+/// Makes a watcher that is not started: for a host, which does that, or for
+/// lk_watcher_restart.
+///
+/// env, config, out: as for lk_watcher_start.
+/// Returns: as lk_watcher_start. Thread: any. Does not block. Next:
+/// lk_component_of_watcher.
+#[unsafe(no_mangle)]
+pub extern "C" fn lk_watcher_new(
+    env: Ref<lk_env>,
+    config: In<lk_watcher_config>,
+    out: New<lk_watcher>,
+) -> lk_status {
+    guard(|| {
+        // First: from here on its `drop` is called.
+        let config = config.read("config")?;
+        let callbacks = callbacks(&config);
+        let (env, place) = (env.get("env")?, out.check("out")?);
+        place.set(Watcher::new(&env, settings(&config, &callbacks)?)?)
+    })
+}
+
 /// Probes now instead of at the next due; during a probe, right after it.
 ///
 /// watcher: not consumed.
