@@ -232,7 +232,17 @@ const MAX_SIZE: usize = 4096;
 #[repr(transparent)]
 pub struct In<T>(*const T);
 
+impl<T> Clone for In<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for In<T> {}
+
 impl<T: Versioned> In<T> {
+    pub(super) const NONE: Self = Self(std::ptr::null());
+
     pub(super) fn read(&self, what: &str) -> Answer<T> {
         self.optional(what)?.ok_or_else(|| Failure::null(what))
     }
@@ -241,24 +251,6 @@ impl<T: Versioned> In<T> {
     pub(super) fn optional(&self, what: &str) -> Answer<Option<T>> {
         if self.0.is_null() { Ok(None) } else { read_sized(self.0, what).map(Some) }
     }
-}
-
-/// A row of structs that the caller filled in, all of one size.
-pub(super) fn read_row<T: Versioned>(row: &In<T>, count: usize, what: &str) -> Answer<Vec<T>> {
-    if count == 0 {
-        return Ok(Vec::new());
-    }
-    if row.0.is_null() {
-        return Err(Failure::null(what));
-    }
-    let size = size_at(row.0, what)?;
-    let mut values = Vec::new();
-    for idx in 0..count {
-        // SAFETY: the caller's row has `count` structs of this size.
-        let at = unsafe { row.0.byte_add(idx * size) };
-        values.push(read_sized(at, &format!("{what}[{idx}]"))?);
-    }
-    Ok(values)
 }
 
 fn size_at<T: Versioned>(at: *const T, what: &str) -> Answer<usize> {

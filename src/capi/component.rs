@@ -5,6 +5,7 @@ use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
 use super::boundary::{Answer, Failure, In, Out, Text, Versioned, chars, flag, guard, init, millis};
+use super::config_watcher::{Kept, lk_config_watcher};
 use super::context::{Cx, Userdata, attempt, enter, lk_drop_fn};
 use super::controller::lk_controller;
 use super::controller_manager::lk_controller_manager;
@@ -276,6 +277,23 @@ pub extern "C" fn lk_component_of_deployer(deployer: Ref<lk_deployer>, out: New<
     guard(|| {
         let (deployer, place) = (deployer.get("deployer")?, out.check("out")?);
         place.set(Given::new((*deployer).clone()))
+    })
+}
+
+/// A config watcher that is not started as a component.
+///
+/// watcher: not consumed. out: a new handle, the caller's to free with
+/// lk_component_free.
+/// Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does not block.
+/// Next: set `component` of an lk_component_config to it.
+#[unsafe(no_mangle)]
+pub extern "C" fn lk_component_of_config_watcher(
+    watcher: Ref<lk_config_watcher>,
+    out: New<lk_component>,
+) -> lk_status {
+    guard(|| {
+        let (watcher, place) = (watcher.get("watcher")?, out.check("out")?);
+        place.set(Given::new(Kept(watcher)))
     })
 }
 

@@ -56,6 +56,14 @@ pub(super) fn is_inside() -> bool {
     !TOP.get().is_null()
 }
 
+/// Refuses what would wait for the callback that it is called from.
+pub(super) fn refuse_inside(what: &str) -> Answer {
+    if is_inside() {
+        return Err(Failure::new(LK_ERR_STATE, format!("{what}: not from inside a callback")));
+    }
+    Ok(())
+}
+
 /// Takes a frame off the list also when the call unwinds.
 struct Pop(*const Frame<'static>);
 

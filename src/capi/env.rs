@@ -5,6 +5,7 @@ use super::clock::lk_clock;
 use super::event::{Events, lk_events};
 use super::handle::{New, Own, Ref, object};
 use super::loop_status::{lk_loop_status, write_all};
+use super::observer::{Table, lk_log, lk_observer, read_log, read_observer};
 use super::status::{LK_ERR_RANGE, lk_status};
 use crate::env::{Env, EnvConfig};
 use crate::event_log::EventPage;
@@ -36,6 +37,10 @@ pub struct lk_env_config {
     pub stack_size: u64,
     /// The seed of all jitter. Defaults to 0: one from the machine's clock.
     pub seed: u64,
+    /// Who hears of spans, metrics and events; copied. Defaults to NULL.
+    pub observer: In<lk_observer>,
+    /// Where lines of the log go; copied. Defaults to NULL.
+    pub log: In<lk_log>,
 }
 
 // SAFETY: numbers and a handle, which is only looked up.
@@ -50,6 +55,8 @@ unsafe impl Versioned for lk_env_config {
             clock: Ref::NONE,
             stack_size: crate::thread::STACK_SIZE as u64,
             seed: 0,
+            observer: In::NONE,
+            log: In::NONE,
         }
     }
 }
@@ -67,8 +74,9 @@ pub extern "C" fn lk_env_config_init(out: Out<lk_env_config>, size: usize) -> lk
 /// Makes an environment. Its watchdog's thread starts at once, the
 /// dispatcher's with the first callback.
 ///
-/// config: copied; may be NULL for the defaults. out: a new handle, the
-/// caller's to free with lk_env_free.
+/// config: copied, and the tables it names; each table's `drop` is called once
+/// whatever this returns, unless it could not be read; may be NULL for the
+/// defaults. out: a new handle, the caller's to free with lk_env_free.
 /// Returns: LK_OK; LK_ERR_SPAWN or LK_ERR_BUDGET when there is no thread to be
 /// had; LK_ERR_RANGE; LK_ERR_NULL; LK_ERR_SIZE; LK_ERR_STALE for a clock that
 /// was freed. Thread: any. Does not block. Next: lk_watcher_start,
@@ -76,8 +84,11 @@ pub extern "C" fn lk_env_config_init(out: Out<lk_env_config>, size: usize) -> lk
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_env_new(config: In<lk_env_config>, out: New<lk_env>) -> lk_status {
     guard(|| {
-        let place = out.check("out")?;
         let config = config.optional("config")?.unwrap_or_else(lk_env_config::initial);
+        // First: from here on their `drop` is called.
+        let observer = read_observer(&config.observer)?;
+        let log = read_log(&config.log)?;
+        let place = out.check("out")?;
         let is_spread = flag(config.spread, "spread")?;
         let stack_size = usize::try_from(config.stack_size)
             .ok()
@@ -93,6 +104,15 @@ pub extern "C" fn lk_env_new(config: In<lk_env_config>, out: New<lk_env>) -> lk_
         if let Some(clock) = config.clock.optional("clock")? {
             settings = settings.clock(&*clock).spread(false).seed(0);
         }
+        let heard = match (
+            observer.map(Table::<lk_observer>::into_observer),
+            log.map(Table::<lk_log>::into_observer),
+        ) {
+            (heard, None) => heard.unwrap_or_default(),
+            (None, Some(log)) => log?,
+            (Some(observer), Some(log)) => observer.and(log?),
+        };
+        settings = settings.observer(heard);
         if config.seed != 0 {
             settings = settings.seed(config.seed);
         }

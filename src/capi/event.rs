@@ -326,8 +326,12 @@ impl Events {
 }
 
 impl lk_event {
-    pub(super) fn of(delivery: &Delivery) -> Self {
-        let Event { seq, n, at, source, kind, what } = &*delivery.event;
+    fn of(delivery: &Delivery) -> Self {
+        Self::of_event(&delivery.event, delivery.lost)
+    }
+
+    pub(super) fn of_event(event: &Event, lost: u64) -> Self {
+        let Event { seq, n, at, source, kind, what } = event;
         Self {
             kind: event_number(what),
             loop_kind: kind_number(*kind),
@@ -335,7 +339,7 @@ impl lk_event {
             health: health_after(what),
             seq: *seq,
             n: *n,
-            lost: delivery.lost,
+            lost,
             at_us: at.as_micros(),
             source: chars(source.as_str()),
             ..Self::initial()

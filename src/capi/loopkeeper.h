@@ -484,6 +484,31 @@
 #define LK_PHASE_STOPPED 5
 
 /**
+ * Something failed.
+ */
+#define LK_LOG_ERROR 1
+
+/**
+ * Something is down, gave up, timed out or was refused.
+ */
+#define LK_LOG_WARN 2
+
+/**
+ * Every other event.
+ */
+#define LK_LOG_INFO 3
+
+/**
+ * Spans and metrics.
+ */
+#define LK_LOG_DEBUG 4
+
+/**
+ * Nothing yet.
+ */
+#define LK_LOG_TRACE 5
+
+/**
  * It was done.
  */
 #define LK_OK 0
@@ -645,6 +670,18 @@ typedef struct lk_clock lk_clock;
 typedef struct lk_component lk_component;
 
 /**
+ * What a program reads its settings from: layers in which every value knows
+ * its place. Later ones win: defaults, a file, the environment, what is set.
+ */
+typedef struct lk_config lk_config;
+
+/**
+ * Notices edits of a configuration's files, puts them in force and tells what
+ * changed.
+ */
+typedef struct lk_config_watcher lk_config_watcher;
+
+/**
  * What a callback is handed about the call that it is in. Valid until it
  * returns, on its thread only.
  */
@@ -699,6 +736,12 @@ typedef struct lk_recovery lk_recovery;
  * Through what a component says, at any time, how it is.
  */
 typedef struct lk_reporter lk_reporter;
+
+/**
+ * One configuration, which does not change any more. Keys are dotted paths;
+ * one that holds a dot is in double quotes.
+ */
+typedef struct lk_snapshot lk_snapshot;
 
 /**
  * Many watched services, one thread each.
@@ -934,48 +977,41 @@ typedef struct {
 } lk_type;
 
 /**
- * Makes a part of the program's state as it should be, once. It must do no
- * harm to run twice.
- *
- * userdata: that of the table. cx: valid until it returns;
- * lk_context_set_items says how much was done, lk_context_set_requeue asks for
- * another run soon, lk_context_set_answer says in words what was done, and
- * lk_context_is_dry_run whether nothing may be changed. Returns 0 when it is
- * done; anything else is tried again with growing delays, unless
- * lk_context_set_terminal says that this cannot help. Runs on the
- * controller's thread, one at a time. It should return before
- * lk_context_remaining_ms is 0, and soon once lk_context_is_cancelled.
+ * Called when a value is another, is new or is gone. userdata: that of the
+ * table. key: its path, "" for anything; valid until it returns. generation:
+ * of the configuration in force; lk_config_snapshot takes its values. What it
+ * returns does not matter. Runs on the dispatcher's thread, in order, one at
+ * a time.
  */
-typedef int32_t (*lk_reconcile_fn)(void *userdata, const lk_context *cx);
+typedef int32_t (*lk_config_change_fn)(void *userdata, const char *key, uint64_t generation);
 
 /**
- * What becomes of the regular runs whose time passes during another.
- */
-typedef int32_t lk_overrun;
-
-/**
- * A controller: its name, what it does, and when.
+ * Settings of a config watcher.
  */
 typedef struct {
   /**
-   * sizeof(lk_controller_config); lk_controller_config_init sets it.
+   * sizeof(lk_config_watcher_config); lk_config_watcher_config_init sets it.
    */
   uint32_t size;
   /**
-   * Whether the whole is down, and not only degraded, while this controller
-   * is: 0 or 1. Defaults to 0.
+   * Always 0.
    */
-  int32_t critical;
+  uint32_t reserved;
   /**
-   * Its name: a letter or digit, then up to 62 of these and '.', '_', '-'.
+   * Its name. Defaults to NULL, "config".
    */
   const char *name;
   /**
-   * What it does.
+   * What to call back about: a JSON list of paths such as ["http.port"]; for
+   * an object, anything in it. Defaults to NULL: once about any change.
    */
-  lk_reconcile_fn reconcile;
+  const char *keys_json;
   /**
-   * Called once, after the last call of `reconcile`; may be NULL.
+   * Called about these; may be NULL.
+   */
+  lk_config_change_fn on_change;
+  /**
+   * Called once, after the last call of the above; may be NULL.
    */
   lk_drop_fn drop;
   /**
@@ -983,72 +1019,14 @@ typedef struct {
    */
   void *userdata;
   /**
-   * The time between regular runs, from the beginning of one to that of
-   * the next. Defaults to 60 s.
+   * The time between two looks at the files. Defaults to 2 s.
    */
   uint64_t interval_ms;
   /**
-   * How long one run may take, whatever the interval. Defaults to 60 s.
-   */
-  uint64_t deadline_ms;
-  /**
-   * When the first run is made after a start. Defaults to 0: at once.
-   */
-  uint64_t first_run_after_ms;
-  /**
-   * The delay after the first failed run. Defaults to 2 s.
-   */
-  uint64_t initial_delay_ms;
-  /**
-   * No delay is longer. Defaults to 60 s.
-   */
-  uint64_t max_delay_ms;
-  /**
-   * How long freeing the controller waits for its thread, unless a stop
-   * has. Defaults to 1 s.
+   * How long freeing it waits for its thread. Defaults to 1 s.
    */
   uint64_t drop_grace_ms;
-  /**
-   * By how much each delay is longer than the one before, at least 1.
-   * Defaults to 2.
-   */
-  double multiplier;
-  /**
-   * By which share of it a delay or the interval may be shorter, at random,
-   * 0 to 1. Defaults to 0.1.
-   */
-  double jitter;
-  /**
-   * How many runs in a row must fail before the controller is down.
-   * Defaults to 1.
-   */
-  uint32_t failure_threshold;
-  /**
-   * What becomes of regular runs whose time passes during another:
-   * LK_OVERRUN_... Defaults to LK_OVERRUN_SKIP.
-   */
-  lk_overrun overrun;
-  /**
-   * For LK_OVERRUN_CATCH_UP: how many runs are made up for at most.
-   * Defaults to 1.
-   */
-  uint32_t catch_up;
-  /**
-   * Whether the regular times count from the first run, instead of being
-   * spread by a hash of the name: 0 or 1. Defaults to 0.
-   */
-  int32_t in_phase;
-  /**
-   * Whether it is to say what it would do, and to change nothing: 0 or 1.
-   * Defaults to 0.
-   */
-  int32_t dry_run;
-  /**
-   * Whether it starts without runs, until it is resumed or triggered: 0 or
-   * 1. Defaults to 0.
-   */
-  int32_t paused;
-} lk_controller_config;
+} lk_config_watcher_config;
 
 /**
  * How a stop went. Old as soon as it is read: a thread that did not end may
@@ -1205,6 +1183,123 @@ typedef struct {
 } lk_loop_status;
 
 /**
+ * Makes a part of the program's state as it should be, once. It must do no
+ * harm to run twice.
+ *
+ * userdata: that of the table. cx: valid until it returns;
+ * lk_context_set_items says how much was done, lk_context_set_requeue asks for
+ * another run soon, lk_context_set_answer says in words what was done, and
+ * lk_context_is_dry_run whether nothing may be changed. Returns 0 when it is
+ * done; anything else is tried again with growing delays, unless
+ * lk_context_set_terminal says that this cannot help. Runs on the
+ * controller's thread, one at a time. It should return before
+ * lk_context_remaining_ms is 0, and soon once lk_context_is_cancelled.
+ */
+typedef int32_t (*lk_reconcile_fn)(void *userdata, const lk_context *cx);
+
+/**
+ * What becomes of the regular runs whose time passes during another.
+ */
+typedef int32_t lk_overrun;
+
+/**
+ * A controller: its name, what it does, and when.
+ */
+typedef struct {
+  /**
+   * sizeof(lk_controller_config); lk_controller_config_init sets it.
+   */
+  uint32_t size;
+  /**
+   * Whether the whole is down, and not only degraded, while this controller
+   * is: 0 or 1. Defaults to 0.
+   */
+  int32_t critical;
+  /**
+   * Its name: a letter or digit, then up to 62 of these and '.', '_', '-'.
+   */
+  const char *name;
+  /**
+   * What it does.
+   */
+  lk_reconcile_fn reconcile;
+  /**
+   * Called once, after the last call of `reconcile`; may be NULL.
+   */
+  lk_drop_fn drop;
+  /**
+   * Passed to each callback.
+   */
+  void *userdata;
+  /**
+   * The time between regular runs, from the beginning of one to that of
+   * the next. Defaults to 60 s.
+   */
+  uint64_t interval_ms;
+  /**
+   * How long one run may take, whatever the interval. Defaults to 60 s.
+   */
+  uint64_t deadline_ms;
+  /**
+   * When the first run is made after a start. Defaults to 0: at once.
+   */
+  uint64_t first_run_after_ms;
+  /**
+   * The delay after the first failed run. Defaults to 2 s.
+   */
+  uint64_t initial_delay_ms;
+  /**
+   * No delay is longer. Defaults to 60 s.
+   */
+  uint64_t max_delay_ms;
+  /**
+   * How long freeing the controller waits for its thread, unless a stop
+   * has. Defaults to 1 s.
+   */
+  uint64_t drop_grace_ms;
+  /**
+   * By how much each delay is longer than the one before, at least 1.
+   * Defaults to 2.
+   */
+  double multiplier;
+  /**
+   * By which share of it a delay or the interval may be shorter, at random,
+   * 0 to 1. Defaults to 0.1.
+   */
+  double jitter;
+  /**
+   * How many runs in a row must fail before the controller is down.
+   * Defaults to 1.
+   */
+  uint32_t failure_threshold;
+  /**
+   * What becomes of regular runs whose time passes during another:
+   * LK_OVERRUN_... Defaults to LK_OVERRUN_SKIP.
+   */
+  lk_overrun overrun;
+  /**
+   * For LK_OVERRUN_CATCH_UP: how many runs are made up for at most.
+   * Defaults to 1.
+   */
+  uint32_t catch_up;
+  /**
+   * Whether the regular times count from the first run, instead of being
+   * spread by a hash of the name: 0 or 1. Defaults to 0.
+   */
+  int32_t in_phase;
+  /**
+   * Whether it is to say what it would do, and to change nothing: 0 or 1.
+   * Defaults to 0.
+   */
+  int32_t dry_run;
+  /**
+   * Whether it starts without runs, until it is resumed or triggered: 0 or
+   * 1. Defaults to 0.
+   */
+  int32_t paused;
+} lk_controller_config;
+
+/**
  * Settings of a deployer.
  */
 typedef struct {
@@ -1244,33 +1339,6 @@ typedef struct {
    */
   uint64_t drop_grace_ms;
 } lk_deployer_config;
-
-/**
- * Settings of an environment.
- */
-typedef struct {
-  /**
-   * sizeof(lk_env_config); lk_env_config_init sets it.
-   */
-  uint32_t size;
-  /**
-   * Whether regular runs are spread over their interval by a hash of the
-   * loop's name: 0 or 1. Defaults to 1; with a clock of its own never.
-   */
-  int32_t spread;
-  /**
-   * The clock. Defaults to NULL, the machine's.
-   */
-  const lk_clock *clock;
-  /**
-   * The stack of each loop's thread in bytes. Defaults to 256 KiB.
-   */
-  uint64_t stack_size;
-  /**
-   * The seed of all jitter. Defaults to 0: one from the machine's clock.
-   */
-  uint64_t seed;
-} lk_env_config;
 
 /**
  * What happened.
@@ -1329,6 +1397,204 @@ typedef struct {
    */
   char source[64];
 } lk_event;
+
+/**
+ * Hears of an event. text: it as a line for people. Both are valid until it
+ * returns. Runs on the dispatcher's thread, in order per source.
+ */
+typedef void (*lk_on_event_fn)(void *userdata, const lk_event *event, const char *text);
+
+/**
+ * A key and a value, as texts.
+ */
+typedef struct {
+  /**
+   * The key.
+   */
+  const char *key;
+  /**
+   * The value.
+   */
+  const char *value;
+} lk_attr;
+
+/**
+ * Makes an instrument, or begins a span, for a name and its labels; called
+ * once per instrument when a loop starts, once per span. userdata: that of
+ * the table. Names and labels are valid until it returns. Returns what the
+ * calls about it are handed; may be NULL.
+ */
+typedef void *(*lk_resolve_fn)(void *userdata,
+                               const char *name,
+                               const lk_attr *labels,
+                               size_t n_labels);
+
+/**
+ * Adds to a counter. Where it happened, from several threads at once; must
+ * not block.
+ */
+typedef void (*lk_counter_add_fn)(void *userdata, void *counter, uint64_t n);
+
+/**
+ * Sets a gauge, or adds a measurement to a histogram. Where it happened, from
+ * several threads at once; must not block.
+ */
+typedef void (*lk_value_fn)(void *userdata, void *instrument, double value);
+
+/**
+ * Adds an attribute to a span.
+ */
+typedef void (*lk_span_attr_fn)(void *userdata, void *span, const lk_attr *attr);
+
+/**
+ * Says that what a span stands for failed, and why.
+ */
+typedef void (*lk_span_error_fn)(void *userdata, void *span, const char *text);
+
+/**
+ * Ends a span; called once for each, as the last call about it.
+ */
+typedef void (*lk_span_end_fn)(void *userdata, void *span);
+
+/**
+ * Where spans, metrics and events go; every function may be NULL. The names
+ * and labels are those that the exporter of metrics has, without its prefix.
+ */
+typedef struct {
+  /**
+   * sizeof(lk_observer); lk_observer_init sets it.
+   */
+  uint32_t size;
+  /**
+   * Always 0.
+   */
+  uint32_t reserved;
+  /**
+   * Passed to each function.
+   */
+  void *userdata;
+  /**
+   * Called once, after the last call of any other; may be NULL.
+   */
+  lk_drop_fn drop;
+  /**
+   * Hears of every event.
+   */
+  lk_on_event_fn on_event;
+  /**
+   * Makes a counter; without `counter_add` none is made.
+   */
+  lk_resolve_fn counter;
+  /**
+   * Adds to one.
+   */
+  lk_counter_add_fn counter_add;
+  /**
+   * Makes a gauge; without `gauge_set` none is made.
+   */
+  lk_resolve_fn gauge;
+  /**
+   * Sets one.
+   */
+  lk_value_fn gauge_set;
+  /**
+   * Makes a histogram; without `histogram_observe` none is made.
+   */
+  lk_resolve_fn histogram;
+  /**
+   * Adds a measurement to one, in seconds where it is a time.
+   */
+  lk_value_fn histogram_observe;
+  /**
+   * Begins a span; without `span_end` none is begun.
+   */
+  lk_resolve_fn span;
+  /**
+   * Adds an attribute to one; may be NULL.
+   */
+  lk_span_attr_fn span_attr;
+  /**
+   * Says that one failed; may be NULL.
+   */
+  lk_span_error_fn span_error;
+  /**
+   * Ends one.
+   */
+  lk_span_end_fn span_end;
+} lk_observer;
+
+/**
+ * How bad it is what a line of the log tells.
+ */
+typedef int32_t lk_log_level;
+
+/**
+ * Writes a line. userdata: that of the table. level: LK_LOG_... target: such
+ * as "loopkeeper::watcher::mqtt". Texts are valid until it returns. Events
+ * come on the dispatcher's thread, spans and metrics from several at once.
+ */
+typedef void (*lk_log_fn)(void *userdata, lk_log_level level, const char *target, const char *text);
+
+/**
+ * Where lines of the log go.
+ */
+typedef struct {
+  /**
+   * sizeof(lk_log); lk_log_init sets it.
+   */
+  uint32_t size;
+  /**
+   * The last level that is written: LK_LOG_... Defaults to LK_LOG_INFO.
+   */
+  lk_log_level max_level;
+  /**
+   * Writes a line.
+   */
+  lk_log_fn write;
+  /**
+   * Called once, after the last call of `write`; may be NULL.
+   */
+  lk_drop_fn drop;
+  /**
+   * Passed to each callback.
+   */
+  void *userdata;
+} lk_log;
+
+/**
+ * Settings of an environment.
+ */
+typedef struct {
+  /**
+   * sizeof(lk_env_config); lk_env_config_init sets it.
+   */
+  uint32_t size;
+  /**
+   * Whether regular runs are spread over their interval by a hash of the
+   * loop's name: 0 or 1. Defaults to 1; with a clock of its own never.
+   */
+  int32_t spread;
+  /**
+   * The clock. Defaults to NULL, the machine's.
+   */
+  const lk_clock *clock;
+  /**
+   * The stack of each loop's thread in bytes. Defaults to 256 KiB.
+   */
+  uint64_t stack_size;
+  /**
+   * The seed of all jitter. Defaults to 0: one from the machine's clock.
+   */
+  uint64_t seed;
+  /**
+   * Who hears of spans, metrics and events; copied. Defaults to NULL.
+   */
+  const lk_observer *observer;
+  /**
+   * Where lines of the log go; copied. Defaults to NULL.
+   */
+  const lk_log *log;
+} lk_env_config;
 
 /**
  * Settings of a host.
@@ -1958,6 +2224,16 @@ lk_status lk_component_of_recovery(const lk_recovery *recovery, lk_component **o
 lk_status lk_component_of_deployer(const lk_deployer *deployer, lk_component **out);
 
 /**
+ * A config watcher that is not started as a component.
+ *
+ * watcher: not consumed. out: a new handle, the caller's to free with
+ * lk_component_free.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does not block.
+ * Next: set `component` of an lk_component_config to it.
+ */
+lk_status lk_component_of_config_watcher(const lk_config_watcher *watcher, lk_component **out);
+
+/**
  * Lets go of the handle. What a host took stays with it.
  *
  * component: consumed; NULL does nothing.
@@ -2034,6 +2310,243 @@ lk_status lk_component_status_init(lk_component_status *out, size_t size);
  * Next: lk_host_add_type.
  */
 lk_status lk_type_init(lk_type *out, size_t size);
+
+/**
+ * Makes a configuration without layers.
+ *
+ * env: not consumed; moments are those of its clock. out: a new handle, the
+ * caller's to free with lk_config_free.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does not block.
+ * Next: lk_config_add_file, lk_config_load.
+ */
+lk_status lk_config_new(const lk_env *env, lk_config **out);
+
+/**
+ * Adds values that hold where nobody says otherwise.
+ *
+ * config: not consumed. json: an object; copied.
+ * Returns: LK_OK; LK_ERR_CONFIG when it is none; LK_ERR_STATE once it is
+ * loaded; LK_ERR_NULL; LK_ERR_UTF8; LK_ERR_STALE. Thread: any. Does not
+ * block.
+ */
+lk_status lk_config_add_defaults(const lk_config *config, const char *json);
+
+/**
+ * Reads values from a file, which is read again with each reload.
+ *
+ * config: not consumed. path: copied.
+ * Returns: LK_OK; LK_ERR_STATE once it is loaded; LK_ERR_NULL; LK_ERR_UTF8;
+ * LK_ERR_STALE. Thread: any. Does not block.
+ */
+lk_status lk_config_add_file(const lk_config *config, const char *path);
+
+/**
+ * Takes values from a text, instead of a file.
+ *
+ * config: not consumed. name: what places in it are named after; copied.
+ * json: an object; copied.
+ * Returns: as lk_config_add_file. Thread: any. Does not block.
+ */
+lk_status lk_config_add_text(const lk_config *config, const char *name, const char *json);
+
+/**
+ * Takes values from the variables of the environment whose names begin with a
+ * prefix: APP_HTTP__PORT is http.port for the prefix "APP". They are read
+ * once, now.
+ *
+ * config: not consumed. prefix: copied.
+ * Returns: as lk_config_add_file. Thread: any, while no other changes the
+ * environment. Does not block.
+ */
+lk_status lk_config_add_environment(const lk_config *config, const char *prefix);
+
+/**
+ * Sets one value over all others, as a command line does.
+ *
+ * config: not consumed. key: its path, such as "http.port"; copied. value:
+ * JSON, or a text that is none; copied.
+ * Returns: as lk_config_add_file. Thread: any. Does not block.
+ */
+lk_status lk_config_set(const lk_config *config, const char *key, const char *value);
+
+/**
+ * Marks a value as one that nobody is shown.
+ *
+ * config: not consumed. key: its path; copied.
+ * Returns: as lk_config_add_file. Thread: any. Does not block.
+ */
+lk_status lk_config_secret(const lk_config *config, const char *key);
+
+/**
+ * Loads the configuration. No layer can be added afterwards.
+ *
+ * config: not consumed; when it cannot be loaded the layers stay, for another
+ * try.
+ * Returns: LK_OK; LK_ERR_CONFIG with everything that is wrong with any layer
+ * and where; LK_ERR_STATE when it is loaded already; LK_ERR_NULL;
+ * LK_ERR_STALE. Thread: any. Blocks while it reads files. Next:
+ * lk_config_snapshot.
+ */
+lk_status lk_config_load(const lk_config *config);
+
+/**
+ * Reads all layers again and puts them in force, as a whole or not at all.
+ *
+ * config: not consumed. changed: how many values are others now; may be NULL.
+ * Returns: LK_OK; LK_ERR_CONFIG with everything that is wrong, and then what
+ * was in force still is; LK_ERR_STATE before it was loaded; LK_ERR_NULL;
+ * LK_ERR_STALE. Thread: any. Blocks while it reads files.
+ */
+lk_status lk_config_reload(const lk_config *config, size_t *changed);
+
+/**
+ * Reads all layers and says what a reload would change, without putting it in
+ * force: a JSON list of paths.
+ *
+ * config: not consumed. buf, len: where the text goes, with its NUL. needed:
+ * how many bytes it needs, written also with LK_ERR_BUFFER; may be NULL.
+ * Returns: LK_OK; LK_ERR_CONFIG when it would be refused; LK_ERR_STATE before
+ * it was loaded; LK_ERR_BUFFER; LK_ERR_NULL; LK_ERR_STALE. Thread: any.
+ * Blocks while it reads files.
+ */
+lk_status lk_config_validate_json(const lk_config *config, char *buf, size_t len, size_t *needed);
+
+/**
+ * The configuration in force: take one for each unit of work, so that all of
+ * it goes by the same values.
+ *
+ * config: not consumed. out: a new handle, the caller's to free with
+ * lk_snapshot_free; it does not change any more.
+ * Returns: LK_OK; LK_ERR_STATE before it was loaded; LK_ERR_NULL;
+ * LK_ERR_STALE. Thread: any. Does not block. Next: lk_snapshot_int.
+ */
+lk_status lk_config_snapshot(const lk_config *config, lk_snapshot **out);
+
+/**
+ * Lets go of the configuration. Its snapshots stay.
+ *
+ * config: consumed; NULL does nothing.
+ * Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
+ * inside a callback. Thread: owner. Does not block.
+ */
+lk_status lk_config_free(lk_config *config);
+
+/**
+ * Fills in the default settings.
+ *
+ * out: where. size: sizeof(lk_config_watcher_config).
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_SIZE. Thread: any. Does not block.
+ * Next: lk_config_watcher_start.
+ */
+lk_status lk_config_watcher_config_init(lk_config_watcher_config *out, size_t size);
+
+/**
+ * Starts watching a configuration's files.
+ *
+ * env: not consumed. config: not consumed; loaded. settings: copied, and its
+ * texts; its `drop` is called once whatever this returns, unless it is itself
+ * NULL or of a wrong size. out: a new handle, the caller's to free with
+ * lk_config_watcher_free.
+ * Returns: LK_OK; LK_ERR_STATE before the configuration was loaded;
+ * LK_ERR_INVALID when a setting cannot be used; LK_ERR_SPAWN or
+ * LK_ERR_BUDGET; LK_ERR_NULL; LK_ERR_SIZE; LK_ERR_UTF8; LK_ERR_STALE.
+ * Thread: any. Does not block. Next: lk_config_watcher_stop.
+ */
+lk_status lk_config_watcher_start(const lk_env *env,
+                                  const lk_config *config,
+                                  const lk_config_watcher_config *settings,
+                                  lk_config_watcher **out);
+
+/**
+ * Makes a config watcher that is not started: for a host, which does that, or
+ * for lk_config_watcher_restart.
+ *
+ * env, config, settings, out: as for lk_config_watcher_start.
+ * Returns: as lk_config_watcher_start. Thread: any. Does not block. Next:
+ * lk_component_of_config_watcher.
+ */
+lk_status lk_config_watcher_new(const lk_env *env,
+                                const lk_config *config,
+                                const lk_config_watcher_config *settings,
+                                lk_config_watcher **out);
+
+/**
+ * Looks now instead of at the next due; during a look, right after it.
+ *
+ * watcher: not consumed.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: any, callbacks included.
+ * Does not block.
+ */
+lk_status lk_config_watcher_trigger(const lk_config_watcher *watcher);
+
+/**
+ * Starts again after a stop.
+ *
+ * watcher: not consumed.
+ * Returns: LK_OK; LK_ERR_STATE while it runs, is being stopped or an earlier
+ * call is stuck; LK_ERR_SPAWN or LK_ERR_BUDGET; LK_ERR_NULL; LK_ERR_STALE.
+ * Thread: any. Does not block.
+ */
+lk_status lk_config_watcher_restart(const lk_config_watcher *watcher);
+
+/**
+ * Stops it. When it returns LK_OK none of its callbacks runs or
+ * begins any more.
+ *
+ * watcher: not consumed. grace_ms: how long to wait. report: how it went,
+ * written also when that was not well; may be NULL.
+ * Returns: LK_OK when all has ended, also when it was stopped before;
+ * LK_ERR_TIMEOUT when a thread or a callback did not end in time;
+ * LK_ERR_STATE from its own callback, which only cancels; LK_ERR_NULL;
+ * LK_ERR_SIZE; LK_ERR_STALE. Thread: any. Blocks for `grace_ms` at most.
+ * Next: lk_config_watcher_free.
+ */
+lk_status lk_config_watcher_stop(const lk_config_watcher *watcher,
+                                 uint64_t grace_ms,
+                                 lk_stop_report *report);
+
+/**
+ * Everything about it at one moment.
+ *
+ * watcher: not consumed. out: a status that was filled in by
+ * lk_loop_status_init.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_SIZE; LK_ERR_STALE. Thread: any. Does
+ * not block.
+ */
+lk_status lk_config_watcher_status(const lk_config_watcher *watcher, lk_loop_status *out);
+
+/**
+ * The same as a JSON object, with what only its kind has to say.
+ *
+ * watcher: not consumed. buf, len: where the text goes, with its NUL. needed:
+ * how many bytes it needs, written also with LK_ERR_BUFFER; may be NULL.
+ * Returns: LK_OK; LK_ERR_BUFFER; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does
+ * not block.
+ */
+lk_status lk_config_watcher_status_json(const lk_config_watcher *watcher,
+                                        char *buf,
+                                        size_t len,
+                                        size_t *needed);
+
+/**
+ * Hears of every event of it from now on.
+ *
+ * watcher: not consumed. out: a new handle, the caller's to free with
+ * lk_events_free.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does not block.
+ * Next: lk_events_next, lk_events_fd.
+ */
+lk_status lk_config_watcher_subscribe(const lk_config_watcher *watcher, lk_events **out);
+
+/**
+ * Stops it, within its drop grace unless a stop has waited already, and lets
+ * go of it.
+ *
+ * watcher: consumed; NULL does nothing.
+ * Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
+ * inside a callback. Thread: owner. Blocks for that long at most.
+ */
+lk_status lk_config_watcher_free(lk_config_watcher *watcher);
 
 /**
  * Says in words why the callback is going to fail. What it returns then is
@@ -2581,8 +3094,9 @@ lk_status lk_env_config_init(lk_env_config *out, size_t size);
  * Makes an environment. Its watchdog's thread starts at once, the
  * dispatcher's with the first callback.
  *
- * config: copied; may be NULL for the defaults. out: a new handle, the
- * caller's to free with lk_env_free.
+ * config: copied, and the tables it names; each table's `drop` is called once
+ * whatever this returns, unless it could not be read; may be NULL for the
+ * defaults. out: a new handle, the caller's to free with lk_env_free.
  * Returns: LK_OK; LK_ERR_SPAWN or LK_ERR_BUDGET when there is no thread to be
  * had; LK_ERR_RANGE; LK_ERR_NULL; LK_ERR_SIZE; LK_ERR_STALE for a clock that
  * was freed. Thread: any. Does not block. Next: lk_watcher_start,
@@ -3156,6 +3670,24 @@ lk_status lk_monitor_subscribe(const lk_monitor *monitor, lk_events **out);
 lk_status lk_monitor_free(lk_monitor *monitor);
 
 /**
+ * Fills in an observer that hears nothing.
+ *
+ * out: where. size: sizeof(lk_observer).
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_SIZE. Thread: any. Does not block.
+ * Next: set `observer` of an lk_env_config to it.
+ */
+lk_status lk_observer_init(lk_observer *out, size_t size);
+
+/**
+ * Fills in the default settings; `write` is still to be set.
+ *
+ * out: where. size: sizeof(lk_log).
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_SIZE. Thread: any. Does not block.
+ * Next: set `log` of an lk_env_config to it.
+ */
+lk_status lk_log_init(lk_log *out, size_t size);
+
+/**
  * Fills in the default settings; `name`, `fetch` and `restore` are still to
  * be set.
  *
@@ -3340,6 +3872,182 @@ lk_status lk_recovery_free(lk_recovery *recovery);
  * Next: a call whose name ends in _stop.
  */
 lk_status lk_stop_report_init(lk_stop_report *out, size_t size);
+
+/**
+ * Runs what a folder of descriptors says, as it says it at each moment, until
+ * it is told to end; then stops all of it in reverse.
+ *
+ * dir: the folder; each `*.json` in it describes one component. log: where
+ * its events are told; copied; its `drop` is called once whatever this
+ * returns; may be NULL. cancel: ends it; not consumed; may be NULL: then
+ * SIGTERM and SIGINT end it, which this thread waits for meanwhile, without a
+ * handler. Other threads of the program should block them.
+ * Returns: LK_OK when all has ended; LK_ERR_IO when the folder cannot be
+ * read; LK_ERR_TIMEOUT or LK_ERR_COMPONENT when something would not stop;
+ * LK_ERR_SPAWN or LK_ERR_BUDGET; LK_ERR_STATE from inside a callback;
+ * LK_ERR_RANGE; LK_ERR_NULL; LK_ERR_SIZE; LK_ERR_UTF8; LK_ERR_STALE. Thread:
+ * owner. Blocks until it is told to end.
+ */
+lk_status lk_run_descriptor_dir(const char *dir, const lk_log *log, const lk_cancel *cancel);
+
+/**
+ * Whether there is a value other than null at a path.
+ *
+ * snapshot: not consumed. key: its path.
+ * Returns: 1 when there is; else 0, also when an argument cannot be used.
+ * Thread: any. Does not block.
+ */
+int32_t lk_snapshot_is_set(const lk_snapshot *snapshot, const char *key);
+
+/**
+ * A whole number, or a fallback.
+ *
+ * snapshot: not consumed. key: its path, such as "http.port".
+ * Returns: the value; `fallback` when it is missing, of another type or out
+ * of range, and when an argument cannot be used. Thread: any. Does not block.
+ */
+int64_t lk_snapshot_int(const lk_snapshot *snapshot, const char *key, int64_t fallback);
+
+/**
+ * A number, or a fallback.
+ *
+ * snapshot: not consumed. key: its path, such as "http.port".
+ * Returns: the value; `fallback` when it is missing, of another type or out
+ * of range, and when an argument cannot be used. Thread: any. Does not block.
+ */
+double lk_snapshot_float(const lk_snapshot *snapshot, const char *key, double fallback);
+
+/**
+ * A truth value, as 1 or 0, or a fallback.
+ *
+ * snapshot: not consumed. key: its path, such as "http.port".
+ * Returns: the value; `fallback` when it is missing, of another type or out
+ * of range, and when an argument cannot be used. Thread: any. Does not block.
+ */
+int32_t lk_snapshot_bool(const lk_snapshot *snapshot, const char *key, int32_t fallback);
+
+/**
+ * A duration, as Go text or a number of seconds, or a fallback.
+ *
+ * snapshot: not consumed. key: its path, such as "http.port".
+ * Returns: the value; `fallback` when it is missing, of another type or out
+ * of range, and when an argument cannot be used. Thread: any. Does not block.
+ */
+uint64_t lk_snapshot_duration_ms(const lk_snapshot *snapshot, const char *key, uint64_t fallback);
+
+/**
+ * A text, which must be there.
+ *
+ * snapshot: not consumed. key: its path. buf, len: where the text goes, with
+ * its NUL. needed: how many bytes it needs, written also with LK_ERR_BUFFER;
+ * may be NULL.
+ * Returns: LK_OK; LK_ERR_NOT_FOUND when it is missing; LK_ERR_CONFIG, with its
+ * place, when it is of another type; LK_ERR_BUFFER; LK_ERR_NULL; LK_ERR_UTF8;
+ * LK_ERR_STALE. Thread: any. Does not block.
+ */
+lk_status lk_snapshot_require_string(const lk_snapshot *snapshot,
+                                     const char *key,
+                                     char *buf,
+                                     size_t len,
+                                     size_t *needed);
+
+/**
+ * A whole number, which must be there.
+ *
+ * snapshot: not consumed. key: its path, such as "http.port". out: the value.
+ * Returns: LK_OK; LK_ERR_NOT_FOUND when it is missing; LK_ERR_CONFIG, with its
+ * place, when it is of another type or out of range; LK_ERR_NULL;
+ * LK_ERR_UTF8; LK_ERR_STALE. Thread: any. Does not block.
+ */
+lk_status lk_snapshot_require_int(const lk_snapshot *snapshot, const char *key, int64_t *out);
+
+/**
+ * A number, which must be there.
+ *
+ * snapshot: not consumed. key: its path, such as "http.port". out: the value.
+ * Returns: LK_OK; LK_ERR_NOT_FOUND when it is missing; LK_ERR_CONFIG, with its
+ * place, when it is of another type or out of range; LK_ERR_NULL;
+ * LK_ERR_UTF8; LK_ERR_STALE. Thread: any. Does not block.
+ */
+lk_status lk_snapshot_require_float(const lk_snapshot *snapshot, const char *key, double *out);
+
+/**
+ * A truth value, as 1 or 0, which must be there.
+ *
+ * snapshot: not consumed. key: its path, such as "http.port". out: the value.
+ * Returns: LK_OK; LK_ERR_NOT_FOUND when it is missing; LK_ERR_CONFIG, with its
+ * place, when it is of another type or out of range; LK_ERR_NULL;
+ * LK_ERR_UTF8; LK_ERR_STALE. Thread: any. Does not block.
+ */
+lk_status lk_snapshot_require_bool(const lk_snapshot *snapshot, const char *key, int32_t *out);
+
+/**
+ * A duration in milliseconds, which must be there.
+ *
+ * snapshot: not consumed. key: its path, such as "http.port". out: the value.
+ * Returns: LK_OK; LK_ERR_NOT_FOUND when it is missing; LK_ERR_CONFIG, with its
+ * place, when it is of another type or out of range; LK_ERR_NULL;
+ * LK_ERR_UTF8; LK_ERR_STALE. Thread: any. Does not block.
+ */
+lk_status lk_snapshot_require_duration_ms(const lk_snapshot *snapshot,
+                                          const char *key,
+                                          uint64_t *out);
+
+/**
+ * Where a value comes from, as JSON: {"key", "value", "layer", "file", ..}.
+ * Secrets are "<secret>".
+ *
+ * snapshot: not consumed. key: its path. buf, len, needed: as for
+ * lk_snapshot_require_string.
+ * Returns: LK_OK; LK_ERR_NOT_FOUND; LK_ERR_BUFFER; LK_ERR_NULL; LK_ERR_UTF8;
+ * LK_ERR_STALE. Thread: any. Does not block.
+ */
+lk_status lk_snapshot_explain_json(const lk_snapshot *snapshot,
+                                   const char *key,
+                                   char *buf,
+                                   size_t len,
+                                   size_t *needed);
+
+/**
+ * Where every value comes from, as a JSON list.
+ *
+ * snapshot: not consumed. buf, len, needed: as for
+ * lk_snapshot_require_string.
+ * Returns: LK_OK; LK_ERR_BUFFER; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does
+ * not block.
+ */
+lk_status lk_snapshot_explain_all_json(const lk_snapshot *snapshot,
+                                       char *buf,
+                                       size_t len,
+                                       size_t *needed);
+
+/**
+ * All values as JSON. Secrets are "<secret>".
+ *
+ * snapshot: not consumed. buf, len, needed: as for
+ * lk_snapshot_require_string.
+ * Returns: LK_OK; LK_ERR_BUFFER; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does
+ * not block.
+ */
+lk_status lk_snapshot_json(const lk_snapshot *snapshot, char *buf, size_t len, size_t *needed);
+
+/**
+ * How many configurations were in force before this one, and one.
+ *
+ * snapshot: not consumed.
+ * Returns: the number; 0 when `snapshot` is no such handle. Thread: any. Does
+ * not block.
+ */
+uint64_t lk_snapshot_generation(const lk_snapshot *snapshot);
+
+/**
+ * Lets go of the snapshot.
+ *
+ * snapshot: consumed; NULL does nothing.
+ * Returns: LK_OK; LK_ERR_STALE when it was freed already. Thread: any. Does
+ * not block.
+ */
+lk_status lk_snapshot_free(lk_snapshot *snapshot);
 
 /**
  * The version of the binary interface that the library was built with. Call
