@@ -146,10 +146,15 @@ static int32_t probe_inside(void *userdata, const lk_context *cx)
 
 static int32_t ready_inside(void *userdata)
 {
+    lk_stop_report report;
+
     (void)userdata;
     inside();
-    /* Works: it does not wait for this callback. */
-    OK(lk_watcher_stop(self, 1000, NULL));
+    /* Works: it does not wait for this callback. Nobody is called about the
+     * stop itself any more, and that is counted. */
+    OK(lk_stop_report_init(&report, sizeof report));
+    IS(LK_ERR_TIMEOUT, lk_watcher_stop(self, 1000, &report));
+    CHECK(report.stragglers == 0 && report.dropped_callbacks == 1);
     COUNT(from_ready);
     return 0;
 }
@@ -228,8 +233,10 @@ static int32_t hang(void *userdata, const lk_context *cx)
 {
     (void)userdata;
     (void)cx;
-    while (LOAD(hold))
-        usleep(1000);
+    while (LOAD(hold)) {
+        struct timespec nap = {0, 1000000};
+        nanosleep(&nap, NULL);
+    }
     return LK_OK;
 }
 
@@ -343,7 +350,8 @@ static void test_drop(void)
     IS(LK_ERR_INVALID, lk_host_deploy_json(its_host, "{\"name\": \"n\", \"type\": \"none\", \"config\": {}}", NULL));
     CHECK(strstr(lk_last_error_message(), "nothing of the kind") != NULL);
     OK(lk_host_free(its_host));
-    CHECK(LOAD(drops) == 2);
+    /* The type's, and that of the component c. */
+    CHECK(LOAD(drops) == 3);
 
     STORE(drops, 0);
     OK(lk_controller_config_init(&controller, sizeof controller));

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "counts.h"
 #include "loopkeeper.h"
 
 #define CHECK(condition)                                                                    \
@@ -43,16 +44,6 @@
             CHECK(++eventually_n < 5000 && "eventually: " #condition);                      \
         }                                                                                   \
     } while (0)
-
-#if defined(__GNUC__)
-#define MAYBE_UNUSED __attribute__((unused))
-#else
-#define MAYBE_UNUSED
-#endif
-
-#define LOAD(place) __atomic_load_n(&(place), __ATOMIC_SEQ_CST)
-#define STORE(place, value) __atomic_store_n(&(place), (value), __ATOMIC_SEQ_CST)
-#define COUNT(place) __atomic_add_fetch(&(place), 1, __ATOMIC_SEQ_CST)
 
 MAYBE_UNUSED static int32_t probe_ok(void *userdata, const lk_context *cx)
 {
@@ -193,31 +184,6 @@ MAYBE_UNUSED static void free_all(struct all *all)
     OK(lk_cancel_free(all->cancel));
     OK(lk_env_free(all->env));
     OK(lk_clock_free(all->clock));
-}
-
-/* How many threads or descriptors this process has, with the one that looks. */
-#include <dirent.h>
-
-MAYBE_UNUSED static int count_in(const char *folder)
-{
-    DIR *dir = opendir(folder);
-    int n = 0;
-    if (dir == NULL)
-        return -1;
-    while (readdir(dir) != NULL)
-        n++;
-    closedir(dir);
-    return n;
-}
-
-MAYBE_UNUSED static int threads(void)
-{
-    return count_in("/proc/self/task");
-}
-
-MAYBE_UNUSED static int descriptors(void)
-{
-    return count_in("/proc/self/fd");
 }
 
 #endif

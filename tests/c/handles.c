@@ -138,6 +138,7 @@ static void test_members(void)
     OK(lk_watch_manager_watch(manager, &config, &c));
     CHECK(c != a && c != b);
     OK(lk_watch_manager_stop(manager, 1000, NULL));
+    config.name = "b";
     IS(LK_ERR_STATE, lk_watch_manager_watch(manager, &config, NULL));
     OK(lk_watch_manager_free(manager));
     IS(LK_ERR_STALE, lk_watch_manager_trigger(manager, c));
