@@ -273,10 +273,10 @@ fn every_kind_of_error_and_every_function_is_in_the_manual() {
     }
     assert!(text.contains(&format!("#define LK_ABI_VERSION {LK_ABI_VERSION}\n")));
     for function in functions() {
-        let at = text.find(&format!(" {}(", function.name)).or_else(|| text.find(&format!("*{}(", function.name)));
+        let at = text.rfind(&format!(" {}(", function.name)).max(text.rfind(&format!("*{}(", function.name)));
         let before = &text[..at.unwrap()];
         let comment = &before[before.rfind("/**").unwrap()..];
-        let comment = comment.replace("\n *", " ");
+        let comment = comment.replace("\n *", "");
         for word in ["Returns:", "Thread:"] {
             assert!(comment.contains(word), "{} does not say {word}", function.name);
         }
@@ -290,7 +290,7 @@ fn every_kind_of_error_and_every_function_is_in_the_manual() {
 // Every function with each pointer wrong.
 
 /// Parameters that may be NULL.
-const OPTIONAL: [(&str, &str); 15] = [
+const OPTIONAL: [(&str, &str); 16] = [
     ("", "needed"),
     ("", "report"),
     ("lk_env_new", "config"),
@@ -306,6 +306,7 @@ const OPTIONAL: [(&str, &str); 15] = [
     ("lk_host_deploy", "out"),
     ("lk_host_deploy_json", "out"),
     ("lk_host_replace", "out"),
+    ("lk_host_replace_json", "out"),
 ];
 
 struct Matrix {
@@ -359,9 +360,8 @@ impl Matrix {
             if !kind.ends_with('*') {
                 continue;
             }
-            let may_be_null = |&(of, parameter): &(&str, &str)| {
-                parameter == name && (of.is_empty() || of == function.name)
-            };
+            let may_be_null =
+                |&(of, parameter): &(&str, &str)| parameter == name && (of.is_empty() || of == function.name);
             let bare = kind.trim_start_matches("const ").trim_end_matches([' ', '*']);
             let is_handle = self.is_handle(bare) && !kind.ends_with("**");
             if is_handle && function.name.ends_with("_free") {
@@ -398,10 +398,10 @@ fn every_function_takes_every_wrong_pointer() {
     let matrix = Matrix { handles, structs };
 
     let functions = functions();
-    let in_callback = |function: &Function| {
-        function.parameters.iter().any(|(kind, _)| kind == "const lk_context *")
-    };
-    let mut text = String::from("#include \"fixture.h\"\n\nstatic struct all all, stale;\nstatic char buf[64];\n");
+    let in_callback =
+        |function: &Function| function.parameters.iter().any(|(kind, _)| kind == "const lk_context *");
+    let mut text =
+        String::from("#include \"fixture.h\"\n\nstatic struct all all, stale;\nstatic char buf[64];\n");
     for handle in &matrix.handles {
         let _ = writeln!(text, "static {handle} *no_{handle};");
     }
@@ -427,7 +427,9 @@ fn every_function_takes_every_wrong_pointer() {
     body(&mut text, true);
     text.push_str("    COUNT(n_probes);\n    return 0;\n}\n\nstatic void outside(void)\n{\n");
     body(&mut text, false);
-    text.push_str("}\n\nint main(void)\n{\n    lk_watcher_config config;\n    lk_watcher *watcher = NULL;\n\n");
+    text.push_str(
+        "}\n\nint main(void)\n{\n    lk_watcher_config config;\n    lk_watcher *watcher = NULL;\n\n",
+    );
     for name in &matrix.structs {
         if functions.iter().any(|function| function.name == format!("{name}_init")) {
             let _ = writeln!(text, "    OK({name}_init(&good_{name}, sizeof good_{name}));");

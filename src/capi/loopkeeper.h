@@ -4318,8 +4318,8 @@ lk_status lk_watcher_trigger(const lk_watcher *watcher);
  * LK_ERR_TIMEOUT when a thread or a callback did not end in time;
  * LK_ERR_STATE from its own probe, which only cancels; LK_ERR_NULL;
  * LK_ERR_SIZE; LK_ERR_STALE. Thread: any; from a callback it does not wait
- * for that callback. Blocks for `grace_ms` at most. Next: lk_watcher_free,
- * lk_watcher_restart.
+ * for that callback, and what is still to be told is dropped and counted.
+ * Blocks for `grace_ms` at most. Next: lk_watcher_free, lk_watcher_restart.
  */
 lk_status lk_watcher_stop(const lk_watcher *watcher, uint64_t grace_ms, lk_stop_report *report);
 

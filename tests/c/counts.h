@@ -3,6 +3,7 @@
 #define COUNTS_H
 
 #include <dirent.h>
+#include <time.h>
 
 #if defined(__GNUC__)
 #define MAYBE_UNUSED __attribute__((unused))
@@ -35,6 +36,20 @@ MAYBE_UNUSED static int threads(void)
 MAYBE_UNUSED static int descriptors(void)
 {
     return count_in("/proc/self/fd");
+}
+
+/* Whether a count comes to be so, within ten seconds: a thread that was joined
+ * may be listed for a moment longer. */
+MAYBE_UNUSED static int comes_to(int (*count)(void), int expected)
+{
+    int n;
+    for (n = 0; n < 5000; n++) {
+        struct timespec nap = {0, 2000000};
+        if (count() == expected)
+            return 1;
+        nanosleep(&nap, NULL);
+    }
+    return 0;
 }
 
 #endif

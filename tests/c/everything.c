@@ -704,8 +704,8 @@ int main(int argc, char **argv)
     test_fleet(argv[1]);
     test_events();
     OK(lk_env_free(env));
-    CHECK(threads() == before_threads);
-    CHECK(descriptors() == before_descriptors);
+    CHECK(comes_to(threads, before_threads));
+    CHECK(comes_to(descriptors, before_descriptors));
     puts("well");
     return 0;
 }

@@ -196,8 +196,8 @@ int main(int argc, char **argv)
     test_two();
     test_run();
     test_folder();
-    CHECK(threads() == before);
-    CHECK(descriptors() == descriptors_before);
+    CHECK(comes_to(threads, before));
+    CHECK(comes_to(descriptors, descriptors_before));
     puts("well");
     return 0;
 }
