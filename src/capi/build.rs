@@ -1,6 +1,12 @@
 //! Names the shared library by the version of its binary interface, so that a
 //! program finds the one that it was linked with.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a build script asks cargo, and tells it"
+)]
+
 use std::env;
 
 fn main() {
