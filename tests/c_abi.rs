@@ -357,6 +357,14 @@ impl Matrix {
             });
         };
         for (idx, (kind, name)) in function.parameters.iter().enumerate() {
+            if kind == "lk_health" || ["is_terminal", "dry_run"].contains(&name.as_str()) {
+                add("LK_ERR_RANGE", self.call(function, idx, "99"));
+                add("LK_ERR_RANGE", self.call(function, idx, "-1"));
+            }
+            if kind == "size_t" && name == "size" {
+                add("LK_ERR_SIZE", self.call(function, idx, "0"));
+                add("LK_ERR_SIZE", self.call(function, idx, "SIZE_MAX"));
+            }
             if !kind.ends_with('*') {
                 continue;
             }
@@ -376,8 +384,22 @@ impl Matrix {
                 add("LK_ERR_HANDLE", self.call(function, idx, &format!("({kind})({pointer}){other}")));
                 add("LK_ERR_HANDLE", self.call(function, idx, &format!("({kind})({pointer})&all")));
             }
+            if kind == "const char *" {
+                add("LK_ERR_UTF8", self.call(function, idx, "bad"));
+            }
+            if self.structs.contains(bare) && !function.name.ends_with("_init") {
+                add("LK_ERR_SIZE", self.call(function, idx, &format!("&zero_{bare}")));
+            }
             if kind == "const lk_context *" {
                 add("LK_ERR_STALE", self.call(function, idx, "(const lk_context *)(const void *)&all"));
+            }
+        }
+        // Whatever these answer, they come back.
+        for (idx, (kind, _)) in function.parameters.iter().enumerate() {
+            if kind == "const char *" {
+                for text in ["\"\"", "mega"] {
+                    lines.push(format!("    (void){};", self.call(function, idx, text)));
+                }
             }
         }
         lines
@@ -400,14 +422,16 @@ fn every_function_takes_every_wrong_pointer() {
     let functions = functions();
     let in_callback =
         |function: &Function| function.parameters.iter().any(|(kind, _)| kind == "const lk_context *");
-    let mut text =
-        String::from("#include \"fixture.h\"\n\nstatic struct all all, stale;\nstatic char buf[64];\n");
+    let mut text = String::from(
+        "#include \"fixture.h\"\n\nstatic struct all all, stale;\nstatic char buf[64];\n\
+         static char mega[1048577];\nstatic const char bad[] = {'a', (char)0xc0, 0};\n",
+    );
     for handle in &matrix.handles {
         let _ = writeln!(text, "static {handle} *no_{handle};");
     }
     for name in &matrix.structs {
         if functions.iter().any(|function| function.name == format!("{name}_init")) {
-            let _ = writeln!(text, "static {name} good_{name};");
+            let _ = writeln!(text, "static {name} good_{name}, zero_{name};");
         }
     }
     for scalar in ["size_t", "uint64_t", "int64_t", "int32_t", "int", "double", "lk_member"] {
@@ -433,6 +457,7 @@ fn every_function_takes_every_wrong_pointer() {
     for name in &matrix.structs {
         if functions.iter().any(|function| function.name == format!("{name}_init")) {
             let _ = writeln!(text, "    OK({name}_init(&good_{name}, sizeof good_{name}));");
+            let _ = writeln!(text, "    (void)zero_{name};");
         }
     }
     for handle in &matrix.handles {
@@ -440,7 +465,7 @@ fn every_function_takes_every_wrong_pointer() {
         let _ = writeln!(text, "    (void)no_{handle};");
     }
     text.push_str(
-        "    make_all(&stale);\n    free_all(&stale);\n    make_all(&all);\n    outside();\n    \
+        "    memset(mega, 'x', sizeof mega - 1);\n    make_all(&stale);\n    free_all(&stale);\n    make_all(&all);\n    outside();\n    \
          OK(lk_watcher_config_init(&config, sizeof config));\n    config.name = \"inside\";\n    \
          config.probe = inside;\n    OK(lk_watcher_start(all.env, &config, &watcher));\n    \
          OK(lk_watcher_wait_ready(watcher, 10000));\n    CHECK(LOAD(n_probes) >= 1);\n    \

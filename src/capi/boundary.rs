@@ -474,7 +474,7 @@ mod tests {
         assert_eq!(last(), "panicked: boom");
         assert_eq!((guard(|| Ok(())), last().as_str()), (LK_OK, "panicked: boom"));
         assert_eq!(guard_or(7, || panic!("again")), 7);
-        let bad = [0x61, 0x80, 0];
+        let bad = [0x61_u8, 0x80, 0];
         assert_eq!(status(Text(bad.as_ptr().cast()).read("x")), LK_ERR_UTF8);
         assert_eq!((flag(1, "x").unwrap(), status(flag(2, "x"))), (true, LK_ERR_RANGE));
     }

@@ -637,11 +637,6 @@
 #define LK_ERR_ENDED 108
 
 /**
- * This library was built without what the call needs.
- */
-#define LK_ERR_UNSUPPORTED 109
-
-/**
  * A time without end, for every parameter and field that ends in `_ms`.
  */
 #define LK_FOREVER UINT64_MAX

@@ -64,8 +64,6 @@ pub const LK_ERR_FORKED: lk_status = 106;
 pub const LK_ERR_PANIC: lk_status = 107;
 /// Nothing more comes: the source of these events has ended.
 pub const LK_ERR_ENDED: lk_status = 108;
-/// This library was built without what the call needs.
-pub const LK_ERR_UNSUPPORTED: lk_status = 109;
 
 /// A time without end, for every parameter and field that ends in `_ms`.
 pub const LK_FOREVER: u64 = u64::MAX;
@@ -158,7 +156,6 @@ names!(
     LK_ERR_FORKED,
     LK_ERR_PANIC,
     LK_ERR_ENDED,
-    LK_ERR_UNSUPPORTED,
 );
 
 impl From<Error> for Failure {

@@ -287,7 +287,7 @@ mod tests {
             (r#"{"tpc": {}}"#, "1:12: probe: unknown field \"tpc\", did you mean \"tcp\"?"),
             (
                 "{}",
-                "1:11: probe: expected exactly one of \"http\", \"tcp\", \"exec\", \"file_age\", \"disk\", found none",
+                "1:11: probe: expected exactly one of \"http\", \"tcp\", \"exec\", \"file_age\", \"disk\", \"heartbeat\", found none",
             ),
             (r#"{"tcp": {}}"#, "1:19: probe.tcp.address: is missing, expected a string"),
             (

@@ -133,6 +133,7 @@ MAYBE_UNUSED static void make_all(struct all *all)
     component.start = keep_reporter;
     component.stop = probe_ok;
     component.userdata = &all->reporter;
+    component.restart = LK_RESTART_TEMPORARY;
     OK(lk_host_register(all->host, &component, NULL));
     OK(lk_host_start(all->host));
     CHECK(all->reporter != NULL);

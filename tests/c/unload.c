@@ -2,8 +2,12 @@
  * and descriptors are as many as before. */
 
 #include <dlfcn.h>
+#include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "counts.h"
 #include "loopkeeper.h"
@@ -74,19 +78,81 @@ static int use(const char *path)
         }                                                                                   \
     } while (0)
 
+/* A thread that comes and goes leaves nothing behind of what the library keeps
+ * for it, so there it is unloaded for good. */
+static void *use_in_thread(void *path)
+{
+    return use(path) == 0 ? path : NULL;
+}
+
+static int use_in_threads(char *path, int n)
+{
+    int i;
+    for (i = 0; i < n; i++) {
+        pthread_t thread;
+        void *answer = NULL;
+        CHECK(pthread_create(&thread, NULL, use_in_thread, path) == 0);
+        CHECK(pthread_join(thread, &answer) == 0 && answer == path);
+    }
+    return 0;
+}
+
+/* Nothing of an unloaded library is called by a fork. */
+static int fork_once(void)
+{
+    int state = 0;
+    pid_t child = fork();
+
+    if (child == 0)
+        _exit(7);
+    CHECK(child > 0 && waitpid(child, &state, 0) == child);
+    CHECK(WIFEXITED(state) && WEXITSTATUS(state) == 7);
+    return 0;
+}
+
+static int is_mapped(const char *path)
+{
+    char line[1024];
+    const char *name = strrchr(path, '/');
+    FILE *maps = fopen("/proc/self/maps", "r");
+    int n = 0;
+
+    while (maps != NULL && fgets(line, sizeof line, maps) != NULL)
+        n += strstr(line, name) != NULL;
+    if (maps != NULL)
+        fclose(maps);
+    return n > 0;
+}
+
 int main(int argc, char **argv)
 {
     int before_threads, before_descriptors, i;
+    void *library;
+    char *real;
 
     CHECK(argc == 2);
-    CHECK(use(argv[1]) == 0);
+    real = realpath(argv[1], NULL);
+    CHECK(real != NULL);
+    CHECK(use_in_threads(real, 1) == 0);
+    /* What a thread kept is let go of by whoever loads or unloads next. */
+    library = dlopen(real, RTLD_NOW | RTLD_LOCAL);
+    CHECK(library != NULL && dlclose(library) == 0);
+    CHECK(!is_mapped(real));
+    CHECK(fork_once() == 0);
+
+    CHECK(use(real) == 0);
     before_threads = threads();
     before_descriptors = descriptors();
     for (i = 0; i < 200; i++) {
-        CHECK(use(argv[1]) == 0);
+        CHECK(use(real) == 0);
         CHECK(comes_to(threads, before_threads));
         CHECK(comes_to(descriptors, before_descriptors));
     }
+    CHECK(use_in_threads(real, 50) == 0);
+    CHECK(comes_to(threads, before_threads));
+    CHECK(comes_to(descriptors, before_descriptors));
+    CHECK(fork_once() == 0);
+    free(real);
     puts("well");
     return 0;
 }
