@@ -3003,7 +3003,7 @@ lk_status lk_deployer_rescan(const lk_deployer *deployer);
 
 /**
  * What it has done and could not do at the end of its last turn, as JSON:
- * {"running": {name: file}, "under_way": [name], "rejected": [{"file",
+ * {"running": {"name": "file"}, "under_way": ["name"], "rejected": [{"file",
  * "error"}]}.
  *
  * deployer: not consumed. buf, len: where the text goes, with its NUL.
@@ -3990,7 +3990,7 @@ lk_status lk_snapshot_require_duration_ms(const lk_snapshot *snapshot,
 
 /**
  * Where a value comes from, as JSON: {"key", "value", "layer", "file", ..}.
- * Secrets are "<secret>".
+ * Secrets are `<secret>`.
  *
  * snapshot: not consumed. key: its path. buf, len, needed: as for
  * lk_snapshot_require_string.
@@ -4017,7 +4017,7 @@ lk_status lk_snapshot_explain_all_json(const lk_snapshot *snapshot,
                                        size_t *needed);
 
 /**
- * All values as JSON. Secrets are "<secret>".
+ * All values as JSON. Secrets are `<secret>`.
  *
  * snapshot: not consumed. buf, len, needed: as for
  * lk_snapshot_require_string.
