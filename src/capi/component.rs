@@ -179,7 +179,7 @@ pub extern "C" fn lk_component_config_init(out: Out<lk_component_config>, size: 
 pub extern "C" fn lk_component_of_watcher(watcher: Ref<lk_watcher>, out: New<lk_component>) -> lk_status {
     guard(|| {
         let (watcher, place) = (watcher.get("watcher")?, out.check("out")?);
-        place.set(Given::new(watcher.component()))
+        place.set(Given::new(watcher.shared().component()))
     })
 }
 
@@ -215,7 +215,7 @@ pub extern "C" fn lk_component_of_controller(
 ) -> lk_status {
     guard(|| {
         let (controller, place) = (controller.get("controller")?, out.check("out")?);
-        place.set(Given::new(controller.component()))
+        place.set(Given::new(controller.shared().component()))
     })
 }
 
@@ -261,7 +261,7 @@ pub extern "C" fn lk_component_of_monitor(monitor: Ref<lk_monitor>, out: New<lk_
 pub extern "C" fn lk_component_of_recovery(recovery: Ref<lk_recovery>, out: New<lk_component>) -> lk_status {
     guard(|| {
         let (recovery, place) = (recovery.get("recovery")?, out.check("out")?);
-        place.set(Given::new(recovery.component()))
+        place.set(Given::new(recovery.shared().component()))
     })
 }
 
@@ -293,7 +293,7 @@ pub extern "C" fn lk_component_of_config_watcher(
 ) -> lk_status {
     guard(|| {
         let (watcher, place) = (watcher.get("watcher")?, out.check("out")?);
-        place.set(Given::new(Kept(watcher)))
+        place.set(Given::new(Kept(watcher.shared())))
     })
 }
 

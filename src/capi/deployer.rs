@@ -145,7 +145,7 @@ pub extern "C" fn lk_deployer_rescan(deployer: Ref<lk_deployer>) -> lk_status {
 }
 
 /// What it has done and could not do at the end of its last turn, as JSON:
-/// {"running": {name: file}, "under_way": [name], "rejected": [{"file",
+/// {"running": {"name": "file"}, "under_way": ["name"], "rejected": [{"file",
 /// "error"}]}.
 ///
 /// deployer: not consumed. buf, len: where the text goes, with its NUL.

@@ -484,6 +484,6 @@ pub extern "C" fn lk_host_free(host: Own<lk_host>) -> lk_status {
 }
 
 /// Where a folder's components are put.
-pub(super) fn target(hosted: &Arc<Hosted>) -> Arc<dyn crate::host::deploy::Target> {
+pub(super) fn target(hosted: &Hosted) -> Arc<dyn crate::host::deploy::Target> {
     Arc::new(hosted.host.handle())
 }

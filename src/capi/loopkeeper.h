@@ -14,7 +14,8 @@
  *     Freeing NULL does nothing. A handle that was freed is found out
  *     (LK_ERR_STALE), and so is one of another kind or that never was
  *     (LK_ERR_HANDLE): nothing is touched then. Freeing while another thread is
- *     in a call with the handle is safe; the object goes with the last call.
+ *     in a call with the handle is safe: it waits for that call, up to five
+ *     seconds; one that goes on for longer lets go of the object at its end.
  *     Members of a host or a manager are lk_member, a number passed by value:
  *     one that was removed, or that another took the place of, is LK_ERR_STALE.
  *  3. Answers. What can fail returns lk_status; 0 is success. What cannot
@@ -3003,7 +3004,7 @@ lk_status lk_deployer_rescan(const lk_deployer *deployer);
 
 /**
  * What it has done and could not do at the end of its last turn, as JSON:
- * {"running": {name: file}, "under_way": [name], "rejected": [{"file",
+ * {"running": {"name": "file"}, "under_way": ["name"], "rejected": [{"file",
  * "error"}]}.
  *
  * deployer: not consumed. buf, len: where the text goes, with its NUL.
@@ -3990,7 +3991,7 @@ lk_status lk_snapshot_require_duration_ms(const lk_snapshot *snapshot,
 
 /**
  * Where a value comes from, as JSON: {"key", "value", "layer", "file", ..}.
- * Secrets are "<secret>".
+ * Secrets are `<secret>`.
  *
  * snapshot: not consumed. key: its path. buf, len, needed: as for
  * lk_snapshot_require_string.
@@ -4017,7 +4018,7 @@ lk_status lk_snapshot_explain_all_json(const lk_snapshot *snapshot,
                                        size_t *needed);
 
 /**
- * All values as JSON. Secrets are "<secret>".
+ * All values as JSON. Secrets are `<secret>`.
  *
  * snapshot: not consumed. buf, len, needed: as for
  * lk_snapshot_require_string.

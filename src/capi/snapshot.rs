@@ -179,7 +179,7 @@ pub extern "C" fn lk_snapshot_require_duration_ms(
 }
 
 /// Where a value comes from, as JSON: {"key", "value", "layer", "file", ..}.
-/// Secrets are "<secret>".
+/// Secrets are `<secret>`.
 ///
 /// snapshot: not consumed. key: its path. buf, len, needed: as for
 /// lk_snapshot_require_string.
@@ -222,7 +222,7 @@ pub extern "C" fn lk_snapshot_explain_all_json(
     })
 }
 
-/// All values as JSON. Secrets are "<secret>".
+/// All values as JSON. Secrets are `<secret>`.
 ///
 /// snapshot: not consumed. buf, len, needed: as for
 /// lk_snapshot_require_string.
