@@ -21,7 +21,7 @@
 #define THREADS 3
 /* How many open handles of a kind there are at most, and how many are kept in
  * mind, the freed ones among them. */
-#define OPEN 8
+#define OPEN 6
 #define KNOWN 16
 #define MOST 5000
 
@@ -192,7 +192,11 @@ static void read_text(const char *text)
 
 struct userdata {
     int calls;
+    /* Which call it was made for. */
+    const char *call;
 };
+
+static __thread const char *present_call;
 
 static int made, dropped;
 
@@ -214,6 +218,7 @@ static void *new_userdata(void)
     pthread_mutex_lock(&userdata_lock);
     if (n_live == (int)(sizeof live / sizeof *live))
         abort();
+    userdata->call = present_call;
     live[n_live++] = userdata;
     pthread_mutex_unlock(&userdata_lock);
     COUNT(made);
@@ -342,18 +347,17 @@ static void *some_handle(int kind)
     return handle;
 }
 
-/* Mostly one that is free already: what is closed at once does no work. */
+static void *take_open(int kind, int most);
+
+/* Mostly one that is free already: what is closed at once does no work. One
+ * that a callback cannot free would be lost. */
 static void *handle_to_free(int kind)
 {
-    void *handle = NULL;
-
-    if (chance(50))
-        return chance(50) ? NULL : some_handle(chance(80) ? kind : (int)below(KINDS));
-    pthread_mutex_lock(&handles_lock);
-    if (n_open[kind] > 1)
-        handle = open_handles[kind][below((unsigned)n_open[kind])];
-    pthread_mutex_unlock(&handles_lock);
-    return handle;
+    if (chance(50) || depth > 0)
+        return chance(50) ? NULL : known[kind][below(KNOWN)];
+    if (chance(10))
+        return some_handle(chance(80) ? kind : (int)below(KINDS));
+    return take_open(kind, 2);
 }
 
 static void add_open(int kind, void *handle)
@@ -414,6 +418,7 @@ static int32_t cb_lk_type_fn(void *userdata, const char *name, const char *confi
     }
     out->start = chance(90) ? cb_lk_component_fn : NULL;
     out->stop = chance(90) ? cb_lk_component_fn : NULL;
+    present_call = "lk_type_fn";
     out->userdata = new_userdata();
     out->drop = drop_userdata;
     fresh.n--;
@@ -437,6 +442,7 @@ static void call_one(void)
     const struct call *call = &calls[at];
 
     fresh.n = 0;
+    present_call = call->name;
     __atomic_store_n(&last_call, call->name, __ATOMIC_RELAXED);
     call->call();
     __atomic_add_fetch(&called[at], 1, __ATOMIC_RELAXED);
@@ -459,6 +465,8 @@ static void inside(void *userdata, const lk_context *cx)
     const lk_context *outer = present;
     int n_fresh = fresh.n;
     struct userdata *kept[16];
+    const char *outer_call = present_call;
+    int n_scratch = scratch.n;
 
     if (state == 0)
         state = seed * 31 + (uint64_t)(uintptr_t)&state;
@@ -475,7 +483,9 @@ static void inside(void *userdata, const lk_context *cx)
             (void)lk_context_set_answer(cx, some_text("answer"));
     }
     call_one();
+    clear_scratch(n_scratch);
     present = outer;
+    present_call = outer_call;
     depth--;
     memcpy(fresh.places, kept, sizeof kept);
     fresh.n = n_fresh;
@@ -605,6 +615,8 @@ int main(int argc, char **argv)
     }
     printf("%d calls of %d functions, %d of them refused; %d tables dropped of %d; %d threads of %d\n", n_calls, n_called(), n_failed,
            dropped, made, threads(), before);
+    for (kind = 0; kind < n_live; kind++)
+        printf("not dropped: one of %s, called %d times\n", live[kind]->call, live[kind]->calls);
     for (i = 0; i < sizeof statuses / sizeof *statuses; i++)
         if (statuses[i] > 0)
             printf("%s%s %d", i == 0 ? "" : ", ", lk_status_name((lk_status)i), statuses[i]);
