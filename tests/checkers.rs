@@ -356,6 +356,25 @@ fn wum_10_servers_are_asked_as_the_principal_and_a_refused_token_is_replaced() {
 }
 
 #[test]
+fn no_debug_text_of_a_checker_shows_what_is_secret() {
+    const SECRET: &str = "hunter2";
+    let service = Service::start(|_| Reply::json(list(&["a"])));
+    let url = service.url().replace("http://", "http://me:hunter2@") + "/list?key=hunter2";
+    let target = || HttpTarget::new(&url).header("x-api-key", SECRET).bearer_file("/run/token");
+    let mut list = check::http_json(target(), servers()).members("/servers?key=hunter2&of={name}", servers());
+    let mut conditions = check::conditions().http(target()).condition(condition("status == 200"));
+    for _ in 0..2 {
+        for shown in [format!("{:?}", target()), format!("{list:?}"), format!("{conditions:?}")] {
+            assert!(!shown.contains(SECRET), "{shown}");
+            assert!(shown.contains("http://***@127.0.0.1:") && shown.contains("/run/token"), "{shown}");
+        }
+        // Also with what was made for a look.
+        let _ = (look(&mut list), look(&mut conditions));
+    }
+    assert!(!format!("{:?}", HttpTarget::new("http://me:hunter2@h:0/")).contains(SECRET));
+}
+
+#[test]
 fn each_condition_is_an_item_and_one_bad_one_hides_none() {
     let folder = TempDir::new("conditions");
     let file = folder.write("last", "backup");

@@ -1,5 +1,6 @@
 //! Looks how items are that a server lists as JSON.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -86,13 +87,20 @@ pub struct HttpJsonChecker {
     asker: Option<Asker>,
 }
 
-#[derive(Debug)]
 struct Members {
     path: String,
     map: ItemMap,
     paging: Paging,
     /// What stands for `{id}`.
     id: Option<Pointer>,
+}
+
+impl fmt::Debug for Members {
+    /// Without the query of the path.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.split('?').next().unwrap_or_default();
+        f.debug_struct("Members").field("path", &path).field("map", &self.map).finish_non_exhaustive()
+    }
 }
 
 /// The values that a path may have places for.
