@@ -259,7 +259,10 @@ fn a_list_goes_on_over_pages() {
         "/v1/list?x=1" => {
             Reply::json(list(&["a"])).header("link", "</v1/list?p=2>; rel=\"next\", </x>; rel=last")
         }
-        "/v1/list?p=2" => Reply::json(list(&["b"])).header("link", "<?p=3>; rel=next"),
+        // Each link in a header of its own, and one that is not ASCII.
+        "/v1/list?p=2" => Reply::json(list(&["b"]))
+            .header("link", "</v1/list>; rel=prev; title=\"zurück\"")
+            .header("link", "<?p=3>; rel=next; title=\"weiter für alle\""),
         _ => Reply::json(list(&["c"])).header("link", "</v1/list>; rel=\"prev\""),
     };
     let cursor = |path: &str| match path {

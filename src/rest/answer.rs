@@ -1,5 +1,6 @@
 //! What came back.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -44,6 +45,12 @@ impl Answer {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// All values of a header, in their order; what is no text in them is
+    /// replaced.
+    pub(crate) fn header_lines(&self, name: &str) -> impl Iterator<Item = Cow<'_, str>> {
+        self.headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()))
     }
 
     /// The body.
