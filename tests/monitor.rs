@@ -440,6 +440,54 @@ fn wum_01_one_bad_item_hides_none_of_the_rest() {
 }
 
 #[test]
+fn items_that_are_too_many_to_be_kept_count_in_the_state() {
+    scenario(|clock, env| {
+        let log = Log::default();
+        let many = log.checker("many", |_, report| {
+            for n in 0..10_000 {
+                report.item(format!("s{n}"), Ok::<(), String>(()));
+            }
+            report.item("one more", Ok::<(), String>(()));
+            report.item("and another", Err("no room"));
+            Ok(Verdict::Items)
+        });
+        let monitor = monitor(env, MonitorConfig::new("m").check("many", many.clone()));
+        clock.settle();
+        let found = checker(&monitor, "many");
+        assert_eq!((found.health, found.items.ready, found.left_out), (Health::Degraded, 10_000, 2));
+        assert_eq!(
+            found.reason.as_deref(),
+            Some("not ready are 1 of the items that are too many to be kept")
+        );
+        many.answers(|_, report| {
+            for n in 0..10_001 {
+                report.item(format!("s{n:05}"), Err("no room"));
+            }
+            Ok(Verdict::Items)
+        });
+        clock.run_for(secs(60));
+        let found = checker(&monitor, "many");
+        assert_eq!((found.health, found.items.down, found.left_out), (Health::Down, 10_000, 1));
+        assert_eq!(found.reason.as_deref(), Some("s00000 is down: no room (and 10000 more of 10001)"));
+    });
+}
+
+#[test]
+fn names_that_begin_alike_and_are_too_long_stay_apart() {
+    let report = Report::new();
+    let long = "é".repeat(200);
+    report.item(format!("{long}1"), Err("no"));
+    report.item(format!("{long}2"), Ok::<(), String>(()));
+    report.item(format!("{long}2"), Ok::<(), String>(()));
+    let items = report.items();
+    let states: Vec<_> = items.values().map(|item| item.health).collect();
+    assert!(states == [Health::Down, Health::Ready] || states == [Health::Ready, Health::Down], "{items:?}");
+    assert!(items.keys().all(|name| name.starts_with("éé") && name.len() < 280), "{items:?}");
+    report.item("e".repeat(256), Ok::<(), String>(()));
+    assert!(report.items().contains_key(&"e".repeat(256)));
+}
+
+#[test]
 fn what_was_reported_before_an_error_counts_and_the_rest_ages() {
     scenario(|clock, env| {
         let log = Log::default();
