@@ -711,12 +711,21 @@ mod tests {
             (
                 "\n {\"condition\": \"size(/x) > 5 GB\"},\n \"exists(\\u002fx) == 1\"",
                 "2:30: check.conditions.expect[0].condition: expected \"and\", \"or\" or the end, found \"GB\" (column 14)\n\
-                 3:14: check.conditions.expect[1]: exists(/x) is true or false by itself, found a comparison; see also not (column 12)",
+                 3:19: check.conditions.expect[1]: exists(/x) is true or false by itself, found a comparison; see also not (column 12)",
             ),
             (
                 r#""latency < 1s", "exists(/x)", "exists(/x)""#,
                 "1:38: check.conditions.expect[0]: is about an answer, and there is neither url nor tcp to get one from\n\
                  1:68: check.conditions.expect[2]: the name \"exists(/x)\" stands twice",
+            ),
+            (
+                // As it is written: escapes, tabs and letters of more than one byte.
+                r#""exists(\"\/\u00fc\ud83d\ude00ü\t\u0041\") == 1""#,
+                "1:81: check.conditions.expect[0]: exists(\"/ü😀ü\\tA\") is true or false by itself, found a comparison; see also not (column 18)",
+            ),
+            (
+                "\"exists(\\\"ü\\t\\\\\\\\\\\") == 1\"",
+                "1:59: check.conditions.expect[0]: exists(\"ü\\t\\\\\") is true or false by itself, found a comparison; see also not (column 16)",
             ),
             ("", "1:37: check.conditions.expect: must have at least one condition"),
             (
