@@ -1165,6 +1165,38 @@ fn what_a_monitor_is_given_is_dropped_with_it() {
     });
 }
 
+#[test]
+fn checkers_that_panic_when_they_are_dropped_take_nothing_with_them() {
+    struct Bad(Arc<AtomicU32>);
+    impl Drop for Bad {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            panic!("dropped badly");
+        }
+    }
+    scenario(|clock, env| {
+        let n = Arc::new(AtomicU32::new(0));
+        let gate = Gate::default();
+        let mut config = MonitorConfig::new("m").drop_grace(Duration::ZERO);
+        for name in ["a", "b", "c"] {
+            let (bad, held, time) = (Bad(n.clone()), gate.clone(), clock.clone());
+            config = config.check(name, move |_: &Context, _: &Report| {
+                let _held = &bad;
+                if name == "b" {
+                    held.pass(&time);
+                }
+                Ok(Verdict::Ready)
+            });
+        }
+        let monitor = monitor(env, config);
+        clock.run_for(secs(10));
+        drop(monitor);
+        assert_eq!(n.load(Ordering::SeqCst), 2, "the other is stuck");
+        gate.open();
+        eventually("the stuck one to be dropped", || n.load(Ordering::SeqCst) == 3);
+    });
+}
+
 /// Series as an observer of the test keeps them.
 #[derive(Clone, Default)]
 struct Series(Arc<Mutex<BTreeMap<String, Arc<AtomicU64>>>>);
