@@ -192,7 +192,10 @@ impl Client {
         if let Some(timeout) = request.timeout {
             exchange.wait().hurry(timeout);
         }
-        let own = self.own_agent()?;
+        let own = self.own_agent().map_err(|error| {
+            let text = format!("{what}: {}", error.report());
+            Error::new(error.kind()).context(text)
+        })?;
         let agent = own.as_ref().unwrap_or_else(|| cx.env().agent(agent));
         let body = request.body.as_ref().map(|body| body.to_string().into_bytes());
         let first = Step { method: request.method.clone(), uri, what, body, is_apart: request.is_once };
@@ -293,7 +296,7 @@ impl Client {
     /// Whether what goes with a request is for this server only.
     fn is_private(&self, request: &Request) -> bool {
         #[cfg(feature = "tls")]
-        if self.0.identity.is_some() {
+        if self.0.identity.as_ref().is_some_and(super::tls::Identity::proves_who_asks) {
             return true;
         }
         self.0.config.key.is_some()
