@@ -136,6 +136,14 @@ fn tell(o: &mut Object<'_, '_>, name: &'static str, key: &'static str, flaws: Ve
     }
 }
 
+/// Tells that a field is there without the one that it says more about.
+#[cfg(feature = "http-client")]
+fn expect_with(o: &mut Object<'_, '_>, field: &'static str, other: &str) {
+    if o.has(field) {
+        o.fault(field, format!("has no effect without {other}"));
+    }
+}
+
 /// Tells what is wrong with an object as a whole.
 #[cfg(feature = "http-client")]
 fn whole(o: &mut Object<'_, '_>, message: String) {
@@ -275,6 +283,9 @@ mod tls {
         if addresses.is_empty() && files.is_empty() && !o.has("addresses") && !o.has("files") {
             o.fault("addresses", "there is neither an address nor a file");
         }
+        if !o.has("addresses") {
+            super::expect_with(o, "server_name", "addresses");
+        }
         o.done()?;
         let mut checker = certificate().min_left(min_left);
         for address in addresses {
@@ -353,6 +364,10 @@ mod server {
     use crate::pointer::Pointer;
     use crate::probe::http::{check_url, read_headers};
     use crate::rest::Template;
+
+    /// The fields that say how a server is asked.
+    const SERVER: [&str; 7] =
+        ["headers", "bearer_file", "max_body", "follow_redirects", "client_cert", "client_key", "root_certs"];
 
     /// Settings of a server without its address.
     struct Server {
@@ -457,6 +472,9 @@ mod server {
     pub(super) fn read_optional(o: &mut Object<'_, '_>, principal: &Principal) -> Option<HttpTarget> {
         let url = o.string("url").check(|url| check_url(url)).doc("The address to ask, by GET.").optional();
         let server = read_server(o);
+        if !o.has("url") {
+            SERVER.iter().for_each(|field| super::expect_with(o, field, "url"));
+        }
         url.map(|url| server.at(url, principal))
     }
 
@@ -492,6 +510,12 @@ mod server {
             Some((path.take(o.done()?)?, id, map, paging))
         });
         let members = members.optional();
+        let has_pages = |paging: &Paging| *paging != Paging::None;
+        let some_pages = has_pages(&paging) || members.as_ref().is_some_and(|(.., paging)| has_pages(paging));
+        // Of what is there and wrong only that is told.
+        if !some_pages && !o.has("paging") && (!has_members || members.is_some()) {
+            super::expect_with(o, "max_pages", "paging");
+        }
         if has_members && map.has_groups() {
             o.fault("group_by", "items that have members cannot be in groups as well");
         }
@@ -578,6 +602,9 @@ mod server {
         let is_missing = state.is_none() && !o.has("state");
         if own == Own::Needed && is_missing {
             o.fault("state", "is missing, expected where an item has its state");
+        }
+        if own == Own::FromMembers && is_missing {
+            ["states", "message"].iter().for_each(|field| super::expect_with(o, field, "state"));
         }
         let is_never_ready = match &states {
             Some((ready, .., otherwise)) => ready.is_empty() && *otherwise != Health::Ready,
@@ -784,7 +811,7 @@ mod tests {
                 "follow_redirects": 0, "items": "/a", "name": "/n", "state": "/s", "message": "/m", "group_by": "/g",
                 "require": ["/r"], "states": {"down": ["bad"], "otherwise": "ready"}, "max_pages": 5,
                 "request_timeout": "1s", "paging": {"page": {"parameter": "p", "first": 0}}}}"#,
-            r#"{"http_json": {"url": "http://h/", "items": "/c", "name": "/n", "paging": {"link_header": {}}, "members":
+            r#"{"http_json": {"url": "http://h/", "items": "/c", "name": "/n", "max_pages": 5, "members":
                 {"path": "/s?c={name}&i={id}", "id": "/id", "state": "/s", "states": {"ready": ["ok"]},
                  "paging": {"cursor": {"at": "/next"}}}}}"#,
             r#"{"conditions": {"url": "http://h/", "expect": ["status == 200"]}}"#,
@@ -840,6 +867,18 @@ mod tests {
                 "1:54: check.conditions.tcp: there is a url as well, and conditions are about one of them\n\
                  1:73: check.conditions.max_body: expected bytes such as \"4MiB\", found a percentage",
             ),
+            (
+                r#"{"conditions": {"tcp": "h:1", "headers": {}, "max_body": 9, "expect": ["latency < 1s"]}}"#,
+                "1:52: check.conditions.headers: has no effect without url\n\
+                 1:68: check.conditions.max_body: has no effect without url",
+            ),
+            (
+                r#"{"http_json": {"url": "http://h/", "states": {"ready": ["a"]}, "message": "/m", "max_pages": 5,
+                   "members": {"path": "/s/{name}", "state": "/s", "states": {"ready": ["ok"]}}}}"#,
+                "1:56: check.http_json.states: has no effect without state\n\
+                 1:85: check.http_json.message: has no effect without state\n\
+                 1:104: check.http_json.max_pages: has no effect without paging",
+            ),
         ] {
             assert_eq!(check(checker).err().as_deref(), Some(faults), "{checker}");
         }
@@ -879,6 +918,10 @@ mod tests {
                 r#"{"certificate": {"addresses": ["h"], "files": [""]}}"#,
                 "1:42: check.certificate.addresses[0]: expected HOST:PORT such as \"127.0.0.1:1883\" or \"[::1]:1883\", found \"h\"\n\
                  1:58: check.certificate.files[0]: must not be empty",
+            ),
+            (
+                r#"{"certificate": {"files": ["/x"], "server_name": "a"}}"#,
+                "1:60: check.certificate.server_name: has no effect without addresses",
             ),
             (
                 r#"{"certificate": {"addresses": ["h:1"], "server_name": "a b"}}"#,
