@@ -51,6 +51,15 @@ impl TlsFiles {
         Self { root_certs: Some(path.into()), ..self }
     }
 
+    /// These, and what `others` say of the half that these do not.
+    pub(crate) fn or(mut self, others: &Self) -> Self {
+        if self.client_cert.is_none() {
+            (self.client_cert, self.client_key) = (others.client_cert.clone(), others.client_key.clone());
+        }
+        self.root_certs = self.root_certs.or_else(|| others.root_certs.clone());
+        self
+    }
+
     fn paths(&self) -> impl Iterator<Item = &Path> {
         [&self.client_cert, &self.client_key, &self.root_certs].into_iter().flatten().map(PathBuf::as_path)
     }

@@ -14,19 +14,26 @@ use crate::probe::file_age::check_path;
 use crate::probe::tcp::check_address;
 use crate::tree::{Fault, Node, Value, join, join_idx};
 
+/// As whom servers are asked, where a checker does not say it.
+#[cfg_attr(not(feature = "http-client"), allow(dead_code, reason = "who asks a server does"))]
+pub(in crate::monitor) struct Asking<'a> {
+    pub(in crate::monitor) principal: &'a Principal,
+    #[cfg(feature = "tls")]
+    pub(in crate::monitor) tls: crate::rest::TlsFiles,
+}
+
 /// Reads the checker of an object whose one field is named after a kind, and
-/// holds its settings; tells of each kind whether there is one. `principal` is
-/// as whom servers are asked.
+/// holds its settings; tells of each kind whether there is one.
 pub(in crate::monitor) fn read_kinds(
     o: &mut Object<'_, '_>,
-    principal: &Principal,
+    asking: &Asking<'_>,
 ) -> Vec<(&'static str, Option<Box<dyn Checker>>)> {
     let probe = crate::probe::decode(o, "probe").doc("Looks with a probe, as a watcher has one.");
     let probe = probe.map(|probe| Box::new(super::probe(probe)) as Box<dyn Checker>).optional();
     vec![
         ("probe", probe),
-        ("conditions", o.object("conditions", |o| read_conditions(o, principal)).optional()),
-        ("http_json", o.object("http_json", |o| server::read_http_json(o, principal)).optional()),
+        ("conditions", o.object("conditions", |o| read_conditions(o, asking)).optional()),
+        ("http_json", o.object("http_json", |o| server::read_http_json(o, asking)).optional()),
         ("disk", o.object("disk", read_disk).optional()),
         ("memory", o.object("memory", read_memory).optional()),
         ("load", o.object("load", read_load).optional()),
@@ -44,11 +51,11 @@ struct Rule {
     otherwise: Health,
 }
 
-fn read_conditions(o: &mut Object<'_, '_>, principal: &Principal) -> Found {
+fn read_conditions(o: &mut Object<'_, '_>, asking: &Asking<'_>) -> Found {
     o.doc("Looks whether conditions hold about what a server, a port or files say; each is an item.");
     let tcp = o.string("tcp").check(|address| check_address(address));
     let tcp = tcp.doc("A port to connect to, as HOST:PORT, for conditions about latency.").optional();
-    let target = server::read_optional(o, principal);
+    let target = server::read_optional(o, asking);
     if tcp.is_some() && o.has("url") {
         o.fault("tcp", "there is a url as well, and conditions are about one of them");
     }
@@ -312,7 +319,7 @@ mod tls {
 #[cfg(not(feature = "http-client"))]
 mod server {
     use super::super::ConditionsChecker;
-    use super::{Found, Object, Principal, needs};
+    use super::{Asking, Found, Object, needs};
 
     const DOC: &str = "Needs the feature `http-client`, which this build does not have.";
     const MESSAGE: &str = "needs the feature `http-client`, which this build does not have";
@@ -321,7 +328,7 @@ mod server {
     /// There is none to be had.
     pub(super) struct NoTarget;
 
-    pub(super) fn read_optional(o: &mut Object<'_, '_>, _: &Principal) -> NoTarget {
+    pub(super) fn read_optional(o: &mut Object<'_, '_>, _: &Asking<'_>) -> NoTarget {
         for field in FIELDS {
             if o.value(field).doc(DOC).optional().is_some() {
                 o.fault(field, MESSAGE);
@@ -334,7 +341,7 @@ mod server {
         checker
     }
 
-    pub(super) fn read_http_json(o: &mut Object<'_, '_>, _: &Principal) -> Found {
+    pub(super) fn read_http_json(o: &mut Object<'_, '_>, _: &Asking<'_>) -> Found {
         let own = [
             "items",
             "name",
@@ -357,7 +364,7 @@ mod server {
     use super::super::http_json::{MAX_PAGES, REQUEST_TIMEOUT};
     use super::super::target::{MAX_BODY, REDIRECTS};
     use super::super::{ConditionsChecker, HttpTarget, ItemMap, Paging, http_json};
-    use super::{Found, Health, Object, Principal, Shown, is_path, quoted_health, whole};
+    use super::{Asking, Found, Health, Object, Shown, is_path, quoted_health, whole};
     use crate::decode::Size;
     use crate::error::Result;
     use crate::monitor::Checker;
@@ -427,12 +434,14 @@ mod server {
     #[cfg(feature = "tls")]
     fn read_files(o: &mut Object<'_, '_>) -> Files {
         let cert = o.string("client_cert").check(is_path);
-        let cert = cert.doc("A certificate in PEM form by which the client proves who it is.").optional();
+        let cert = cert
+            .doc("A certificate in PEM form by which the client proves who it is; the program's when absent.")
+            .optional();
         let key = o.string("client_key").check(is_path);
         let key = key.doc("Its key, in PEM form; in the file of the certificate when absent.").optional();
         let roots = o.string("root_certs").check(is_path);
         let roots =
-            roots.doc("The roots that servers are believed by, in PEM form; those of browsers when absent.");
+            roots.doc("The roots that servers are believed by, in PEM form; the program's, or those of browsers, when absent.");
         let roots = roots.optional();
         if key.is_some() && !o.has("client_cert") {
             o.fault("client_key", "is there without a client_cert");
@@ -448,9 +457,9 @@ mod server {
     }
 
     impl Server {
-        fn at(self, url: String, principal: &Principal) -> HttpTarget {
+        fn at(self, url: String, asking: &Asking<'_>) -> HttpTarget {
             let mut target = HttpTarget::new(url)
-                .principal(principal.clone())
+                .principal(asking.principal.clone())
                 .max_body(self.max_body)
                 .follow_redirects(self.redirects);
             for (name, value) in self.headers {
@@ -460,8 +469,11 @@ mod server {
                 target = target.bearer_file(path);
             }
             #[cfg(feature = "tls")]
-            if let Some(files) = self.tls {
-                target = target.tls(files);
+            {
+                let files = self.tls.unwrap_or_default().or(&asking.tls);
+                if files != crate::rest::TlsFiles::default() {
+                    target = target.tls(files);
+                }
             }
             #[cfg(not(feature = "tls"))]
             let NoFiles = self.tls;
@@ -469,13 +481,13 @@ mod server {
         }
     }
 
-    pub(super) fn read_optional(o: &mut Object<'_, '_>, principal: &Principal) -> Option<HttpTarget> {
+    pub(super) fn read_optional(o: &mut Object<'_, '_>, asking: &Asking<'_>) -> Option<HttpTarget> {
         let url = o.string("url").check(|url| check_url(url)).doc("The address to ask, by GET.").optional();
         let server = read_server(o);
         if !o.has("url") {
             SERVER.iter().for_each(|field| super::expect_with(o, field, "url"));
         }
-        url.map(|url| server.at(url, principal))
+        url.map(|url| server.at(url, asking))
     }
 
     pub(super) fn aim(checker: ConditionsChecker, target: Option<HttpTarget>) -> ConditionsChecker {
@@ -485,7 +497,7 @@ mod server {
         }
     }
 
-    pub(super) fn read_http_json(o: &mut Object<'_, '_>, principal: &Principal) -> Found {
+    pub(super) fn read_http_json(o: &mut Object<'_, '_>, asking: &Asking<'_>) -> Found {
         o.doc("Asks a server for a list or an object as JSON; each thing in it is an item, and so is each group.");
         let url = o.string("url").check(|url| check_url(url)).doc("The address to ask, by GET.").required();
         let server = read_server(o);
@@ -520,7 +532,7 @@ mod server {
             o.fault("group_by", "items that have members cannot be in groups as well");
         }
         let done = o.done()?;
-        let mut checker = http_json(server.at(url.take(done)?, principal), map)
+        let mut checker = http_json(server.at(url.take(done)?, asking), map)
             .paging(paging)
             .max_pages(max_pages)
             .request_timeout(timeout);
@@ -693,12 +705,20 @@ mod tests {
     use super::*;
     use crate::{decode, tree};
 
+    fn asking(principal: &Principal) -> Asking<'_> {
+        Asking {
+            principal,
+            #[cfg(feature = "tls")]
+            tls: crate::rest::TlsFiles::default(),
+        }
+    }
+
     /// Reads the checker; faults come without the name of the file.
     fn check(checker: &str) -> Result<Box<dyn Checker>, String> {
         let node = tree::parse("f", &format!("{{\"check\": {checker}}}")).unwrap();
         decode::object(&node, "", |o| {
             let read = |o: &mut Object<'_, '_>| {
-                let kinds = read_kinds(o, &Principal::new("p"));
+                let kinds = read_kinds(o, &asking(&Principal::new("p")));
                 o.done()?;
                 kinds.into_iter().find_map(|(_, checker)| checker)
             };
@@ -935,7 +955,7 @@ mod tests {
     #[test]
     fn every_setting_says_what_it_is_for() {
         let described = decode::describe(|o| {
-            let _ = read_kinds(o, &Principal::new("p"));
+            let _ = read_kinds(o, &asking(&Principal::new("p")));
             o.done()
         });
         assert!(described.fields.len() > 40, "{}", described.fields.len());
