@@ -125,6 +125,27 @@ fn faults() -> Vec<(&'static str, Reply, Vec<&'static str>)> {
             vec!["the answer is 10737418240 bytes long, at most 65536 are read"],
         ),
         ("endless", Reply::Endless(ok("\r\n[")), vec!["the answer is longer than 65536 bytes"]),
+        (
+            "chunked-cut",
+            Reply::Raw(ok("transfer-encoding: chunked\r\n\r\n50\r\n{\"servers\"")),
+            vec!["connection closed before the answer was over"],
+        ),
+        (
+            "chunked-lie",
+            Reply::Raw(ok("transfer-encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n")),
+            vec!["is not HTTP"],
+        ),
+        (
+            "chunked-huge",
+            Reply::Raw(ok("transfer-encoding: chunked\r\n\r\nffffffffffffffffffff\r\n{}")),
+            vec!["is not HTTP"],
+        ),
+        ("two-lengths", Reply::Raw(ok("content-length: 2\r\ncontent-length: 50\r\n\r\n{}")), vec!["after"]),
+        (
+            "gzip",
+            Reply::json("x").header("content-encoding", "gzip"),
+            vec!["the answer is encoded as gzip, which was not asked for"],
+        ),
         ("deep", Reply::json("[".repeat(60_000)), vec!["is not JSON", "recursion limit"]),
         (
             "wrong-type",
@@ -585,13 +606,18 @@ impl IntoPair for ItemState {
 
 #[cfg(feature = "tls")]
 mod certificates {
-    use std::io::Read;
+    use std::io::{Read, Write};
     use std::net::TcpListener;
     use std::sync::Arc;
 
+    use loopkeeper::config::Settings;
+    use loopkeeper::host::deploy::{Deployer, DeployerConfig};
+    use loopkeeper::rest::TlsFiles;
+    use loopkeeper::{Host, HostConfig, shipped};
     use rustls::pki_types::pem::PemObject;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    use rustls::{ServerConfig, ServerConnection};
+    use rustls::server::WebPkiClientVerifier;
+    use rustls::{RootCertStore, ServerConfig, ServerConnection};
 
     use super::*;
 
@@ -614,6 +640,180 @@ q+MV8xFUq7JTYu1na3zZH2BN7R+cBUuq/ZomSJL4hG9t7uJFPzFGB6E+
 -----END PRIVATE KEY-----
 ";
     const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    /// Another key.
+    const OTHER_KEY: &str = "-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgR6c0/VEpxvOH8LCO
+bhhW38uINt3pdYf+WPVznB7YtvihRANCAAQQLxvdWBJALa3iF0zzO66Hn/e7D3wc
+D5axaUNXuKYo/30TPMwhDK7W5ZdYNQO4zaFXrIUVSd5eWOW0Aafh1WyL
+-----END PRIVATE KEY-----
+";
+
+    /// An `https` server that lists one thing, to all or to those only who
+    /// prove that they have the key to the certificate.
+    fn https_server(asks_for_proof: bool) -> String {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let certificate = CertificateDer::from_pem_slice(CERTIFICATE.as_bytes()).unwrap();
+        let builder = ServerConfig::builder_with_provider(provider.clone());
+        let builder = builder.with_safe_default_protocol_versions().unwrap();
+        let builder = if asks_for_proof {
+            let mut roots = RootCertStore::empty();
+            roots.add(certificate.clone()).unwrap();
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            builder.with_client_cert_verifier(verifier.build().unwrap())
+        } else {
+            builder.with_no_client_auth()
+        };
+        let key = PrivateKeyDer::from_pem_slice(KEY.as_bytes()).unwrap();
+        let config = Arc::new(builder.with_single_cert(vec![certificate], key).unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let Ok(stream) = stream else { return };
+                let config = config.clone();
+                thread::spawn(move || {
+                    let connection = ServerConnection::new(config).ok()?;
+                    let mut stream = rustls::StreamOwned::new(connection, stream);
+                    let mut head = Vec::new();
+                    let mut byte = [0];
+                    while !head.ends_with(b"\r\n\r\n") {
+                        stream.read_exact(&mut byte).ok()?;
+                        head.push(byte[0]);
+                    }
+                    let body = list(&["a"]).to_string();
+                    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+                    stream.write_all(answer.as_bytes()).ok()?;
+                    stream.conn.send_close_notify();
+                    stream.flush().ok()
+                });
+            }
+        });
+        format!("https://localhost:{port}")
+    }
+
+    /// What is said of the one thing, or why it cannot be seen.
+    fn seen(url: &str, files: TlsFiles) -> Result<Health, String> {
+        let mut checker = check::http_json(HttpTarget::new(url).tls(files), servers());
+        seen_by(&mut checker)
+    }
+
+    fn seen_by(checker: &mut dyn Checker) -> Result<Health, String> {
+        let found = look(checker);
+        found.verdict.as_ref().map(|_| found.item("a").0).map_err(Clone::clone)
+    }
+
+    #[test]
+    fn an_https_server_is_known_and_learns_who_asks_by_files() {
+        let folder = TempDir::new("tls-files");
+        let cert = folder.write("cert.pem", CERTIFICATE);
+        let key = folder.write("key.pem", KEY);
+        let both = folder.write("both.pem", format!("{KEY}{CERTIFICATE}"));
+        let [open, closed] = [false, true].map(https_server);
+        let roots = || TlsFiles::default().roots(&cert);
+        let of_both = || {
+            let mut files = roots();
+            files.client_cert = Some(both.clone());
+            files
+        };
+        assert_eq!(seen(&open, roots()), Ok(Health::Ready));
+        assert_eq!(seen(&open, roots().client(&cert, &key)), Ok(Health::Ready));
+        assert_eq!(seen(&closed, roots().client(&cert, &key)), Ok(Health::Ready));
+        assert_eq!(seen(&closed, of_both()), Ok(Health::Ready));
+        for (url, files, piece) in [
+            (&open, TlsFiles::default(), "invalid peer certificate: UnknownIssuer"),
+            (&open, TlsFiles::default().client(&cert, &key), "invalid peer certificate: UnknownIssuer"),
+            (&closed, roots(), "CertificateRequired"),
+        ] {
+            let error = seen(url, files).unwrap_err();
+            assert!(error.starts_with(&format!("GET {url}/: ")) && error.contains(piece), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_for_tls_that_is_not_there_or_does_not_fit_fails_the_request_until_it_is_right() {
+        let folder = TempDir::new("tls-late");
+        let path = |name: &str| folder.path().join(name);
+        let url = https_server(true);
+        let files = || TlsFiles::default().roots(path("roots.pem")).client(path("cert.pem"), path("key.pem"));
+        let mut checker = check::http_json(HttpTarget::new(&url).tls(files()), servers());
+        let mut conditions = check::conditions()
+            .http(HttpTarget::new(&url).tls(files()))
+            .named("up", condition("status == 200"));
+        for (name, content, expected) in [
+            ("none", "", "client_cert: {}/cert.pem: no such file or folder"),
+            ("cert.pem", KEY, "client_cert: {}/cert.pem: has no certificate in PEM form"),
+            ("cert.pem", CERTIFICATE, "client_key: {}/key.pem: no such file or folder"),
+            ("key.pem", CERTIFICATE, "client_key: {}/key.pem: has no private key in PEM form"),
+            ("key.pem", OTHER_KEY, "client_key: {}/key.pem: does not fit the certificate: "),
+            ("key.pem", KEY, "root_certs: {}/roots.pem: no such file or folder"),
+            (
+                "roots.pem",
+                "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+                "root_certs: {}/roots.pem: has no certificate that can be a root",
+            ),
+        ] {
+            folder.put(name, content);
+            let error = seen_by(&mut checker).unwrap_err();
+            let expected = expected.replace("{}", &folder.path().display().to_string());
+            assert!(error.starts_with(&format!("GET {url}/: {expected}")), "{error}");
+            // This machine could not ask, which says nothing about the server.
+            let found = look(&mut conditions);
+            assert_eq!(found.item("up").0, Health::Unknown, "{:?}", found.lines());
+        }
+        folder.put("roots.pem", CERTIFICATE);
+        assert_eq!(seen_by(&mut checker), Ok(Health::Ready));
+        assert_eq!(look(&mut conditions).item("up"), (Health::Ready, ""));
+        // Exchanged while it runs.
+        folder.put("key.pem", OTHER_KEY);
+        assert!(seen_by(&mut checker).unwrap_err().contains("does not fit the certificate"));
+        let mut lone = TlsFiles::default();
+        lone.client_key = Some(path("key.pem"));
+        let error = check::http_json(HttpTarget::new(&url).tls(lone), servers()).validate().unwrap_err();
+        assert_eq!(error.to_string(), "client_key: is there without a client_cert");
+    }
+
+    #[test]
+    fn what_proves_the_principal_is_the_programs_unless_a_checker_has_its_own() {
+        let folder = TempDir::new("tls-descriptor");
+        let cert = folder.write("cert.pem", CERTIFICATE).display().to_string();
+        let key = folder.write("key.pem", KEY).display().to_string();
+        let url = https_server(true);
+        let mut settings = Settings::default();
+        settings.monitor.root_certs = Some(cert.clone().into());
+        settings.monitor.client_cert = Some(cert.clone().into());
+        settings.monitor.client_key = Some(key.clone().into());
+        let map = json!({"items": "/servers", "name": "/name", "state": "/status", "states": {"ready": ["ACTIVE"]}});
+        let own = json!({"client_cert": cert, "client_key": key, "root_certs": cert});
+        let none = json!({});
+        for (settings, principal, own, expected) in [
+            (Settings::default(), "loopkeeper", &own, Health::Ready),
+            (Settings::default(), "loopkeeper", &none, Health::Down),
+            (settings.clone(), "loopkeeper", &none, Health::Ready),
+            (settings.clone(), "somebody", &none, Health::Down),
+            (settings.clone(), "somebody", &json!({"client_cert": cert, "client_key": key}), Health::Ready),
+        ] {
+            let mut list = map.clone();
+            list["url"] = json!(url);
+            list.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
+            let descriptor = json!({"name": "m", "type": "monitor", "config": {
+                "principal": principal, "checkers": [{"name": "c", "http_json": list}]
+            }});
+            let deploy = TempDir::new("tls-deploy");
+            deploy.write("m.json", descriptor.to_string());
+            let env = Env::new().unwrap();
+            let host = Host::new(HostConfig::default().env(&env)).unwrap();
+            let (folder, registry) = (DeployerConfig::new(deploy.path()), shipped::registry_for(&settings));
+            let deployer = Deployer::new(&env, folder, registry, Arc::new(host.handle())).unwrap();
+            host.register("deployer", deployer).unwrap();
+            host.start().unwrap();
+            let status = || env.statuses().into_iter().find(|status| status.name.as_str() == "m");
+            support::eventually("a look", || status().is_some_and(|status| status.last_check.is_some()));
+            let status = status().unwrap();
+            assert_eq!(status.health, expected, "{principal} {own}: {status}");
+            assert!(host.stop(PATIENCE).is_clean());
+        }
+    }
 
     /// Shows its certificate to everybody, by this version of the protocol.
     fn tls_server(version: &'static rustls::SupportedProtocolVersion) -> String {

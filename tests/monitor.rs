@@ -976,6 +976,28 @@ fn wum_05_settings_that_cannot_be_meant_are_refused() {
 }
 
 #[test]
+fn times_without_end_are_taken_as_that() {
+    scenario(|clock, env| {
+        let log = Log::default();
+        let config = MonitorConfig::new("m")
+            .poll_period(Duration::MAX)
+            .deadline(Duration::MAX)
+            .stale_after(Duration::MAX)
+            .check("a", log.ready("a"));
+        let monitor = monitor(env, config);
+        clock.run_for(secs(1_000_000));
+        assert_eq!(log.take(), [(0, "a")]);
+        monitor.trigger();
+        clock.settle();
+        assert_eq!(log.take(), [(1_000_000, "a")]);
+        let status = monitor.status();
+        assert_eq!((status.health, status.missed), (Health::Ready, 0));
+        assert!(serde_json::to_string(&status).is_ok());
+        assert!(monitor.stop(PATIENCE).is_clean());
+    });
+}
+
+#[test]
 fn checkers_say_what_their_findings_are() {
     scenario(|clock, env| {
         struct Drift;
