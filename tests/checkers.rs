@@ -364,7 +364,7 @@ fn wum_10_servers_are_asked_as_the_principal_and_a_refused_token_is_replaced() {
         Some("Bearer token-2") => Reply::json(list(&["a"])),
         _ => Reply::status(401, ""),
     });
-    let target = HttpTarget::new(service.url()).principal(principal);
+    let target = HttpTarget::new(service.url()).principal(principal.clone());
     let mut checker = check::http_json(target, servers());
     let cx = context(PATIENCE);
     assert!(look_in(&mut checker, &cx).verdict.unwrap_err().contains("status 401"));
@@ -374,9 +374,35 @@ fn wum_10_servers_are_asked_as_the_principal_and_a_refused_token_is_replaced() {
         service.asked().iter().map(|asked| asked.header("authorization").unwrap().to_owned()).collect();
     assert_eq!(seen, ["Bearer token-1", "Bearer token-2", "Bearer token-2"]);
     let file = folder.write("token", "of-a-file\n");
-    let target = HttpTarget::new(service.url()).bearer_file(file);
+    let target = HttpTarget::new(service.url()).principal(principal.clone()).bearer_file(file);
     assert!(look(&mut check::http_json(target, servers())).verdict.is_err());
     assert_eq!(service.asked().last().unwrap().header("authorization"), Some("Bearer of-a-file"));
+    // That another token was refused says nothing about this one.
+    assert_eq!(look_in(&mut checker, &cx).verdict, Ok(Verdict::Items));
+}
+
+#[test]
+fn wum_10_a_server_that_refuses_every_token_has_one_replaced_each_half_minute() {
+    let folder = TempDir::new("refused");
+    let count = folder.path().join("count");
+    let script = format!("echo x >> {0}; echo token-$(wc -l < {0} | tr -d ' ')", count.display());
+    let principal = Principal::new("monitor").token_command(["sh", "-c", &script]);
+    let service = Service::start(|asked: &Asked| match asked.path.as_str() {
+        "/" => Reply::json(list(&["a", "b", "c", "d"])),
+        _ => Reply::status(401, ""),
+    });
+    let target = HttpTarget::new(service.url()).principal(principal);
+    let clusters = ItemMap::of_parents().items(pointer("/servers")).name(pointer("/name"));
+    let mut checker = check::http_json(target, clusters).members("/servers/{name}", servers());
+    let clock = loopkeeper::ManualClock::default();
+    let env = Env::manual(&clock).unwrap();
+    let issued = || std::fs::read_to_string(&count).unwrap_or_default().lines().count();
+    for (later, expected) in [(0, 2), (5, 2), (24, 2), (1, 3), (29, 3), (1, 4)] {
+        clock.jump(Duration::from_secs(later));
+        let cx = Context::detached(&env, Name::new("checks").unwrap(), PATIENCE);
+        let found = look_in(&mut checker, &cx);
+        assert_eq!((found.items.len(), issued()), (4, expected), "{:?}", found.lines());
+    }
 }
 
 #[test]

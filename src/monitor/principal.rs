@@ -21,6 +21,9 @@ use crate::sys::file::open_without_waiting;
 const MAX_ANSWER: usize = 64 * 1024;
 /// The longest time before its end at which a token is replaced.
 const MAX_LEAD: Duration = Duration::from_secs(60);
+/// For how long a refused token is not replaced again: where the next is
+/// refused as well, a third would be no better.
+const REFUSED_FOR: Duration = Duration::from_secs(30);
 /// For how long a token is kept whose end is not known.
 const KEEP_FOR: Duration = Duration::from_secs(300);
 
@@ -70,7 +73,14 @@ pub struct Principal {
     name: Arc<str>,
     source: Source,
     keep_for: Duration,
-    kept: Arc<Mutex<Option<Token>>>,
+    kept: Arc<Mutex<Kept>>,
+}
+
+#[derive(Default)]
+struct Kept {
+    token: Option<Token>,
+    /// When a service last refused one.
+    refused_at: Option<Stamp>,
 }
 
 #[derive(Clone)]
@@ -154,8 +164,22 @@ impl Principal {
 
     /// Says that a service refused the token: the next who asks gets another.
     pub fn forget(&self) {
-        let before = self.kept.lock().take();
+        let before = self.kept.lock().token.take();
         drop(before);
+    }
+
+    /// The same, for who may be refused again and again: within half a minute
+    /// one token is forgotten.
+    #[cfg_attr(not(feature = "http-client"), allow(dead_code, reason = "who asks a server does"))]
+    pub(super) fn refused(&self, now: Stamp) {
+        let since = |last: Stamp| now.as_micros().abs_diff(last.as_micros());
+        let mut kept = self.kept.lock();
+        if kept.refused_at.is_none_or(|last| u128::from(since(last)) >= REFUSED_FOR.as_micros()) {
+            kept.refused_at = Some(now);
+            let before = kept.token.take();
+            drop(kept);
+            drop(before);
+        }
     }
 
     /// Says whether the settings can be used.
@@ -183,7 +207,7 @@ impl Principal {
 
     fn ask(&self, command: &ExecProbe, cx: &Context) -> Result<Secret> {
         let now = cx.env().stamp();
-        let kept = self.kept.lock().clone();
+        let kept = self.kept.lock().token.clone();
         if let Some(token) = kept.as_ref().filter(|token| now < token.refresh_at) {
             return Ok(token.secret.clone());
         }
@@ -197,7 +221,7 @@ impl Principal {
         match (fresh, kept) {
             (Ok(token), _) => {
                 let secret = token.secret.clone();
-                let before = self.kept.lock().replace(token);
+                let before = self.kept.lock().token.replace(token);
                 drop(before);
                 Ok(secret)
             }
@@ -215,7 +239,7 @@ impl Principal {
     fn put_off(&self, token: &Token, now: Stamp) {
         let again_at = later(now, token.lifetime(now) / 4);
         let mut kept = self.kept.lock();
-        if let Some(kept) = kept.as_mut().filter(|kept| kept.expires_at == token.expires_at) {
+        if let Some(kept) = kept.token.as_mut().filter(|kept| kept.expires_at == token.expires_at) {
             kept.refresh_at = kept.refresh_at.max(again_at);
         }
     }

@@ -62,8 +62,8 @@ impl HttpTarget {
     }
 
     /// As whom it asks: the token goes along as `Authorization: Bearer`. When
-    /// the server answers 401, the next request takes another. Defaults to
-    /// nobody.
+    /// the server answers 401, the next request takes another, at most each
+    /// half minute. Defaults to nobody.
     pub fn principal(self, principal: Principal) -> Self {
         Self { principal: Some(principal), ..self }
     }
@@ -113,7 +113,8 @@ impl HttpTarget {
         if let Some(principal) = &self.principal {
             principal.check()?;
         }
-        let token = self.principal.clone().filter(Principal::has_token);
+        let is_asked = self.bearer_file.is_none();
+        let token = self.principal.clone().filter(|principal| is_asked && principal.has_token());
         if let Some(path) = &self.bearer_file {
             config = config.key(Key::file(path));
         } else if let Some(principal) = token.clone() {
@@ -170,7 +171,7 @@ impl Asker {
     pub(super) fn send(&self, cx: &Context, request: &Request) -> Result<Answer> {
         let answer = self.client.send(cx, request)?;
         if let (401, Some(principal)) = (answer.status(), &self.principal) {
-            principal.forget();
+            principal.refused(cx.env().stamp());
         }
         Ok(answer)
     }
