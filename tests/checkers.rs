@@ -245,6 +245,41 @@ fn wum_01_one_bad_cluster_is_told_and_the_others_are_fresh() {
 }
 
 #[test]
+fn wum_01_where_time_is_short_the_next_look_begins_where_this_one_ended() {
+    let names: Vec<String> = (0..20).map(|n| format!("c{n:02}")).collect();
+    let document = list(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let service = Service::start(move |asked: &Asked| match asked.path.as_str() {
+        "/" => Reply::json(&document),
+        path => {
+            support::pause(Duration::from_millis(30));
+            Reply::json(list(&[path.trim_start_matches("/of/")]))
+        }
+    });
+    let clusters = ItemMap::of_parents().items(pointer("/servers")).name(pointer("/name"));
+    let mut checker =
+        check::http_json(HttpTarget::new(service.url()), clusters).members("/of/{name}", servers());
+    let mut seen = std::collections::BTreeSet::new();
+    let mut looks = 0;
+    while seen.len() < 20 {
+        looks += 1;
+        assert!(looks < 40, "{seen:?}");
+        let found = look_in(&mut checker, &context(SHORT));
+        let told: Vec<&String> = found.items.keys().filter(|name| !name.contains('/')).collect();
+        if let Err(error) = found.verdict {
+            let piece = "/: 20 items, and no time was left from \"c";
+            assert!(error.starts_with("GET http://127.0.0.1:") && error.contains(piece), "{error}");
+            assert!(told.len() < 20, "{told:?}");
+        }
+        // Those that were not asked are not told anew.
+        seen.extend(told.into_iter().cloned());
+    }
+    assert!(looks > 1, "the server is too quick for this test");
+    // With time enough the order is as it was, and all are told.
+    let found = look(&mut checker);
+    assert_eq!((found.verdict, found.items.len()), (Ok(Verdict::Items), 40));
+}
+
+#[test]
 fn cum_07_the_order_of_a_list_changes_nothing() {
     let names = ["d", "a", "c", "b", "a"];
     let backwards: Vec<&str> = names.iter().rev().copied().collect();
