@@ -417,6 +417,24 @@ fn wum_10_servers_are_asked_as_the_principal_and_a_refused_token_is_replaced() {
 }
 
 #[test]
+fn conditions_about_a_server_that_was_not_asked_for_want_of_a_token_are_unknown() {
+    let service = Service::start(|_| Reply::json("{}"));
+    for script in ["exit 1", "sleep 60", "echo a b"] {
+        let principal = Principal::new("monitor").token_command(["sh", "-c", script]);
+        let target = HttpTarget::new(service.url()).principal(principal);
+        let mut checker = check::conditions().http(target).named("up", condition("status == 200"));
+        let found = look_in(&mut checker, &context(SHORT));
+        let (health, reason) = found.item("up");
+        assert!(
+            reason.starts_with("GET http://127.0.0.1:") && reason.contains("token of monitor: "),
+            "{reason}"
+        );
+        assert_eq!(health, Health::Unknown, "{reason}");
+    }
+    assert!(service.asked().is_empty());
+}
+
+#[test]
 fn wum_10_a_server_that_refuses_every_token_has_one_replaced_each_half_minute() {
     let folder = TempDir::new("refused");
     let count = folder.path().join("count");

@@ -225,11 +225,7 @@ fn keys_are_read_for_each_request_and_shown_by_nobody() {
             ErrorKind::InvalidArgument,
             "key: has characters that no header",
         ),
-        (
-            Key::ask("RUNS_KEY", |_| Err("is not set".into())),
-            ErrorKind::Component,
-            "key: RUNS_KEY: is not set",
-        ),
+        (Key::ask("RUNS_KEY", |_| Err("is not set".into())), ErrorKind::Io, "key: RUNS_KEY: is not set"),
     ] {
         let error = broken(key);
         says(&error, kind, error.class(), &[piece, "GET http://127.0.0.1:"]);

@@ -185,7 +185,12 @@ impl Client {
         let what = format!("{} {}", request.method, Shown(&uri));
         let headers = self.headers(cx, request).map_err(|error| {
             let text = format!("{what}: {}", error.report());
-            Error::new(error.kind()).with_class(error.class()).context(text)
+            let kind = match error.kind() {
+                kind @ (ErrorKind::Cancelled | ErrorKind::InvalidArgument | ErrorKind::Budget) => kind,
+                // Nobody was asked: that says nothing about the server.
+                _ => ErrorKind::Io,
+            };
+            Error::new(kind).with_class(error.class()).context(text)
         })?;
         let exchange =
             Arc::new(Exchange::new(Wait::begin_kept(cx, &what).map_err(|error| Error::from_user(&*error))?));

@@ -28,7 +28,7 @@
 //! | 404 or 410 | `NotFound` | terminal |
 //! | another status of 400 and above | `Probe` | terminal |
 //! | a redirect that is not followed | `Probe` | terminal |
-//! | nothing was sent: a key or a file of `TlsFiles` cannot be used | `Io` | retryable |
+//! | nothing was sent: a key or a file of `TlsFiles` cannot be used | `Io` | retryable, or the key's own |
 //! | no JSON, too much, an encoding nobody asked for | `Probe` | retryable |
 //!
 //! # Examples
