@@ -245,6 +245,40 @@ fn wum_01_one_bad_cluster_is_told_and_the_others_are_fresh() {
 }
 
 #[test]
+fn members_are_asked_for_by_what_an_item_has_for_its_id() {
+    let service = Service::start(|asked: &Asked| match asked.path.as_str() {
+        "/" => Reply::json(json!([
+            {"name": "a", "at": {"id": "x/1"}, "own": "ok"},
+            {"name": "b", "at": {"id": 2}, "own": "bad"},
+            {"name": "c", "at": {}, "own": "ok"},
+            {"name": "d", "at": {}, "own": "bad"},
+            {"at": {}, "own": "ok"},
+        ])),
+        "/of/a/x%2F1" | "/of/b/2" => Reply::json(list(&["m"])),
+        other => Reply::status(404, other),
+    });
+    let clusters = ItemMap::new(pointer("/own")).name(pointer("/name")).ready(["ok"]).down(["bad"]);
+    let mut checker = check::http_json(HttpTarget::new(service.url()), clusters)
+        .members("/of/{name}/{id}", servers())
+        .members_id(pointer("/at/id"));
+    let found = look(&mut checker);
+    assert_eq!(found.verdict, Ok(Verdict::Items));
+    assert_eq!(
+        found.lines(),
+        [
+            "#5: unknown (name: the item has no \"name\", it has \"at\", \"own\")",
+            "a: ready",
+            "a/m: ready",
+            "b: degraded (1 of 2 not ready: itself down)",
+            "b/m: ready",
+            "c: unknown (id: the item's /at has no \"id\", it is empty)",
+            "d: unknown (id: the item's /at has no \"id\", it is empty)",
+        ]
+    );
+    assert_eq!(service.asked().len(), 3);
+}
+
+#[test]
 fn wum_01_where_time_is_short_the_next_look_begins_where_this_one_ended() {
     let names: Vec<String> = (0..20).map(|n| format!("c{n:02}")).collect();
     let document = list(&names.iter().map(String::as_str).collect::<Vec<_>>());

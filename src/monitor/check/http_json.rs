@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::item_map::{Item, ItemMap, Named, reported, together};
+use super::item_map::{Item, ItemMap, Named, reported, together, word};
 use super::paging::{At, Next};
 use super::target::{Asker, HttpTarget};
 use crate::component::Context;
@@ -167,6 +167,7 @@ impl HttpJsonChecker {
         let mut now_at = Next::Path(first);
         let mut seen: Vec<Next> = Vec::new();
         let mut before: Option<Value> = None;
+        let is_counted = matches!(list.paging, Paging::Page { .. } | Paging::Offset { .. });
         for pages in 1..=self.max_pages {
             let request = match &now_at {
                 Next::Path(path) => Request::get(path),
@@ -175,16 +176,14 @@ impl HttpJsonChecker {
             let answer = asker.send(cx, &request.timeout(limit))?.expect_success()?;
             let document = answer.json()?;
             // A server that does not know the parameter answers the same for ever.
-            if matches!(list.paging, Paging::Page { .. } | Paging::Offset { .. })
-                && before.as_ref() == Some(&document)
-            {
+            if is_counted && before.as_ref() == Some(&document) {
                 return Err(answer.flaw(format_args!(
                     "page {pages} is the same as the one before it: the server seems not to know the parameter"
                 )));
             }
             let found = list.map.read_from(&document, items.len()).map_err(|text| answer.flaw(text))?;
             let items_here = found.len();
-            items.extend(found);
+            items.extend(found.into_iter().map(|item| without_rest(item, list.id)));
             if items.len() > MAX_ITEMS {
                 items.truncate(MAX_ITEMS);
                 return Err(answer.flaw(format_args!("lists more than {MAX_ITEMS} items")));
@@ -207,7 +206,7 @@ impl HttpJsonChecker {
             if seen.contains(&now_at) {
                 return Err(answer.flaw(format_args!("page {pages} leads back to one before it")));
             }
-            before = Some(document);
+            before = is_counted.then_some(document);
         }
         let text = format!("{}: has more than {} pages", asker.what(), self.max_pages);
         Err(Error::new(ErrorKind::Probe).context(text))
@@ -242,7 +241,7 @@ impl HttpJsonChecker {
             let asked = match &parent.state {
                 // Something is wrong with the item itself.
                 ItemState { health: Health::Unknown, reason: Some(reason) } => Err(reason.clone()),
-                _ => match fill(&path, &parent, members.id.as_ref()) {
+                _ => match fill(&path, &parent) {
                     Err(reason) => Err(reason),
                     Ok(path) => {
                         // A silent server has its share, a quick one leaves it to others.
@@ -253,7 +252,7 @@ impl HttpJsonChecker {
                         }
                         let share = (remaining / left).max(remaining / 4).max(least);
                         let limit = self.request_timeout.min(share);
-                        let list = List { path: &path, map: &members.map, paging: &members.paging };
+                        let list = List { path: &path, map: &members.map, paging: &members.paging, id: None };
                         let read = self.read(cx, asker, &list, limit, &mut items);
                         read.map_err(|error| error.report().to_string())
                     }
@@ -270,7 +269,11 @@ impl HttpJsonChecker {
             };
             tell(report, &name, state);
             for (member, state) in states {
-                tell(report, &named.add(format!("{name}/{member}"), state.clone()), state);
+                let name = format!("{name}/{member}");
+                // Of more than a report keeps the names are not needed.
+                let is_kept = named.states.len() < 2 * MAX_ITEMS;
+                let name = if is_kept { named.add(name, state.clone()) } else { name };
+                tell(report, &name, state);
             }
         }
         Ok(not_asked)
@@ -282,17 +285,32 @@ struct List<'a> {
     path: &'a str,
     map: &'a ItemMap,
     paging: &'a Paging,
+    /// Where an item has what is needed of it later.
+    id: Option<&'a Pointer>,
 }
 
-fn fill(path: &Template, parent: &Item, id: Option<&Pointer>) -> Result<String, String> {
-    let id = match id {
-        Some(pointer) => {
-            Some(super::item_map::word(pointer, &parent.value).map_err(|flaw| format!("id: {flaw}"))?)
+/// Keeps of what a document has of an item only what stands for `{id}`: there
+/// may be many documents, and most of each is of no use.
+fn without_rest(mut item: Item, id: Option<&Pointer>) -> Item {
+    let id = id.map(|pointer| word(pointer, &item.value));
+    item.value = match id {
+        None => Value::Null,
+        Some(Ok(id)) => Value::String(id),
+        Some(Err(flaw)) => {
+            // Something else may be wrong with the item, and was told.
+            if item.state.health != Health::Unknown || item.state.reason.is_none() {
+                let reason = Some(format!("id: {flaw}"));
+                item.state = ItemState { health: Health::Unknown, reason };
+            }
+            Value::Null
         }
-        None => None,
     };
+    item
+}
+
+fn fill(path: &Template, parent: &Item) -> Result<String, String> {
     let mut values = vec![("name", parent.name.as_str())];
-    values.extend(id.as_deref().map(|id| ("id", id)));
+    values.extend(parent.value.as_str().map(|id| ("id", id)));
     path.fill(&values).map_err(|error| error.to_string())
 }
 
@@ -307,7 +325,8 @@ impl Checker for HttpJsonChecker {
             None => self.target.prepare()?,
         };
         let mut items = Vec::new();
-        let list = List { path: &asker.path, map: &self.map, paging: &self.paging };
+        let id = self.members.as_ref().and_then(|members| members.id.as_ref());
+        let list = List { path: &asker.path, map: &self.map, paging: &self.paging, id };
         let read = self.read(cx, &asker, &list, self.request_timeout, &mut items);
         let n_items = items.len();
         let looked = match (&self.members, &read) {
