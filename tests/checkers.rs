@@ -516,7 +516,9 @@ fn each_condition_is_an_item_and_one_bad_one_hides_none() {
     let folder = TempDir::new("conditions");
     let file = folder.write("last", "backup");
     let service = Service::start(|_| {
-        Reply::json(json!({"queue": {"depth": 512}, "state": "ok"})).header("x-shard", "7")
+        Reply::json(json!({"queue": {"depth": 512}, "state": "ok"}))
+            .header("x-shard", "7")
+            .header("x-place", "Köln")
     });
     let mut checker = check::conditions()
         .http(HttpTarget::new(service.url()))
@@ -527,6 +529,7 @@ fn each_condition_is_an_item_and_one_bad_one_hides_none() {
         .named("missing", condition("body./queue/dept < 100"))
         .named("type", condition("body./state < 100"))
         .named("header", condition("header.x-shard == '8'"))
+        .named("place", condition("header.x-place == 'Köln'"))
         .named("file", condition(&format!("age({}) < 1h", file.display())))
         .named("both", condition(&format!("status == 500 or size({}) > 1MiB", file.display())));
     let found = look(&mut checker);
@@ -540,6 +543,7 @@ fn each_condition_is_an_item_and_one_bad_one_hides_none() {
         ("missing", Health::Down, "body: /queue has no \"dept\", did you mean \"depth\"?"),
         ("type", Health::Down, "body./state: expected a number, found the string \"ok\""),
         ("header", Health::Down, "header.x-shard is \"7\""),
+        ("place", Health::Ready, ""),
         ("file", Health::Ready, ""),
         ("both", Health::Down, &size),
     ] {
