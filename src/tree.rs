@@ -547,4 +547,45 @@ mod tests {
             }
         }
     }
+
+    /// Every way to write a character in JSON.
+    fn spellings(c: char) -> Vec<String> {
+        let mut units = [0; 2];
+        let units = c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}"));
+        let mut all = vec![units.collect()];
+        all.extend(match c {
+            '"' | '\\' | '/' => Some(format!("\\{c}")),
+            '\t' => Some("\\t".to_owned()),
+            '\u{8}' => Some("\\b".to_owned()),
+            _ => None,
+        });
+        if !matches!(c, '"' | '\\' | '\0'..='\u{1f}') {
+            all.push(c.to_string());
+        }
+        all
+    }
+
+    proptest! {
+        #[test]
+        fn the_place_inside_a_string_is_where_it_stands(
+            written in prop::collection::vec(
+                prop::sample::select(vec!['a', '"', '\\', '/', 'ü', '字', '😀', '\t', '\u{8}', '\u{1}', '\u{7f}'])
+                    .prop_flat_map(|c| (Just(c), prop::sample::select(spellings(c)))),
+                0..12,
+            )
+        ) {
+            let text: String = written.iter().map(|(_, spelling)| spelling.as_str()).collect();
+            let node = parse("f", &format!("[\n  \"{text}\"]")).unwrap();
+            let Value::Array(nodes) = &node.value else { panic!("a list") };
+            let Value::String(text) = &nodes[0].value else { panic!("a string") };
+            // The quote is in the third column.
+            let (mut at, mut column) = (0, 4);
+            for (c, spelling) in written.iter().map(|(c, spelling)| (*c, spelling)).chain([('.', &String::new())]) {
+                let place = nodes[0].place.inside_string(text, at);
+                prop_assert_eq!((place.line(), place.column()), (2, column), "{} at {}", text, at);
+                at += c.len_utf8();
+                column += spelling.chars().count() as u32;
+            }
+        }
+    }
 }
