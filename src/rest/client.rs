@@ -4,10 +4,10 @@ use std::fmt;
 use std::io::Read;
 use std::sync::Arc;
 
-use ureq::http::{HeaderMap, HeaderValue, Method, Response, Uri};
+use ureq::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Uri};
 use ureq::{Agent, Body};
 
-use super::answer::Answer;
+use super::answer::{Answer, SHORTEST_SECRET};
 use super::key::Key;
 use super::request::{Request, Target};
 use crate::component::Context;
@@ -185,14 +185,22 @@ impl Client {
         let what = format!("{} {}", request.method, Shown(&uri));
         let headers = self.headers(cx, request).map_err(|error| {
             let text = format!("{what}: {}", error.report());
-            Error::new(error.kind()).with_class(error.class()).context(text)
+            let kind = match error.kind() {
+                kind @ (ErrorKind::Cancelled | ErrorKind::InvalidArgument | ErrorKind::Budget) => kind,
+                // Nobody was asked: that says nothing about the server.
+                _ => ErrorKind::Io,
+            };
+            Error::new(kind).with_class(error.class()).context(text)
         })?;
         let exchange =
             Arc::new(Exchange::new(Wait::begin_kept(cx, &what).map_err(|error| Error::from_user(&*error))?));
         if let Some(timeout) = request.timeout {
             exchange.wait().hurry(timeout);
         }
-        let own = self.own_agent()?;
+        let own = self.own_agent().map_err(|error| {
+            let text = format!("{what}: {}", error.report());
+            Error::new(error.kind()).context(text)
+        })?;
         let agent = own.as_ref().unwrap_or_else(|| cx.env().agent(agent));
         let body = request.body.as_ref().map(|body| body.to_string().into_bytes());
         let first = Step { method: request.method.clone(), uri, what, body, is_apart: request.is_once };
@@ -261,7 +269,7 @@ impl Client {
             let mut value = HeaderValue::from_str(&text)
                 .map_err(|_| Error::invalid("key: has characters that no header may have"))?;
             value.set_sensitive(true);
-            let name = ureq::http::HeaderName::from_bytes(name.as_bytes())
+            let name = HeaderName::from_bytes(name.as_bytes())
                 .map_err(|_| Error::invalid("key_header: is not the name of a header"))?;
             headers.insert(name, value);
         }
@@ -274,10 +282,26 @@ impl Client {
         Ok(headers)
     }
 
+    /// What goes with a request and may be in no error: the key, the password
+    /// and the values of headers.
+    fn secrets(&self, headers: &HeaderMap, request: &Request) -> Vec<String> {
+        let own = || self.0.config.headers.iter().chain(&request.headers);
+        let is_own = |name: &HeaderName| own().any(|(known, _)| known.eq_ignore_ascii_case(name.as_str()));
+        let is_secret = |(name, value): &(&HeaderName, &HeaderValue)| {
+            value.is_sensitive() || *name != "idempotency-key" && is_own(name)
+        };
+        let values = headers.iter().filter(is_secret).filter_map(|(_, value)| value.to_str().ok());
+        let bare = values.map(|value| {
+            let schemes = ["Bearer ", "Basic "];
+            schemes.iter().find_map(|scheme| value.strip_prefix(scheme)).unwrap_or(value).to_owned()
+        });
+        bare.filter(|value| value.len() >= SHORTEST_SECRET).collect()
+    }
+
     /// Whether what goes with a request is for this server only.
     fn is_private(&self, request: &Request) -> bool {
         #[cfg(feature = "tls")]
-        if self.0.identity.is_some() {
+        if self.0.identity.as_ref().is_some_and(super::tls::Identity::proves_who_asks) {
             return true;
         }
         self.0.config.key.is_some()
@@ -322,7 +346,7 @@ impl Client {
                 step = next;
                 continue;
             }
-            return self.read(cx, response, step, exchange);
+            return self.read(cx, response, step, exchange, self.secrets(headers, request));
         }
     }
 
@@ -352,6 +376,7 @@ impl Client {
         mut response: Response<Body>,
         step: Step,
         exchange: &Exchange,
+        secrets: Vec<String>,
     ) -> Result<Answer> {
         let wait = exchange.wait();
         let what = step.what;
@@ -379,7 +404,8 @@ impl Client {
         let latency = wait.took().0;
         let (parts, _) = response.into_parts();
         let at = cx.env().stamp();
-        Ok(Answer { what, status: parts.status.as_u16(), headers: parts.headers, body, latency, at })
+        let status = parts.status.as_u16();
+        Ok(Answer { what, status, headers: parts.headers, body, latency, at, secrets })
     }
 }
 
