@@ -15,6 +15,9 @@ use crate::error::{Error, ErrorClass, ErrorKind};
 use crate::event::RecoveryStep;
 use crate::stamp::Stamp;
 
+/// The longest wait that an error may ask for.
+const MAX_ASKED_FOR: Duration = Duration::from_secs(300);
+
 /// How far an incident has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -349,6 +352,7 @@ impl Incident {
         // An older checkpoint may work at once: only the same answer is
         // worth a wait.
         let delay = if is_gone { Duration::ZERO } else { policy.delays().jittered(self.attempt, random) };
+        let delay = error.retry_after().map_or(delay, |asked| delay.max(asked.min(MAX_ASKED_FOR)));
         self.turn(IncidentPhase::Waiting, at);
         told.push(Told { retry_in: Some(delay), ..failed });
         if delay.is_zero() { Next::Attempt } else { Next::AttemptAfter(delay) }
@@ -427,6 +431,9 @@ mod tests {
             "panicked" => Input::Failed(Error::from_panic(&"boom")),
             "terminal" => Input::Failed(Error::terminal("never")),
             "gone" => Input::Failed(Error::new(ErrorKind::NotFound)),
+            "busy-3" => Input::Failed(plain().with_retry_after(secs(3))),
+            "busy-90" => Input::Failed(plain().with_retry_after(secs(90))),
+            "busy-a-day" => Input::Failed(plain().with_retry_after(secs(86_400))),
             "none-left" => Input::Failed(Error::new(ErrorKind::NotFound).with_class(ErrorClass::Terminal)),
             "healthy" => Input::Healthy,
             "corrupted" => Input::Corrupted,
@@ -520,6 +527,15 @@ mod tests {
         check(&policy(), &[BEGUN[0], ("none-left", "failed exhausted", Next::Rest)]);
         let specific = policy().checkpoint_strategy(CheckpointStrategy::Specific("new".to_owned()));
         check(&specific, &joined(&[&BEGUN, &[("gone", "failed exhausted", Next::Rest)]]));
+    }
+
+    #[test]
+    fn who_asks_to_be_left_alone_is_left_alone_but_not_for_ever() {
+        for (word, seconds) in [("busy-3", 5), ("busy-90", 90), ("busy-a-day", 300)] {
+            check(&policy(), &joined(&[&BEGUN, &[(word, "failed", Next::AttemptAfter(secs(seconds)))]]));
+        }
+        let last = [("busy-90", "failed exhausted", Next::Rest)];
+        check(&policy().max_attempts(1), &joined(&[&BEGUN, &last]));
     }
 
     #[test]

@@ -565,3 +565,16 @@ fn each_attempt_is_a_span() {
         [begin, "run=run-1", "attempt=1", "error refused", "end", begin, "run=run-1", "attempt=2", "end"]
     );
 }
+
+#[test]
+fn who_asks_to_be_left_alone_is_left_alone() {
+    let world = World::new();
+    let executor = executor(&world);
+    world.restore_faults([Fault::Busy(secs(90))]);
+    recover(&executor, "run-1", policy());
+    world.clock.run_for(secs(89));
+    assert_eq!(world.last(RecoveryStep::Failed).retry_in, Some(secs(90)));
+    assert_eq!(world.steps("run-1"), ["started", "checkpoint_selected", "failed"]);
+    world.clock.run_for(secs(1));
+    assert_eq!(world.steps("run-1")[3..], DONE);
+}

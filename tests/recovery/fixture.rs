@@ -24,6 +24,8 @@ pub(crate) enum Fault {
     Refuse,
     Terminal,
     Gone,
+    /// Refuses, and asks to be left alone for so long.
+    Busy(Duration),
     Panic,
     /// Waits at the gate, then goes on as usual.
     Hang(Gate),
@@ -35,6 +37,9 @@ impl Fault {
             Self::Refuse => Err("refused".into()),
             Self::Terminal => Err(Box::new(Error::terminal("not allowed"))),
             Self::Gone => Err(Box::new(Error::new(ErrorKind::NotFound).context("no such checkpoint"))),
+            Self::Busy(wait) => {
+                Err(Box::new(Error::new(ErrorKind::Component).with_retry_after(wait).context("busy")))
+            }
             Self::Panic => panic!("boom"),
             Self::Hang(gate) => {
                 gate.pass(&world.clock);
