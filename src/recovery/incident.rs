@@ -367,17 +367,20 @@ impl Incident {
     ) -> Next {
         let was_proven = self.phase == IncidentPhase::Verified;
         self.relapses = self.relapses.saturating_add(1);
-        told.push(Told::new(RecoveryStep::Relapsed));
         let suspect = self.checkpoint.as_ref().filter(|_| !was_proven && !is_specific(policy));
         self.rejected.extend(suspect.map(|checkpoint| checkpoint.path.clone()));
+        let relapsed = Told::new(RecoveryStep::Relapsed);
         if self.attempt >= policy.max_attempts {
+            told.push(relapsed);
             let text = format!("the restored run {} is corrupted again", self.run);
             let error = Error::new(ErrorKind::Component).with_class(ErrorClass::Terminal).context(text);
             self.error = Some(Failure::of(&error));
             return self.give_up(error, at, told);
         }
         self.turn(IncidentPhase::Waiting, at);
-        Next::AttemptAfter(policy.delays().jittered(self.attempt, random))
+        let delay = policy.delays().jittered(self.attempt, random);
+        told.push(Told { retry_in: Some(delay), ..relapsed });
+        Next::AttemptAfter(delay)
     }
 
     fn give_up(&mut self, error: Error, at: Stamp, told: &mut Vec<Told>) -> Next {

@@ -624,3 +624,59 @@ fn what_a_stop_leaves_undone_is_told() {
     gate.open();
     world.clock.settle();
 }
+
+#[test]
+fn every_event_says_what_is_known_by_then() {
+    let world = World::new();
+    world.add("run-1", &["7", "6"]);
+    world.with(|service| service.bad_restores = 1);
+    world.fetch_fault("run-1", Fault::Refuse);
+    world.restore_faults([Fault::Refuse]);
+    let monitor = one(&world, policy().verify_polls(1).max_attempts(3));
+    world.corrupt("run-1", true);
+    world.clock.run_for(secs(200));
+    world.add("run-2", &["7"]);
+    world.corrupt("run-2", true);
+    world.restore_faults([Fault::Refuse]);
+    monitor.watch_run("run-2", plain()).unwrap();
+    world.clock.settle();
+    monitor.cancel("run-2").unwrap();
+    world.add("run-3", &[]);
+    world.corrupt("run-3", true);
+    monitor.watch_run("run-3", plain()).unwrap();
+    world.clock.settle();
+    // What the caller said comes with each of them.
+    let of_run_1 =
+        |event: &&std::sync::Arc<loopkeeper::event::RecoveryEvent>| !event.run_id.ends_with(['2', '3']);
+    assert!(world.told().iter().filter(of_run_1).all(|event| event.metadata["team"] == "north"));
+    let told: Vec<_> = world.told().iter().map(|event| event.to_string()).collect();
+    assert_eq!(
+        told,
+        [
+            "run run-1: could not be polled: refused",
+            "run run-1: detected, checkpoint 7",
+            "run run-1: started (attempt 1)",
+            "run run-1: checkpoint selected (attempt 1), checkpoint 7",
+            "run run-1: failed (attempt 1), checkpoint 7, again in 5.0s: refused",
+            "run run-1: started (attempt 2)",
+            "run run-1: checkpoint selected (attempt 2), checkpoint 7",
+            "run run-1: client created (attempt 2), checkpoint 7, restored as new-1",
+            "run run-1: completed (attempt 2), checkpoint 7, restored as new-1",
+            "run new-1: relapsed (attempt 2), checkpoint 7, again in 10.0s",
+            "run new-1: started (attempt 3)",
+            "run new-1: checkpoint selected (attempt 3), checkpoint 6",
+            "run new-1: client created (attempt 3), checkpoint 6, restored as new-2",
+            "run new-1: completed (attempt 3), checkpoint 6, restored as new-2",
+            "run new-2: verified (attempt 3), checkpoint 6",
+            "run run-2: detected, checkpoint 7",
+            "run run-2: started (attempt 1)",
+            "run run-2: checkpoint selected (attempt 1), checkpoint 7",
+            "run run-2: failed (attempt 1), checkpoint 7, again in 5.0s: refused",
+            "run run-2: cancelled (attempt 1), checkpoint 7: on request",
+            "run run-3: detected",
+            "run run-3: started (attempt 1)",
+            "run run-3: failed (attempt 1): no checkpoint to restore from (0 known, 0 of them not usable)",
+            "run run-3: exhausted (attempt 1): no checkpoint to restore from (0 known, 0 of them not usable)",
+        ]
+    );
+}
