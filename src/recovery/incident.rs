@@ -107,6 +107,7 @@ impl Failure {
 }
 
 /// One corrupted run, from its detection until it is proven well or given up.
+/// Written down, its moments have milliseconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Incident {
@@ -631,6 +632,24 @@ mod tests {
         assert_eq!(incident.attempt, 2, "hurried, not begun anew");
         check(&policy(), &joined(&[&BEGUN, &cancelled]));
         check(&policy(), &joined(&[&RESTORED, &[("cancel", "", Next::Stay)]]));
+    }
+
+    #[test]
+    fn what_json_cannot_say_is_not_written_down() {
+        let mut checkpoint = Checkpoint::new("new");
+        for (name, value) in [("loss", f64::NAN), ("peak", f64::INFINITY), ("accuracy", 0.5)] {
+            checkpoint.metrics.insert(name.to_owned(), value);
+        }
+        let mut incident = Incident::new("i".to_owned(), "run-1", at(0));
+        let selected = Input::Selected(checkpoint.clone());
+        for input in [Input::Begin, selected] {
+            let _ = incident.step(&policy(), at(1), input, &mut Random::new(0), &mut Vec::new());
+        }
+        let text = serde_json::to_string(&incident).unwrap();
+        checkpoint.metrics.retain(|_, value| value.is_finite());
+        let read =
+            serde_json::from_str::<Incident>(&text).map_err(|error| format!("{error}: {text}")).unwrap();
+        assert_eq!(read.checkpoint, Some(checkpoint));
     }
 
     #[test]
