@@ -578,3 +578,40 @@ fn who_asks_to_be_left_alone_is_left_alone() {
     world.clock.run_for(secs(1));
     assert_eq!(world.steps("run-1")[3..], DONE);
 }
+
+#[test]
+fn a_run_restored_under_the_name_of_another_takes_nothing_from_it() {
+    let clock = ManualClock::default();
+    let env = Env::manual(&clock).unwrap();
+    let source = |_: &Context, run: &str| Ok(TrainingRun::new(run));
+    let gate = Gate::default();
+    let (held, theirs) = (gate.clone(), clock.clone());
+    let remedy = move |_: &Context, request: &Restore| match &*request.run {
+        "run-1" => {
+            held.pass(&theirs);
+            Ok(Restored::new("run-2"))
+        }
+        run => Ok(Restored::new(format!("{run}-new"))),
+    };
+    let config = ExecutorConfig::new("x").max_concurrent(1);
+    let executor = Executor::start_in(&env, config, source, remedy).unwrap();
+    for run in ["run-1", "run-2"] {
+        recover(&executor, run, policy());
+    }
+    clock.settle();
+    gate.open();
+    clock.settle();
+    let done = |run: &str| {
+        let events = env.events_after(0, 100).events.into_iter();
+        let is_its = |event: &std::sync::Arc<loopkeeper::Event>| match &event.what {
+            loopkeeper::EventKind::Recovery(event) => {
+                &*event.run_id == run && event.step == RecoveryStep::Completed
+            }
+            _ => false,
+        };
+        events.filter(is_its).count()
+    };
+    assert_eq!((done("run-1"), done("run-2")), (1, 1));
+    assert!(executor.runs().is_empty() && executor.drain(secs(0)));
+    assert!(executor.stop(secs(1)).is_clean());
+}

@@ -680,3 +680,37 @@ fn every_event_says_what_is_known_by_then() {
         ]
     );
 }
+
+#[test]
+fn a_run_restored_under_the_name_of_one_that_is_being_restored_leaves_it_its_turn() {
+    let clock = ManualClock::default();
+    let env = Env::manual(&clock).unwrap();
+    let source = |_: &loopkeeper::Context, run: &str| {
+        let newest = loopkeeper::recovery::Checkpoint::new("7");
+        let corrupted = ["run-1", "run-2"].contains(&run);
+        Ok(loopkeeper::recovery::TrainingRun::new(run).corrupted(corrupted).last_checkpoint(newest))
+    };
+    let gate = Gate::default();
+    let (held, theirs) = (gate.clone(), clock.clone());
+    let remedy = move |_: &loopkeeper::Context, request: &loopkeeper::recovery::Restore| {
+        let is_first = request.run == "run-1";
+        if is_first {
+            held.pass(&theirs);
+        }
+        Ok(loopkeeper::recovery::Restored::new(if is_first { "run-2" } else { "new" }))
+    };
+    let config = RecoveryMonitorConfig::new("m", policy()).max_polls(1);
+    let monitor = RecoveryMonitor::new(&env, config, source, remedy).unwrap();
+    for run in ["run-1", "run-2"] {
+        monitor.watch_run(run, plain()).unwrap();
+    }
+    monitor.restart().unwrap();
+    clock.settle();
+    assert_eq!(monitor.status().recovery.unwrap().queued, 1);
+    gate.open();
+    clock.run_for(secs(120));
+    let runs: Vec<_> = monitor.runs().into_iter().map(|run| run.run).collect();
+    assert_eq!(runs, ["new"]);
+    assert_eq!(monitor.status().health, Health::Ready);
+    assert!(monitor.wait_idle(secs(0)));
+}
