@@ -50,6 +50,9 @@ pub(super) struct Engine {
     pub(super) parent: CancelToken,
     pub(super) hub: Hub,
     pub(super) mailbox: Option<Arc<Mailbox>>,
+    /// Whether the observer hears of every event. Else only those come to the
+    /// mailbox that somebody is called about: its room is theirs.
+    hears_all: bool,
     pub(super) callbacks: Arc<Callbacks>,
     pub(super) instruments: Instruments,
     /// A word that no other engine has, of this or of any process.
@@ -395,6 +398,7 @@ impl Engine {
             parent,
             hub: Hub::default(),
             mailbox,
+            hears_all: observer.on_event.is_some(),
             callbacks,
             instruments: Instruments::new(observer, &name),
             word: Env::word(),
@@ -472,21 +476,25 @@ impl Engine {
         }
     }
 
-    pub(super) fn tell_loop(&self, state: &mut State, what: EventKind) -> u64 {
+    pub(super) fn tell_loop(&self, state: &mut State, what: EventKind) {
+        self.send(state, what, false);
+    }
+
+    fn send(&self, state: &mut State, what: EventKind, has_call: bool) {
         state.n += 1;
         let n = state.n;
         let (at, source) = (self.env.stamp(), self.name.clone());
         let event = |seq| Event { seq, n, at, source, kind: LoopKind::Recovery, what };
         let event = self.env.events().append(event);
         self.hub.send(&event);
-        if let Some(mailbox) = &self.mailbox {
+        if let Some(mailbox) = self.mailbox.as_ref().filter(|_| has_call || self.hears_all) {
             mailbox.send(event);
         }
-        n
     }
 
     fn tell(&self, state: &mut State, after: &mut Afterwards, event: RecoveryEvent, call: Option<Callback>) {
         after.steps.push(event.step);
+        let has_call = call.is_some();
         if let Some(call) = call {
             // Before its event, which the dispatcher may have at once.
             match &self.mailbox {
@@ -494,7 +502,7 @@ impl Engine {
                 None => after.trash.push(Trash::Callback(call)),
             }
         }
-        self.tell_loop(state, EventKind::Recovery(Arc::new(event)));
+        self.send(state, EventKind::Recovery(Arc::new(event)), has_call);
     }
 
     fn tell_poll_error(&self, state: &mut State, after: &mut Afterwards, run: &Arc<str>, error: Error) {

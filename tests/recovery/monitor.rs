@@ -714,3 +714,100 @@ fn a_run_restored_under_the_name_of_one_that_is_being_restored_leaves_it_its_tur
     assert_eq!(monitor.status().health, Health::Ready);
     assert!(monitor.wait_idle(secs(0)));
 }
+
+#[test]
+fn wrc_06_a_call_is_not_lost_among_events_that_nobody_is_called_about() {
+    let world = World::new();
+    for n in 0..30 {
+        world.add(&format!("bad-{n}"), &[]);
+        for _ in 0..20 {
+            world.fetch_fault(&format!("bad-{n}"), Fault::Refuse);
+        }
+    }
+    for run in ["run-1", "run-2"] {
+        world.add(run, &["7"]);
+        world.corrupt(run, true);
+    }
+    let (gate, calls) = (Gate::default(), Calls::default());
+    let (held, clock, failed) = (gate.clone(), world.clock.clone(), calls.0.clone());
+    let policy = policy()
+        .on_recovery(move |_| held.pass(&clock))
+        .on_failure(move |run, error| failed.lock().unwrap().push(format!("{run}: {error}")));
+    let monitor = one(&world, policy);
+    for n in 0..30 {
+        monitor.watch_run(&format!("bad-{n}"), plain()).unwrap();
+    }
+    world.clock.settle();
+    world.restore_faults([Fault::Terminal]);
+    monitor.watch_run("run-2", plain()).unwrap();
+    world.clock.run_for(secs(300));
+    assert_eq!(
+        (world.count(RecoveryStep::PollError), world.steps("run-2").last()),
+        (330, Some(&"exhausted"))
+    );
+    gate.open();
+    world.clock.settle();
+    assert_eq!((calls.take(), monitor.status().lost_callbacks), (vec!["run-2: not allowed".to_owned()], 0));
+}
+
+#[test]
+fn callbacks_may_call_back_in() {
+    let world = World::new();
+    for run in ["run-1", "run-2", "run-3"] {
+        world.add(run, &["7"]);
+        world.corrupt(run, true);
+    }
+    let own: std::sync::Arc<std::sync::Mutex<Option<std::sync::Arc<RecoveryMonitor>>>> = Default::default();
+    let theirs = own.clone();
+    let heard: std::sync::Arc<std::sync::Mutex<Vec<String>>> = Default::default();
+    let tells = heard.clone();
+    let policy = policy().on_recovery(move |recovered| {
+        let monitor = theirs.lock().unwrap().clone().unwrap();
+        let new = &*recovered.restored.training_run_id;
+        let answer = match &*recovered.run {
+            // Watches the one that took its place, which it is already.
+            "run-1" => format!("{:?}", monitor.watch_run(new, plain()).is_ok()),
+            "run-2" => {
+                let cancelled = monitor.cancel(new).is_err();
+                format!("{cancelled} {:?} {:?}", monitor.retry(new).is_err(), monitor.stop_watching(new))
+            }
+            _ => format!("{}", monitor.stop(secs(5)).is_clean()),
+        };
+        tells.lock().unwrap().push(answer);
+    });
+    let monitor = std::sync::Arc::new(world.monitor(policy));
+    *own.lock().unwrap() = Some(monitor.clone());
+    for run in ["run-1", "run-2", "run-3"] {
+        monitor.watch_run(run, plain()).unwrap();
+        world.clock.settle();
+    }
+    drop(own.lock().unwrap().take());
+    assert_eq!(*heard.lock().unwrap(), ["true", "true true true", "true"]);
+    assert!(!monitor.is_running());
+    let runs: Vec<_> = monitor.runs().into_iter().map(|run| run.run).collect();
+    assert_eq!(runs, ["new-1", "new-3"]);
+    assert!(monitor.stop(secs(1)).is_clean());
+}
+
+#[test]
+fn a_stop_names_the_callback_that_hangs_and_drops_those_behind_it() {
+    let world = World::new();
+    for run in ["run-1", "run-2"] {
+        world.add(run, &["7"]);
+        world.corrupt(run, true);
+    }
+    let gate = Gate::default();
+    let (held, clock) = (gate.clone(), world.clock.clone());
+    let monitor = one(&world, policy().on_recovery(move |_| held.pass(&clock)));
+    monitor.watch_run("run-2", plain()).unwrap();
+    world.clock.settle();
+    assert_eq!(world.count(RecoveryStep::Completed), 2);
+    let report = monitor.stop(secs(1));
+    let stragglers: Vec<_> = report.stragglers().iter().map(|one| (&*one.name, one.phase)).collect();
+    assert_eq!((stragglers, report.dropped_callbacks()), (vec![("m", "its callback")], 1));
+    gate.open();
+    world.clock.settle();
+    assert_eq!(gate.arrived(), 1, "nothing is called after a stop");
+    monitor.restart().unwrap();
+    assert!(monitor.stop(secs(1)).is_clean());
+}
