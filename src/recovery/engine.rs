@@ -30,6 +30,7 @@ use crate::event::{Event, EventKind, Health, LoopKind, RecoveryEvent, RecoverySt
 use crate::name::Name;
 use crate::primitive::{Condvar, Mutex, MutexGuard};
 use crate::subscription::Hub;
+use crate::thread::caught;
 
 /// How much is done at once, and how much may wait.
 #[derive(Debug, Clone, Copy)]
@@ -451,7 +452,9 @@ impl Engine {
 
     pub(super) fn afterwards(&self, after: Afterwards) {
         let trash = self.tell_rest(after);
-        drop(trash);
+        // Objects of the user's: a panic of one must end neither a stop nor
+        // a thread of ours.
+        let _ = caught(|| drop(trash));
     }
 
     /// The same on a thread that runs no user code.

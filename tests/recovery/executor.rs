@@ -615,3 +615,39 @@ fn a_run_restored_under_the_name_of_another_takes_nothing_from_it() {
     assert!(executor.runs().is_empty() && executor.drain(secs(0)));
     assert!(executor.stop(secs(1)).is_clean());
 }
+
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("boom");
+    }
+}
+
+#[test]
+fn an_object_that_panics_when_it_is_dropped_ends_nothing() {
+    let world = World::new();
+    let executor = executor(&world);
+    let gate = Gate::default();
+    world.restore_faults([Fault::Hang(gate.clone())]);
+    for run in ["run-1", "run-2", "run-3"] {
+        executor
+            .recover(Recover::new(run, policy()).handle(Bomb).last_checkpoint(checkpoint("7", 0)))
+            .unwrap();
+    }
+    world.clock.settle();
+    executor.cancel("run-2").unwrap();
+    gate.release_waiting();
+    world.clock.settle();
+    assert_eq!(world.count(RecoveryStep::Completed), 2);
+    world.restore_faults([Fault::Refuse]);
+    executor
+        .recover(Recover::new("run-4", policy()).handle(Bomb).last_checkpoint(checkpoint("7", 0)))
+        .unwrap();
+    world.clock.settle();
+    assert!(executor.stop(secs(1)).is_clean());
+    executor.restart().unwrap();
+    recover(&executor, "run-5", policy());
+    world.clock.settle();
+    assert_eq!(world.steps("run-5"), DONE);
+}
