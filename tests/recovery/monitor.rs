@@ -811,3 +811,20 @@ fn a_stop_names_the_callback_that_hangs_and_drops_those_behind_it() {
     monitor.restart().unwrap();
     assert!(monitor.stop(secs(1)).is_clean());
 }
+
+#[test]
+fn a_recovery_under_way_knows_what_is_said_of_its_run_meanwhile() {
+    let world = World::new();
+    world.add("run-1", &["7"]);
+    world.corrupt("run-1", true);
+    let (gate, calls) = (Gate::default(), Calls::default());
+    world.restore_faults([Fault::Hang(gate.clone())]);
+    let monitor = one(&world, calls.on(policy()));
+    let said = plain().with("team", "south").handle("another".to_owned());
+    monitor.watch_run("run-1", said).unwrap();
+    gate.open();
+    world.clock.settle();
+    assert_eq!(calls.take(), ["run-1 (another) -> new-1 (handle of new-1) from 7"]);
+    assert_eq!(world.last(RecoveryStep::Completed).all_metadata()["team"], "south");
+    assert_eq!(monitor.runs().len(), 1);
+}
