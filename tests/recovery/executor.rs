@@ -651,3 +651,34 @@ fn an_object_that_panics_when_it_is_dropped_ends_nothing() {
     world.clock.settle();
     assert_eq!(world.steps("run-5"), DONE);
 }
+
+#[test]
+fn the_best_is_not_guessed_while_the_others_are_not_known() {
+    let world = World::new();
+    let executor = executor(&world);
+    let measured = |path: &str, age, loss| {
+        let mut checkpoint = checkpoint(path, age);
+        checkpoint.metrics.insert("loss".to_owned(), loss);
+        checkpoint
+    };
+    world.with(|service| {
+        let all = vec![measured("7", 0, 0.5), measured("6", 1, 0.1)];
+        service.checkpoints.insert("run-1".to_owned(), all.clone());
+        service.checkpoints.insert("run-2".to_owned(), all);
+    });
+    let best = policy().checkpoint_strategy(CheckpointStrategy::best());
+    let ask = |run: &str| {
+        let request = Recover::new(run, best.clone()).last_checkpoint(measured("7", 0, 0.5));
+        executor.recover(request).unwrap();
+        world.clock.settle();
+    };
+    world.listing_fault(Fault::Refuse);
+    ask("run-1");
+    assert_eq!(world.steps("run-1"), ["started", "failed"]);
+    world.clock.run_for(secs(5));
+    assert_eq!(world.paths(), ["6"]);
+    // A service that has no list has what it told of.
+    world.listing_fault(Fault::Terminal);
+    ask("run-2");
+    assert_eq!(world.paths(), ["6", "7"]);
+}
