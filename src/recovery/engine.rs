@@ -92,6 +92,8 @@ pub(super) struct State {
     retries: BTreeSet<(Tick, u64, Arc<str>)>,
     chores: VecDeque<(Chore, Duration)>,
     pub(super) workers: Vec<Worker>,
+    /// A thread was refused: whoever waits asks again in a while.
+    pub(super) is_short: bool,
     /// What the watchdog found nobody to need any more; it runs no user code.
     pub(super) trash: Vec<Trash>,
     tally: [usize; 5],
@@ -218,6 +220,7 @@ impl State {
             retries: BTreeSet::new(),
             chores: VecDeque::new(),
             workers: Vec::new(),
+            is_short: false,
             trash: Vec::new(),
             tally: [0; 5],
             books: Books::default(),
@@ -437,9 +440,8 @@ impl Engine {
 
     /// The last thing under the lock.
     pub(super) fn settle(self: &Arc<Self>, state: &mut State, now: Tick, after: &mut Afterwards) {
-        for role in [Role::Poll, Role::Attempt] {
-            self.staff(state, role, now, after);
-        }
+        let [polls, attempts] = [Role::Poll, Role::Attempt].map(|role| self.staff(state, role, now, after));
+        state.is_short = !(polls && attempts);
         let health = state.health();
         if health != state.books.health {
             state.books.health = health;
