@@ -354,6 +354,11 @@ impl State {
             && self.workers.iter().all(|worker| worker.is_free(Role::Attempt))
     }
 
+    /// Whether the caller is one of its threads.
+    pub(super) fn is_own_call(&self) -> bool {
+        self.workers.iter().any(|worker| worker.task.is_current())
+    }
+
     fn health(&self) -> Health {
         let total = self.watches.len();
         if self.stage != Stage::Running {

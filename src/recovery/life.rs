@@ -135,7 +135,7 @@ impl Engine {
         let mut state = self.lock();
         state.draining = true;
         // Its own call would wait for itself.
-        let is_own = state.workers.iter().any(|worker| worker.task.is_current());
+        let is_own = state.is_own_call();
         loop {
             if state.is_idle() {
                 return true;

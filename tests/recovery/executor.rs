@@ -682,3 +682,32 @@ fn the_best_is_not_guessed_while_the_others_are_not_known() {
     ask("run-2");
     assert_eq!(world.paths(), ["6", "7"]);
 }
+
+#[test]
+fn a_wait_from_its_own_call_does_not_wait_for_itself() {
+    let clock = ManualClock::default();
+    let env = Env::manual(&clock).unwrap();
+    let own: Arc<Mutex<Option<Arc<loopkeeper::recovery::RecoveryMonitor>>>> = Arc::default();
+    let theirs = own.clone();
+    let waited = Arc::new(Mutex::new(None));
+    let answer = waited.clone();
+    let source = |_: &Context, run: &str| {
+        let newest = loopkeeper::recovery::Checkpoint::new("7");
+        Ok(TrainingRun::new(run).corrupted(run == "run-1").last_checkpoint(newest))
+    };
+    let remedy = move |_: &Context, _: &Restore| {
+        let monitor = theirs.lock().unwrap().clone().unwrap();
+        *answer.lock().unwrap() = Some(monitor.wait_idle(secs(600)));
+        Ok(Restored::new("new"))
+    };
+    let config = loopkeeper::recovery::RecoveryMonitorConfig::new("m", policy());
+    let monitor = loopkeeper::recovery::RecoveryMonitor::new(&env, config, source, remedy).unwrap();
+    let monitor = Arc::new(monitor);
+    *own.lock().unwrap() = Some(monitor.clone());
+    monitor.restart().unwrap();
+    monitor.watch_run("run-1", plain()).unwrap();
+    clock.settle();
+    assert_eq!(*waited.lock().unwrap(), Some(false));
+    assert!(monitor.wait_idle(secs(5)) && monitor.stop(secs(1)).is_clean());
+    drop(own.lock().unwrap().take());
+}
