@@ -711,3 +711,37 @@ fn a_wait_from_its_own_call_does_not_wait_for_itself() {
     assert!(monitor.wait_idle(secs(5)) && monitor.stop(secs(1)).is_clean());
     drop(own.lock().unwrap().take());
 }
+
+#[test]
+fn the_longest_delays_and_the_most_attempts_are_no_trouble() {
+    use std::time::Duration;
+    let world = World::new();
+    let executor = world.executor(ExecutorConfig::new("x").max_concurrent(u32::MAX).max_queued(u32::MAX));
+    let longest = policy()
+        .backoff(Duration::MAX)
+        .max_backoff(Duration::MAX)
+        .jitter(1.0)
+        .poll_interval(Duration::MAX)
+        .poll_timeout(Duration::MAX)
+        .attempt_timeout(Duration::MAX)
+        .relapse_window(Duration::MAX)
+        .max_attempts(u32::MAX)
+        .fallback_after(u32::MAX)
+        .verify_polls(u32::MAX);
+    assert_eq!(longest.explain().unwrap().attempts, u32::MAX);
+    world.restore_faults([Fault::Refuse]);
+    recover(&executor, "run-1", longest.clone().jitter(0.0));
+    world.clock.settle();
+    let status = executor.status().recovery.unwrap();
+    assert_eq!((status.waiting, status.incidents[0].attempt), (1, 1));
+    executor.retry("run-1").unwrap();
+    world.clock.settle();
+    assert_eq!(world.steps("run-1")[3..], DONE);
+    let monitor = world.monitor(longest);
+    world.add("run-2", &["7"]);
+    world.corrupt("run-2", true);
+    monitor.watch_run("run-2", plain()).unwrap();
+    world.clock.run_for(secs(3600));
+    assert_eq!(world.count(RecoveryStep::Completed), 2);
+    assert!(monitor.stop(secs(1)).is_clean() && executor.stop(secs(1)).is_clean());
+}
