@@ -616,6 +616,7 @@ fn a_run_restored_under_the_name_of_another_takes_nothing_from_it() {
     assert!(executor.stop(secs(1)).is_clean());
 }
 
+/// An object whose end goes wrong.
 struct Bomb;
 
 impl Drop for Bomb {
@@ -684,35 +685,6 @@ fn the_best_is_not_guessed_while_the_others_are_not_known() {
 }
 
 #[test]
-fn a_wait_from_its_own_call_does_not_wait_for_itself() {
-    let clock = ManualClock::default();
-    let env = Env::manual(&clock).unwrap();
-    let own: Arc<Mutex<Option<Arc<loopkeeper::recovery::RecoveryMonitor>>>> = Arc::default();
-    let theirs = own.clone();
-    let waited = Arc::new(Mutex::new(None));
-    let answer = waited.clone();
-    let source = |_: &Context, run: &str| {
-        let newest = loopkeeper::recovery::Checkpoint::new("7");
-        Ok(TrainingRun::new(run).corrupted(run == "run-1").last_checkpoint(newest))
-    };
-    let remedy = move |_: &Context, _: &Restore| {
-        let monitor = theirs.lock().unwrap().clone().unwrap();
-        *answer.lock().unwrap() = Some(monitor.wait_idle(secs(600)));
-        Ok(Restored::new("new"))
-    };
-    let config = loopkeeper::recovery::RecoveryMonitorConfig::new("m", policy());
-    let monitor = loopkeeper::recovery::RecoveryMonitor::new(&env, config, source, remedy).unwrap();
-    let monitor = Arc::new(monitor);
-    *own.lock().unwrap() = Some(monitor.clone());
-    monitor.restart().unwrap();
-    monitor.watch_run("run-1", plain()).unwrap();
-    clock.settle();
-    assert_eq!(*waited.lock().unwrap(), Some(false));
-    assert!(monitor.wait_idle(secs(5)) && monitor.stop(secs(1)).is_clean());
-    drop(own.lock().unwrap().take());
-}
-
-#[test]
 fn the_longest_delays_and_the_most_attempts_are_no_trouble() {
     use std::time::Duration;
     let world = World::new();
@@ -744,4 +716,64 @@ fn the_longest_delays_and_the_most_attempts_are_no_trouble() {
     world.clock.run_for(secs(3600));
     assert_eq!(world.count(RecoveryStep::Completed), 2);
     assert!(monitor.stop(secs(1)).is_clean() && executor.stop(secs(1)).is_clean());
+}
+
+#[test]
+fn a_wait_from_its_own_call_does_not_wait_for_itself() {
+    let clock = ManualClock::default();
+    let env = Env::manual(&clock).unwrap();
+    let own: Arc<Mutex<Option<Arc<loopkeeper::recovery::RecoveryMonitor>>>> = Arc::default();
+    let theirs = own.clone();
+    let waited = Arc::new(Mutex::new(None));
+    let answer = waited.clone();
+    let source = |_: &Context, run: &str| {
+        let newest = loopkeeper::recovery::Checkpoint::new("7");
+        Ok(TrainingRun::new(run).corrupted(run == "run-1").last_checkpoint(newest))
+    };
+    let remedy = move |_: &Context, _: &Restore| {
+        let monitor = theirs.lock().unwrap().clone().unwrap();
+        *answer.lock().unwrap() = Some(monitor.wait_idle(secs(600)));
+        Ok(Restored::new("new"))
+    };
+    let config = loopkeeper::recovery::RecoveryMonitorConfig::new("m", policy());
+    let monitor = loopkeeper::recovery::RecoveryMonitor::new(&env, config, source, remedy).unwrap();
+    let monitor = Arc::new(monitor);
+    *own.lock().unwrap() = Some(monitor.clone());
+    monitor.restart().unwrap();
+    monitor.watch_run("run-1", plain()).unwrap();
+    clock.settle();
+    assert_eq!(*waited.lock().unwrap(), Some(false));
+    assert!(monitor.wait_idle(secs(5)) && monitor.stop(secs(1)).is_clean());
+    drop(own.lock().unwrap().take());
+}
+
+#[test]
+fn an_attempt_is_told_to_end_by_a_cancel_its_deadline_and_a_stop() {
+    let clock = ManualClock::default();
+    let env = Env::manual(&clock).unwrap();
+    let gate = Gate::default();
+    let ended: Arc<Mutex<Vec<String>>> = Arc::default();
+    let (held, theirs, told) = (gate.clone(), clock.clone(), ended.clone());
+    let source = |_: &Context, run: &str| Ok(TrainingRun::new(run));
+    let remedy = move |cx: &Context, request: &Restore| {
+        assert!(!cx.is_cancelled());
+        held.pass(&theirs);
+        told.lock().unwrap().push(format!("{} {}", request.run, cx.is_cancelled()));
+        Err("too late".into())
+    };
+    let config = ExecutorConfig::new("x").max_concurrent(4);
+    let executor = Executor::start_in(&env, config, source, remedy).unwrap();
+    recover(&executor, "cancelled", policy());
+    recover(&executor, "late", policy().attempt_timeout(secs(10)).max_attempts(1));
+    recover(&executor, "stopped", policy());
+    clock.settle();
+    executor.cancel("cancelled").unwrap();
+    clock.run_for(secs(10));
+    let _ = executor.stop(secs(0));
+    gate.open();
+    clock.settle();
+    let mut ended = ended.lock().unwrap().clone();
+    ended.sort();
+    assert_eq!(ended, ["cancelled true", "late true", "stopped true"]);
+    assert!(executor.stop(secs(1)).is_clean());
 }

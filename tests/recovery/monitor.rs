@@ -626,62 +626,6 @@ fn what_a_stop_leaves_undone_is_told() {
 }
 
 #[test]
-fn every_event_says_what_is_known_by_then() {
-    let world = World::new();
-    world.add("run-1", &["7", "6"]);
-    world.with(|service| service.bad_restores = 1);
-    world.fetch_fault("run-1", Fault::Refuse);
-    world.restore_faults([Fault::Refuse]);
-    let monitor = one(&world, policy().verify_polls(1).max_attempts(3));
-    world.corrupt("run-1", true);
-    world.clock.run_for(secs(200));
-    world.add("run-2", &["7"]);
-    world.corrupt("run-2", true);
-    world.restore_faults([Fault::Refuse]);
-    monitor.watch_run("run-2", plain()).unwrap();
-    world.clock.settle();
-    monitor.cancel("run-2").unwrap();
-    world.add("run-3", &[]);
-    world.corrupt("run-3", true);
-    monitor.watch_run("run-3", plain()).unwrap();
-    world.clock.settle();
-    // What the caller said comes with each of them.
-    let of_run_1 =
-        |event: &&std::sync::Arc<loopkeeper::event::RecoveryEvent>| !event.run_id.ends_with(['2', '3']);
-    assert!(world.told().iter().filter(of_run_1).all(|event| event.metadata["team"] == "north"));
-    let told: Vec<_> = world.told().iter().map(|event| event.to_string()).collect();
-    assert_eq!(
-        told,
-        [
-            "run run-1: could not be polled: refused",
-            "run run-1: detected, checkpoint 7",
-            "run run-1: started (attempt 1)",
-            "run run-1: checkpoint selected (attempt 1), checkpoint 7",
-            "run run-1: failed (attempt 1), checkpoint 7, again in 5.0s: refused",
-            "run run-1: started (attempt 2)",
-            "run run-1: checkpoint selected (attempt 2), checkpoint 7",
-            "run run-1: client created (attempt 2), checkpoint 7, restored as new-1",
-            "run run-1: completed (attempt 2), checkpoint 7, restored as new-1",
-            "run new-1: relapsed (attempt 2), checkpoint 7, again in 10.0s",
-            "run new-1: started (attempt 3)",
-            "run new-1: checkpoint selected (attempt 3), checkpoint 6",
-            "run new-1: client created (attempt 3), checkpoint 6, restored as new-2",
-            "run new-1: completed (attempt 3), checkpoint 6, restored as new-2",
-            "run new-2: verified (attempt 3), checkpoint 6",
-            "run run-2: detected, checkpoint 7",
-            "run run-2: started (attempt 1)",
-            "run run-2: checkpoint selected (attempt 1), checkpoint 7",
-            "run run-2: failed (attempt 1), checkpoint 7, again in 5.0s: refused",
-            "run run-2: cancelled (attempt 1), checkpoint 7: on request",
-            "run run-3: detected",
-            "run run-3: started (attempt 1)",
-            "run run-3: failed (attempt 1): no checkpoint to restore from (0 known, 0 of them not usable)",
-            "run run-3: exhausted (attempt 1): no checkpoint to restore from (0 known, 0 of them not usable)",
-        ]
-    );
-}
-
-#[test]
 fn a_run_restored_under_the_name_of_one_that_is_being_restored_leaves_it_its_turn() {
     let clock = ManualClock::default();
     let env = Env::manual(&clock).unwrap();
@@ -751,6 +695,23 @@ fn wrc_06_a_call_is_not_lost_among_events_that_nobody_is_called_about() {
 }
 
 #[test]
+fn a_recovery_under_way_knows_what_is_said_of_its_run_meanwhile() {
+    let world = World::new();
+    world.add("run-1", &["7"]);
+    world.corrupt("run-1", true);
+    let (gate, calls) = (Gate::default(), Calls::default());
+    world.restore_faults([Fault::Hang(gate.clone())]);
+    let monitor = one(&world, calls.on(policy()));
+    let said = plain().with("team", "south").handle("another".to_owned());
+    monitor.watch_run("run-1", said).unwrap();
+    gate.open();
+    world.clock.settle();
+    assert_eq!(calls.take(), ["run-1 (another) -> new-1 (handle of new-1) from 7"]);
+    assert_eq!(world.last(RecoveryStep::Completed).all_metadata()["team"], "south");
+    assert_eq!(monitor.runs().len(), 1);
+}
+
+#[test]
 fn callbacks_may_call_back_in() {
     let world = World::new();
     for run in ["run-1", "run-2", "run-3"] {
@@ -813,18 +774,77 @@ fn a_stop_names_the_callback_that_hangs_and_drops_those_behind_it() {
 }
 
 #[test]
-fn a_recovery_under_way_knows_what_is_said_of_its_run_meanwhile() {
+fn a_poll_that_fails_proves_nothing_and_takes_no_proof_away() {
     let world = World::new();
     world.add("run-1", &["7"]);
     world.corrupt("run-1", true);
-    let (gate, calls) = (Gate::default(), Calls::default());
-    world.restore_faults([Fault::Hang(gate.clone())]);
-    let monitor = one(&world, calls.on(policy()));
-    let said = plain().with("team", "south").handle("another".to_owned());
-    monitor.watch_run("run-1", said).unwrap();
-    gate.open();
+    for _ in 0..2 {
+        world.fetch_fault("new-1", Fault::Refuse);
+    }
+    let monitor = one(&world, policy());
+    world.clock.run_for(secs(60));
+    assert_eq!(monitor.incident("run-1").unwrap().good_polls, 1);
+    world.fetch_fault("new-1", Fault::Panic);
+    world.clock.run_for(secs(30));
+    assert_eq!(world.steps("new-1"), ["poll_error"; 3]);
+    world.clock.run_for(secs(30));
+    assert_eq!(monitor.incident("run-1").unwrap().good_polls, 2);
+    world.clock.run_for(secs(30));
+    assert_eq!(world.steps("new-1")[3..], ["verified"]);
+}
+
+#[test]
+fn every_event_says_what_is_known_by_then() {
+    let world = World::new();
+    world.add("run-1", &["7", "6"]);
+    world.with(|service| service.bad_restores = 1);
+    world.fetch_fault("run-1", Fault::Refuse);
+    world.restore_faults([Fault::Refuse]);
+    let monitor = one(&world, policy().verify_polls(1).max_attempts(3));
+    world.corrupt("run-1", true);
+    world.clock.run_for(secs(200));
+    world.add("run-2", &["7"]);
+    world.corrupt("run-2", true);
+    world.restore_faults([Fault::Refuse]);
+    monitor.watch_run("run-2", plain()).unwrap();
     world.clock.settle();
-    assert_eq!(calls.take(), ["run-1 (another) -> new-1 (handle of new-1) from 7"]);
-    assert_eq!(world.last(RecoveryStep::Completed).all_metadata()["team"], "south");
-    assert_eq!(monitor.runs().len(), 1);
+    monitor.cancel("run-2").unwrap();
+    world.add("run-3", &[]);
+    world.corrupt("run-3", true);
+    monitor.watch_run("run-3", plain()).unwrap();
+    world.clock.settle();
+    // What the caller said comes with each of them.
+    let of_run_1 =
+        |event: &&std::sync::Arc<loopkeeper::event::RecoveryEvent>| !event.run_id.ends_with(['2', '3']);
+    assert!(world.told().iter().filter(of_run_1).all(|event| event.metadata["team"] == "north"));
+    let told: Vec<_> = world.told().iter().map(|event| event.to_string()).collect();
+    assert_eq!(
+        told,
+        [
+            "run run-1: could not be polled: refused",
+            "run run-1: detected, checkpoint 7",
+            "run run-1: started (attempt 1)",
+            "run run-1: checkpoint selected (attempt 1), checkpoint 7",
+            "run run-1: failed (attempt 1), checkpoint 7, again in 5.0s: refused",
+            "run run-1: started (attempt 2)",
+            "run run-1: checkpoint selected (attempt 2), checkpoint 7",
+            "run run-1: client created (attempt 2), checkpoint 7, restored as new-1",
+            "run run-1: completed (attempt 2), checkpoint 7, restored as new-1",
+            "run new-1: relapsed (attempt 2), checkpoint 7, again in 10.0s",
+            "run new-1: started (attempt 3)",
+            "run new-1: checkpoint selected (attempt 3), checkpoint 6",
+            "run new-1: client created (attempt 3), checkpoint 6, restored as new-2",
+            "run new-1: completed (attempt 3), checkpoint 6, restored as new-2",
+            "run new-2: verified (attempt 3), checkpoint 6",
+            "run run-2: detected, checkpoint 7",
+            "run run-2: started (attempt 1)",
+            "run run-2: checkpoint selected (attempt 1), checkpoint 7",
+            "run run-2: failed (attempt 1), checkpoint 7, again in 5.0s: refused",
+            "run run-2: cancelled (attempt 1), checkpoint 7: on request",
+            "run run-3: detected",
+            "run run-3: started (attempt 1)",
+            "run run-3: failed (attempt 1): no checkpoint to restore from (0 known, 0 of them not usable)",
+            "run run-3: exhausted (attempt 1): no checkpoint to restore from (0 known, 0 of them not usable)",
+        ]
+    );
 }
