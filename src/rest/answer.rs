@@ -15,6 +15,8 @@ use crate::stamp::Stamp;
 
 /// How much of a body an error shows, in bytes.
 const SHOWN: usize = 200;
+/// What is shorter is no secret, and may well be part of a word.
+const SHORTEST_SECRET: usize = 6;
 
 /// What came back: a status, headers and a body that is bounded and complete.
 #[derive(Clone)]
@@ -23,6 +25,8 @@ pub struct Answer {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
     pub(super) body: Vec<u8>,
+    /// What was sent along: a server may show it in its answer.
+    pub(super) sent: HeaderMap,
     pub(super) latency: Duration,
     pub(super) at: Stamp,
 }
@@ -120,11 +124,42 @@ impl Answer {
     }
 
     fn excerpt(&self) -> String {
-        match head(&self.body, SHOWN) {
+        let shown = hide(&self.body, &self.sent);
+        match head(shown.as_deref().unwrap_or(&self.body), SHOWN) {
             text if text.is_empty() => String::new(),
             text => format!("; body: \"{text}\""),
         }
     }
+}
+
+/// A body without the values of headers that it repeats, if it does: some
+/// servers answer a wrong key with that key.
+fn hide(body: &[u8], sent: &HeaderMap) -> Option<Vec<u8>> {
+    let mut hidden: Option<Vec<u8>> = None;
+    for (name, value) in sent {
+        if ["accept", "content-type", "idempotency-key"].contains(&name.as_str()) {
+            continue;
+        }
+        let value = value.as_bytes();
+        let value =
+            [&b"Bearer "[..], b"Basic "].iter().find_map(|kind| value.strip_prefix(*kind)).unwrap_or(value);
+        if value.len() < SHORTEST_SECRET {
+            continue;
+        }
+        let shown = hidden.as_deref().unwrap_or(body);
+        let mut rest = &shown[..shown.len().min(SHOWN + value.len())];
+        let mut without = Vec::new();
+        while let Some(at) = rest.windows(value.len()).position(|piece| piece == value) {
+            without.extend_from_slice(&rest[..at]);
+            without.extend_from_slice(b"***");
+            rest = &rest[at + value.len()..];
+        }
+        if !without.is_empty() {
+            without.extend_from_slice(rest);
+            hidden = Some(without);
+        }
+    }
+    hidden
 }
 
 impl fmt::Debug for Answer {

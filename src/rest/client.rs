@@ -197,7 +197,8 @@ impl Client {
         let body = request.body.as_ref().map(|body| body.to_string().into_bytes());
         let first = Step { method: request.method.clone(), uri, what, body, is_apart: request.is_once };
         let _current = exchange.enter();
-        self.ask(cx, agent, request, &headers, first, &exchange)
+        let answer = self.ask(cx, agent, request, &headers, first, &exchange)?;
+        Ok(Answer { sent: headers, ..answer })
     }
 
     /// Asks, and wants a status of 200 to 299 and JSON.
@@ -380,7 +381,9 @@ impl Client {
         let latency = wait.took().0;
         let (parts, _) = response.into_parts();
         let at = cx.env().stamp();
-        Ok(Answer { what, status: parts.status.as_u16(), headers: parts.headers, body, latency, at })
+        let status = parts.status.as_u16();
+        let sent = HeaderMap::new();
+        Ok(Answer { what, status, headers: parts.headers, body, sent, latency, at })
     }
 }
 
