@@ -5,12 +5,15 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use loopkeeper::recovery::rest::{RestConfig, RestRemedy, RestSource};
-use loopkeeper::recovery::{Checkpoint, Remedy, Restore, RunSource};
+use loopkeeper::recovery::{
+    Checkpoint, Metadata, RecoveryMonitor, RecoveryMonitorConfig, RecoveryPolicy, Remedy, Restore, RunSource,
+};
 use loopkeeper::rest::{ClientConfig, Key};
-use loopkeeper::{BoxError, Context, Env, Error, ErrorClass, ErrorKind, ManualClock, Name};
+use loopkeeper::{BoxError, Context, Env, Error, ErrorClass, ErrorKind, EventKind, ManualClock, Name};
 use serde_json::{Value, json};
 use support::PATIENCE;
 use support::service::{Reply, Service};
