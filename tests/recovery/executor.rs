@@ -769,11 +769,52 @@ fn an_attempt_is_told_to_end_by_a_cancel_its_deadline_and_a_stop() {
     clock.settle();
     executor.cancel("cancelled").unwrap();
     clock.run_for(secs(10));
+    gate.release_waiting();
+    clock.settle();
+    let take = || {
+        let mut ended = std::mem::take(&mut *ended.lock().unwrap());
+        ended.sort();
+        ended
+    };
+    // The third was not told to; it fails and is tried again.
+    assert_eq!(take(), ["cancelled true", "late true", "stopped false"]);
+    clock.run_for(secs(5));
     let _ = executor.stop(secs(0));
     gate.open();
     clock.settle();
-    let mut ended = ended.lock().unwrap().clone();
-    ended.sort();
-    assert_eq!(ended, ["cancelled true", "late true", "stopped true"]);
+    assert_eq!(take(), ["stopped true"]);
     assert!(executor.stop(secs(1)).is_clean());
+}
+
+#[test]
+fn wrc_02_an_attempt_that_is_too_late_to_choose_restores_nothing() {
+    let world = World::new();
+    let executor = executor(&world);
+    world.add("run-1", &["7"]);
+    let gate = Gate::default();
+    world.listing_fault(Fault::Hang(gate.clone()));
+    let policy = policy().attempt_timeout(secs(10)).max_attempts(1);
+    executor.recover(Recover::new("run-1", policy)).unwrap();
+    world.clock.run_for(secs(10));
+    assert_eq!(world.steps("run-1"), ["started", "failed", "exhausted"]);
+    let error = world.last(RecoveryStep::Failed).error.clone().unwrap();
+    assert_eq!(error.to_string(), "still choosing the checkpoint after 10s");
+    gate.open();
+    world.clock.settle();
+    assert_eq!((world.paths().len(), world.steps("run-1").len()), (0, 3));
+}
+
+#[test]
+fn wrc_14_a_drain_waits_for_what_was_cancelled_to_end() {
+    let world = World::new();
+    let executor = executor(&world);
+    let gate = Gate::default();
+    world.restore_faults([Fault::Hang(gate.clone())]);
+    recover(&executor, "run-1", policy());
+    world.clock.settle();
+    executor.cancel("run-1").unwrap();
+    assert!(executor.runs().is_empty() && !executor.drain(secs(0)), "its call is still at work");
+    gate.open();
+    assert!(executor.drain(secs(5)));
+    assert_eq!(world.with(|service| service.discarded.clone()), ["new-1"]);
 }

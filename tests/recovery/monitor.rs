@@ -848,3 +848,35 @@ fn every_event_says_what_is_known_by_then() {
         ]
     );
 }
+
+#[test]
+fn an_answer_that_was_asked_for_before_a_run_was_watched_anew_does_not_count() {
+    let clock = ManualClock::default();
+    let env = Env::manual(&clock).unwrap();
+    let (first, second) = (Gate::default(), Gate::default());
+    let gates = [first.clone(), second.clone()];
+    let (calls, theirs) = (std::sync::atomic::AtomicUsize::new(0), clock.clone());
+    let source = move |_: &loopkeeper::Context, run: &str| {
+        let call = calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        if let Some(gate) = gates.get(call) {
+            gate.pass(&theirs);
+        }
+        Ok(loopkeeper::recovery::TrainingRun::new(run).corrupted(call == 0))
+    };
+    let remedy = |_: &loopkeeper::Context, _: &loopkeeper::recovery::Restore| Err("never asked".into());
+    let config = RecoveryMonitorConfig::new("m", policy());
+    let monitor = RecoveryMonitor::start_in(&env, config, source, remedy).unwrap();
+    monitor.watch_run("run-1", plain()).unwrap();
+    clock.settle();
+    assert!(monitor.stop_watching("run-1"));
+    monitor.watch_run("run-1", plain()).unwrap();
+    clock.settle();
+    assert_eq!((first.waiting(), second.waiting()), (1, 1));
+    first.open();
+    clock.settle();
+    assert_eq!((monitor.incident("run-1"), monitor.runs()[0].last_poll), (None, None));
+    second.open();
+    clock.settle();
+    assert!(monitor.runs()[0].last_poll.is_some());
+    assert_eq!(monitor.status().health, Health::Ready);
+}
