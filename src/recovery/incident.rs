@@ -582,6 +582,21 @@ mod tests {
         assert_eq!(incident.attempt, 2);
         assert!(incident.rejected.is_empty(), "its restored run was proven well");
 
+        // What was seen of the first restored run proves nothing of the second.
+        let twice = policy().verify_polls(2);
+        let anew = joined(&[
+            &RESTORED,
+            &[("healthy", "", Next::Stay), ("corrupted", "relapsed", Next::AttemptAfter(secs(5)))],
+            &RESTORED,
+            &[
+                ("healthy", "", Next::Stay),
+                ("healthy", "verified", Next::Guard(secs(600))),
+                ("corrupted", "relapsed", Next::AttemptAfter(secs(10))),
+            ],
+        ]);
+        let incident = check(&twice, &anew);
+        assert_eq!((incident.attempt, incident.relapses), (2, 2), "the attempts it had count");
+
         let last = joined(&[&RESTORED, &[("corrupted", "relapsed exhausted", Next::Rest)]]);
         let incident = check(&policy().max_attempts(1), &last);
         assert_eq!(incident.error.unwrap().text, "the restored run run-2 is corrupted again");

@@ -325,6 +325,16 @@ fn wrc_12_a_person_has_it_tried_again() {
     assert_eq!(world.steps("run-1"), [&expected[..], &RESTORED[1..]].concat());
     assert_eq!(monitor.retry("run-1").unwrap_err().kind(), ErrorKind::InvalidState);
     assert_eq!(monitor.retry("run-7").unwrap_err().kind(), ErrorKind::NotFound);
+    world.add("run-2", &["7"]);
+    world.corrupt("run-2", true);
+    world.restore_faults([Fault::Terminal]);
+    monitor.watch_run("run-2", plain()).unwrap();
+    world.clock.settle();
+    assert!(monitor.stop(secs(1)).is_clean());
+    assert_eq!(monitor.retry("run-2").unwrap_err().kind(), ErrorKind::InvalidState, "it does not run");
+    monitor.restart().unwrap();
+    world.clock.settle();
+    assert_eq!(monitor.incident("run-2").unwrap().phase.as_str(), "exhausted", "as it was before the stop");
     let keys: Vec<_> = world
         .with(|service| service.restores.iter().map(|request| request.idempotency_key.clone()).collect());
     assert_ne!(keys[0], keys[1]);
