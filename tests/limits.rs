@@ -183,3 +183,86 @@ fn a_process_without_room_for_mappings_is_refused_before_it_aborts() {
         assert!(manager.stop(PATIENCE).is_clean());
     });
 }
+
+/// Limits the threads of this process's user to those that there are, or to
+/// more than enough.
+fn no_more_threads(is_on: bool) {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap().count() as u64;
+    let rlim_cur = if is_on { threads } else { 1_000 };
+    let limit = libc::rlimit { rlim_cur, rlim_max: 1_000 };
+    // SAFETY: `limit` is valid for reads.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NPROC, &limit) }, 0);
+}
+
+/// A user of whom there are no other threads; false where it cannot be had.
+fn alone() -> bool {
+    // SAFETY: no arguments, no failure; then plain numbers, whose result is seen.
+    unsafe { libc::geteuid() == 0 && libc::setuid(2_000_000 + std::process::id()) == 0 }
+}
+
+#[test]
+fn wrc_01_an_attempt_whose_thread_is_refused_begins_once_there_is_room() {
+    use loopkeeper::event::{EventKind, RecoveryStep};
+    use loopkeeper::recovery::{
+        Checkpoint, Executor, ExecutorConfig, Metadata, Recover, RecoveryMonitor, RecoveryMonitorConfig,
+        RecoveryPolicy, Restore, Restored, TrainingRun,
+    };
+    in_child("wrc_01_an_attempt_whose_thread_is_refused_begins_once_there_is_room", || {
+        if !alone() {
+            return;
+        }
+        let env = Env::new().unwrap();
+        let count = |run: &str, step: RecoveryStep| {
+            let is_it = |what: &EventKind| match what {
+                EventKind::Recovery(event) => &*event.run_id == run && event.step == step,
+                _ => false,
+            };
+            env.events_after(0, 4096).events.iter().filter(|event| is_it(&event.what)).count()
+        };
+        let source = |_: &Context, run: &str| {
+            let run = TrainingRun::new(run).corrupted(run.starts_with("bad"));
+            Ok(run.last_checkpoint(Checkpoint::new("7")))
+        };
+        let (release, hangs) = std::sync::mpsc::channel::<()>();
+        let hangs = std::sync::Mutex::new(hangs);
+        let remedy = move |_: &Context, request: &Restore| {
+            if request.run == "hangs" && request.attempt == 1 {
+                let _ = hangs.lock().unwrap().recv();
+            }
+            Ok(Restored::new(format!("new-{}", request.run)))
+        };
+        let policy = RecoveryPolicy::default().enabled(true).attempt_timeout(Duration::from_millis(50));
+        // The only thread hangs, and its successor is refused.
+        let executor = Executor::start_in(&env, ExecutorConfig::new("x"), source, remedy).unwrap();
+        let ask = |run: &str| {
+            let request = Recover::new(run, policy.clone()).last_checkpoint(Checkpoint::new("7"));
+            executor.recover(request).unwrap();
+        };
+        ask("hangs");
+        eventually("it is at work", || count("hangs", RecoveryStep::CheckpointSelected) == 1);
+        no_more_threads(true);
+        ask("other");
+        eventually("its deadline", || count("hangs", RecoveryStep::Failed) == 1);
+        assert_eq!((count("other", RecoveryStep::Started), executor.runs().len()), (0, 2));
+        no_more_threads(false);
+        eventually("the other one", || count("other", RecoveryStep::Completed) == 1);
+        release.send(()).unwrap();
+        assert!(executor.stop(PATIENCE).is_clean());
+
+        // The first thread for attempts is refused; nothing else would wake
+        // anybody for an hour.
+        let policy = policy.poll_interval(Duration::from_secs(3600));
+        let config = RecoveryMonitorConfig::new("m", policy);
+        let remedy = |_: &Context, _: &Restore| Ok(Restored::new("well"));
+        let monitor = RecoveryMonitor::start_in(&env, config, source, remedy).unwrap();
+        monitor.watch_run("good", Metadata::default()).unwrap();
+        eventually("a poll", || monitor.runs()[0].last_poll.is_some());
+        no_more_threads(true);
+        monitor.watch_run("bad", Metadata::default()).unwrap();
+        eventually("its poll", || count("bad", RecoveryStep::Detected) == 1);
+        assert_eq!(count("bad", RecoveryStep::Started), 0);
+        no_more_threads(false);
+        eventually("its attempt", || count("bad", RecoveryStep::Completed) == 1);
+        assert!(monitor.stop(PATIENCE).is_clean());
+    });
+}

@@ -206,6 +206,10 @@ fn keys_are_read_for_each_request_and_shown_by_nobody() {
     let keys: Vec<_> =
         service.asked().iter().map(|asked| asked.header("x-api-key").unwrap().to_owned()).collect();
     assert_eq!(keys, ["one", "two"]);
+    let asked = Key::ask("RUNS_KEY", |_| Ok(" three\n".to_owned()));
+    let other = Service::start(|asked| Reply::json(json!(asked.header("authorization"))));
+    let client = Client::new(ClientConfig::new(other.url()).key(asked)).unwrap();
+    assert_eq!(ask(&client, &env, &Request::get("/")).unwrap(), "Bearer three");
     let pipe = dir.path().join("pipe");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let broken = |key: Key| {
@@ -225,6 +229,9 @@ fn keys_are_read_for_each_request_and_shown_by_nobody() {
             ErrorKind::InvalidArgument,
             "key: has characters that no header",
         ),
+        (Key::text(""), ErrorKind::Io, "key: the text: is empty"),
+        (Key::text("geheim-é"), ErrorKind::InvalidArgument, "key: has characters that no header"),
+        (Key::ask("RUNS_KEY", |_| Ok("\n".to_owned())), ErrorKind::Io, "key: RUNS_KEY: is empty"),
         (Key::ask("RUNS_KEY", |_| Err("is not set".into())), ErrorKind::Io, "key: RUNS_KEY: is not set"),
     ] {
         let error = broken(key);

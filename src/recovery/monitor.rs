@@ -360,7 +360,12 @@ impl RecoveryMonitor {
     pub fn wait_idle(&self, timeout: Duration) -> bool {
         let deadline = real_deadline(timeout);
         let mut state = self.engine.lock();
+        // Its own call would wait for itself.
+        let is_own = state.is_own_call();
         while !state.is_idle() {
+            if is_own {
+                return false;
+            }
             let (guard, timed_out) = self.engine.changed.wait_until(state, deadline);
             state = guard;
             if timed_out {

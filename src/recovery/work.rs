@@ -137,8 +137,16 @@ impl Engine {
         }
         if incident.first_run != incident.run {
             // What the run was restored from is its predecessor's.
-            let older = call(|| self.source.checkpoints(cx, &incident.first_run));
-            known.extend(older.unwrap_or_default());
+            match call(|| self.source.checkpoints(cx, &incident.first_run)) {
+                Ok(older) => known.extend(older),
+                Err(error) => refusal = refusal.or(Some(error)),
+            }
+        }
+        if let (CheckpointStrategy::Best { .. }, Some(error)) = (&policy.checkpoint_strategy, &refusal) {
+            // Of those that are known by chance none is known to be the best.
+            if error.class() != ErrorClass::Terminal {
+                return Err(error.clone());
+            }
         }
         known.extend(heard);
         let mut seen = std::collections::HashSet::new();

@@ -266,8 +266,9 @@ impl Client {
             let name = self.0.config.key_header.to_ascii_lowercase();
             let key = key.read(cx)?;
             let text = if name == "authorization" { format!("Bearer {key}") } else { key };
-            let mut value = HeaderValue::from_str(&text)
-                .map_err(|_| Error::invalid("key: has characters that no header may have"))?;
+            let value = HeaderValue::from_str(&text).ok().filter(|value| value.to_str().is_ok());
+            let mut value =
+                value.ok_or_else(|| Error::invalid("key: has characters that no header may have"))?;
             value.set_sensitive(true);
             let name = HeaderName::from_bytes(name.as_bytes())
                 .map_err(|_| Error::invalid("key_header: is not the name of a header"))?;
