@@ -848,6 +848,35 @@ D5axaUNXuKYo/30TPMwhDK7W5ZdYNQO4zaFXrIUVSd5eWOW0Aafh1WyL
     }
 
     #[test]
+    fn an_https_server_that_does_not_shake_hands_is_told_in_time() {
+        let hung = TcpListener::bind("127.0.0.1:0").unwrap();
+        let hung_at = hung.local_addr().unwrap();
+        let says = |greeting: &'static [u8]| {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            thread::spawn(move || {
+                while let Ok((mut stream, _)) = listener.accept() {
+                    let _ = stream.write_all(greeting);
+                    // Until the other side has gone, so that what was said arrives.
+                    while !greeting.is_empty() && stream.read(&mut [0; 64]).is_ok_and(|n| n > 0) {}
+                }
+            });
+            address
+        };
+        for (address, piece) in [
+            (hung_at, "no answer from 127.0.0.1:"),
+            (says(b"SSH-2.0-x\r\n"), "corrupt message"),
+            (says(b""), "connection "),
+        ] {
+            let url = format!("https://{address}");
+            let target = HttpTarget::new(&url);
+            let mut checker = check::http_json(target, servers()).request_timeout(SHORT);
+            let error = seen_by(&mut checker).unwrap_err();
+            assert!(error.starts_with(&format!("GET {url}/: ")) && error.contains(piece), "{error}");
+        }
+    }
+
+    #[test]
     fn a_file_for_tls_that_is_not_there_or_does_not_fit_fails_the_request_until_it_is_right() {
         let folder = TempDir::new("tls-late");
         let path = |name: &str| folder.path().join(name);
