@@ -238,9 +238,10 @@ impl Incident {
         &self,
         policy: &RecoveryPolicy,
         known: Vec<Checkpoint>,
+        last: Option<&str>,
         now: Stamp,
     ) -> Option<Checkpoint> {
-        choice::choose(self, policy, known, now)
+        choice::choose(self, policy, known, last, now)
     }
 
     pub(super) fn step(

@@ -56,7 +56,9 @@ pub trait RunSource: Send + Sync {
     /// Why its state is not known.
     fn fetch(&self, cx: &Context, run: &str) -> Result<TrainingRun, BoxError>;
 
-    /// The checkpoints of a run that it may be restored from, in any order.
+    /// The checkpoints of a run that it may be restored from. The newest is
+    /// the one with the latest time; where they have none, the last one that
+    /// [`fetch`](Self::fetch) tells of, then the others in the order told.
     /// Defaults to none but the last one that [`fetch`](Self::fetch) tells of.
     ///
     /// # Errors

@@ -818,3 +818,16 @@ fn wrc_14_a_drain_waits_for_what_was_cancelled_to_end() {
     assert!(executor.drain(secs(5)));
     assert_eq!(world.with(|service| service.discarded.clone()), ["new-1"]);
 }
+
+#[test]
+fn wrc_13_without_times_the_last_checkpoint_is_tried_again_before_an_older_one() {
+    let world = World::new();
+    let executor = executor(&world);
+    let undated = ["run-1/5", "run-1/6", "run-1/7"].map(loopkeeper::recovery::Checkpoint::new);
+    let last = undated[2].clone();
+    world.with(|service| service.checkpoints.insert("run-1".to_owned(), undated.to_vec()));
+    world.restore_faults([Fault::Refuse, Fault::Refuse]);
+    executor.recover(Recover::new("run-1", policy()).last_checkpoint(last)).unwrap();
+    world.clock.run_for(secs(60));
+    assert_eq!(world.paths(), ["run-1/7", "run-1/7", "run-1/5"]);
+}
