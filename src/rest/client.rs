@@ -21,6 +21,9 @@ use crate::probe::wait::Wait;
 
 /// How much of a body is read by default, in bytes: 1 MiB.
 pub const MAX_BODY: u64 = 1024 * 1024;
+/// Headers whose values everybody may see.
+const NO_SECRETS: [&str; 6] =
+    ["accept", "accept-encoding", "accept-language", "content-type", "idempotency-key", "user-agent"];
 /// How many redirects are followed by default.
 const REDIRECTS: u32 = 3;
 
@@ -285,11 +288,9 @@ impl Client {
 
     /// What goes with a request and may be in no error: the key, the password
     /// and the values of headers.
-    fn secrets(&self, headers: &HeaderMap, request: &Request) -> Vec<String> {
-        let own = || self.0.config.headers.iter().chain(&request.headers);
-        let is_own = |name: &HeaderName| own().any(|(known, _)| known.eq_ignore_ascii_case(name.as_str()));
+    fn secrets(headers: &HeaderMap) -> Vec<String> {
         let is_secret = |(name, value): &(&HeaderName, &HeaderValue)| {
-            value.is_sensitive() || *name != "idempotency-key" && is_own(name)
+            value.is_sensitive() && !NO_SECRETS.contains(&name.as_str())
         };
         let values = headers.iter().filter(is_secret).filter_map(|(_, value)| value.to_str().ok());
         let bare = values.map(|value| {
@@ -347,7 +348,7 @@ impl Client {
                 step = next;
                 continue;
             }
-            return self.read(cx, response, step, exchange, self.secrets(headers, request));
+            return self.read(cx, response, step, exchange, Self::secrets(headers));
         }
     }
 

@@ -16,7 +16,8 @@
 //!   has an [idempotency key](Request::idempotency_key).
 //! * No error, log or `Debug` text holds a key, a header's value or the query
 //!   of a URL, also where a server says it again. What has fewer than four
-//!   characters, and idempotency keys, may stand in what it says.
+//!   characters, idempotency keys, and headers such as `Accept` may stand in
+//!   what it says.
 //!
 //! # Errors
 //!
