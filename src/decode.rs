@@ -347,6 +347,13 @@ impl<'n> Object<'n, '_> {
         self.field(name, "a value", |node, _, _| Some(node))
     }
 
+    /// Takes the object as it stands in the tree, for one who reads it by other
+    /// means: no field of it is unknown then.
+    pub fn whole(&mut self) -> &'n Node {
+        self.finished = true;
+        self.node
+    }
+
     /// Adds a fault about a field, at its value or, when it is absent, at
     /// the object. For what several fields must have in common.
     pub fn fault(&mut self, name: &str, message: impl Into<String>) {

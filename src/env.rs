@@ -2,6 +2,7 @@
 //! the event log. No globals: two environments in one process do not notice
 //! each other.
 
+use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
@@ -19,6 +20,7 @@ use crate::observe::Observer;
 use crate::primitive::Mutex;
 use crate::stamp::Stamp;
 use crate::status::{LoopStatus, StatusSource, sort};
+use crate::subscription::Subscription;
 use crate::thread::{Budget, STACK_SIZE};
 use crate::watchdog::Watchdog;
 
@@ -38,6 +40,7 @@ struct Inner {
     budget: Arc<Budget>,
     events: EventLog,
     loops: Mutex<Register>,
+    heartbeats: Mutex<BTreeMap<Name, Heartbeat>>,
     stack_size: usize,
     spread: bool,
     seed: u64,
@@ -75,6 +78,14 @@ struct Register {
     loops: Vec<Weak<dyn Listed>>,
     /// How many there may be before those that are gone are taken out.
     limit: usize,
+}
+
+/// What is known of one who says again and again that it is alive.
+#[derive(Debug, Default)]
+struct Heartbeat {
+    last: Option<Tick>,
+    /// Its watcher found it silent and wants to hear of the next at once.
+    is_awaited: bool,
 }
 
 /// Settings of an [`Env`].
@@ -176,6 +187,7 @@ impl Env {
             budget,
             events: EventLog::default(),
             loops: Mutex::default(),
+            heartbeats: Mutex::default(),
             stack_size,
             spread,
             seed,
@@ -204,6 +216,13 @@ impl Env {
         self.0.events.after(seq, max)
     }
 
+    /// Hears of every event of every source from now on, in the order of
+    /// their numbers, through a queue of 256 that loses the oldest when nobody
+    /// reads. Ends with the environment.
+    pub fn subscribe(&self) -> Subscription {
+        self.0.events.subscribe()
+    }
+
     /// Every loop that runs at this moment, by kind and name.
     #[must_use]
     pub fn statuses(&self) -> Vec<LoopStatus> {
@@ -225,13 +244,64 @@ impl Env {
         if named.filter(|listed| listed.trigger()).count() > 0 {
             return Ok(());
         }
+        Err(self.unknown(name))
+    }
+
+    /// Says that `name` is alive: what the [`heartbeat`](crate::probe::heartbeat)
+    /// probe of the watcher of this name waits for. Takes no longer than a
+    /// lock; a watcher that found it silent probes at once.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` when no loop has the name; the text says which ones there
+    /// are.
+    pub fn heartbeat(&self, name: &str) -> Result<()> {
+        let now = self.0.clock.now();
+        let known = self.0.heartbeats.lock().get_mut(name).map(|heartbeat| heartbeat.beat(now));
+        let is_awaited = match known {
+            Some(is_awaited) => is_awaited,
+            None => {
+                let listed = self.listed();
+                let Some(known) = listed.iter().find(|listed| listed.name().as_str() == name) else {
+                    return Err(self.unknown(name));
+                };
+                let mut heartbeats = self.0.heartbeats.lock();
+                // Of loops that are gone nothing is kept.
+                heartbeats.retain(|name, _| listed.iter().any(|listed| listed.name() == name));
+                heartbeats.entry(known.name().clone()).or_default().beat(now)
+            }
+        };
+        if is_awaited {
+            let loops = self.listed();
+            loops.iter().filter(|listed| listed.name().as_str() == name).for_each(|listed| {
+                listed.trigger();
+            });
+        }
+        Ok(())
+    }
+
+    /// How long ago the last heartbeat under a name was; notes where that is
+    /// longer than `grace` that the next is awaited.
+    pub(crate) fn last_heartbeat(&self, name: &Name, grace: Duration) -> Option<Duration> {
+        let now = self.0.clock.now();
+        let mut heartbeats = self.0.heartbeats.lock();
+        if !heartbeats.contains_key(name.as_str()) {
+            heartbeats.insert(name.clone(), Heartbeat::default());
+        }
+        let heartbeat = heartbeats.get_mut(name.as_str())?;
+        let age = heartbeat.last.map(|last| now.since(last));
+        heartbeat.is_awaited = age.is_none_or(|age| age > grace);
+        age
+    }
+
+    fn unknown(&self, name: &str) -> Error {
         let running = self.statuses();
         let mut names: Vec<&str> = running.iter().map(|status| status.name.as_str()).collect();
         // Loops of different kinds may share one.
         names.sort_unstable();
         names.dedup();
         let text = format!("no loop that runs is called {}, {}", Shown(name), meant(name, &names));
-        Err(Error::new(ErrorKind::NotFound).context(text))
+        Error::new(ErrorKind::NotFound).context(text)
     }
 
     /// Ends the recovery of a run, in whatever monitor or executor it is. A
@@ -396,6 +466,14 @@ impl fmt::Debug for Env {
             .field("clock", &self.0.clock)
             .field("observer", &self.0.observer)
             .finish_non_exhaustive()
+    }
+}
+
+impl Heartbeat {
+    /// Notes one; says whether it was awaited.
+    fn beat(&mut self, now: Tick) -> bool {
+        self.last = Some(now);
+        std::mem::take(&mut self.is_awaited)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is worth telling: typed events, numbered per source and per
 //! environment.
 
+mod json;
 mod recovery;
 
 use std::fmt;

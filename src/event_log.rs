@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::event::Event;
 use crate::primitive::Mutex;
+use crate::subscription::{DEFAULT_CAPACITY, Hub, Subscription};
 
 /// How many events are kept.
 pub(crate) const CAPACITY: usize = 4096;
@@ -22,9 +23,11 @@ pub struct EventPage {
     pub events: Vec<Arc<Event>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct EventLog {
     kept: Mutex<Kept>,
+    /// Hears of every event, in the order of their numbers.
+    hub: Hub,
 }
 
 #[derive(Debug, Default)]
@@ -44,7 +47,13 @@ impl EventLog {
             kept.events.pop_front();
         }
         kept.events.push_back(event.clone());
+        self.hub.send(&event);
         event
+    }
+
+    /// Hears of every event from now on.
+    pub(crate) fn subscribe(&self) -> Subscription {
+        self.hub.subscribe(DEFAULT_CAPACITY)
     }
 
     /// Up to `max` events with numbers above `seq`.

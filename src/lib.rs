@@ -112,6 +112,7 @@
 //!   Needs Rust 1.86.
 //! * `daemon`: the `loopkeeper` program, with all above but `tls` and
 //!   `postgres`. Needs Rust 1.86.
+//! * `capi`: the library from C, `capi`; the cdylib exports nothing without it.
 //! * `test-util`: the test kit, `testing`.
 //! * `full`: everything but `tls` and `postgres`.
 //!
@@ -184,6 +185,8 @@ pub mod recovery;
 pub mod watch;
 
 // Faces: what people, programs and machines see.
+#[cfg(feature = "capi")]
+pub mod capi;
 #[cfg(feature = "daemon")]
 #[doc(hidden)]
 pub mod console;

@@ -1,14 +1,17 @@
 //! Events to whoever wants to hear them: a bounded queue each, that loses the
 //! oldest and says how many.
 
-use std::sync::{Arc, Weak};
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use crate::clock::real_deadline;
 use crate::event::Event;
-use crate::primitive::{AtomicBool, AtomicU64, Mutex, Ordering};
+use crate::primitive::{AtomicBool, AtomicU64, Mutex, Ordering, fence};
+use crate::sys::wait::Flag;
 
 /// How many events a subscription holds unless told otherwise.
 pub(crate) const DEFAULT_CAPACITY: usize = 256;
@@ -44,8 +47,16 @@ pub struct Subscription {
     rx: Receiver<Numbered>,
     /// Says to the sender that somebody still listens, and to the listener
     /// that nothing more comes.
-    ended: Arc<AtomicBool>,
+    ear: Arc<Ear>,
     seen: AtomicU64,
+}
+
+/// What both ends of a subscription share.
+#[derive(Debug, Default)]
+struct Ear {
+    ended: AtomicBool,
+    /// Up while there is something to read; made when somebody asks for it.
+    flag: OnceLock<Flag>,
 }
 
 impl std::fmt::Debug for Numbered {
@@ -74,7 +85,39 @@ impl Subscription {
     #[must_use]
     pub fn has_ended(&self) -> bool {
         // Acquire: what was sent before the end is in the queue by now.
-        self.ended.load(Ordering::Acquire) && self.rx.is_empty()
+        self.ear.ended.load(Ordering::Acquire) && self.rx.is_empty()
+    }
+
+    /// A descriptor that is ready to read while an event waits and once the
+    /// source has ended: for a program with a poll loop of its own. Wait for
+    /// it and then take events with [`try_recv`](Self::try_recv) until there
+    /// is none; do not read from it. Made with the first call, and closed with
+    /// the subscription.
+    ///
+    /// # Errors
+    ///
+    /// When the process has no descriptor left.
+    pub fn descriptor(&self) -> io::Result<BorrowedFd<'_>> {
+        let flag = match self.ear.flag.get() {
+            Some(flag) => flag,
+            None => {
+                let made = Flag::new()?;
+                let flag = self.ear.flag.get_or_init(|| made);
+                fence(Ordering::SeqCst);
+                flag
+            }
+        };
+        self.show(flag);
+        Ok(flag.fd())
+    }
+
+    /// Puts the flag up or down as the queue is.
+    fn show(&self, flag: &Flag) {
+        flag.lower();
+        // Looked at afterwards: what is sent meanwhile puts it up again.
+        if !self.rx.is_empty() || self.ear.ended.load(Ordering::Acquire) {
+            flag.raise();
+        }
     }
 
     /// Blocks for each next event, until the source has ended.
@@ -83,6 +126,11 @@ impl Subscription {
     }
 
     fn deliver(&self, numbered: Numbered) -> Delivery {
+        if let Some(flag) = self.ear.flag.get() {
+            if self.rx.is_empty() {
+                self.show(flag);
+            }
+        }
         let before = self.seen.swap(numbered.n, Ordering::Relaxed);
         Delivery { lost: numbered.n.saturating_sub(before + 1), event: numbered.event }
     }
@@ -92,21 +140,33 @@ struct Subscriber {
     tx: Sender<Numbered>,
     /// The sender drops the oldest from here when the queue is full.
     rx: Receiver<Numbered>,
-    ended: Weak<AtomicBool>,
+    ear: Weak<Ear>,
     sent: u64,
 }
 
 impl Subscriber {
     fn is_heard(&self) -> bool {
-        self.ended.strong_count() > 0
+        self.ear.strong_count() > 0
+    }
+
+    fn raise(&self) {
+        if let Some(ear) = self.ear.upgrade() {
+            // With the one where the flag is made: either this sees the flag,
+            // or its maker what was sent.
+            fence(Ordering::SeqCst);
+            if let Some(flag) = ear.flag.get() {
+                flag.raise();
+            }
+        }
     }
 }
 
 impl Drop for Subscriber {
     fn drop(&mut self) {
-        if let Some(ended) = self.ended.upgrade() {
-            ended.store(true, Ordering::Release);
+        if let Some(ear) = self.ear.upgrade() {
+            ear.ended.store(true, Ordering::Release);
         }
+        self.raise();
     }
 }
 
@@ -119,14 +179,14 @@ pub(crate) struct Hub {
 impl Hub {
     pub(crate) fn subscribe(&self, capacity: usize) -> Subscription {
         let (tx, rx) = bounded(capacity.max(1));
-        let ended = Arc::new(AtomicBool::new(false));
-        let subscriber = Subscriber { tx, rx: rx.clone(), ended: Arc::downgrade(&ended), sent: 0 };
+        let ear = Arc::new(Ear::default());
+        let subscriber = Subscriber { tx, rx: rx.clone(), ear: Arc::downgrade(&ear), sent: 0 };
         let mut subscribers = self.subscribers.lock();
         // A quiet source notices here who is gone, not with its next event.
         subscribers.retain(Subscriber::is_heard);
         subscribers.push(subscriber);
         drop(subscribers);
-        Subscription { rx, ended, seen: AtomicU64::new(0) }
+        Subscription { rx, ear, seen: AtomicU64::new(0) }
     }
 
     /// Gives the event to every subscriber; never waits.
@@ -143,6 +203,7 @@ impl Hub {
                 numbered = back;
                 let _ = subscriber.rx.try_recv();
             }
+            subscriber.raise();
             true
         });
     }
@@ -206,6 +267,31 @@ mod tests {
             drop(hub.subscribe(1));
         }
         assert_eq!(hub.subscribers.lock().len(), 1);
+    }
+
+    #[test]
+    fn the_descriptor_is_ready_while_there_is_something_to_read() {
+        use crate::sys::wait::{Interest, PollFd, poll};
+        let hub = Hub::default();
+        let subscription = hub.subscribe(2);
+        hub.send(&event(1));
+        let is_ready = |subscription: &Subscription| {
+            let mut fds = [PollFd::new(subscription.descriptor().unwrap(), Interest::Read)];
+            poll(&mut fds, Duration::ZERO).unwrap();
+            fds[0].is_ready()
+        };
+        assert!(is_ready(&subscription));
+        hub.send(&event(2));
+        hub.send(&event(3));
+        assert_eq!(subscription.try_recv().unwrap().event.n, 2);
+        assert!(is_ready(&subscription));
+        assert_eq!(subscription.try_recv().unwrap().event.n, 3);
+        assert!(!is_ready(&subscription));
+        hub.send(&event(4));
+        assert_eq!(subscription.try_recv().unwrap().event.n, 4);
+        assert!(!is_ready(&subscription));
+        hub.close();
+        assert!(is_ready(&subscription) && subscription.has_ended());
     }
 
     #[test]

@@ -1514,3 +1514,22 @@ fn the_whole_is_as_ready_as_its_critical_components() {
         assert_eq!(health(), Health::Down);
     });
 }
+
+#[test]
+fn one_very_component_is_undeployed_and_never_what_took_its_place() {
+    scenario(|world| {
+        let host = world.host();
+        host.start().unwrap();
+        host.deploy(world.well("a")).unwrap();
+        let first = host.component("a").unwrap().id;
+        host.replace(world.well("a"), PATIENCE).unwrap();
+        let second = host.component("a").unwrap().id;
+        assert_ne!(first, second);
+        assert!(host.component_by_id(first).is_none());
+        assert_eq!(host.undeploy_by_id(first, PATIENCE).unwrap_err().kind(), ErrorKind::Stale);
+        assert_eq!(host.component_by_id(second).unwrap().name.as_str(), "a");
+        assert!(host.undeploy_by_id(second, PATIENCE).unwrap().is_clean());
+        assert_eq!(host.undeploy_by_id(second, PATIENCE).unwrap_err().kind(), ErrorKind::Stale);
+        assert_eq!(host.undeploy_by_id(u64::MAX, PATIENCE).unwrap_err().kind(), ErrorKind::Stale);
+    });
+}

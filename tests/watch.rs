@@ -1173,3 +1173,78 @@ fn the_gauge_is_right_although_two_threads_raced_to_set_it() {
         assert_eq!(f64::from_bits(value.load(Ordering::Acquire)), 2.5, "it is not ready any more");
     });
 }
+
+#[test]
+fn a_heartbeat_that_stays_away_is_noticed_and_one_that_comes_back_at_once() {
+    scenario(|clock, env| {
+        let backoff = BackoffConfig { poll_interval: secs(10), ..exact() };
+        let probe = loopkeeper::probe::heartbeat(secs(30));
+        let watcher =
+            Watcher::start_in(env, WatcherConfig::new("ingest", probe).backoff(backoff)).expect("it starts");
+        let error = |watcher: &Watcher| watcher.last_error().map(|error| error.to_string());
+        clock.settle();
+        assert_eq!(error(&watcher).as_deref(), Some("heartbeat: none yet"));
+        env.heartbeat("ingest").expect("it is watched");
+        clock.settle();
+        assert!(watcher.is_ready(), "without waiting for its next due");
+        clock.run_for(secs(30));
+        assert!(watcher.is_ready());
+        clock.run_for(secs(10));
+        assert_eq!(error(&watcher).as_deref(), Some("heartbeat: the last was 40s ago, allowed is 30s"));
+        env.heartbeat("ingest").expect("it is watched");
+        clock.settle();
+        assert!(watcher.is_ready());
+        // One in time costs no probe.
+        let runs = watcher.status().runs;
+        env.heartbeat("ingest").expect("it is watched");
+        clock.settle();
+        assert_eq!(watcher.status().runs, runs);
+
+        let unknown = env.heartbeat("ingets").unwrap_err();
+        assert_eq!(unknown.kind(), ErrorKind::NotFound);
+        assert!(unknown.to_string().contains("did you mean \"ingest\"?"), "{unknown}");
+        drop(watcher);
+        assert_eq!(env.heartbeat("other").unwrap_err().kind(), ErrorKind::NotFound);
+        let never = Watcher::new(env, config("never", loopkeeper::probe::heartbeat(Duration::ZERO)));
+        assert_eq!(never.unwrap_err().to_string(), "grace: must be more than zero");
+    });
+}
+
+#[test]
+fn an_environment_tells_of_every_source_in_one_order() {
+    alone(|| {
+        let clock = ManualClock::default();
+        let env = Env::manual(&clock).expect("an environment");
+        let events = env.subscribe();
+        let manager = WatchManager::new(&env);
+        let watched = Watcher::start_in(&env, config("a", |_: &Context| Ok(()))).expect("it starts");
+        manager.watch(config("b", |_: &Context| Ok(()))).expect("it is watched");
+        clock.settle();
+        let told: Vec<(u64, String)> = std::iter::from_fn(|| events.try_recv())
+            .map(|delivery| (delivery.event.seq, delivery.event.source.to_string()))
+            .collect();
+        let numbers: Vec<u64> = told.iter().map(|(seq, _)| *seq).collect();
+        assert_eq!(numbers, [1, 2, 3, 4], "{told:?}");
+        assert_eq!(told.iter().filter(|(_, source)| source == "a").count(), 2, "{told:?}");
+        assert!(!events.has_ended());
+        drop((watched, manager, env));
+        assert_eq!(words(&events), ["stopped", "stopped"]);
+        assert!(events.has_ended());
+    });
+}
+
+#[test]
+fn one_very_watcher_is_unwatched_and_never_what_took_its_place() {
+    scenario(|_, env| {
+        let manager = WatchManager::new(env);
+        let first = manager.watch(config("a", |_: &Context| Ok(()))).expect("it is watched");
+        let (second, report) =
+            manager.replace(config("a", |_: &Context| Ok(())), PATIENCE).expect("it is replaced");
+        assert!(report.is_clean());
+        assert_eq!(manager.unwatch_one(&first, PATIENCE).unwrap_err().kind(), ErrorKind::Stale);
+        assert!(Arc::ptr_eq(&manager.get("a").expect("the second"), &second));
+        assert!(manager.unwatch_one(&second, PATIENCE).expect("it is there").is_clean());
+        assert!(manager.get("a").is_none());
+        assert_eq!(manager.unwatch_one(&second, PATIENCE).unwrap_err().kind(), ErrorKind::Stale);
+    });
+}

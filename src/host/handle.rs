@@ -483,8 +483,27 @@ impl HostHandle {
     ///
     /// Blocks the caller, at most for `grace`.
     pub fn undeploy(&self, name: &str, grace: Duration) -> Result<StopReport> {
+        self.undeploy_one(One::Named(name), grace)
+    }
+
+    /// The same for one very component, known by its
+    /// [`id`](ComponentStatus::id): another that took its place is not touched.
+    ///
+    /// # Errors
+    ///
+    /// `Stale` when it is no longer part of the host; otherwise as
+    /// [`undeploy`](Self::undeploy).
+    ///
+    /// # Threads
+    ///
+    /// Blocks the caller, at most for `grace`.
+    pub fn undeploy_by_id(&self, id: u64, grace: Duration) -> Result<StopReport> {
+        self.undeploy_one(One::Numbered(id), grace)
+    }
+
+    fn undeploy_one(&self, one: One<'_>, grace: Duration) -> Result<StopReport> {
         let deadline = real_deadline(grace);
-        let (pending, id) = self.remove(name, grace)?;
+        let (pending, name, id) = self.remove(one, grace)?;
         let answer = pending.shared.wait(Some(deadline), |state| state.answer(pending.op));
         let state = self.shared.lock();
         let mut report = StopReport::default();
@@ -497,7 +516,7 @@ impl HostHandle {
                 report.add_straggler(state.straggler(member, now));
             }
             (Some(Err(error)), _) => report.add_error(error),
-            (None, _) => report.add_error(timed_out(name)),
+            (None, _) => report.add_error(timed_out(&name)),
         }
         drop(state);
         Ok(report)
@@ -509,18 +528,27 @@ impl HostHandle {
     ///
     /// What can be said at once.
     pub fn begin_undeploy(&self, name: &str, grace: Duration) -> Result<Pending> {
-        self.remove(name, grace).map(|(pending, _)| pending)
+        self.remove(One::Named(name), grace).map(|(pending, ..)| pending)
     }
 
-    fn remove(&self, name: &str, grace: Duration) -> Result<(Pending, u64)> {
-        let (op, id) = self.shared.act(|state, now, out| {
-            check_not_own(state, name, "undeploy")?;
-            let id = state.machine.get(name).map(|member| member.id).unwrap_or_default();
+    fn remove(&self, one: One<'_>, grace: Duration) -> Result<(Pending, String, u64)> {
+        let (op, name, id) = self.shared.act(|state, now, out| {
+            let (name, id) = match one {
+                One::Named(name) => {
+                    let id = state.machine.get(name).map(|member| member.id).unwrap_or_default();
+                    (name.to_owned(), id)
+                }
+                One::Numbered(id) => {
+                    let member = state.machine.members().find(|member| member.id == id && !member.stray);
+                    (member.ok_or_else(gone)?.name().to_string(), id)
+                }
+            };
+            check_not_own(state, &name, "undeploy")?;
             let op = state.op();
-            let begun = state.machine.remove(now, name, grace, op, out);
-            begun.map(|()| (op, id)).inspect_err(|_| state.forget(op))
+            let begun = state.machine.remove(now, &name, grace, op, out);
+            begun.map(|()| (op, name, id)).inspect_err(|_| state.forget(op))
         })?;
-        Ok((Pending { shared: self.shared.clone(), op }, id))
+        Ok((Pending { shared: self.shared.clone(), op }, name, id))
     }
 
     /// The names of the components, in the order of their starts.
@@ -545,6 +573,16 @@ impl HostHandle {
         let state = self.shared.lock();
         let (now, wall) = (self.shared.now(), self.shared.env.stamp());
         state.machine.get(name).map(|member| status(&state, member, now, wall))
+    }
+
+    /// The component with this [`id`](ComponentStatus::id) at this moment;
+    /// `None` when it is no longer part of the host.
+    #[must_use]
+    pub fn component_by_id(&self, id: u64) -> Option<ComponentStatus> {
+        let state = self.shared.lock();
+        let (now, wall) = (self.shared.now(), self.shared.env.stamp());
+        let member = state.machine.members().find(|member| member.id == id && !member.stray)?;
+        Some(status(&state, member, now, wall))
     }
 
     /// Every loop that runs in the host's environment, and every component
@@ -651,6 +689,17 @@ impl fmt::Debug for HostHandle {
     }
 }
 
+/// Which component is meant.
+#[derive(Clone, Copy)]
+enum One<'a> {
+    Named(&'a str),
+    Numbered(u64),
+}
+
+fn gone() -> Error {
+    Error::new(ErrorKind::Stale).context("host: the component is no longer part of it")
+}
+
 fn refused(text: impl Into<std::borrow::Cow<'static, str>>) -> Error {
     Error::new(ErrorKind::InvalidState).context(text)
 }
@@ -708,6 +757,7 @@ fn status(state: &State, member: &Member, now: Tick, wall: Stamp) -> ComponentSt
     let thread = state.thread_of(member.id, now);
     let shown = state_of(member);
     ComponentStatus {
+        id: member.id,
         name: member.name().clone(),
         state: shown,
         health: member.health,

@@ -76,6 +76,9 @@ impl Serialize for ComponentState {
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct ComponentStatus {
+    /// Its number in its host. One that takes its place has another.
+    #[serde(skip)]
+    pub id: u64,
     /// Its name.
     pub name: Name,
     /// Where it is.

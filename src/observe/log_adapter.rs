@@ -4,10 +4,11 @@
 //! end carries its attributes, its duration and its error in one line. What
 //! it takes to read the duration is in that line alone.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use log::Level;
+use log::{Level, LevelFilter};
 
 use super::{Attr, AttrValue, Counter, Gauge, Histogram, Observer, SpanSink};
 use crate::clock::{Clock, Tick};
@@ -16,27 +17,85 @@ use crate::primitive::Mutex;
 
 const TARGET: &str = "loopkeeper";
 
-pub(super) fn observer() -> Observer {
+/// Where lines go.
+pub(super) trait Sink: Clone + Send + Sync + 'static {
+    fn takes(&self, level: Level) -> bool;
+    fn write(&self, level: Level, target: &str, line: fmt::Arguments<'_>);
+}
+
+/// The logger of the process.
+#[derive(Clone)]
+pub(super) struct Global;
+
+impl Sink for Global {
+    fn takes(&self, level: Level) -> bool {
+        level <= log::max_level()
+    }
+
+    fn write(&self, level: Level, target: &str, line: fmt::Arguments<'_>) {
+        log::log!(target: target, level, "{line}");
+    }
+}
+
+/// A function, and up to which level it is called.
+pub(super) struct Function<F> {
+    max: LevelFilter,
+    call: Arc<F>,
+}
+
+impl<F> Function<F> {
+    pub(super) fn new(max: LevelFilter, call: F) -> Self {
+        Self { max, call: Arc::new(call) }
+    }
+}
+
+impl<F> Clone for Function<F> {
+    fn clone(&self) -> Self {
+        Self { max: self.max, call: self.call.clone() }
+    }
+}
+
+impl<F: Fn(Level, &str, fmt::Arguments<'_>) + Send + Sync + 'static> Sink for Function<F> {
+    fn takes(&self, level: Level) -> bool {
+        level <= self.max
+    }
+
+    fn write(&self, level: Level, target: &str, line: fmt::Arguments<'_>) {
+        (self.call)(level, target, line);
+    }
+}
+
+pub(super) fn observer(sink: impl Sink) -> Observer {
     let clock = Clock::system();
     let spans = AtomicU64::new(0);
+    let (begun, counted, set, observed, told) =
+        (sink.clone(), sink.clone(), sink.clone(), sink.clone(), sink);
     Observer {
         span: Some(Arc::new(move |name, attrs| {
             let id = spans.fetch_add(1, Ordering::Relaxed) + 1;
-            Arc::new(LogSpan::begin(clock.clone(), id, name, attrs))
+            Arc::new(LogSpan::begin(begun.clone(), clock.clone(), id, name, attrs))
         })),
-        counter: Some(Arc::new(|name, labels| {
-            let labels = join(labels);
-            Counter::function(move |n| log::debug!(target: TARGET, "counter {name}{labels} +{n}"))
+        counter: Some(Arc::new(move |name, labels| {
+            let (sink, labels) = (counted.clone(), join(labels));
+            Counter::function(move |n| debug(&sink, TARGET, format_args!("counter {name}{labels} +{n}")))
         })),
-        gauge: Some(Arc::new(|name, labels| {
-            let labels = join(labels);
-            Gauge::function(move |value| log::debug!(target: TARGET, "gauge {name}{labels} {value}"))
+        gauge: Some(Arc::new(move |name, labels| {
+            let (sink, labels) = (set.clone(), join(labels));
+            Gauge::function(move |value| debug(&sink, TARGET, format_args!("gauge {name}{labels} {value}")))
         })),
-        histogram: Some(Arc::new(|name, labels| {
-            let labels = join(labels);
-            Histogram::function(move |value| log::debug!(target: TARGET, "histogram {name}{labels} {value}"))
+        histogram: Some(Arc::new(move |name, labels| {
+            let (sink, labels) = (observed.clone(), join(labels));
+            Histogram::function(move |value| {
+                debug(&sink, TARGET, format_args!("histogram {name}{labels} {value}"));
+            })
         })),
-        on_event: Some(Arc::new(log_event)),
+        on_event: Some(Arc::new(move |event| log_event(&told, event))),
+    }
+}
+
+fn debug(sink: &impl Sink, target: &str, line: fmt::Arguments<'_>) {
+    if sink.takes(Level::Debug) {
+        sink.write(Level::Debug, target, line);
     }
 }
 
@@ -44,7 +103,7 @@ fn join(attrs: &[Attr]) -> String {
     attrs.iter().map(|attr| format!(" {attr}")).collect()
 }
 
-fn log_event(event: &Event) {
+fn log_event(sink: &impl Sink, event: &Event) {
     let level = match &event.what {
         EventKind::Down { .. }
         | EventKind::GaveUp { .. }
@@ -65,14 +124,15 @@ fn log_event(event: &Event) {
         EventKind::Recovery(event) if event.step.is_bad() => Level::Warn,
         _ => Level::Info,
     };
-    if level > log::max_level() {
+    if !sink.takes(level) {
         return;
     }
     let target = format!("{TARGET}::{}::{}", event.kind, event.source);
-    log::log!(target: &target, level, "{event}");
+    sink.write(level, &target, format_args!("{event}"));
 }
 
-struct LogSpan {
+struct LogSpan<S> {
+    sink: S,
     clock: Clock,
     target: String,
     id: u64,
@@ -87,21 +147,21 @@ struct Told {
     error: Option<String>,
 }
 
-impl LogSpan {
-    fn begin(clock: Clock, id: u64, name: &'static str, attrs: &[Attr]) -> Self {
+impl<S: Sink> LogSpan<S> {
+    fn begin(sink: S, clock: Clock, id: u64, name: &'static str, attrs: &[Attr]) -> Self {
         // The loop it belongs to is the first thing that is said of it.
         let target = match attrs.first() {
             Some(Attr { key, value: AttrValue::Text(of) }) => format!("{TARGET}::{key}::{of}"),
             _ => TARGET.to_owned(),
         };
         let attrs = join(attrs);
-        log::debug!(target: &target, "span {id} {name} begins{attrs}");
+        debug(&sink, &target, format_args!("span {id} {name} begins{attrs}"));
         let begun = clock.now();
-        Self { clock, target, id, name, begun, told: Mutex::new(Told { attrs, error: None }) }
+        Self { sink, clock, target, id, name, begun, told: Mutex::new(Told { attrs, error: None }) }
     }
 }
 
-impl SpanSink for LogSpan {
+impl<S: Sink> SpanSink for LogSpan<S> {
     fn attr(&self, attr: Attr) {
         let mut told = self.told.lock();
         told.attrs.push_str(&format!(" {attr}"));
@@ -117,9 +177,13 @@ impl SpanSink for LogSpan {
         let (id, name) = (self.id, self.name);
         // Also a failure at debug: what it means for the service is an event.
         match error {
-            None => log::debug!(target: &self.target, "span {id} {name} ended after {took:.3?}{attrs}"),
+            None => {
+                let line = format_args!("span {id} {name} ended after {took:.3?}{attrs}");
+                debug(&self.sink, &self.target, line);
+            }
             Some(error) => {
-                log::debug!(target: &self.target, "span {id} {name} failed after {took:.3?}{attrs}: {error}");
+                let line = format_args!("span {id} {name} failed after {took:.3?}{attrs}: {error}");
+                debug(&self.sink, &self.target, line);
             }
         }
     }

@@ -162,7 +162,30 @@ impl Observer {
     /// can be turned up or down by itself.
     #[must_use]
     pub fn log() -> Self {
-        log_adapter::observer()
+        log_adapter::observer(log_adapter::Global)
+    }
+
+    /// The same for a program without a logger, or with one for each
+    /// environment: calls `write` for each line up to `max`, with its level,
+    /// its target and its text.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use loopkeeper::{Env, EnvConfig, Observer};
+    ///
+    /// let to_stderr = Observer::log_to(log::LevelFilter::Info, |level, target, line| {
+    ///     eprintln!("{level} {target}: {line}");
+    /// });
+    /// let env = Env::with(EnvConfig::default().observer(to_stderr))?;
+    /// # Ok::<(), loopkeeper::Error>(())
+    /// ```
+    #[must_use]
+    pub fn log_to(
+        max: log::LevelFilter,
+        write: impl Fn(log::Level, &str, fmt::Arguments<'_>) + Send + Sync + 'static,
+    ) -> Self {
+        log_adapter::observer(log_adapter::Function::new(max, write))
     }
 
     /// Both observers as one: what one hears, the other hears after it. A

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::file_age::check_path;
 use super::text::no_nul;
-use super::{Probe, disk, exec, file_age, tcp};
+use super::{Probe, disk, exec, file_age, heartbeat, tcp};
 use crate::decode::{Field, Object, Size};
 use crate::tree::{Fault, Node, Value, join, join_idx};
 
@@ -18,6 +18,7 @@ use crate::tree::{Fault, Node, Value, join, join_idx};
 /// | `exec` | `command`, a list: the program and its arguments |
 /// | `file_age` | `path`, `max_age` |
 /// | `disk` | `path`, `min_free` |
+/// | `heartbeat` | `grace` |
 ///
 /// What has no default, in parentheses, is required.
 ///
@@ -55,6 +56,7 @@ pub fn decode<'n, 'o>(object: &'o mut Object<'n, '_>, field: &'static str) -> Fi
         .case("exec", read_exec)
         .case("file_age", read_file_age)
         .case("disk", read_disk)
+        .case("heartbeat", read_heartbeat)
         .end()
 }
 
@@ -103,6 +105,13 @@ fn read_disk(o: &mut Object<'_, '_>) -> Found {
     let done = o.done()?;
     let (path, min_free): (String, Size) = (path.take(done)?, min_free.take(done)?);
     Some(Box::new(disk(path, min_free)))
+}
+
+fn read_heartbeat(o: &mut Object<'_, '_>) -> Found {
+    o.doc("Looks when somebody last said that it is alive.");
+    let grace = o.duration("grace").doc("How long ago that may be.").required();
+    let done = o.done()?;
+    Some(Box::new(heartbeat(grace.take(done)?)))
 }
 
 /// Tells what is wrong with elements of a list, each at its place.
@@ -278,7 +287,7 @@ mod tests {
             (r#"{"tpc": {}}"#, "1:12: probe: unknown field \"tpc\", did you mean \"tcp\"?"),
             (
                 "{}",
-                "1:11: probe: expected exactly one of \"http\", \"tcp\", \"exec\", \"file_age\", \"disk\", found none",
+                "1:11: probe: expected exactly one of \"http\", \"tcp\", \"exec\", \"file_age\", \"disk\", \"heartbeat\", found none",
             ),
             (r#"{"tcp": {}}"#, "1:19: probe.tcp.address: is missing, expected a string"),
             (

@@ -16,6 +16,7 @@ mod descriptor;
 pub(crate) mod disk;
 mod exec;
 pub(crate) mod file_age;
+mod heartbeat;
 #[cfg(feature = "http-client")]
 pub(crate) mod http;
 pub(crate) mod tcp;
@@ -26,6 +27,7 @@ pub use descriptor::decode;
 pub use disk::{DiskProbe, disk};
 pub use exec::{ExecProbe, exec};
 pub use file_age::{FileAgeProbe, file_age};
+pub use heartbeat::{HeartbeatProbe, heartbeat};
 #[cfg(feature = "http-client")]
 pub use http::{HttpProbe, http};
 pub use tcp::{TcpProbe, tcp};

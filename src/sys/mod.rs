@@ -7,6 +7,8 @@
 
 pub(crate) mod disk;
 pub(crate) mod file;
+#[cfg(feature = "capi")]
+pub(crate) mod fork;
 pub(crate) mod limits;
 pub(crate) mod net;
 #[cfg(feature = "http")]

@@ -47,6 +47,59 @@ impl Drop for Blocked {
     }
 }
 
+/// SIGTERM and SIGINT, blocked on this thread so that it can wait for them.
+#[cfg(feature = "capi")]
+#[derive(Debug)]
+pub(crate) struct EndSignals {
+    before: libc::sigset_t,
+    set: libc::sigset_t,
+    /// The mask is this thread's.
+    _one_thread: std::marker::PhantomData<*const ()>,
+}
+
+#[cfg(feature = "capi")]
+impl EndSignals {
+    /// Blocks them until this is dropped.
+    pub(crate) fn block() -> Self {
+        let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+        let mut before = MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: both sets are valid for writes; sigemptyset initialises the
+        // first before it is read, pthread_sigmask initialises the second.
+        unsafe {
+            libc::sigemptyset(set.as_mut_ptr());
+            libc::sigaddset(set.as_mut_ptr(), libc::SIGTERM);
+            libc::sigaddset(set.as_mut_ptr(), libc::SIGINT);
+            libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), before.as_mut_ptr());
+            Self {
+                before: before.assume_init(),
+                set: set.assume_init(),
+                _one_thread: std::marker::PhantomData,
+            }
+        }
+    }
+
+    /// Waits for one of them.
+    pub(crate) fn wait(&self) {
+        let mut signal = 0;
+        // SAFETY: the set is initialised, `signal` is valid for writes. It
+        // fails only for sets that no thread can wait for.
+        unsafe { libc::sigwait(&self.set, &mut signal) };
+    }
+}
+
+#[cfg(feature = "capi")]
+impl Drop for EndSignals {
+    fn drop(&mut self) {
+        // SAFETY: both sets are initialised; a null pointer asks for nothing.
+        // What came once more meanwhile was meant for what has ended by now.
+        unsafe {
+            let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+            while libc::sigtimedwait(&self.set, std::ptr::null_mut(), &now) > 0 {}
+            libc::pthread_sigmask(libc::SIG_SETMASK, &self.before, std::ptr::null_mut());
+        }
+    }
+}
+
 /// Undoes what a process may inherit: SIGCHLD is not ignored in the process
 /// any more, and the calling thread does not block it or the signals that end
 /// a program or have it look at its files again.

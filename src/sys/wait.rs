@@ -6,6 +6,8 @@ use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use crate::primitive::Mutex;
+
 /// What is waited for on a descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Interest {
@@ -98,9 +100,53 @@ impl Waker {
         debug_assert!(result.is_ok(), "a waker is written to once: {result:?}");
     }
 
+    /// Takes back one wake. Does not block: neither kind waits for a write.
+    fn calm(&self) {
+        let mut one = [0; 8];
+        // SAFETY: the bytes are valid for writes, the descriptor is open.
+        let answer = unsafe { libc::read(self.read.as_raw_fd(), one.as_mut_ptr().cast(), one.len()) };
+        debug_assert!(answer > 0, "a waker is calmed after it was woken");
+    }
+
     /// What to poll for reading.
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.read.as_fd()
+    }
+}
+
+/// A descriptor that is ready to read while it is up. Unlike a [`Waker`] it
+/// can be put down again; putting it up twice is putting it up once.
+#[derive(Debug)]
+pub(crate) struct Flag {
+    waker: Waker,
+    /// Held over the call, so that what is up and what it says agree.
+    is_up: Mutex<bool>,
+}
+
+impl Flag {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self { waker: Waker::new()?, is_up: Mutex::new(false) })
+    }
+
+    pub(crate) fn raise(&self) {
+        let mut is_up = self.is_up.lock();
+        if !*is_up {
+            self.waker.wake();
+            *is_up = true;
+        }
+    }
+
+    pub(crate) fn lower(&self) {
+        let mut is_up = self.is_up.lock();
+        if *is_up {
+            self.waker.calm();
+            *is_up = false;
+        }
+    }
+
+    /// What to poll for reading.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.waker.fd()
     }
 }
 

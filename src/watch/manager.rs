@@ -185,6 +185,27 @@ impl WatchManager {
         Ok(watcher.stop(grace))
     }
 
+    /// The same for one very watcher: another that took its place is not
+    /// touched.
+    ///
+    /// # Errors
+    ///
+    /// `Stale` when it is no longer this manager's.
+    pub fn unwatch_one(&self, watcher: &Arc<Watcher>, grace: Duration) -> Result<StopReport> {
+        {
+            let mut state = self.shared.state.lock();
+            let is_ours = state.watchers.get(watcher.name()).is_some_and(|ours| Arc::ptr_eq(ours, watcher));
+            if !is_ours {
+                let context = format!("{}: is not watched any more", watcher.name());
+                return Err(Error::new(ErrorKind::Stale).context(context));
+            }
+            // The caller keeps one: nothing is dropped here.
+            state.watchers.remove(watcher.name());
+        }
+        self.shared.report();
+        Ok(watcher.stop(grace))
+    }
+
     /// The watcher of this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Arc<Watcher>> {

@@ -126,14 +126,7 @@ fn read(o: &mut Object<'_, '_>, node: &Node, registry: &Registry) -> Option<Desc
     let kind = kind.check(|kind| if registry.knows(kind) { Ok(()) } else { Err(registry.unknown(kind)) });
     let kind = kind.required();
     let enabled = o.bool("enabled").or(true);
-    let short = |text: &str| match Name::new(text) {
-        Ok(name) => Ok(Requirement::new(name)),
-        Err(error) => {
-            let text = error.to_string();
-            Err(text.strip_prefix("name: ").unwrap_or(&text).to_owned())
-        }
-    };
-    let requires = o.texts_or_objects("requires", short, read_requirement).or_default();
+    let requires = read_requires(o);
     if let Some(name) = name.peek() {
         let twice = |idx: usize| requires[..idx].iter().any(|other| other.name == requires[idx].name);
         if requires.iter().any(|required| required.name == *name) {
@@ -169,6 +162,18 @@ fn read(o: &mut Object<'_, '_>, node: &Node, registry: &Registry) -> Option<Desc
         meaning: meaning(node),
         blueprint: blueprint?.take(done)?,
     })
+}
+
+/// Reads the field `requires`: names, or objects that say more.
+pub(crate) fn read_requires(o: &mut Object<'_, '_>) -> Vec<Requirement> {
+    let short = |text: &str| match Name::new(text) {
+        Ok(name) => Ok(Requirement::new(name)),
+        Err(error) => {
+            let text = error.to_string();
+            Err(text.strip_prefix("name: ").unwrap_or(&text).to_owned())
+        }
+    };
+    o.texts_or_objects("requires", short, read_requirement).or_default()
 }
 
 fn read_requirement(o: &mut Object<'_, '_>) -> Option<Requirement> {

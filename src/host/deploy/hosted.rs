@@ -40,15 +40,18 @@ impl Target for HostHandle {
 
 fn settings(deployment: Deployment) -> ComponentConfig {
     let Deployment { name, requires, component, .. } = deployment;
-    let requires = requires.iter().map(|Requirement { name, on_down, timeout }| {
+    ComponentConfig::boxed(name.as_str(), component).requires(&requires)
+}
+
+impl From<&Requirement> for Requires {
+    fn from(Requirement { name, on_down, timeout }: &Requirement) -> Self {
         let requires = match on_down {
-            OnDown::Keep => Requires::from(name),
-            OnDown::Stop => Requires::from(name).or_stop(),
+            OnDown::Keep => Self::from(name),
+            OnDown::Stop => Self::from(name).or_stop(),
         };
         match timeout {
             Some(timeout) => requires.timeout(*timeout),
             None => requires,
         }
-    });
-    ComponentConfig::boxed(name.as_str(), component).requires(requires)
+    }
 }

@@ -26,6 +26,8 @@ mod scan;
 mod target;
 
 pub use deployer::{Deployer, DeployerConfig};
+#[cfg(feature = "capi")]
+pub(crate) use descriptor::read_requires;
 pub use descriptor::{Descriptor, OnDown, Requirement, load_folder};
 pub use ledger::{Board, Rejection};
 pub use plan::Planned;

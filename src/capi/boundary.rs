@@ -1,0 +1,481 @@
+//! What crosses the border: the guard around every export, the text of the
+//! last failure, and what comes from C as a pointer.
+//!
+//! The types here that hold a pointer are parameters of exported functions and
+//! are made nowhere else: they hold what a C caller passed, who has promised
+//! in the header's contract that it points to what its type says, or is NULL.
+//! That is why their methods are safe to call.
+
+use std::cell::RefCell;
+use std::ffi::{CStr, c_char};
+use std::time::Duration;
+
+use super::status::{
+    LK_ERR_BUFFER, LK_ERR_FORKED, LK_ERR_INVALID, LK_ERR_NULL, LK_ERR_PANIC, LK_ERR_RANGE, LK_ERR_SIZE,
+    LK_ERR_UTF8, LK_FOREVER, LK_OK, lk_status,
+};
+use crate::sys::fork;
+use crate::thread::caught;
+
+/// Why a call is refused: its status, and the text for people.
+#[derive(Debug)]
+pub(super) struct Failure {
+    status: lk_status,
+    text: String,
+}
+
+pub(super) type Answer<T = ()> = Result<T, Failure>;
+
+impl Failure {
+    pub(super) fn new(status: lk_status, text: impl Into<String>) -> Self {
+        Self { status, text: text.into() }
+    }
+
+    fn null(what: &str) -> Self {
+        Self::new(LK_ERR_NULL, format!("{what}: must not be NULL"))
+    }
+
+    /// The same for Rust, where a call goes on there.
+    pub(super) fn into_error(self) -> crate::error::Error {
+        let kind = super::status::kind_of(self.status).unwrap_or(crate::error::ErrorKind::InvalidArgument);
+        crate::error::Error::new(kind).context(self.text)
+    }
+
+    fn tell(self) -> lk_status {
+        let mut text = self.text.into_bytes();
+        // C would see the text end there.
+        text.iter_mut().filter(|byte| **byte == 0).for_each(|byte| *byte = b' ');
+        text.push(0);
+        // A thread that is ending keeps no text any more.
+        let _ = LAST.try_with(|last| last.try_borrow_mut().map(|mut last| *last = text));
+        self.status
+    }
+}
+
+thread_local! {
+    static LAST: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The text of the last failure on this thread.
+pub(super) fn last_error() -> *const c_char {
+    let text = LAST.try_with(|last| match last.try_borrow() {
+        Ok(last) if !last.is_empty() => last.as_ptr().cast(),
+        _ => c"".as_ptr(),
+    });
+    text.unwrap_or(c"".as_ptr())
+}
+
+/// Whether a call may be made in a child of a process that was using the
+/// library.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Forked {
+    Refused,
+    Allowed,
+}
+
+fn attempt<T>(forked: Forked, body: impl FnOnce() -> Answer<T>) -> Answer<T> {
+    if forked == Forked::Refused && fork::is_child() {
+        let text = "the process was forked after the library was in use, and its threads are in the parent: \
+                    fork first, or run another program";
+        return Err(Failure::new(LK_ERR_FORKED, text));
+    }
+    caught(body).unwrap_or_else(|error| Err(Failure::new(LK_ERR_PANIC, error.to_string())))
+}
+
+/// Runs the body of an exported function: whatever happens in it is a status.
+pub(super) fn guard(body: impl FnOnce() -> Answer) -> lk_status {
+    match attempt(Forked::Refused, body) {
+        Ok(()) => LK_OK,
+        Err(failure) => failure.tell(),
+    }
+}
+
+/// The same for one that returns a value: the fallback, when it fails.
+pub(super) fn guard_or<T>(fallback: T, body: impl FnOnce() -> Answer<T>) -> T {
+    quietly(Forked::Refused, fallback, body)
+}
+
+pub(super) fn quietly<T>(forked: Forked, fallback: T, body: impl FnOnce() -> Answer<T>) -> T {
+    attempt(forked, body).unwrap_or_else(|failure| {
+        failure.tell();
+        fallback
+    })
+}
+
+/// A text from C: NUL-terminated UTF-8.
+#[derive(Debug, Clone, Copy)]
+#[repr(transparent)]
+pub struct Text(*const c_char);
+
+impl Text {
+    pub(super) const NONE: Self = Self(std::ptr::null());
+
+    pub(super) fn read(&self, what: &str) -> Answer<&str> {
+        self.optional(what)?.ok_or_else(|| Failure::null(what))
+    }
+
+    /// The text; `None` for NULL.
+    pub(super) fn optional(&self, what: &str) -> Answer<Option<&str>> {
+        if self.0.is_null() {
+            return Ok(None);
+        }
+        // SAFETY: not NULL, and then NUL-terminated and unchanged during the
+        // call, as the contract says.
+        let text = unsafe { CStr::from_ptr(self.0) };
+        text.to_str().map(Some).map_err(|error| {
+            Failure::new(LK_ERR_UTF8, format!("{what}: is not UTF-8 at byte {}", error.valid_up_to()))
+        })
+    }
+}
+
+/// Where something is written when a call succeeds.
+#[derive(Debug)]
+#[repr(transparent)]
+pub struct Out<T>(*mut T);
+
+/// An [`Out`] that can be written to.
+#[must_use]
+pub(super) struct Place<T>(*mut T);
+
+impl<T> Out<T> {
+    pub(super) fn check(&self, what: &str) -> Answer<Place<T>> {
+        if self.0.is_null() { Err(Failure::null(what)) } else { Ok(Place(self.0)) }
+    }
+
+    pub(super) fn optional(&self) -> Option<Place<T>> {
+        (!self.0.is_null()).then_some(Place(self.0))
+    }
+}
+
+impl<T> Place<T> {
+    pub(super) fn set(self, value: T) {
+        // SAFETY: not NULL, and then the caller's to be written to. C may
+        // have it at any address, so no alignment is assumed.
+        unsafe { self.0.write_unaligned(value) }
+    }
+}
+
+/// The buffer of the caller that a text is written to.
+#[derive(Debug)]
+#[repr(transparent)]
+pub struct Buffer(*mut c_char);
+
+/// Where a text goes: a buffer, its size, and where to say how much is needed.
+#[must_use]
+pub(super) struct TextPlace {
+    buf: *mut c_char,
+    len: usize,
+    needed: Option<Place<usize>>,
+}
+
+impl Buffer {
+    /// Checks a buffer of `len` bytes; NULL is one of none.
+    pub(super) fn check(&self, len: usize, needed: &Out<usize>) -> Answer<TextPlace> {
+        if self.0.is_null() && len > 0 {
+            return Err(Failure::null("buf"));
+        }
+        if self.0.is_null() && needed.0.is_null() {
+            return Err(Failure::null("buf and needed"));
+        }
+        Ok(TextPlace { buf: self.0, len, needed: needed.optional() })
+    }
+}
+
+impl TextPlace {
+    /// Writes a text and its NUL, or how much room they need.
+    pub(super) fn set(self, text: &str) -> Answer {
+        let needed = text.len() + 1;
+        if let Some(place) = self.needed {
+            place.set(needed);
+        }
+        if needed > self.len {
+            let text = format!("buf: has {} bytes, {needed} are needed", self.len);
+            return Err(Failure::new(LK_ERR_BUFFER, text));
+        }
+        // SAFETY: the buffer is not NULL, because its size is not zero, and
+        // has room for the text and the NUL.
+        unsafe {
+            self.buf.cast::<u8>().copy_from_nonoverlapping(text.as_ptr(), text.len());
+            self.buf.add(text.len()).write(0);
+        }
+        Ok(())
+    }
+
+    pub(super) fn set_json(self, value: &impl serde::Serialize) -> Answer {
+        let text = serde_json::to_string(value)
+            .map_err(|error| Failure::new(LK_ERR_INVALID, format!("as JSON: {error}")))?;
+        self.set(&text)
+    }
+}
+
+/// A struct that begins with its size, as the caller's header knows it, so
+/// that fields can be added at its end.
+///
+/// # Safety
+///
+/// `repr(C)`, with a `u32` first, and any bytes are a value of it.
+pub(super) unsafe trait Versioned: Copy {
+    /// Its name in C.
+    const NAME: &'static str;
+    /// The size of the first that there ever was.
+    const MIN: usize;
+
+    /// Its value where the caller says nothing.
+    fn initial() -> Self;
+}
+
+/// No struct is ever larger: what says so is not one.
+const MAX_SIZE: usize = 4096;
+
+/// A struct that the caller filled in.
+#[derive(Debug)]
+#[repr(transparent)]
+pub struct In<T>(*const T);
+
+impl<T> Clone for In<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for In<T> {}
+
+impl<T: Versioned> In<T> {
+    pub(super) const NONE: Self = Self(std::ptr::null());
+
+    pub(super) fn read(&self, what: &str) -> Answer<T> {
+        self.optional(what)?.ok_or_else(|| Failure::null(what))
+    }
+
+    /// The struct; `None` for NULL.
+    pub(super) fn optional(&self, what: &str) -> Answer<Option<T>> {
+        if self.0.is_null() { Ok(None) } else { read_sized(self.0, what).map(Some) }
+    }
+}
+
+fn size_at<T: Versioned>(at: *const T, what: &str) -> Answer<usize> {
+    // SAFETY: not NULL, and then it begins with its size.
+    let size = unsafe { at.cast::<u32>().read_unaligned() } as usize;
+    if (T::MIN..=MAX_SIZE).contains(&size) {
+        return Ok(size);
+    }
+    let (name, min) = (T::NAME, T::MIN);
+    let text = format!(
+        "{what}: size: a {name} has {min} to {} bytes, found {size}: call {name}_init first",
+        size_of::<T>()
+    );
+    Err(Failure::new(LK_ERR_SIZE, text))
+}
+
+fn read_sized<T: Versioned>(at: *const T, what: &str) -> Answer<T> {
+    let size = size_at(at, what)?;
+    let known = size.min(size_of::<T>());
+    let mut value = T::initial();
+    // SAFETY: the caller has `size` bytes there; of these as many are copied
+    // as `value` has, and any bytes are a value of it.
+    unsafe { (&raw mut value).cast::<u8>().copy_from_nonoverlapping(at.cast::<u8>(), known) };
+    // SAFETY: the bytes from `known` to `size` are the caller's, too.
+    let rest = unsafe { std::slice::from_raw_parts(at.cast::<u8>().add(known), size - known) };
+    if rest.iter().any(|byte| *byte != 0) {
+        let text = format!("{what}: sets a field of {} that this library does not know", T::NAME);
+        return Err(Failure::new(LK_ERR_SIZE, text));
+    }
+    Ok(value)
+}
+
+/// Fills in a caller's struct of `size` bytes.
+pub(super) fn init<T: Versioned>(out: &Out<T>, size: usize) -> Answer {
+    let place = out.check("out")?;
+    if !(T::MIN..=MAX_SIZE).contains(&size) {
+        let text = format!("size: a {} has {} to {} bytes, found {size}", T::NAME, T::MIN, size_of::<T>());
+        return Err(Failure::new(LK_ERR_SIZE, text));
+    }
+    let value = T::initial();
+    write_sized(place.0, size, &value);
+    // SAFETY: the caller's struct begins with its size. At most MAX_SIZE.
+    unsafe { place.0.cast::<u32>().write_unaligned(size as u32) };
+    Ok(())
+}
+
+fn write_sized<T: Versioned>(at: *mut T, size: usize, value: &T) {
+    let known = size.min(size_of::<T>());
+    let bytes = (&raw const *value).cast::<u8>();
+    // SAFETY: the caller has `size` bytes there, `value` has at least `known`.
+    unsafe {
+        at.cast::<u8>().copy_from_nonoverlapping(bytes, known);
+        at.cast::<u8>().add(known).write_bytes(0, size - known);
+    }
+}
+
+/// A struct that is filled in when a call succeeds, as far as the caller
+/// knows it.
+#[derive(Debug)]
+#[repr(transparent)]
+pub struct OutStruct<T>(*mut T);
+
+#[must_use]
+pub(super) struct StructPlace<T> {
+    at: *mut T,
+    size: usize,
+}
+
+impl<T: Versioned> OutStruct<T> {
+    pub(super) fn check(&self, what: &str) -> Answer<StructPlace<T>> {
+        self.optional(what)?.ok_or_else(|| Failure::null(what))
+    }
+
+    pub(super) fn optional(&self, what: &str) -> Answer<Option<StructPlace<T>>> {
+        if self.0.is_null() {
+            return Ok(None);
+        }
+        let size = size_at(self.0.cast_const(), what)?;
+        Ok(Some(StructPlace { at: self.0, size }))
+    }
+
+    /// A row of `count` structs of one size.
+    pub(super) fn row(&self, count: usize, what: &str) -> Answer<Vec<StructPlace<T>>> {
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let StructPlace { at, size } = self.check(what)?;
+        // SAFETY: the caller's row has `count` structs of this size.
+        Ok((0..count).map(|idx| StructPlace { at: unsafe { at.byte_add(idx * size) }, size }).collect())
+    }
+}
+
+impl<T: Versioned> StructPlace<T> {
+    pub(super) fn set(self, value: &T) {
+        write_sized(self.at, self.size, value);
+        // SAFETY: the caller's struct begins with its size.
+        unsafe { self.at.cast::<u32>().write_unaligned(self.size as u32) };
+    }
+}
+
+/// A truth value from C.
+pub(super) fn flag(value: i32, what: &str) -> Answer<bool> {
+    match value {
+        0 => Ok(false),
+        1 => Ok(true),
+        other => Err(Failure::new(LK_ERR_RANGE, format!("{what}: must be 0 or 1, found {other}"))),
+    }
+}
+
+/// A duration from C; [`LK_FOREVER`] has no end.
+pub(super) fn millis(value: u64) -> Duration {
+    if value == LK_FOREVER { Duration::MAX } else { Duration::from_millis(value) }
+}
+
+/// As much of a text as has room before its NUL, cut at a character.
+pub(super) fn chars<const N: usize>(text: &str) -> [c_char; N] {
+    let mut end = text.len().min(N - 1);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let mut chars = [0; N];
+    for (at, byte) in chars.iter_mut().zip(&text.as_bytes()[..end]) {
+        *at = *byte as c_char;
+    }
+    chars
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capi::status::LK_ERR_STATE;
+
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    #[repr(C)]
+    struct Sample {
+        size: u32,
+        a: u32,
+        b: u64,
+    }
+
+    // SAFETY: numbers only.
+    unsafe impl Versioned for Sample {
+        const NAME: &'static str = "sample";
+        const MIN: usize = 8;
+
+        fn initial() -> Self {
+            Self { size: 16, a: 1, b: 2 }
+        }
+    }
+
+    fn status<T>(answer: Answer<T>) -> lk_status {
+        answer.map_or_else(|failure| failure.status, |_| LK_OK)
+    }
+
+    #[test]
+    fn a_struct_of_another_size_is_read_as_far_as_both_know_it() {
+        let read = |bytes: &[u32]| In::<Sample>(bytes.as_ptr().cast()).read("x");
+        assert_eq!(read(&[8, 7]).unwrap(), Sample { size: 8, a: 7, b: 2 });
+        assert_eq!(read(&[16, 7, 9, 0]).unwrap(), Sample { size: 16, a: 7, b: 9 });
+        assert_eq!(read(&[24, 7, 9, 0, 0, 0]).unwrap(), Sample { size: 24, a: 7, b: 9 });
+        for wrong in [&[24, 7, 9, 0, 0, 1][..], &[0, 0], &[7, 0], &[1 << 20, 0]] {
+            assert_eq!(status(read(wrong)), LK_ERR_SIZE, "{wrong:?}");
+        }
+        assert_eq!(status(In::<Sample>(std::ptr::null()).read("x")), LK_ERR_NULL);
+    }
+
+    #[test]
+    fn a_struct_is_written_as_far_as_its_owner_knows_it() {
+        let mut bytes = [9_u32; 8];
+        let out = || Out::<Sample>(std::ptr::null_mut());
+        assert_eq!(status(init(&out(), 16)), LK_ERR_NULL);
+        let at = Out::<Sample>(bytes.as_mut_ptr().cast());
+        init(&at, 8).unwrap();
+        assert_eq!(bytes, [8, 1, 9, 9, 9, 9, 9, 9]);
+        init(&at, 24).unwrap();
+        assert_eq!(bytes, [24, 1, 2, 0, 0, 0, 9, 9]);
+        assert_eq!(status(init(&at, 4)), LK_ERR_SIZE);
+        let out = OutStruct::<Sample>(bytes.as_mut_ptr().cast());
+        out.check("x").unwrap().set(&Sample { size: 0, a: 5, b: 6 });
+        assert_eq!(bytes, [24, 5, 6, 0, 0, 0, 9, 9]);
+    }
+
+    #[test]
+    fn a_text_is_written_whole_or_not_at_all() {
+        let mut bytes = [b'x' as c_char; 6];
+        let mut needed = 0;
+        let mut write = |len, text: &str| {
+            let place = Buffer(bytes.as_mut_ptr()).check(len, &Out(&raw mut needed)).unwrap();
+            let status = status(place.set(text));
+            (status, needed, bytes.map(|byte| byte as u8))
+        };
+        assert_eq!(write(3, "abc"), (LK_ERR_BUFFER, 4, *b"xxxxxx"));
+        assert_eq!(write(4, "abc"), (LK_OK, 4, *b"abc\0xx"));
+        assert_eq!(write(0, ""), (LK_ERR_BUFFER, 1, *b"abc\0xx"));
+        let nowhere = Buffer(std::ptr::null_mut());
+        assert_eq!(status(nowhere.check(1, &Out(&raw mut needed))), LK_ERR_NULL);
+        assert_eq!(status(nowhere.check(0, &Out(std::ptr::null_mut()))), LK_ERR_NULL);
+        assert_eq!(
+            status(nowhere.check(0, &Out(&raw mut needed)).and_then(|place| place.set("a"))),
+            LK_ERR_BUFFER
+        );
+    }
+
+    #[test]
+    fn texts_are_cut_at_a_character() {
+        assert_eq!(chars::<4>("añb").map(|byte| byte as u8), [b'a', 0xc3, 0xb1, 0]);
+        assert_eq!(chars::<3>("añb").map(|byte| byte as u8), *b"a\0\0");
+        assert_eq!(chars::<2>("").map(|byte| byte as u8), [0, 0]);
+    }
+
+    #[test]
+    fn whatever_happens_in_a_body_is_a_status_with_a_text() {
+        let last = || {
+            // SAFETY: the text is this thread's and unchanged meanwhile.
+            unsafe { CStr::from_ptr(last_error()) }.to_str().unwrap().to_owned()
+        };
+        assert_eq!((guard(|| Ok(())), last().as_str()), (LK_OK, ""));
+        assert_eq!(guard(|| Err(Failure::new(LK_ERR_STATE, "no\0w"))), LK_ERR_STATE);
+        assert_eq!(last(), "no w");
+        assert_eq!(guard(|| panic!("boom")), LK_ERR_PANIC);
+        assert_eq!(last(), "panicked: boom");
+        assert_eq!((guard(|| Ok(())), last().as_str()), (LK_OK, "panicked: boom"));
+        assert_eq!(guard_or(7, || panic!("again")), 7);
+        let bad = [0x61_u8, 0x80, 0];
+        assert_eq!(status(Text(bad.as_ptr().cast()).read("x")), LK_ERR_UTF8);
+        assert_eq!((flag(1, "x").unwrap(), status(flag(2, "x"))), (true, LK_ERR_RANGE));
+    }
+}

@@ -1,0 +1,73 @@
+//! Cancel tokens: telling work on other threads that it should end.
+
+use super::boundary::{Failure, guard, guard_or, millis};
+use super::handle::{New, Own, Ref, object};
+use super::status::{LK_ERR_TIMEOUT, lk_status};
+use crate::cancel::CancelToken;
+
+/// Something that can be cancelled, once and for good; what was given it
+/// ends then.
+#[derive(Debug)]
+pub struct lk_cancel {
+    _private: [u8; 0],
+}
+
+object!(lk_cancel => CancelToken);
+
+/// Makes something that can be cancelled.
+///
+/// out: a new handle, the caller's to free with lk_cancel_free.
+/// Returns: LK_OK; LK_ERR_NULL. Thread: any. Does not block. Next:
+/// lk_host_run, lk_cancel_cancel.
+#[unsafe(no_mangle)]
+pub extern "C" fn lk_cancel_new(out: New<lk_cancel>) -> lk_status {
+    guard(|| out.check("out")?.set(CancelToken::new()))
+}
+
+/// Cancels. Whoever waits for it wakes; doing it twice is doing it once.
+///
+/// cancel: not consumed.
+/// Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: any, callbacks included;
+/// not from a signal handler. Does not block.
+#[unsafe(no_mangle)]
+pub extern "C" fn lk_cancel_cancel(cancel: Ref<lk_cancel>) -> lk_status {
+    guard(|| {
+        cancel.get("cancel")?.cancel();
+        Ok(())
+    })
+}
+
+/// Whether it was cancelled.
+///
+/// cancel: not consumed.
+/// Returns: 1 when it was, also when `cancel` is no such handle; else 0.
+/// Thread: any. Does not block.
+#[unsafe(no_mangle)]
+pub extern "C" fn lk_cancel_is_cancelled(cancel: Ref<lk_cancel>) -> i32 {
+    guard_or(1, || Ok(i32::from(cancel.get("cancel")?.is_cancelled())))
+}
+
+/// Waits until it is cancelled.
+///
+/// cancel: not consumed. timeout_ms: how long at most; LK_FOREVER.
+/// Returns: LK_OK once it is cancelled; LK_ERR_TIMEOUT; LK_ERR_NULL;
+/// LK_ERR_STALE. Thread: any. Blocks for `timeout_ms` at most.
+#[unsafe(no_mangle)]
+pub extern "C" fn lk_cancel_wait(cancel: Ref<lk_cancel>, timeout_ms: u64) -> lk_status {
+    guard(|| {
+        if cancel.get("cancel")?.wait_timeout(millis(timeout_ms)) {
+            return Ok(());
+        }
+        Err(Failure::new(LK_ERR_TIMEOUT, "not cancelled in that time"))
+    })
+}
+
+/// Lets go of the handle; nothing is cancelled by that.
+///
+/// cancel: consumed; NULL does nothing.
+/// Returns: LK_OK; LK_ERR_STALE when it was freed already. Thread: any. Does
+/// not block.
+#[unsafe(no_mangle)]
+pub extern "C" fn lk_cancel_free(cancel: Own<lk_cancel>) -> lk_status {
+    guard(|| cancel.release("cancel"))
+}

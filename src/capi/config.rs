@@ -1,0 +1,242 @@
+//! Configuration: layers that are merged, and replaced as a whole while the
+//! program runs.
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use super::boundary::{Answer, Buffer, Failure, Out, Text, guard};
+use super::env::lk_env;
+use super::handle::{New, Own, Ref, object};
+use super::snapshot::lk_snapshot;
+use super::status::{LK_ERR_STATE, lk_status};
+use crate::config::{Config, Layers, process_environment};
+use crate::env::Env;
+use crate::error::Error;
+use crate::primitive::Mutex;
+use crate::tree;
+
+/// What a program reads its settings from: layers in which every value knows
+/// its place. Later ones win: defaults, a file, the environment, what is set.
+#[derive(Debug)]
+pub struct lk_config {
+    _private: [u8; 0],
+}
+
+object!(lk_config => Configuration);
+
+/// What is behind an [`lk_config`]: its layers, until it is loaded.
+#[derive(Debug)]
+pub struct Configuration {
+    env: Env,
+    layers: Mutex<Option<Layers>>,
+    loaded: OnceLock<Config>,
+}
+
+impl Configuration {
+    /// The configuration, once it is loaded.
+    pub(super) fn get(&self) -> Answer<&Config> {
+        self.loaded.get().ok_or_else(|| Failure::new(LK_ERR_STATE, "config: was not loaded yet"))
+    }
+
+    /// Adds a layer, while there is none in force.
+    fn add(&self, add: impl FnOnce(Layers) -> Layers) -> Answer {
+        let mut layers = self.layers.lock();
+        match layers.take() {
+            Some(before) => {
+                *layers = Some(add(before));
+                Ok(())
+            }
+            None => Err(Failure::new(LK_ERR_STATE, "config: was loaded already")),
+        }
+    }
+}
+
+/// Makes a configuration without layers.
+///
+/// env: not consumed; moments are those of its clock. out: a new handle, the
+/// caller's to free with lk_config_free.
+/// Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does not block.
+/// Next: lk_config_add_file, lk_config_load.
+#[unsafe(no_mangle)]
+pub extern "C" fn lk_config_new(env: Ref<lk_env>, out: New<lk_config>) -> lk_status {
+    guard(|| {
+        let (env, place) = (env.get("env")?, out.check("out")?);
+        let layers = Mutex::new(Some(Layers::default()));
+        place.set(Configuration { env: (*env).clone(), layers, loaded: OnceLock::new() })
+    })
+}
+
+/// Adds values that hold where nobody says otherwise.
+///
+/// config: not consumed. json: an object; copied.
+/// Returns: LK_OK; LK_ERR_CONFIG when it is none; LK_ERR_STATE once it is
+/// loaded; LK_ERR_NULL; LK_ERR_UTF8; LK_ERR_STALE. Thread: any. Does not
+/// block.
+#[unsafe(no_mangle)]
+pub extern "C" fn lk_config_add_defaults(config: Ref<lk_config>, json: Text) -> lk_status {
+    guard(|| {
+        let (config, json) = (config.get("config")?, json.read("json")?);
+        let node = tree::parse("defaults", json).map_err(Error::from)?;
+        config.add(|layers| layers.defaults(node.to_json()))
+    })
+}
+
+/// Reads values from a file, which is read again with each reload.
+///
+/// config: not consumed. path: copied.
+/// Returns: LK_OK; LK_ERR_STATE once it is loaded; LK_ERR_NULL; LK_ERR_UTF8;
+/// LK_ERR_STALE. Thread: any. Does not block.
+#[unsafe(no_mangle)]
+pub extern "C" fn lk_config_add_file(config: Ref<lk_config>, path: Text) -> lk_status {
+    guard(|| {
+        let (config, path) = (config.get("config")?, path.read("path")?);
+        config.add(|layers| layers.file(Path::new(path)))
+    })
+}
+
+/// Takes values from a text, instead of a file.
+///
+/// config: not consumed. name: what places in it are named after; copied.
+/// json: an object; copied.
+/// Returns: as lk_config_add_file. Thread: any. Does not block.
+#[unsafe(no_mangle)]
+pub extern "C" fn lk_config_add_text(config: Ref<lk_config>, name: Text, json: Text) -> lk_status {
+    guard(|| {
+        let (config, name, json) = (config.get("config")?, name.read("name")?, json.read("json")?);
+        config.add(|layers| layers.text(name, json))
+    })
+}
+
+/// Takes values from the variables of the environment whose names begin with a
+/// prefix: APP_HTTP__PORT is http.port for the prefix "APP". They are read
+/// once, now.
+///
+/// config: not consumed. prefix: copied.
+/// Returns: as lk_config_add_file. Thread: any, while no other changes the
+/// environment. Does not block.
+#[unsafe(no_mangle)]
+pub extern "C" fn lk_config_add_environment(config: Ref<lk_config>, prefix: Text) -> lk_status {
+    guard(|| {
+        let (config, prefix) = (config.get("config")?, prefix.read("prefix")?);
+        config.add(|layers| layers.environment(prefix, process_environment()))
+    })
+}
+
+/// Sets one value over all others, as a command line does.
+///
+/// config: not consumed. key: its path, such as "http.port"; copied. value:
+/// JSON, or a text that is none; copied.
+/// Returns: as lk_config_add_file. Thread: any. Does not block.
+#[unsafe(no_mangle)]
+pub extern "C" fn lk_config_set(config: Ref<lk_config>, key: Text, value: Text) -> lk_status {
+    guard(|| {
+        let (config, key, value) = (config.get("config")?, key.read("key")?, value.read("value")?);
+        config.add(|layers| layers.set(key, value))
+    })
+}
+
+/// Marks a value as one that nobody is shown.
+///
+/// config: not consumed. key: its path; copied.
+/// Returns: as lk_config_add_file. Thread: any. Does not block.
+#[unsafe(no_mangle)]
+pub extern "C" fn lk_config_secret(config: Ref<lk_config>, key: Text) -> lk_status {
+    guard(|| {
+        let (config, key) = (config.get("config")?, key.read("key")?);
+        config.add(|layers| layers.secret(key))
+    })
+}
+
+/// Loads the configuration. No layer can be added afterwards.
+///
+/// config: not consumed; when it cannot be loaded the layers stay, for another
+/// try.
+/// Returns: LK_OK; LK_ERR_CONFIG with everything that is wrong with any layer
+/// and where; LK_ERR_STATE when it is loaded already; LK_ERR_NULL;
+/// LK_ERR_STALE. Thread: any. Blocks while it reads files. Next:
+/// lk_config_snapshot.
+#[unsafe(no_mangle)]
+pub extern "C" fn lk_config_load(config: Ref<lk_config>) -> lk_status {
+    guard(|| {
+        let config = config.get("config")?;
+        let Some(layers) = config.layers.lock().take() else {
+            return Err(Failure::new(LK_ERR_STATE, "config: was loaded already"));
+        };
+        match Config::load_in(&config.env, layers.clone()) {
+            Ok(loaded) => {
+                // Nobody else has the layers, so nobody else has set it.
+                let _ = config.loaded.set(loaded);
+                Ok(())
+            }
+            Err(error) => {
+                *config.layers.lock() = Some(layers);
+                Err(error.into())
+            }
+        }
+    })
+}
+
+/// Reads all layers again and puts them in force, as a whole or not at all.
+///
+/// config: not consumed. changed: how many values are others now; may be NULL.
+/// Returns: LK_OK; LK_ERR_CONFIG with everything that is wrong, and then what
+/// was in force still is; LK_ERR_STATE before it was loaded; LK_ERR_NULL;
+/// LK_ERR_STALE. Thread: any. Blocks while it reads files.
+#[unsafe(no_mangle)]
+pub extern "C" fn lk_config_reload(config: Ref<lk_config>, changed: Out<usize>) -> lk_status {
+    guard(|| {
+        let config = config.get("config")?;
+        let reload = config.get()?.reload()?;
+        if let Some(place) = changed.optional() {
+            place.set(reload.changed.len());
+        }
+        Ok(())
+    })
+}
+
+/// Reads all layers and says what a reload would change, without putting it in
+/// force: a JSON list of paths.
+///
+/// config: not consumed. buf, len: where the text goes, with its NUL. needed:
+/// how many bytes it needs, written also with LK_ERR_BUFFER; may be NULL.
+/// Returns: LK_OK; LK_ERR_CONFIG when it would be refused; LK_ERR_STATE before
+/// it was loaded; LK_ERR_BUFFER; LK_ERR_NULL; LK_ERR_STALE. Thread: any.
+/// Blocks while it reads files.
+#[unsafe(no_mangle)]
+pub extern "C" fn lk_config_validate_json(
+    config: Ref<lk_config>,
+    buf: Buffer,
+    len: usize,
+    needed: Out<usize>,
+) -> lk_status {
+    guard(|| {
+        let (config, place) = (config.get("config")?, buf.check(len, &needed)?);
+        place.set_json(&config.get()?.validate()?)
+    })
+}
+
+/// The configuration in force: take one for each unit of work, so that all of
+/// it goes by the same values.
+///
+/// config: not consumed. out: a new handle, the caller's to free with
+/// lk_snapshot_free; it does not change any more.
+/// Returns: LK_OK; LK_ERR_STATE before it was loaded; LK_ERR_NULL;
+/// LK_ERR_STALE. Thread: any. Does not block. Next: lk_snapshot_int.
+#[unsafe(no_mangle)]
+pub extern "C" fn lk_config_snapshot(config: Ref<lk_config>, out: New<lk_snapshot>) -> lk_status {
+    guard(|| {
+        let (config, place) = (config.get("config")?, out.check("out")?);
+        let snapshot: Arc<_> = config.get()?.snapshot();
+        place.set(snapshot)
+    })
+}
+
+/// Lets go of the configuration. Its snapshots stay.
+///
+/// config: consumed; NULL does nothing.
+/// Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
+/// inside a callback. Thread: owner. Does not block.
+#[unsafe(no_mangle)]
+pub extern "C" fn lk_config_free(config: Own<lk_config>) -> lk_status {
+    guard(|| config.free("config"))
+}

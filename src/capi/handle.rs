@@ -1,0 +1,534 @@
+//! Handles: what C holds of an object of ours.
+//!
+//! To C a handle is an opaque pointer. It is none: it is the number of a slot
+//! in a table and of the slot's generation, so one that was freed, or was
+//! never given, is found out without touching what it stood for. Whoever is in
+//! a call keeps the object; the last to use one that was freed drops it.
+
+use std::any::Any;
+use std::cell::UnsafeCell;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use super::boundary::{Answer, Failure};
+use super::context::is_inside;
+use super::status::{LK_ERR_BUDGET, LK_ERR_HANDLE, LK_ERR_NULL, LK_ERR_STALE, LK_ERR_STATE};
+use crate::primitive::Mutex;
+use crate::sys::fork;
+
+/// A type of handle: an opaque type in C, and what it stands for.
+pub(super) trait Object: 'static {
+    /// Its name in C.
+    const NAME: &'static str;
+    /// What a handle of it stands for.
+    type Held: Send + Sync + 'static;
+}
+
+/// Says what a type of handle stands for. The type itself is written out in
+/// its file: what makes the header does not look into macros.
+macro_rules! object {
+    ($name:ident => $held:ty) => {
+        impl $crate::capi::handle::Object for $name {
+            const NAME: &'static str = stringify!($name);
+            type Held = $held;
+        }
+    };
+}
+pub(super) use object;
+
+/// A handle that a call uses.
+#[derive(Debug)]
+#[repr(transparent)]
+pub struct Ref<T>(*const T);
+
+/// A handle that a call frees.
+#[derive(Debug)]
+#[repr(transparent)]
+pub struct Own<T>(*mut T);
+
+/// Where a new handle is written to.
+#[derive(Debug)]
+#[repr(transparent)]
+pub struct New<T>(*mut *mut T);
+
+/// A [`New`] that can be written to.
+#[must_use]
+pub(super) struct NewPlace<T> {
+    at: *mut *mut T,
+}
+
+impl<T> Clone for Ref<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Ref<T> {}
+
+impl<T: Object> Ref<T> {
+    pub(super) const NONE: Self = Self(std::ptr::null());
+
+    pub(super) fn get(&self, what: &str) -> Answer<Use<T::Held>> {
+        self.optional(what)?.ok_or_else(|| Failure::new(LK_ERR_NULL, format!("{what}: must not be NULL")))
+    }
+
+    /// The object; `None` for NULL.
+    pub(super) fn optional(&self, what: &str) -> Answer<Option<Use<T::Held>>> {
+        if self.0.is_null() {
+            return Ok(None);
+        }
+        find::<T>(self.0.addr(), what).map(Some)
+    }
+}
+
+impl<T: Object> Own<T> {
+    /// Takes the object out of the table; the last to use it drops it. NULL is
+    /// nothing to free.
+    ///
+    /// For objects whose drop waits for threads: not from inside a callback,
+    /// which may be what is waited for.
+    pub(super) fn free(self, what: &str) -> Answer {
+        if !self.0.is_null() && is_inside() {
+            let text = format!("{what}: cannot be freed from inside a callback");
+            return Err(Failure::new(LK_ERR_STATE, text));
+        }
+        self.release(what)
+    }
+
+    /// The same for objects whose drop waits for nothing.
+    pub(super) fn release(self, what: &str) -> Answer {
+        if self.0.is_null() {
+            return Ok(());
+        }
+        let used = find::<T>(self.0.addr(), what)?;
+        if used.slot.free(self.0.addr()) {
+            // Whoever is the last to use it drops it: here, as a rule.
+            return Ok(());
+        }
+        Err(freed::<T>(what))
+    }
+}
+
+impl<T: Object> New<T> {
+    pub(super) fn check(&self, what: &str) -> Answer<NewPlace<T>> {
+        if self.0.is_null() {
+            return Err(Failure::new(LK_ERR_NULL, format!("{what}: must not be NULL")));
+        }
+        Ok(NewPlace { at: self.0 })
+    }
+}
+
+impl<T: Object> NewPlace<T> {
+    /// Makes a handle of an object.
+    pub(super) fn set(self, held: T::Held) -> Answer {
+        fork::watch();
+        let Some(number) = TABLE.insert(Arc::new(held)) else {
+            let text = format!("no room for another handle, {MAX_SLOTS} are open");
+            return Err(Failure::new(LK_ERR_BUDGET, text));
+        };
+        let handle = std::ptr::without_provenance_mut::<T>(number);
+        // SAFETY: not NULL, and then the caller's to be written to, at
+        // whichever address.
+        unsafe { self.at.write_unaligned(handle) };
+        Ok(())
+    }
+}
+
+fn find<T: Object>(number: usize, what: &str) -> Answer<Use<T::Held>> {
+    let name = T::NAME;
+    match TABLE.get(number) {
+        Found::Held(used) => used.of_kind::<T::Held>().ok_or_else(|| {
+            Failure::new(LK_ERR_HANDLE, format!("{what}: is a handle of another kind than {name}"))
+        }),
+        Found::Freed => Err(freed::<T>(what)),
+        Found::Never => {
+            Err(Failure::new(LK_ERR_HANDLE, format!("{what}: is no {name} that this library has given")))
+        }
+    }
+}
+
+fn freed<T: Object>(what: &str) -> Failure {
+    Failure::new(LK_ERR_STALE, format!("{what}: this {} was freed", T::NAME))
+}
+
+type Held = Arc<dyn Any + Send + Sync>;
+
+enum Found {
+    Held(Used),
+    Freed,
+    Never,
+}
+
+/// A handle's bits: a one, so that it is never the address of anything; the
+/// slot; the generation.
+const SLOT_BITS: u32 = if usize::BITS >= 64 { 23 } else { 15 };
+const MAX_SLOTS: usize = 1 << SLOT_BITS;
+const MAX_GENERATION: usize = usize::MAX >> (SLOT_BITS + 1);
+
+/// The generation that a handle is of.
+fn generation_of(number: usize) -> u64 {
+    (number >> (SLOT_BITS + 1)) as u64
+}
+
+/// All handles of the process. Environments do not notice each other here:
+/// it only says which numbers are taken.
+static TABLE: Table = Table::new();
+
+/// Where the objects are. Slots never move and never go, so a call finds its
+/// object without a lock.
+struct Table {
+    /// Each row has twice as many slots as the one before.
+    rows: [OnceLock<Box<[Slot]>>; ROWS],
+    free: Mutex<Free>,
+}
+
+const ROWS: usize = 18;
+const FIRST_ROW: usize = 64;
+
+struct Free {
+    slots: Vec<usize>,
+    /// The first slot that was never used.
+    next: usize,
+}
+
+/// A slot of the table.
+///
+/// Its state is its generation, whether its object was freed, and how many
+/// calls use that. Who is the last to use a freed object takes it out; until
+/// then it is only read, and after that the slot is nobody's until it is given
+/// out anew.
+struct Slot {
+    state: AtomicU64,
+    idx: usize,
+    held: UnsafeCell<Option<Held>>,
+}
+
+const FREED: u64 = 1 << 23;
+const USERS: u64 = FREED - 1;
+const GENERATION: u32 = 24;
+
+// SAFETY: `held` is written by whoever gives the slot out, before its state
+// says so, and by the last user after it was freed; in between it is only
+// read, and what it holds is Send and Sync.
+unsafe impl Sync for Slot {}
+// SAFETY: as above.
+unsafe impl Send for Slot {}
+
+/// An object that is used by a call.
+struct Used {
+    slot: &'static Slot,
+}
+
+/// An object of a known kind that is used by a call.
+pub(super) struct Use<H> {
+    object: *const H,
+    slot: Used,
+}
+
+impl Table {
+    const fn new() -> Self {
+        Self {
+            rows: [const { OnceLock::new() }; ROWS],
+            free: Mutex::new(Free { slots: Vec::new(), next: 0 }),
+        }
+    }
+
+    /// The row of a slot, and its place in it.
+    fn place(idx: usize) -> (usize, usize) {
+        let n = idx + FIRST_ROW;
+        let row = (n.ilog2() - FIRST_ROW.ilog2()) as usize;
+        (row, n - (FIRST_ROW << row))
+    }
+
+    fn slot(&'static self, idx: usize) -> Option<&'static Slot> {
+        let (row, at) = Self::place(idx);
+        self.rows.get(row)?.get()?.get(at)
+    }
+
+    fn insert(&'static self, held: Held) -> Option<usize> {
+        let idx = {
+            let mut free = self.free.lock();
+            match free.slots.pop() {
+                Some(idx) => idx,
+                None if free.next < MAX_SLOTS => {
+                    free.next += 1;
+                    free.next - 1
+                }
+                None => return None,
+            }
+        };
+        let (row, _) = Self::place(idx);
+        self.rows[row].get_or_init(|| {
+            let first = (FIRST_ROW << row) - FIRST_ROW;
+            (first..first + (FIRST_ROW << row)).map(Slot::new).collect()
+        });
+        let slot = self.slot(idx)?;
+        let generation = (slot.state.load(Ordering::Relaxed) >> GENERATION) + 1;
+        // SAFETY: the slot was never given out, or its last user has put it
+        // back: nobody else has it now.
+        unsafe { *slot.held.get() = Some(held) };
+        slot.state.store(generation << GENERATION, Ordering::Release);
+        // At most as many bits as there are for it: see `put_back`.
+        Some(((generation as usize) << (SLOT_BITS + 1)) | (idx << 1) | 1)
+    }
+
+    fn get(&'static self, number: usize) -> Found {
+        let (idx, generation) = ((number >> 1) & (MAX_SLOTS - 1), generation_of(number));
+        let Some(slot) = self.slot(idx) else { return Found::Never };
+        let mut state = slot.state.load(Ordering::Relaxed);
+        loop {
+            let present = state >> GENERATION;
+            if number & 1 == 0 || !(1..=present).contains(&generation) {
+                return Found::Never;
+            }
+            if present != generation || state & FREED != 0 {
+                return Found::Freed;
+            }
+            match slot.state.compare_exchange_weak(state, state + 1, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return Found::Held(Used { slot }),
+                Err(now) => state = now,
+            }
+        }
+    }
+
+    fn put_back(&self, slot: &Slot) {
+        let generation = slot.state.load(Ordering::Relaxed) >> GENERATION;
+        // A slot whose generations are used up rests.
+        if generation < MAX_GENERATION as u64 {
+            self.free.lock().slots.push(slot.idx);
+        }
+    }
+}
+
+impl Slot {
+    fn new(idx: usize) -> Self {
+        Self { state: AtomicU64::new(FREED), idx, held: UnsafeCell::new(None) }
+    }
+}
+
+impl Used {
+    /// Frees the object; whether it was not freed before.
+    fn free(&self, number: usize) -> bool {
+        debug_assert_eq!(self.slot.state.load(Ordering::Relaxed) >> GENERATION, generation_of(number));
+        self.slot.state.fetch_or(FREED, Ordering::Relaxed) & FREED == 0
+    }
+
+    fn object(&self) -> &Held {
+        // SAFETY: while it is used it is only read; it was there when its use
+        // began.
+        let held = unsafe { &*self.slot.held.get() };
+        held.as_ref().unwrap_or_else(|| unreachable!("an object that is used is there"))
+    }
+
+    fn of_kind<H: Any + Send + Sync>(self) -> Option<Use<H>> {
+        let object: *const H = self.object().downcast_ref::<H>()?;
+        Some(Use { object, slot: self })
+    }
+}
+
+impl Drop for Used {
+    fn drop(&mut self) {
+        let before = self.slot.state.fetch_sub(1, Ordering::AcqRel);
+        if before & FREED != 0 && before & USERS == 1 {
+            // SAFETY: freed, so nobody comes to use it, and this was the last
+            // who did.
+            let held = unsafe { (*self.slot.held.get()).take() };
+            TABLE.put_back(self.slot);
+            // Last: it may stop threads and call the program.
+            drop(held);
+        }
+    }
+}
+
+impl<H> Use<H> {
+    /// The object for those who keep it for longer than the call.
+    pub(super) fn shared(&self) -> Arc<H>
+    where
+        H: Any + Send + Sync,
+    {
+        let object = self.slot.object().clone();
+        object.downcast::<H>().unwrap_or_else(|_| unreachable!("its kind was looked at"))
+    }
+}
+
+impl<H> Deref for Use<H> {
+    type Target = H;
+
+    fn deref(&self) -> &H {
+        // SAFETY: the object is in the slot while it is used.
+        unsafe { &*self.object }
+    }
+}
+
+/// The members of an object that has many: each is known by its slot and the
+/// slot's generation, in one number.
+pub(super) struct Members<T>(Mutex<Vec<(u32, Option<T>)>>);
+
+impl<T> Default for Members<T> {
+    fn default() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+}
+
+impl<T: Clone> Members<T> {
+    /// Keeps a member and says by which number it is known; the slots of those
+    /// that `is_gone` are used again.
+    pub(super) fn insert(&self, member: T, is_gone: impl Fn(&T) -> bool) -> u64 {
+        let mut gone = Vec::new();
+        let mut slots = self.0.lock();
+        for (_, held) in slots.iter_mut() {
+            if held.as_ref().is_some_and(&is_gone) {
+                gone.extend(held.take());
+            }
+        }
+        let free = slots.iter().position(|(generation, held)| held.is_none() && *generation < u32::MAX);
+        let idx = free.unwrap_or_else(|| {
+            slots.push((0, None));
+            slots.len() - 1
+        });
+        let (generation, held) = &mut slots[idx];
+        *generation += 1;
+        *held = Some(member);
+        let number = (u64::from(*generation) << 32) | idx as u64;
+        drop(slots);
+        // Without the lock: dropping one may call the program.
+        drop(gone);
+        number
+    }
+
+    pub(super) fn get(&self, number: u64) -> Option<T> {
+        let (generation, idx) = (number >> 32, number & u64::from(u32::MAX));
+        let slots = self.0.lock();
+        let (held_generation, held) = slots.get(usize::try_from(idx).ok()?)?;
+        if u64::from(*held_generation) == generation { held.clone() } else { None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> &'static Table {
+        Box::leak(Box::new(Table::new()))
+    }
+
+    /// Frees in a table of the test's own, which puts no slot back by itself.
+    fn free(table: &'static Table, number: usize) -> bool {
+        let Found::Held(used) = table.get(number) else { return false };
+        let slot = used.slot;
+        let is_freed = used.free(number);
+        std::mem::forget(used);
+        if is_freed {
+            slot.state.fetch_sub(1, Ordering::AcqRel);
+            table.put_back(slot);
+        }
+        is_freed
+    }
+
+    fn is_held(table: &'static Table, number: usize) -> bool {
+        matches!(table.get(number), Found::Held(_))
+    }
+
+    #[test]
+    fn a_freed_number_is_known_as_such_for_ever() {
+        let table = table();
+        let first = table.insert(Arc::new(1_u8)).unwrap();
+        assert!(first & 1 == 1 && is_held(table, first));
+        assert!(free(table, first) && !free(table, first));
+        let second = table.insert(Arc::new(2_u8)).unwrap();
+        assert_ne!(first, second);
+        assert!(matches!(table.get(first), Found::Freed) && is_held(table, second));
+        assert!(!free(table, first) && is_held(table, second));
+        for never in [0, 1, second + 1, second - 1, second + 2, usize::MAX, second | (1 << (usize::BITS - 1))]
+        {
+            assert!(matches!(table.get(never), Found::Never), "{never:x}");
+        }
+    }
+
+    #[test]
+    fn a_slot_that_is_used_up_rests() {
+        let table = table();
+        let first = table.insert(Arc::new(1_u8)).unwrap();
+        table.slot(0).unwrap().state.store((MAX_GENERATION as u64) << GENERATION, Ordering::Relaxed);
+        let last = (MAX_GENERATION << (SLOT_BITS + 1)) | 1;
+        assert!(matches!(table.get(first), Found::Freed));
+        assert!(free(table, last));
+        let next = table.insert(Arc::new(2_u8)).unwrap();
+        assert_eq!((next >> 1) & (MAX_SLOTS - 1), 1);
+    }
+
+    #[test]
+    fn rows_follow_on() {
+        let mut expected = (0, 0);
+        for idx in 0..5000 {
+            assert_eq!(Table::place(idx), expected);
+            expected.1 += 1;
+            if expected.1 == FIRST_ROW << expected.0 {
+                expected = (expected.0 + 1, 0);
+            }
+        }
+        assert!(Table::place(MAX_SLOTS - 1).0 < ROWS);
+        let table = table();
+        let numbers: Vec<usize> = (0..300_usize).map(|n| table.insert(Arc::new(n)).unwrap()).collect();
+        for (n, number) in numbers.iter().enumerate() {
+            let Found::Held(used) = table.get(*number) else { panic!("{n} is not there") };
+            assert_eq!(*used.of_kind::<usize>().unwrap(), n);
+        }
+    }
+
+    #[test]
+    fn an_object_goes_once_with_its_last_user() {
+        use crate::clock::real_deadline;
+        use crate::thread::{Budget, STACK_SIZE, Task};
+        use std::sync::atomic::AtomicUsize;
+        use std::time::Duration;
+
+        static ALIVE: AtomicUsize = AtomicUsize::new(0);
+        struct Counted(usize);
+        impl Drop for Counted {
+            fn drop(&mut self) {
+                self.0 = 0;
+                ALIVE.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+        let budget = Budget::default();
+        for _ in 0..200 {
+            ALIVE.fetch_add(1, Ordering::SeqCst);
+            let number = TABLE.insert(Arc::new(Counted(7))).unwrap();
+            let tasks: Vec<Task> = (0..3)
+                .map(|n| {
+                    let body = move || {
+                        // One of them frees it, the others use it until then.
+                        for round in 0_usize.. {
+                            let Found::Held(used) = TABLE.get(number) else { break };
+                            let used = used.of_kind::<Counted>().unwrap();
+                            assert_eq!(used.0, 7);
+                            if n == 0 && round == 50 {
+                                assert!(used.slot.free(number));
+                            }
+                        }
+                    };
+                    Task::spawn(&budget, "t/use".to_owned(), STACK_SIZE, body).unwrap()
+                })
+                .collect();
+            for task in tasks {
+                assert!(task.join_until(real_deadline(Duration::from_secs(30))).is_some());
+            }
+            assert!(matches!(TABLE.get(number), Found::Freed));
+            assert_eq!(ALIVE.load(Ordering::SeqCst), 0);
+        }
+    }
+
+    #[test]
+    fn a_members_number_is_its_own() {
+        let members = Members::<&str>::default();
+        let a = members.insert("a", |_| false);
+        let b = members.insert("b", |_| false);
+        assert_eq!((members.get(a), members.get(b)), (Some("a"), Some("b")));
+        let c = members.insert("c", |member| *member == "a");
+        assert_eq!((members.get(a), members.get(b), members.get(c)), (None, Some("b"), Some("c")));
+        assert_eq!(c & u64::from(u32::MAX), a & u64::from(u32::MAX));
+        assert_eq!((members.get(0), members.get(u64::MAX)), (None, None));
+    }
+}

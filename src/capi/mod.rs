@@ -1,0 +1,65 @@
+//! The library from C: one header, `src/capi/loopkeeper.h`, which is made from
+//! these files and is the manual.
+//!
+//! Each file is one handle: its type, how it is made, what it does, what it
+//! answers, how it is freed. Every exported function is one call of a guard in
+//! `boundary`; handles are told from wrong ones in `handle`, without touching
+//! what they stand for; every call into the program goes through `context`.
+#![allow(unsafe_code, reason = "the other room for it: what crosses the border is pointers")]
+#![allow(private_bounds, reason = "how a parameter is read is nobody's business outside")]
+#![allow(non_camel_case_types, reason = "the names are those of C")]
+
+mod boundary;
+mod cancel;
+mod clock;
+mod component;
+mod config;
+mod config_watcher;
+mod context;
+mod controller;
+mod controller_manager;
+mod deployer;
+mod env;
+mod event;
+mod handle;
+mod host;
+mod loop_status;
+mod monitor;
+mod observer;
+mod recovery;
+mod report;
+mod run;
+mod snapshot;
+mod status;
+mod watch_manager;
+mod watcher;
+
+pub use boundary::{Buffer, In, Out, OutStruct, Text};
+pub use cancel::*;
+pub use clock::*;
+pub use component::*;
+pub use config::*;
+pub use config_watcher::*;
+pub use context::{Cx, lk_context, lk_drop_fn};
+pub use context::{
+    lk_context_cancel, lk_context_is_cancelled, lk_context_is_dry_run, lk_context_name,
+    lk_context_remaining_ms, lk_context_set_answer, lk_context_set_error, lk_context_set_items,
+    lk_context_set_requeue, lk_context_set_retry_after, lk_context_set_terminal, lk_context_sleep,
+};
+pub use controller::*;
+pub use controller_manager::*;
+pub use deployer::*;
+pub use env::*;
+pub use event::*;
+pub use handle::{New, Own, Ref};
+pub use host::*;
+pub use loop_status::*;
+pub use monitor::*;
+pub use observer::*;
+pub use recovery::*;
+pub use report::*;
+pub use run::*;
+pub use snapshot::*;
+pub use status::*;
+pub use watch_manager::*;
+pub use watcher::*;

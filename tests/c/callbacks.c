@@ -1,0 +1,423 @@
+/* What callbacks may do: fail in any way, hang, and call whatever they like. */
+
+#include <pthread.h>
+
+#include "fixture.h"
+
+static lk_env *env;
+
+/* What a program may return, and what is made of it. */
+
+static int32_t fail_as_told(void *userdata, const lk_context *cx)
+{
+    lk_context_set_error(cx, "told to");
+    return *(const int32_t *)userdata;
+}
+
+static void test_codes(void)
+{
+    static const int32_t codes[] = {1, 4, 13, 15, 16, 99, 100, -1, INT32_MAX, INT32_MIN};
+    size_t i;
+
+    for (i = 0; i < sizeof codes / sizeof *codes; i++) {
+        lk_watcher_config config;
+        lk_watcher *watcher = NULL;
+        lk_events *events = NULL;
+        lk_event event;
+        lk_status expected = codes[i] >= 1 && codes[i] <= 15 ? codes[i] : LK_ERR_COMPONENT;
+        char text[256];
+        int32_t code = codes[i];
+
+        OK(lk_watcher_config_init(&config, sizeof config));
+        config.name = "codes";
+        config.probe = fail_as_told;
+        config.userdata = &code;
+        OK(lk_watcher_new(env, &config, &watcher));
+        OK(lk_watcher_subscribe(watcher, &events));
+        OK(lk_watcher_restart(watcher));
+        OK(lk_event_init(&event, sizeof event));
+        do
+            OK(lk_events_next(events, 10000, &event));
+        while (event.kind != LK_EVENT_DOWN);
+        CHECK(event.error == expected);
+        OK(lk_events_last_text(events, text, sizeof text, NULL));
+        CHECK(strstr(text, "told to") != NULL);
+        OK(lk_watcher_free(watcher));
+        OK(lk_events_free(events));
+    }
+}
+
+/* Contexts are of one call and one thread. */
+
+static const lk_context *kept;
+static int asked;
+
+static int32_t keep_context(void *userdata, const lk_context *cx)
+{
+    char name[64];
+    lk_cancel *cancel = NULL;
+    lk_cancel **keep = userdata;
+
+    kept = cx;
+    OK(lk_context_name(cx, name, sizeof name, NULL));
+    CHECK(strcmp(name, "contexts") == 0);
+    CHECK(lk_context_remaining_ms(cx) > 0 && lk_context_remaining_ms(cx) <= 10000);
+    CHECK(lk_context_is_cancelled(cx) == 0 && lk_context_is_dry_run(cx) == 0);
+    OK(lk_context_sleep(cx, 1));
+    IS(LK_ERR_STATE, lk_context_report(cx, "item", LK_HEALTH_READY, NULL));
+    IS(LK_ERR_STATE, lk_context_set_degraded(cx, "no checker"));
+    OK(lk_context_cancel(cx, &cancel));
+    CHECK(lk_cancel_is_cancelled(cancel) == 0);
+    if (*keep == NULL)
+        *keep = cancel;
+    else
+        OK(lk_cancel_free(cancel));
+    COUNT(asked);
+    return LK_OK;
+}
+
+static void *use_context(void *argument)
+{
+    IS(LK_ERR_STALE, lk_context_set_error((const lk_context *)argument, "from elsewhere"));
+    CHECK(lk_context_remaining_ms((const lk_context *)argument) == 0);
+    return NULL;
+}
+
+static void test_contexts(void)
+{
+    lk_watcher_config config;
+    lk_watcher *watcher = NULL;
+    lk_cancel *cancel = NULL;
+    pthread_t thread;
+
+    OK(lk_watcher_config_init(&config, sizeof config));
+    config.name = "contexts";
+    config.probe = keep_context;
+    config.userdata = &cancel;
+    OK(lk_watcher_start(env, &config, &watcher));
+    OK(lk_watcher_wait_ready(watcher, 10000));
+    IS(LK_ERR_STALE, lk_context_set_error(kept, "too late"));
+    IS(LK_ERR_STALE, lk_context_sleep(kept, 1));
+    CHECK(lk_context_is_cancelled(kept) == 1);
+    CHECK(pthread_create(&thread, NULL, use_context, (void *)(uintptr_t)kept) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+    IS(LK_ERR_STALE, lk_context_set_error((const lk_context *)(const void *)&config, "never one"));
+    /* The token that was kept knows of the stop. */
+    IS(LK_ERR_TIMEOUT, lk_cancel_wait(cancel, 0));
+    OK(lk_watcher_stop(watcher, 1000, NULL));
+    OK(lk_cancel_wait(cancel, 10000));
+    OK(lk_cancel_free(cancel));
+    OK(lk_watcher_free(watcher));
+}
+
+/* Calls from inside. */
+
+static lk_watcher *self;
+static lk_host *host;
+static lk_clock *manual;
+static int from_probe, from_ready;
+
+static void inside(void)
+{
+    lk_stop_report report;
+
+    /* What would wait for the very call. */
+    IS(LK_ERR_STATE, lk_watcher_free(self));
+    IS(LK_ERR_STATE, lk_host_free(host));
+    IS(LK_ERR_STATE, lk_env_free(env));
+    IS(LK_ERR_STATE, lk_clock_settle(manual));
+    IS(LK_ERR_STATE, lk_run_descriptor_dir("/", NULL, NULL));
+    /* What works. */
+    OK(lk_watcher_trigger(self));
+    OK(lk_env_trigger(env, "self"));
+    OK(lk_stop_report_init(&report, sizeof report));
+}
+
+static int32_t probe_inside(void *userdata, const lk_context *cx)
+{
+    (void)userdata;
+    (void)cx;
+    if (LOAD(from_probe) == 0) {
+        inside();
+        COUNT(from_probe);
+    }
+    return LK_OK;
+}
+
+static int32_t ready_inside(void *userdata)
+{
+    lk_stop_report report;
+
+    (void)userdata;
+    inside();
+    /* Works: it does not wait for this callback. Nobody is called about the
+     * stop itself any more, and that is counted. */
+    OK(lk_stop_report_init(&report, sizeof report));
+    IS(LK_ERR_TIMEOUT, lk_watcher_stop(self, 1000, &report));
+    CHECK(report.stragglers == 0 && report.dropped_callbacks == 1);
+    COUNT(from_ready);
+    return 0;
+}
+
+static int32_t stop_in_probe(void *userdata, const lk_context *cx)
+{
+    lk_stop_report report;
+    (void)cx;
+    OK(lk_stop_report_init(&report, sizeof report));
+    IS(LK_ERR_STATE, lk_watcher_stop(self, 1000, &report));
+    CHECK(report.errors == 1 && report.stragglers == 0);
+    CHECK(lk_context_is_cancelled(cx) == 1);
+    COUNT(*(int *)userdata);
+    return LK_OK;
+}
+
+static int32_t host_inside(void *userdata, const lk_context *cx)
+{
+    lk_member member;
+    (void)cx;
+    IS(LK_ERR_STATE, lk_host_start(host));
+    IS(LK_ERR_STATE, lk_host_free(host));
+    OK(lk_host_find(host, "inside", &member));
+    IS(LK_ERR_STATE, lk_host_undeploy(host, member, 1000, NULL));
+    COUNT(*(int *)userdata);
+    return LK_OK;
+}
+
+static void test_inside(void)
+{
+    lk_watcher_config config;
+    lk_component_config component;
+    int n = 0;
+
+    OK(lk_clock_new(&manual));
+    OK(lk_host_new(env, NULL, &host));
+    OK(lk_watcher_config_init(&config, sizeof config));
+    config.name = "self";
+    config.probe = probe_inside;
+    config.on_ready = ready_inside;
+    OK(lk_watcher_new(env, &config, &self));
+    OK(lk_watcher_restart(self));
+    EVENTUALLY(LOAD(from_ready) == 1);
+    CHECK(LOAD(from_probe) == 1);
+    OK(lk_watcher_stop(self, 5000, NULL));
+    OK(lk_watcher_free(self));
+
+    OK(lk_watcher_config_init(&config, sizeof config));
+    config.name = "self";
+    config.probe = stop_in_probe;
+    config.userdata = &n;
+    OK(lk_watcher_new(env, &config, &self));
+    OK(lk_watcher_restart(self));
+    EVENTUALLY(LOAD(n) == 1);
+    OK(lk_watcher_stop(self, 5000, NULL));
+    OK(lk_watcher_free(self));
+
+    OK(lk_component_config_init(&component, sizeof component));
+    component.name = "inside";
+    component.start = host_inside;
+    component.stop = host_inside;
+    component.userdata = &n;
+    OK(lk_host_register(host, &component, NULL));
+    OK(lk_host_start(host));
+    OK(lk_host_stop(host, 5000, NULL));
+    CHECK(LOAD(n) == 3);
+    OK(lk_host_free(host));
+    OK(lk_clock_free(manual));
+}
+
+/* A call that hangs, and one that never returns before it is let go. */
+
+static int hold;
+
+static int32_t hang(void *userdata, const lk_context *cx)
+{
+    (void)userdata;
+    (void)cx;
+    while (LOAD(hold)) {
+        struct timespec nap = {0, 1000000};
+        nanosleep(&nap, NULL);
+    }
+    return LK_OK;
+}
+
+static int drops;
+
+static void count_drop(void *userdata)
+{
+    (void)userdata;
+    COUNT(drops);
+}
+
+static void test_hang(void)
+{
+    lk_watcher_config config;
+    lk_watcher *watcher = NULL;
+    lk_loop_status status;
+    lk_stop_report report;
+
+    STORE(hold, 1);
+    STORE(drops, 0);
+    OK(lk_watcher_config_init(&config, sizeof config));
+    config.name = "hangs";
+    config.probe = hang;
+    config.drop = count_drop;
+    config.probe_timeout_ms = 20;
+    config.drop_grace_ms = 50;
+    OK(lk_watcher_start(env, &config, &watcher));
+    OK(lk_loop_status_init(&status, sizeof status));
+    EVENTUALLY(lk_watcher_status(watcher, &status) == LK_OK && status.health == LK_HEALTH_DOWN);
+    CHECK(status.timeouts >= 1 && status.overdue_for_us != UINT64_MAX);
+    OK(lk_stop_report_init(&report, sizeof report));
+    IS(LK_ERR_TIMEOUT, lk_watcher_stop(watcher, 50, &report));
+    CHECK(report.stragglers == 1 && strstr(report.text, "hangs is still in") != NULL);
+    CHECK(strcmp(report.text, lk_last_error_message()) == 0);
+    OK(lk_watcher_free(watcher));
+    CHECK(LOAD(drops) == 0);
+    STORE(hold, 0);
+    EVENTUALLY(LOAD(drops) == 1);
+}
+
+/* `drop` is called once for each table, whatever becomes of it. */
+
+static void test_drop(void)
+{
+    lk_watcher_config watcher;
+    lk_component_config component;
+    lk_controller_config controller;
+    lk_monitor_config monitor;
+    lk_checker checker;
+    lk_recovery_config recovery;
+    lk_type type;
+    lk_env_config environment;
+    lk_observer observer;
+    lk_log log;
+    lk_host *its_host = NULL;
+    lk_monitor *its_monitor = NULL;
+    lk_watcher *no_watcher = NULL;
+    lk_controller *no_controller = NULL;
+    lk_recovery *no_recovery = NULL;
+    lk_env *no_env = NULL;
+
+    STORE(drops, 0);
+    OK(lk_host_new(env, NULL, &its_host));
+    OK(lk_watcher_config_init(&watcher, sizeof watcher));
+    watcher.drop = count_drop;
+    IS(LK_ERR_NULL, lk_watcher_start(env, &watcher, &no_watcher));
+    CHECK(LOAD(drops) == 1);
+    watcher.name = "not a name";
+    watcher.probe = probe_ok;
+    IS(LK_ERR_INVALID, lk_watcher_start(env, &watcher, &no_watcher));
+    CHECK(LOAD(drops) == 2);
+    IS(LK_ERR_NULL, lk_watcher_start(NULL, &watcher, &no_watcher));
+    CHECK(LOAD(drops) == 3);
+    IS(LK_ERR_NULL, lk_watcher_start(env, &watcher, NULL));
+    CHECK(LOAD(drops) == 4 && no_watcher == NULL);
+    watcher.name = "both";
+    watcher.probe_json = "{\"tcp\": {\"address\": \"a:1\"}}";
+    IS(LK_ERR_INVALID, lk_watcher_start(env, &watcher, &no_watcher));
+    CHECK(LOAD(drops) == 5);
+    watcher.size = 3;
+    IS(LK_ERR_SIZE, lk_watcher_start(env, &watcher, &no_watcher));
+    CHECK(LOAD(drops) == 5);
+
+    STORE(drops, 0);
+    OK(lk_component_config_init(&component, sizeof component));
+    component.name = "c";
+    component.start = probe_ok;
+    component.drop = count_drop;
+    IS(LK_ERR_INVALID, lk_host_register(its_host, &component, NULL));
+    CHECK(LOAD(drops) == 1);
+    component.stop = probe_ok;
+    OK(lk_host_register(its_host, &component, NULL));
+    CHECK(LOAD(drops) == 1);
+    IS(LK_ERR_DUPLICATE, lk_host_register(its_host, &component, NULL));
+    CHECK(LOAD(drops) == 2);
+    component.name = "d";
+    component.requires_json = "[\"d\", 7]";
+    IS(LK_ERR_CONFIG, lk_host_register(its_host, &component, NULL));
+    CHECK(LOAD(drops) == 3);
+
+    STORE(drops, 0);
+    OK(lk_type_init(&type, sizeof type));
+    type.name = "watcher";
+    type.make = make_none;
+    type.drop = count_drop;
+    IS(LK_ERR_DUPLICATE, lk_host_add_type(its_host, &type));
+    CHECK(LOAD(drops) == 1);
+    type.name = "none";
+    OK(lk_host_add_type(its_host, &type));
+    CHECK(LOAD(drops) == 1);
+    IS(LK_ERR_INVALID, lk_host_deploy_json(its_host, "{\"name\": \"n\", \"type\": \"none\", \"config\": {}}", NULL));
+    CHECK(strstr(lk_last_error_message(), "nothing of the kind") != NULL);
+    OK(lk_host_free(its_host));
+    /* The type's, and that of the component c. */
+    CHECK(LOAD(drops) == 3);
+
+    STORE(drops, 0);
+    OK(lk_controller_config_init(&controller, sizeof controller));
+    controller.name = "c";
+    controller.drop = count_drop;
+    IS(LK_ERR_NULL, lk_controller_start(env, &controller, &no_controller));
+    controller.reconcile = probe_ok;
+    controller.overrun = 9;
+    IS(LK_ERR_RANGE, lk_controller_start(env, &controller, &no_controller));
+    controller.overrun = LK_OVERRUN_SKIP;
+    controller.interval_ms = 0;
+    IS(LK_ERR_INVALID, lk_controller_start(env, &controller, &no_controller));
+    CHECK(LOAD(drops) == 3);
+
+    STORE(drops, 0);
+    OK(lk_monitor_config_init(&monitor, sizeof monitor));
+    monitor.name = "m";
+    monitor.json = "{\"poll_period\": 0}";
+    monitor.drop = count_drop;
+    IS(LK_ERR_CONFIG, lk_monitor_new(env, &monitor, &its_monitor));
+    CHECK(LOAD(drops) == 1);
+    monitor.json = NULL;
+    OK(lk_monitor_new(env, &monitor, &its_monitor));
+    OK(lk_checker_init(&checker, sizeof checker));
+    checker.name = "k";
+    checker.drop = count_drop;
+    IS(LK_ERR_NULL, lk_monitor_add_checker(its_monitor, &checker));
+    checker.check = probe_ok;
+    OK(lk_monitor_add_checker(its_monitor, &checker));
+    OK(lk_monitor_start(its_monitor));
+    IS(LK_ERR_STATE, lk_monitor_add_checker(its_monitor, &checker));
+    OK(lk_monitor_free(its_monitor));
+    EVENTUALLY(LOAD(drops) == 5);
+
+    STORE(drops, 0);
+    OK(lk_recovery_config_init(&recovery, sizeof recovery));
+    recovery.name = "r";
+    recovery.drop = count_drop;
+    recovery.fetch = fetch_ok;
+    IS(LK_ERR_NULL, lk_recovery_start(env, &recovery, &no_recovery));
+    recovery.restore = restore_ok;
+    recovery.policy_json = "{\"max_attempts\": 0}";
+    IS(LK_ERR_CONFIG, lk_recovery_start(env, &recovery, &no_recovery));
+    CHECK(LOAD(drops) == 2);
+
+    STORE(drops, 0);
+    OK(lk_observer_init(&observer, sizeof observer));
+    observer.drop = count_drop;
+    OK(lk_log_init(&log, sizeof log));
+    log.drop = count_drop;
+    OK(lk_env_config_init(&environment, sizeof environment));
+    environment.observer = &observer;
+    environment.log = &log;
+    IS(LK_ERR_NULL, lk_env_new(&environment, &no_env));
+    CHECK(LOAD(drops) == 2);
+}
+
+int main(void)
+{
+    OK(lk_env_new(NULL, &env));
+    test_codes();
+    test_contexts();
+    test_inside();
+    test_hang();
+    test_drop();
+    OK(lk_env_free(env));
+    puts("well");
+    return 0;
+}
