@@ -10,11 +10,13 @@ use std::cell::UnsafeCell;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use super::boundary::{Answer, Failure};
 use super::context::is_inside;
 use super::status::{LK_ERR_BUDGET, LK_ERR_HANDLE, LK_ERR_NULL, LK_ERR_STALE, LK_ERR_STATE};
-use crate::primitive::Mutex;
+use crate::clock::real_deadline;
+use crate::primitive::{Condvar, Mutex};
 use crate::sys::fork;
 
 /// A type of handle: an opaque type in C, and what it stands for.
@@ -89,24 +91,30 @@ impl<T: Object> Own<T> {
     /// For objects whose drop waits for threads: not from inside a callback,
     /// which may be what is waited for.
     pub(super) fn free(self, what: &str) -> Answer {
-        if !self.0.is_null() && is_inside() {
+        if self.0.is_null() {
+            return Ok(());
+        }
+        if is_inside() {
             let text = format!("{what}: cannot be freed from inside a callback");
             return Err(Failure::new(LK_ERR_STATE, text));
         }
-        self.release(what)
+        let used = find::<T>(self.0.addr(), what)?;
+        if !used.slot.free(self.0.addr()) {
+            return Err(freed::<T>(what));
+        }
+        // So that it is dropped here, and its threads have ended when this
+        // returns; a call that goes on for longer drops it at its end.
+        used.slot.wait_alone(real_deadline(PATIENCE));
+        Ok(())
     }
 
-    /// The same for objects whose drop waits for nothing.
+    /// The same for objects whose drop waits for nothing, from anywhere.
     pub(super) fn release(self, what: &str) -> Answer {
         if self.0.is_null() {
             return Ok(());
         }
         let used = find::<T>(self.0.addr(), what)?;
-        if used.slot.free(self.0.addr()) {
-            // Whoever is the last to use it drops it: here, as a rule.
-            return Ok(());
-        }
-        Err(freed::<T>(what))
+        if used.slot.free(self.0.addr()) { Ok(()) } else { Err(freed::<T>(what)) }
     }
 }
 
@@ -215,6 +223,13 @@ unsafe impl Sync for Slot {}
 // SAFETY: as above.
 unsafe impl Send for Slot {}
 
+/// How long a free waits for calls that others are in.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Rung by those who leave an object that was freed.
+static LEFT: Condvar = Condvar::new();
+static LEAVING: Mutex<()> = Mutex::new(());
+
 /// An object that is used by a call.
 struct Used {
     slot: &'static Slot,
@@ -314,6 +329,18 @@ impl Used {
         self.slot.state.fetch_or(FREED, Ordering::Relaxed) & FREED == 0
     }
 
+    /// Waits until nobody else uses the object, which was freed.
+    fn wait_alone(&self, deadline: Instant) {
+        let mut guard = LEAVING.lock();
+        while self.slot.state.load(Ordering::Acquire) & USERS > 1 {
+            let (again, timed_out) = LEFT.wait_until(guard, deadline);
+            guard = again;
+            if timed_out {
+                break;
+            }
+        }
+    }
+
     fn object(&self) -> &Held {
         // SAFETY: while it is used it is only read; it was there when its use
         // began.
@@ -330,7 +357,14 @@ impl Used {
 impl Drop for Used {
     fn drop(&mut self) {
         let before = self.slot.state.fetch_sub(1, Ordering::AcqRel);
-        if before & FREED != 0 && before & USERS == 1 {
+        if before & FREED == 0 {
+            return;
+        }
+        if before & USERS > 1 {
+            // Who waits has looked before this, and sleeps, or looks after it.
+            drop(LEAVING.lock());
+            LEFT.notify_all();
+        } else {
             // SAFETY: freed, so nobody comes to use it, and this was the last
             // who did.
             let held = unsafe { (*self.slot.held.get()).take() };
@@ -479,10 +513,8 @@ mod tests {
 
     #[test]
     fn an_object_goes_once_with_its_last_user() {
-        use crate::clock::real_deadline;
         use crate::thread::{Budget, STACK_SIZE, Task};
         use std::sync::atomic::AtomicUsize;
-        use std::time::Duration;
 
         static ALIVE: AtomicUsize = AtomicUsize::new(0);
         struct Counted(usize);

@@ -77,7 +77,7 @@ static void test_handles(void)
     OK(lk_watcher_free(watcher));
     for (i = 0; i < 4; i++)
         CHECK(pthread_join(thread[i], NULL) == 0);
-    EVENTUALLY(LOAD(dropped) == 1);
+    CHECK(LOAD(dropped) == 1);
 
     /* After its end, twice, and once the slot is another's. */
     IS(LK_ERR_STALE, lk_watcher_trigger(watcher));
@@ -99,6 +99,54 @@ static void test_handles(void)
     CHECK(LOAD(dropped) == 2);
     OK(lk_watcher_free(NULL));
     OK(lk_env_free(NULL));
+}
+
+/* A free waits for a call that another thread is in. */
+
+static int waiting;
+
+static int32_t never_ready(void *userdata, const lk_context *cx)
+{
+    (void)userdata;
+    (void)cx;
+    return LK_ERR_PROBE;
+}
+
+static void *wait_a_while(void *argument)
+{
+    lk_status status;
+
+    STORE(waiting, 1);
+    status = lk_watcher_wait_ready(argument, 100);
+    CHECK(status == LK_ERR_TIMEOUT || status == LK_ERR_STALE);
+    return NULL;
+}
+
+static void test_free_waits(void)
+{
+    int i;
+
+    for (i = 0; i < 5; i++) {
+        lk_env *env = NULL;
+        lk_watcher *watcher = NULL;
+        lk_watcher_config config;
+        struct timespec nap = {0, 20000000};
+        pthread_t thread;
+
+        STORE(dropped, 0);
+        STORE(waiting, 0);
+        OK(lk_env_new(NULL, &env));
+        watcher_settings(&config, "w");
+        config.probe = never_ready;
+        OK(lk_watcher_start(env, &config, &watcher));
+        CHECK(pthread_create(&thread, NULL, wait_a_while, watcher) == 0);
+        EVENTUALLY(LOAD(waiting) == 1);
+        nanosleep(&nap, NULL);
+        OK(lk_watcher_free(watcher));
+        CHECK(LOAD(dropped) == 1);
+        OK(lk_env_free(env));
+        CHECK(pthread_join(thread, NULL) == 0);
+    }
 }
 
 static void test_members(void)
@@ -180,6 +228,7 @@ int main(void)
         free_all(&all);
     }
     test_handles();
+    test_free_waits();
     test_members();
     CHECK(comes_to(threads, before_threads));
     CHECK(comes_to(descriptors, before_descriptors));
