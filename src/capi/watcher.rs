@@ -396,6 +396,13 @@ pub(super) fn c_text(text: String) -> std::ffi::CString {
     std::ffi::CString::new(bytes).unwrap_or_default()
 }
 
+/// For the benches: the probe that a watcher makes of a callback.
+#[doc(hidden)]
+#[must_use]
+pub fn bench_probe(config: &lk_watcher_config) -> Option<Box<dyn Probe>> {
+    Some(Box::new(CProbe { call: config.probe?, userdata: callbacks(config) }))
+}
+
 /// Reads a probe that comes with the library.
 fn shipped_probe(json: &str) -> Answer<Box<dyn Probe>> {
     const FIELD: &str = "probe_json";
