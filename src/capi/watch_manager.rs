@@ -42,7 +42,8 @@ impl std::fmt::Debug for Watchers {
 
 impl Watchers {
     fn number(&self, watcher: Arc<Watcher>) -> lk_member {
-        self.members.insert(watcher, |other| !self.is_current(other))
+        let it = watcher.clone();
+        self.members.insert(watcher, |other| Arc::ptr_eq(other, &it), |other| !self.is_current(other))
     }
 
     fn is_current(&self, watcher: &Arc<Watcher>) -> bool {
