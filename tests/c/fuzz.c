@@ -21,7 +21,7 @@
 #define THREADS 3
 /* How many open handles of a kind there are at most, and how many are kept in
  * mind, the freed ones among them. */
-#define OPEN 8
+#define OPEN 6
 #define KNOWN 16
 #define MOST 5000
 
@@ -85,20 +85,23 @@ static size_t some_len(void)
     return chance(50) ? 4096 : below(200);
 }
 
-/* None is larger than the room that each struct has. */
-static size_t some_struct_size(size_t size)
+/* Right, too large or too small; one that is taken is at least `least` and not
+ * larger than the room that each struct has then. */
+static uint32_t some_struct_size(size_t size, size_t least)
 {
     switch (below(6)) {
     case 0:
-        return 0;
+        return below(4);
     case 1:
-        return below(64);
+        return (uint32_t)some_number() | 1 << 20;
     case 2:
-        return below(2) ? size - 8 : size + 8;
+        return (uint32_t)size + 8 * below(10);
     case 3:
-        return (size_t)some_number() | 1 << 20;
+        return (uint32_t)(least + 7) / 8 * 8 + 8 * below(1 + (unsigned)((size - least) / 8));
+    case 4:
+        return (uint32_t)size - 1 - below(7);
     default:
-        return size;
+        return (uint32_t)size;
     }
 }
 
@@ -189,7 +192,11 @@ static void read_text(const char *text)
 
 struct userdata {
     int calls;
+    /* Which call it was made for. */
+    const char *call;
 };
+
+static __thread const char *present_call;
 
 static int made, dropped;
 
@@ -211,6 +218,7 @@ static void *new_userdata(void)
     pthread_mutex_lock(&userdata_lock);
     if (n_live == (int)(sizeof live / sizeof *live))
         abort();
+    userdata->call = present_call;
     live[n_live++] = userdata;
     pthread_mutex_unlock(&userdata_lock);
     COUNT(made);
@@ -245,7 +253,7 @@ static void drop_userdata(void *userdata)
 
 /* Handles. */
 
-static void free_handle(int kind, void *handle);
+static lk_status free_handle(int kind, void *handle);
 static void *some_handle(int kind);
 static void *handle_to_free(int kind);
 static void keep(int kind, void *handle);
@@ -314,7 +322,9 @@ static void said(const char *name, lk_status status)
 
 static pthread_mutex_t handles_lock = PTHREAD_MUTEX_INITIALIZER;
 static void *known[KINDS][KNOWN];
-static void *open_handles[KINDS][64];
+/* More than OPEN only where some could not be freed, because it was a callback
+ * that had no room for another. */
+static void *open_handles[KINDS][1 << 14];
 static int n_open[KINDS];
 static lk_member members[32];
 
@@ -337,36 +347,52 @@ static void *some_handle(int kind)
     return handle;
 }
 
-/* Mostly one that is free already: what is closed at once does no work. */
+static void *take_open(int kind, int most);
+
+/* Mostly one that is free already: what is closed at once does no work. One
+ * that a callback cannot free would be lost. */
 static void *handle_to_free(int kind)
+{
+    if (chance(50) || depth > 0)
+        return chance(50) ? NULL : known[kind][below(KNOWN)];
+    if (chance(10))
+        return some_handle(chance(80) ? kind : (int)below(KINDS));
+    return take_open(kind, 2);
+}
+
+static void add_open(int kind, void *handle)
+{
+    pthread_mutex_lock(&handles_lock);
+    if (n_open[kind] == (int)(sizeof open_handles[kind] / sizeof *open_handles[kind]))
+        abort();
+    open_handles[kind][n_open[kind]++] = handle;
+    known[kind][below(KNOWN)] = handle;
+    pthread_mutex_unlock(&handles_lock);
+}
+
+/* One of those that are too many, or NULL. */
+static void *take_open(int kind, int most)
 {
     void *handle = NULL;
 
-    if (chance(50))
-        return chance(50) ? NULL : some_handle(chance(80) ? kind : (int)below(KINDS));
     pthread_mutex_lock(&handles_lock);
-    if (n_open[kind] > 1)
-        handle = open_handles[kind][below((unsigned)n_open[kind])];
+    if (n_open[kind] > most) {
+        unsigned at = below((unsigned)n_open[kind]);
+        handle = open_handles[kind][at];
+        open_handles[kind][at] = open_handles[kind][--n_open[kind]];
+    }
     pthread_mutex_unlock(&handles_lock);
     return handle;
 }
 
 static void keep(int kind, void *handle)
 {
-    void *surplus = NULL;
+    void *surplus;
 
-    pthread_mutex_lock(&handles_lock);
-    known[kind][below(KNOWN)] = handle;
-    if (n_open[kind] >= OPEN) {
-        unsigned at = below((unsigned)n_open[kind]);
-        surplus = open_handles[kind][at];
-        open_handles[kind][at] = handle;
-    } else {
-        open_handles[kind][n_open[kind]++] = handle;
-    }
-    pthread_mutex_unlock(&handles_lock);
-    if (surplus != NULL)
-        free_handle(kind, surplus);
+    add_open(kind, handle);
+    surplus = take_open(kind, OPEN);
+    if (surplus != NULL && free_handle(kind, surplus) == LK_ERR_STATE)
+        add_open(kind, surplus);
 }
 
 static lk_member some_member(void)
@@ -392,6 +418,7 @@ static int32_t cb_lk_type_fn(void *userdata, const char *name, const char *confi
     }
     out->start = chance(90) ? cb_lk_component_fn : NULL;
     out->stop = chance(90) ? cb_lk_component_fn : NULL;
+    present_call = "lk_type_fn";
     out->userdata = new_userdata();
     out->drop = drop_userdata;
     fresh.n--;
@@ -415,6 +442,7 @@ static void call_one(void)
     const struct call *call = &calls[at];
 
     fresh.n = 0;
+    present_call = call->name;
     __atomic_store_n(&last_call, call->name, __ATOMIC_RELAXED);
     call->call();
     __atomic_add_fetch(&called[at], 1, __ATOMIC_RELAXED);
@@ -437,6 +465,8 @@ static void inside(void *userdata, const lk_context *cx)
     const lk_context *outer = present;
     int n_fresh = fresh.n;
     struct userdata *kept[16];
+    const char *outer_call = present_call;
+    int n_scratch = scratch.n;
 
     if (state == 0)
         state = seed * 31 + (uint64_t)(uintptr_t)&state;
@@ -453,7 +483,9 @@ static void inside(void *userdata, const lk_context *cx)
             (void)lk_context_set_answer(cx, some_text("answer"));
     }
     call_one();
+    clear_scratch(n_scratch);
     present = outer;
+    present_call = outer_call;
     depth--;
     memcpy(fresh.places, kept, sizeof kept);
     fresh.n = n_fresh;
@@ -476,7 +508,7 @@ static void *tick(void *nothing)
 
     (void)nothing;
     state = seed + 12345;
-    while (!LOAD(ended) || LOAD(*(int *)&n_open[KIND_lk_clock]) > 0) {
+    while (!LOAD(ended) || LOAD(n_open[KIND_lk_clock]) > 0) {
         struct timespec nap = {0, 5000000};
 
         nanosleep(&nap, NULL);
@@ -522,6 +554,14 @@ static void last_words(void)
 }
 #endif
 
+static void free_all(int kind)
+{
+    void *handle;
+
+    while ((handle = take_open(kind, 0)) != NULL)
+        (void)free_handle(kind, handle);
+}
+
 int main(int argc, char **argv)
 {
     pthread_t threads_of_ours[THREADS], ticker, watcher;
@@ -555,23 +595,17 @@ int main(int argc, char **argv)
     for (i = 0; i < THREADS; i++)
         pthread_join(threads_of_ours[i], NULL);
     /* What others are part of goes last; clocks last of all, so that they are
-     * moved on meanwhile. */
-    for (kind = 0; kind < KINDS; kind++)
-        while (kind != KIND_lk_env && kind != KIND_lk_clock && n_open[kind] > 0)
-            free_handle((int)kind, open_handles[kind][--n_open[kind]]);
-    while (n_open[KIND_lk_env] > 0)
-        free_handle(KIND_lk_env, open_handles[KIND_lk_env][--n_open[KIND_lk_env]]);
-    for (i = 0; LOAD(dropped) < LOAD(made) && i < 3000; i++) {
+     * moved on meanwhile. A callback may still be making something. */
+    for (i = 0; i < 3000 && (i == 0 || LOAD(dropped) < LOAD(made) || threads() > before + 2); i++) {
         struct timespec nap = {0, 10000000};
+
+        for (kind = 0; kind < KINDS; kind++)
+            if (kind != KIND_lk_env && kind != KIND_lk_clock)
+                free_all(kind);
+        free_all(KIND_lk_env);
         nanosleep(&nap, NULL);
     }
-    while (n_open[KIND_lk_clock] > 0) {
-        void *clock;
-        pthread_mutex_lock(&handles_lock);
-        clock = open_handles[KIND_lk_clock][--n_open[KIND_lk_clock]];
-        pthread_mutex_unlock(&handles_lock);
-        free_handle(KIND_lk_clock, clock);
-    }
+    free_all(KIND_lk_clock);
     pthread_join(ticker, NULL);
     STORE(ended, 2);
     pthread_join(watcher, NULL);
@@ -581,6 +615,8 @@ int main(int argc, char **argv)
     }
     printf("%d calls of %d functions, %d of them refused; %d tables dropped of %d; %d threads of %d\n", n_calls, n_called(), n_failed,
            dropped, made, threads(), before);
+    for (kind = 0; kind < n_live; kind++)
+        printf("not dropped: one of %s, called %d times\n", live[kind]->call, live[kind]->calls);
     for (i = 0; i < sizeof statuses / sizeof *statuses; i++)
         if (statuses[i] > 0)
             printf("%s%s %d", i == 0 ? "" : ", ", lk_status_name((lk_status)i), statuses[i]);
