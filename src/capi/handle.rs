@@ -468,6 +468,14 @@ impl<T: Clone> Members<T> {
         number
     }
 
+    /// Lets go of a member; its number is of nothing any more.
+    pub(super) fn remove(&self, number: u64) -> Option<T> {
+        let (generation, idx) = (number >> 32, number & u64::from(u32::MAX));
+        let mut slots = self.0.lock();
+        let (held_generation, held) = slots.get_mut(usize::try_from(idx).ok()?)?;
+        if u64::from(*held_generation) == generation { held.take() } else { None }
+    }
+
     pub(super) fn get(&self, number: u64) -> Option<T> {
         let (generation, idx) = (number >> 32, number & u64::from(u32::MAX));
         let slots = self.0.lock();
@@ -600,5 +608,7 @@ mod tests {
         assert_eq!(c & u64::from(u32::MAX), a & u64::from(u32::MAX));
         assert_eq!((members.get(0), members.get(u64::MAX)), (None, None));
         assert_eq!(members.insert("b", |member| *member == "b", |_| false), b);
+        assert_eq!((members.remove(b), members.remove(b), members.remove(a)), (Some("b"), None, None));
+        assert_eq!((members.get(b), members.get(c)), (None, Some("c")));
     }
 }

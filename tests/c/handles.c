@@ -343,7 +343,9 @@ static void test_members(void)
     OK(lk_watch_manager_find(manager, "a", &found));
     CHECK(found == b);
     OK(lk_watch_manager_trigger(manager, found));
+    STORE(dropped, 0);
     OK(lk_watch_manager_unwatch(manager, b, 1000, NULL));
+    CHECK(LOAD(dropped) == 1);
     IS(LK_ERR_STALE, lk_watch_manager_unwatch(manager, b, 1000, NULL));
     IS(LK_ERR_STALE, lk_watch_manager_trigger(manager, found));
     IS(LK_ERR_NOT_FOUND, lk_watch_manager_find(manager, "a", &found));
