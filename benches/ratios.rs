@@ -51,6 +51,8 @@ fn main() -> std::process::ExitCode {
     rows::host(&mut suite);
     rows::folder(&mut suite);
     rows::config(&mut suite);
+    #[cfg(feature = "capi")]
+    rows::from_c(&mut suite);
     #[cfg(feature = "http-client")]
     rows::polls(&mut suite);
     #[cfg(feature = "sqlite")]
@@ -341,6 +343,53 @@ mod rows {
         let ours = Box::new(|| ms(parts::stop_of_hanging(N, 2, deadline, budget)));
         let floor = Box::new(|| ms(budget));
         suite.compare([row("stop of 1,000, over its budget", "ms", Ratio(1.20))], FEW, Some(ours), floor);
+    }
+
+    #[cfg(feature = "capi")]
+    pub(crate) fn from_c(suite: &mut Suite) {
+        use crate::support::capi::{EVENTS, Heard, Statuses, probes};
+        use std::cell::RefCell;
+
+        let calls: u32 = suite.pick(200_000, 50_000);
+        let Some(guarded) = OURS.guarded_calls else { return };
+        let side = |body: fn(u32) -> Duration| -> Side<'_, 1> {
+            Box::new(move || [ns(body(calls)) / f64::from(calls)])
+        };
+        let probe = row("probe through C", "ns", Ratio(1.20));
+        suite.compare([probe], MANY, Some(side(probes)), side(guarded));
+
+        let one = row("status to a buffer in C", "ns", Ratio(1.10));
+        let all = row("status of 1,000 to a buffer in C", "ns", Ratio(1.10));
+        let json = row("status of 1,000 as JSON in C", "ns", Ratio(1.10));
+        if suite.wants(&[one, all, json]) {
+            let statuses = RefCell::new(Statuses::new(1_000));
+            let each = |reads: u32, read: fn(&mut Statuses)| -> Side<'_, 1> {
+                let statuses = &statuses;
+                Box::new(move || {
+                    let mut statuses = statuses.borrow_mut();
+                    let begin = Instant::now();
+                    (0..reads).for_each(|_| read(&mut statuses));
+                    [ns(begin.elapsed()) / f64::from(reads)]
+                })
+            };
+            type Read = fn(&mut Statuses);
+            let cases: [(Row, u32, Read, Read); 3] = [
+                (one, suite.pick(20_000, 5_000), Statuses::one_in_c, |all| all.one()),
+                (all, suite.pick(100, 20), Statuses::all_in_c, |all| all.all()),
+                (json, suite.pick(20, 5), Statuses::json_in_c, |all| all.json()),
+            ];
+            for (row, reads, ours, floor) in cases {
+                suite.compare([row], MANY, Some(each(reads, ours)), each(reads, floor));
+            }
+        }
+
+        let event = row("event read in C", "ns", Ratio(1.20));
+        if suite.wants(&[event]) {
+            let heard = RefCell::new(Heard::new());
+            let ours = Box::new(|| [ns(heard.borrow_mut().read_in_c(EVENTS))]);
+            let floor = Box::new(|| [ns(heard.borrow_mut().read(EVENTS))]);
+            suite.compare([event], MANY, Some(ours), floor);
+        }
     }
 
     #[cfg(feature = "http-client")]

@@ -113,6 +113,7 @@
 //! * `daemon`: the `loopkeeper` program, with all above but `tls` and
 //!   `postgres`. Needs Rust 1.86.
 //! * `capi`: the library from C, `capi`; the cdylib exports nothing without it.
+//!   Its guide is among the [longer documents](_documentation).
 //! * `test-util`: the test kit, `testing`.
 //! * `full`: everything but `tls` and `postgres`.
 //!
@@ -205,6 +206,10 @@ struct Readme;
 #[cfg(doc)]
 pub mod _documentation {
     //! Longer documents.
+
+    #[cfg(feature = "capi")]
+    #[doc = include_str!("docs/c.md")]
+    pub mod c {}
 
     #[doc = include_str!("docs/changelog.md")]
     pub mod changelog {}

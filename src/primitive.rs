@@ -17,6 +17,11 @@ mod real {
     pub(crate) struct Condvar(parking_lot::Condvar);
 
     impl Condvar {
+        #[cfg(feature = "capi")]
+        pub(crate) const fn new() -> Self {
+            Self(parking_lot::Condvar::new())
+        }
+
         pub(crate) fn wait<'a, T>(&self, mut guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
             self.0.wait(&mut guard);
             guard

@@ -142,6 +142,25 @@ fn fresh_folder(name: &str) -> PathBuf {
     folder
 }
 
+/// The programs in C in a document.
+fn programs_in(document: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(root().join(document)).unwrap();
+    let blocks = text.split("\n```c\n").skip(1);
+    blocks.map(|block| block.split_once("\n```").unwrap().0.to_owned() + "\n").collect()
+}
+
+#[test]
+fn the_programs_of_the_guides_work() {
+    for (document, name) in [("README.md", "readme.c"), ("src/docs/c.md", "guide.c")] {
+        let programs = programs_in(document);
+        assert_eq!(programs.len(), 1, "{document}");
+        let source = library().join(name);
+        std::fs::write(&source, &programs[0]).unwrap();
+        let program = compile(&source);
+        assert_eq!(run(Command::new("timeout").arg("60").arg(program)), "the queue is ready\n", "{document}");
+    }
+}
+
 #[test]
 fn the_header_stands_alone_in_every_dialect() {
     let header = root().join("src/capi/loopkeeper.h");

@@ -11,6 +11,8 @@
 //! quiet machine by one who asks for it with `--strict`; without it a broken
 //! bound is printed and the run still succeeds.
 
+#[cfg(feature = "capi")]
+pub(crate) mod capi;
 pub(crate) mod child;
 #[cfg(feature = "sqlite")]
 pub(crate) mod fleet;

@@ -253,10 +253,16 @@ impl<T: Versioned> In<T> {
     }
 }
 
+/// Whether a struct of C's may have this size. One that is no multiple of the
+/// alignment is no `sizeof` and would cut a pointer in two.
+fn is_size<T: Versioned>(size: usize) -> bool {
+    (T::MIN..=MAX_SIZE).contains(&size) && size % align_of::<T>() == 0
+}
+
 fn size_at<T: Versioned>(at: *const T, what: &str) -> Answer<usize> {
     // SAFETY: not NULL, and then it begins with its size.
     let size = unsafe { at.cast::<u32>().read_unaligned() } as usize;
-    if (T::MIN..=MAX_SIZE).contains(&size) {
+    if is_size::<T>(size) {
         return Ok(size);
     }
     let (name, min) = (T::NAME, T::MIN);
@@ -286,7 +292,7 @@ fn read_sized<T: Versioned>(at: *const T, what: &str) -> Answer<T> {
 /// Fills in a caller's struct of `size` bytes.
 pub(super) fn init<T: Versioned>(out: &Out<T>, size: usize) -> Answer {
     let place = out.check("out")?;
-    if !(T::MIN..=MAX_SIZE).contains(&size) {
+    if !is_size::<T>(size) {
         let text = format!("size: a {} has {} to {} bytes, found {size}", T::NAME, T::MIN, size_of::<T>());
         return Err(Failure::new(LK_ERR_SIZE, text));
     }
@@ -411,7 +417,7 @@ mod tests {
         assert_eq!(read(&[8, 7]).unwrap(), Sample { size: 8, a: 7, b: 2 });
         assert_eq!(read(&[16, 7, 9, 0]).unwrap(), Sample { size: 16, a: 7, b: 9 });
         assert_eq!(read(&[24, 7, 9, 0, 0, 0]).unwrap(), Sample { size: 24, a: 7, b: 9 });
-        for wrong in [&[24, 7, 9, 0, 0, 1][..], &[0, 0], &[7, 0], &[1 << 20, 0]] {
+        for wrong in [&[24, 7, 9, 0, 0, 1][..], &[0, 0], &[7, 0], &[12, 7, 9], &[1 << 20, 0]] {
             assert_eq!(status(read(wrong)), LK_ERR_SIZE, "{wrong:?}");
         }
         assert_eq!(status(In::<Sample>(std::ptr::null()).read("x")), LK_ERR_NULL);

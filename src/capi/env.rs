@@ -85,9 +85,10 @@ pub extern "C" fn lk_env_config_init(out: Out<lk_env_config>, size: usize) -> lk
 pub extern "C" fn lk_env_new(config: In<lk_env_config>, out: New<lk_env>) -> lk_status {
     guard(|| {
         let config = config.optional("config")?.unwrap_or_else(lk_env_config::initial);
-        // First: from here on their `drop` is called.
-        let observer = read_observer(&config.observer)?;
-        let log = read_log(&config.log)?;
+        // First, and both before one is refused: from here on their `drop` is
+        // called.
+        let (observer, log) = (read_observer(&config.observer), read_log(&config.log));
+        let (observer, log) = (observer?, log?);
         let place = out.check("out")?;
         let is_spread = flag(config.spread, "spread")?;
         let stack_size = usize::try_from(config.stack_size)

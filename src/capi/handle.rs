@@ -10,11 +10,13 @@ use std::cell::UnsafeCell;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use super::boundary::{Answer, Failure};
 use super::context::is_inside;
 use super::status::{LK_ERR_BUDGET, LK_ERR_HANDLE, LK_ERR_NULL, LK_ERR_STALE, LK_ERR_STATE};
-use crate::primitive::Mutex;
+use crate::clock::real_deadline;
+use crate::primitive::{Condvar, Mutex};
 use crate::sys::fork;
 
 /// A type of handle: an opaque type in C, and what it stands for.
@@ -23,15 +25,22 @@ pub(super) trait Object: 'static {
     const NAME: &'static str;
     /// What a handle of it stands for.
     type Held: Send + Sync + 'static;
+
+    /// Ends it for calls that may wait for ever, once it was freed.
+    fn end(_: &Self::Held) {}
 }
 
 /// Says what a type of handle stands for. The type itself is written out in
 /// its file: what makes the header does not look into macros.
 macro_rules! object {
-    ($name:ident => $held:ty) => {
+    ($name:ident => $held:ty $(, $end:expr)?) => {
         impl $crate::capi::handle::Object for $name {
             const NAME: &'static str = stringify!($name);
             type Held = $held;
+            $(fn end(held: &Self::Held) {
+                let end: fn(&Self::Held) = $end;
+                end(held);
+            })?
         }
     };
 }
@@ -89,24 +98,39 @@ impl<T: Object> Own<T> {
     /// For objects whose drop waits for threads: not from inside a callback,
     /// which may be what is waited for.
     pub(super) fn free(self, what: &str) -> Answer {
-        if !self.0.is_null() && is_inside() {
+        if self.0.is_null() {
+            return Ok(());
+        }
+        if is_inside() {
             let text = format!("{what}: cannot be freed from inside a callback");
             return Err(Failure::new(LK_ERR_STATE, text));
         }
-        self.release(what)
+        let used = find::<T>(self.0.addr(), what)?;
+        if !used.slot.free(self.0.addr()) {
+            return Err(freed::<T>(what));
+        }
+        // So that it is dropped here, and its threads have ended when this
+        // returns; a call that goes on for longer drops it at its end.
+        if used.slot.is_shared() {
+            used.end::<T>();
+            used.slot.wait_alone(real_deadline(PATIENCE));
+        }
+        Ok(())
     }
 
-    /// The same for objects whose drop waits for nothing.
+    /// The same for objects whose drop waits for nothing, from anywhere.
     pub(super) fn release(self, what: &str) -> Answer {
         if self.0.is_null() {
             return Ok(());
         }
         let used = find::<T>(self.0.addr(), what)?;
-        if used.slot.free(self.0.addr()) {
-            // Whoever is the last to use it drops it: here, as a rule.
-            return Ok(());
+        if !used.slot.free(self.0.addr()) {
+            return Err(freed::<T>(what));
         }
-        Err(freed::<T>(what))
+        if used.slot.is_shared() {
+            used.end::<T>();
+        }
+        Ok(())
     }
 }
 
@@ -215,6 +239,13 @@ unsafe impl Sync for Slot {}
 // SAFETY: as above.
 unsafe impl Send for Slot {}
 
+/// How long a free waits for calls that others are in.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Rung by those who leave an object that was freed.
+static LEFT: Condvar = Condvar::new();
+static LEAVING: Mutex<()> = Mutex::new(());
+
 /// An object that is used by a call.
 struct Used {
     slot: &'static Slot,
@@ -314,6 +345,23 @@ impl Used {
         self.slot.state.fetch_or(FREED, Ordering::Relaxed) & FREED == 0
     }
 
+    /// Whether others use the object, too.
+    fn is_shared(&self) -> bool {
+        self.slot.state.load(Ordering::Acquire) & USERS > 1
+    }
+
+    /// Waits until nobody else uses the object, which was freed.
+    fn wait_alone(&self, deadline: Instant) {
+        let mut guard = LEAVING.lock();
+        while self.is_shared() {
+            let (again, timed_out) = LEFT.wait_until(guard, deadline);
+            guard = again;
+            if timed_out {
+                break;
+            }
+        }
+    }
+
     fn object(&self) -> &Held {
         // SAFETY: while it is used it is only read; it was there when its use
         // began.
@@ -330,7 +378,14 @@ impl Used {
 impl Drop for Used {
     fn drop(&mut self) {
         let before = self.slot.state.fetch_sub(1, Ordering::AcqRel);
-        if before & FREED != 0 && before & USERS == 1 {
+        if before & FREED == 0 {
+            return;
+        }
+        if before & USERS > 1 {
+            // Who waits has looked before this, and sleeps, or looks after it.
+            drop(LEAVING.lock());
+            LEFT.notify_all();
+        } else {
             // SAFETY: freed, so nobody comes to use it, and this was the last
             // who did.
             let held = unsafe { (*self.slot.held.get()).take() };
@@ -342,6 +397,13 @@ impl Drop for Used {
 }
 
 impl<H> Use<H> {
+    /// Ends an object that was freed, unless a host has it as a component.
+    fn end<T: Object<Held = H>>(&self) {
+        if Arc::strong_count(self.slot.object()) == 1 {
+            T::end(self);
+        }
+    }
+
     /// The object for those who keep it for longer than the call.
     pub(super) fn shared(&self) -> Arc<H>
     where
@@ -372,12 +434,21 @@ impl<T> Default for Members<T> {
 }
 
 impl<T: Clone> Members<T> {
-    /// Keeps a member and says by which number it is known; the slots of those
-    /// that `is_gone` are used again.
-    pub(super) fn insert(&self, member: T, is_gone: impl Fn(&T) -> bool) -> u64 {
+    /// Says by which number a member is known, from now on if it was not; the
+    /// slots of those that `is_gone` are used again.
+    pub(super) fn insert(
+        &self,
+        member: T,
+        is_same: impl Fn(&T) -> bool,
+        is_gone: impl Fn(&T) -> bool,
+    ) -> u64 {
+        let number = |generation: u32, idx: usize| (u64::from(generation) << 32) | idx as u64;
         let mut gone = Vec::new();
         let mut slots = self.0.lock();
-        for (_, held) in slots.iter_mut() {
+        for (idx, (generation, held)) in slots.iter_mut().enumerate() {
+            if held.as_ref().is_some_and(&is_same) {
+                return number(*generation, idx);
+            }
             if held.as_ref().is_some_and(&is_gone) {
                 gone.extend(held.take());
             }
@@ -390,11 +461,19 @@ impl<T: Clone> Members<T> {
         let (generation, held) = &mut slots[idx];
         *generation += 1;
         *held = Some(member);
-        let number = (u64::from(*generation) << 32) | idx as u64;
+        let number = number(*generation, idx);
         drop(slots);
         // Without the lock: dropping one may call the program.
         drop(gone);
         number
+    }
+
+    /// Lets go of a member; its number is of nothing any more.
+    pub(super) fn remove(&self, number: u64) -> Option<T> {
+        let (generation, idx) = (number >> 32, number & u64::from(u32::MAX));
+        let mut slots = self.0.lock();
+        let (held_generation, held) = slots.get_mut(usize::try_from(idx).ok()?)?;
+        if u64::from(*held_generation) == generation { held.take() } else { None }
     }
 
     pub(super) fn get(&self, number: u64) -> Option<T> {
@@ -479,10 +558,8 @@ mod tests {
 
     #[test]
     fn an_object_goes_once_with_its_last_user() {
-        use crate::clock::real_deadline;
         use crate::thread::{Budget, STACK_SIZE, Task};
         use std::sync::atomic::AtomicUsize;
-        use std::time::Duration;
 
         static ALIVE: AtomicUsize = AtomicUsize::new(0);
         struct Counted(usize);
@@ -523,12 +600,15 @@ mod tests {
     #[test]
     fn a_members_number_is_its_own() {
         let members = Members::<&str>::default();
-        let a = members.insert("a", |_| false);
-        let b = members.insert("b", |_| false);
+        let a = members.insert("a", |_| false, |_| false);
+        let b = members.insert("b", |_| false, |_| false);
         assert_eq!((members.get(a), members.get(b)), (Some("a"), Some("b")));
-        let c = members.insert("c", |member| *member == "a");
+        let c = members.insert("c", |_| false, |member| *member == "a");
         assert_eq!((members.get(a), members.get(b), members.get(c)), (None, Some("b"), Some("c")));
         assert_eq!(c & u64::from(u32::MAX), a & u64::from(u32::MAX));
         assert_eq!((members.get(0), members.get(u64::MAX)), (None, None));
+        assert_eq!(members.insert("b", |member| *member == "b", |_| false), b);
+        assert_eq!((members.remove(b), members.remove(b), members.remove(a)), (Some("b"), None, None));
+        assert_eq!((members.get(b), members.get(c)), (None, Some("c")));
     }
 }

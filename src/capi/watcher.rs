@@ -26,7 +26,7 @@ pub struct lk_watcher {
     _private: [u8; 0],
 }
 
-object!(lk_watcher => Watcher);
+object!(lk_watcher => Watcher, Watcher::stop_for_drop);
 
 /// Asks one question about a service: can it take work?
 ///
@@ -394,6 +394,13 @@ pub(super) fn c_text(text: String) -> std::ffi::CString {
     let mut bytes = text.into_bytes();
     bytes.iter_mut().filter(|byte| **byte == 0).for_each(|byte| *byte = b' ');
     std::ffi::CString::new(bytes).unwrap_or_default()
+}
+
+/// For the benches: the probe that a watcher makes of a callback.
+#[doc(hidden)]
+#[must_use]
+pub fn bench_probe(config: &lk_watcher_config) -> Option<Box<dyn Probe>> {
+    Some(Box::new(CProbe { call: config.probe?, userdata: callbacks(config) }))
 }
 
 /// Reads a probe that comes with the library.

@@ -427,9 +427,16 @@ impl StatusSource for RecoveryMonitor {
     }
 }
 
+impl RecoveryMonitor {
+    /// Stops it as a drop does.
+    pub(crate) fn stop_for_drop(&self) {
+        self.engine.stop_for_drop(self.drop_grace);
+    }
+}
+
 impl Drop for RecoveryMonitor {
     fn drop(&mut self) {
-        self.engine.stop_for_drop(self.drop_grace);
+        self.stop_for_drop();
     }
 }
 

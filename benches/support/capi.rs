@@ -1,0 +1,349 @@
+//! What the way through C costs: the same work asked for in Rust and through
+//! the exported functions.
+//!
+//! These are called as C calls them, by address and with C's types, and the
+//! callbacks are functions of C's kind: it is the code that a compiler for C
+//! makes of the same calls. What links both in one program leaves out is the
+//! jump through the shared library's table, a nanosecond.
+
+use std::ffi::{CString, c_void};
+use std::hint::black_box;
+use std::ptr::{null, null_mut};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use loopkeeper::capi::{
+    self, Cx, lk_controller_config, lk_env, lk_event, lk_events, lk_loop_status, lk_watcher,
+    lk_watcher_config,
+};
+use loopkeeper::controller::{Outcome, Reconciler};
+use loopkeeper::watch::BackoffConfig;
+use loopkeeper::{Context, ControllerConfig, Env, Probe, Subscription, Watcher, WatcherConfig, bench_hooks};
+
+/// An exported function as C sees it. Its own parameters are made from
+/// pointers nowhere but at the border.
+macro_rules! c {
+    ($name:ident($($argument:ty),*)) => {{
+        // SAFETY: the parameters of the function are these, each in a
+        // transparent type of its own.
+        let function = unsafe {
+            std::mem::transmute::<*const (), unsafe extern "C" fn($($argument),*) -> i32>(
+                capi::$name as *const (),
+            )
+        };
+        // Not to be seen through: it is in another library.
+        black_box(function)
+    }};
+}
+
+/// Calls an exported function that must succeed.
+macro_rules! ok {
+    ($name:ident($($value:expr => $argument:ty),*)) => {{
+        let function = c!($name($($argument),*));
+        // SAFETY: every pointer is to a whole value of what it says.
+        let status = unsafe { function($($value),*) };
+        assert_eq!(status, 0, stringify!($name));
+    }};
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+const HOUR_MS: u64 = 3_600_000;
+
+extern "C" fn count(userdata: *mut c_void, _: Cx) -> i32 {
+    // SAFETY: it is the counter that was registered with the function.
+    let state = unsafe { &mut *userdata.cast::<u64>() };
+    *state += 1;
+    black_box(*state);
+    0
+}
+
+/// `guarded_calls` with a callback of C's kind.
+pub(crate) fn probes(calls: u32) -> Duration {
+    let env = Env::new().expect("a watchdog can be started");
+    let mut state = 0_u64;
+    let mut config = watcher_config();
+    config.probe = Some(count);
+    config.userdata = (&raw mut state).cast();
+    let probe: Box<dyn Probe> = black_box(capi::bench_probe(&config).expect("it has a callback"));
+    let begin = Instant::now();
+    let in_time = bench_hooks::guarded_calls(&env, calls, probe);
+    let time = begin.elapsed();
+    assert_eq!(in_time.ok(), Some(calls), "every call is in time");
+    time
+}
+
+fn watcher_config() -> lk_watcher_config {
+    // SAFETY: numbers and pointers, of which none is followed.
+    let mut config = unsafe { std::mem::zeroed::<lk_watcher_config>() };
+    ok!(lk_watcher_config_init(&raw mut config => *mut lk_watcher_config, size_of_val(&config) => usize));
+    config
+}
+
+fn env() -> *mut lk_env {
+    let mut env = null_mut();
+    ok!(lk_env_new(null() => *const c_void, &raw mut env => *mut *mut lk_env));
+    env
+}
+
+extern "C" fn tell(userdata: *mut c_void, cx: Cx) -> i32 {
+    if userdata.is_null() {
+        return 0;
+    }
+    let set_error = c!(lk_context_set_error(Cx, *const u8));
+    // SAFETY: the context is that of this call, the text a constant.
+    let status = unsafe { set_error(cx, c"connection refused".as_ptr().cast()) };
+    assert_eq!(status, 0);
+    loopkeeper::ErrorKind::Probe as i32
+}
+
+/// As many loops on both sides, of which one in ten has an error to show.
+pub(crate) struct Statuses {
+    env: Env,
+    kept: Vec<Watcher>,
+    c_env: *mut lk_env,
+    c_kept: Vec<*mut lk_watcher>,
+    row: Vec<lk_loop_status>,
+    json: Vec<u8>,
+}
+
+impl Statuses {
+    pub(crate) fn new(n: usize) -> Self {
+        let env = Env::new().expect("a watchdog can be started");
+        let backoff =
+            BackoffConfig { initial_delay: HOUR, max_delay: HOUR, poll_interval: HOUR, ..Default::default() };
+        let start = |i: usize| {
+            let probe =
+                move |_: &Context| if i % 10 == 0 { Err("connection refused".into()) } else { Ok(()) };
+            let config = WatcherConfig::new(format!("watcher-{i}"), probe).backoff(backoff.clone());
+            Watcher::start_in(&env, config).expect("the machine allows as many watchers")
+        };
+        let kept: Vec<Watcher> = (0..n).map(start).collect();
+        let c_env = self::env();
+        let mut failing = 0_u8;
+        let c_start = |i: usize| {
+            let name = CString::new(format!("watcher-{i}")).expect("no NUL is in it");
+            let mut config = watcher_config();
+            set_name(&mut config.name, &name);
+            config.probe = Some(tell);
+            config.userdata = if i % 10 == 0 { (&raw mut failing).cast() } else { null_mut() };
+            config.initial_delay_ms = HOUR_MS;
+            config.max_delay_ms = HOUR_MS;
+            config.poll_interval_ms = HOUR_MS;
+            let mut watcher = null_mut();
+            ok!(lk_watcher_start(
+                c_env => *const lk_env,
+                &raw const config => *const lk_watcher_config,
+                &raw mut watcher => *mut *mut lk_watcher
+            ));
+            watcher
+        };
+        let c_kept = (0..n).map(c_start).collect();
+        // SAFETY: numbers and characters.
+        let mut empty = unsafe { std::mem::zeroed::<lk_loop_status>() };
+        ok!(lk_loop_status_init(&raw mut empty => *mut lk_loop_status, size_of_val(&empty) => usize));
+        let this = Self { env, kept, c_env, c_kept, row: vec![empty; n], json: vec![0; 1 << 20] };
+        let have_run =
+            |all: &[lk_loop_status]| all.iter().all(|one| one.runs == 1 && one.latency_us != u64::MAX);
+        let mut this = this;
+        while !have_run({
+            this.all_in_c();
+            &this.row
+        }) || !this.env.statuses().iter().all(|one| one.runs == 1 && one.latency.is_some())
+        {
+            std::thread::yield_now();
+        }
+        this
+    }
+
+    pub(crate) fn one(&self) {
+        drop(black_box(self.kept[0].status()));
+    }
+
+    pub(crate) fn one_in_c(&mut self) {
+        ok!(lk_watcher_status(
+            self.c_kept[0] => *const lk_watcher,
+            self.row.as_mut_ptr() => *mut lk_loop_status
+        ));
+        black_box(&self.row);
+    }
+
+    pub(crate) fn all(&self) {
+        drop(black_box(self.env.statuses()));
+    }
+
+    pub(crate) fn all_in_c(&mut self) {
+        let mut n = 0;
+        ok!(lk_env_loops(
+            self.c_env => *const lk_env,
+            self.row.as_mut_ptr() => *mut lk_loop_status,
+            self.row.len() => usize,
+            &raw mut n => *mut usize
+        ));
+        assert_eq!(n, self.row.len());
+        black_box(&self.row);
+    }
+
+    pub(crate) fn json(&self) {
+        drop(black_box(serde_json::to_string(&self.env.statuses()).expect("it is text")));
+    }
+
+    pub(crate) fn json_in_c(&mut self) {
+        ok!(lk_env_status_json(
+            self.c_env => *const lk_env,
+            self.json.as_mut_ptr() => *mut u8,
+            self.json.len() => usize,
+            null_mut() => *mut usize
+        ));
+        black_box(&self.json);
+    }
+}
+
+impl Drop for Statuses {
+    fn drop(&mut self) {
+        for watcher in self.c_kept.drain(..) {
+            ok!(lk_watcher_free(watcher => *mut lk_watcher));
+        }
+        ok!(lk_env_free(self.c_env => *mut lk_env));
+    }
+}
+
+/// What is in the place of a text is a pointer.
+fn set_name<T>(place: &mut T, name: &CString) {
+    // SAFETY: a transparent type around a pointer to characters.
+    unsafe { (&raw mut *place).cast::<*const std::ffi::c_char>().write(name.as_ptr()) };
+}
+
+/// How many events are made at once; a queue holds some more.
+pub(crate) const EVENTS: u32 = 200;
+
+/// A loop on both sides that makes `EVENTS` events when it is triggered, and
+/// somebody who reads them when all are there.
+pub(crate) struct Heard {
+    busy: Reconciler,
+    events: Subscription,
+    c_env: *mut lk_env,
+    c_busy: *mut capi::lk_controller,
+    c_events: *mut lk_events,
+    event: lk_event,
+}
+
+static LEFT: AtomicU32 = AtomicU32::new(0);
+
+extern "C" fn make_event(_: *mut c_void, cx: Cx) -> i32 {
+    let left = LEFT.load(Ordering::Relaxed);
+    if left == 0 {
+        return 0;
+    }
+    ok!(lk_context_set_items(cx => Cx, 1 => u64));
+    if left > 1 {
+        ok!(lk_context_set_requeue(cx => Cx, 0 => u64));
+    }
+    LEFT.store(left - 1, Ordering::Relaxed);
+    0
+}
+
+impl Heard {
+    pub(crate) fn new() -> Self {
+        let env = Env::new().expect("a watchdog can be started");
+        let events = env.subscribe();
+        let reconcile = |_: &Context| {
+            let left = LEFT.load(Ordering::Relaxed);
+            if left == 0 {
+                return Ok(Outcome::default());
+            }
+            LEFT.store(left - 1, Ordering::Relaxed);
+            let outcome = Outcome::processed(1);
+            Ok(if left > 1 { outcome.requeue_after(Duration::ZERO) } else { outcome })
+        };
+        let busy = Reconciler::start_in(&env, ControllerConfig::new("busy").interval(HOUR), reconcile);
+        let busy = busy.expect("one thread");
+
+        let c_env = self::env();
+        // SAFETY: numbers and pointers, of which none is followed.
+        let mut config = unsafe { std::mem::zeroed::<lk_controller_config>() };
+        ok!(lk_controller_config_init(
+            &raw mut config => *mut lk_controller_config,
+            size_of_val(&config) => usize
+        ));
+        let name = CString::from(c"busy");
+        set_name(&mut config.name, &name);
+        config.reconcile = Some(make_event);
+        config.interval_ms = HOUR_MS;
+        let (mut c_busy, mut c_events) = (null_mut(), null_mut());
+        ok!(lk_env_subscribe(c_env => *const lk_env, &raw mut c_events => *mut *mut lk_events));
+        ok!(lk_controller_start(
+            c_env => *const lk_env,
+            &raw const config => *const lk_controller_config,
+            &raw mut c_busy => *mut *mut capi::lk_controller
+        ));
+        // SAFETY: numbers and characters.
+        let mut event = unsafe { std::mem::zeroed::<lk_event>() };
+        ok!(lk_event_init(&raw mut event => *mut lk_event, size_of_val(&event) => usize));
+        let mut this = Self { busy, events, c_env, c_busy, c_events, event };
+        // What else there is to hear comes with the first runs.
+        this.read(1);
+        this.read_in_c(1);
+        this
+    }
+
+    /// The time that reading takes, of `n` events that wait.
+    pub(crate) fn read(&mut self, n: u32) -> Duration {
+        LEFT.store(n, Ordering::Relaxed);
+        let seen = self.busy.status().runs;
+        self.busy.trigger();
+        while self.busy.status().runs < seen + u64::from(n) || self.busy.status().running_for.is_some() {
+            std::thread::yield_now();
+        }
+        let mut read = 0;
+        let begin = Instant::now();
+        while let Some(delivery) = self.events.try_recv() {
+            black_box(&delivery.event.what);
+            read += 1;
+        }
+        let time = begin.elapsed();
+        assert!(read >= n, "{read} of {n}");
+        time / read
+    }
+
+    pub(crate) fn read_in_c(&mut self, n: u32) -> Duration {
+        LEFT.store(n, Ordering::Relaxed);
+        // SAFETY: numbers and characters.
+        let mut status = unsafe { std::mem::zeroed::<lk_loop_status>() };
+        ok!(lk_loop_status_init(&raw mut status => *mut lk_loop_status, size_of_val(&status) => usize));
+        let mut look = || {
+            ok!(lk_controller_status(
+                self.c_busy => *const capi::lk_controller,
+                &raw mut status => *mut lk_loop_status
+            ));
+            (status.runs, status.running_for_us == u64::MAX)
+        };
+        let (seen, _) = look();
+        ok!(lk_controller_trigger(self.c_busy => *const capi::lk_controller));
+        loop {
+            let (runs, idle) = look();
+            if runs >= seen + u64::from(n) && idle {
+                break;
+            }
+            std::thread::yield_now();
+        }
+        let next = c!(lk_events_next(*const lk_events, u64, *mut lk_event));
+        let mut read = 0;
+        let begin = Instant::now();
+        // SAFETY: the handle is open and the event is one.
+        while unsafe { next(self.c_events, 0, &raw mut self.event) } == 0 {
+            black_box(&self.event);
+            read += 1;
+        }
+        let time = begin.elapsed();
+        assert!(read >= n, "{read} of {n}");
+        time / read
+    }
+}
+
+impl Drop for Heard {
+    fn drop(&mut self) {
+        ok!(lk_events_free(self.c_events => *mut lk_events));
+        ok!(lk_controller_free(self.c_busy => *mut capi::lk_controller));
+        ok!(lk_env_free(self.c_env => *mut lk_env));
+    }
+}
