@@ -7,6 +7,12 @@ use crate::decode::Object;
 use crate::duration::{self, GoDuration};
 use crate::error::{Error, Result};
 
+/// How many delays an explanation lists.
+const LISTED: u32 = 1_000;
+
+/// As long is kept what an error asks for.
+const MAX_ASKED_FOR: Duration = Duration::from_secs(300);
+
 /// Delays that grow by a factor from `initial` to `max`.
 ///
 /// The delay before attempt `n + 1` is `min(initial * multiplier^(n - 1),
@@ -18,6 +24,11 @@ pub(crate) struct Backoff {
     pub(crate) max: Duration,
     pub(crate) multiplier: f64,
     pub(crate) jitter: f64,
+}
+
+/// A delay, or what an error asks for when that is longer.
+pub(crate) fn heeding(error: &Error, delay: Duration) -> Duration {
+    error.retry_after().map_or(delay, |asked| delay.max(asked.min(MAX_ASKED_FOR)))
 }
 
 impl Backoff {
@@ -59,11 +70,37 @@ impl Backoff {
         shorten(self.delay(n), self.jitter, random)
     }
 
+    /// The same, but as long at least as the failure asks for.
+    pub(crate) fn after(&self, n: u32, error: &Error, random: &mut Random) -> Duration {
+        heeding(error, self.jittered(n, random))
+    }
+
     /// The delays after each of `attempts` failures but the last.
     pub(crate) fn explain(&self, attempts: u32) -> Explanation {
-        let delays: Vec<_> = (1..attempts).map(|n| self.delay(n)).collect();
-        let total = delays.iter().fold(Duration::ZERO, |sum, delay| sum.saturating_add(*delay));
-        Explanation { delays, total, jitter: self.jitter }
+        let attempts = attempts.max(1);
+        let delays: Vec<_> = (1..attempts.min(LISTED + 1)).map(|n| self.delay(n)).collect();
+        let listed = delays.iter().fold(Duration::ZERO, |sum, delay| sum.saturating_add(*delay));
+        let total = listed.saturating_add(self.total_of(LISTED + 1, attempts));
+        Explanation { attempts, delays, total, jitter: self.jitter }
+    }
+
+    /// The sum of the delays after failures `from` up to `end`, which is not
+    /// among them: there may be too many to add them up one by one.
+    fn total_of(&self, from: u32, end: u32) -> Duration {
+        let n = f64::from(end.saturating_sub(from));
+        let (first, max) = (self.delay(from).as_secs_f64(), self.max.as_secs_f64());
+        let growing = if self.multiplier > 1.0 {
+            ((max / first).ln() / self.multiplier.ln()).ceil().clamp(0.0, n)
+        } else {
+            0.0
+        };
+        let at_rest = if self.multiplier > 1.0 { max } else { first };
+        let grown = if growing > 0.0 {
+            first * (self.multiplier.powf(growing) - 1.0) / (self.multiplier - 1.0)
+        } else {
+            0.0
+        };
+        Duration::try_from_secs_f64(grown + at_rest * (n - growing)).unwrap_or(Duration::MAX)
     }
 }
 
@@ -117,9 +154,12 @@ pub(crate) fn shorten(delay: Duration, jitter: f64, random: &mut Random) -> Dura
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Explanation {
-    /// The delays between attempts, in order.
+    /// How many attempts are made.
+    pub attempts: u32,
+    /// The delays between attempts, in order, at most the first 1,000.
     pub delays: Vec<Duration>,
-    /// Their sum: how long until the last attempt, calls themselves excluded.
+    /// The sum of all: how long until the last attempt, calls themselves
+    /// excluded.
     pub total: Duration,
     /// By which share each may be shorter.
     pub jitter: f64,
@@ -128,12 +168,13 @@ pub struct Explanation {
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 12;
-        write!(f, "{} attempts, delays", self.delays.len() + 1)?;
+        write!(f, "{} attempts, delays", self.attempts)?;
         for delay in self.delays.iter().take(SHOWN) {
             write!(f, " {}", duration::format(*delay))?;
         }
-        if self.delays.len() > SHOWN {
-            write!(f, " … ({} more)", self.delays.len() - SHOWN)?;
+        let delays = self.attempts.saturating_sub(1) as usize;
+        if delays > SHOWN {
+            write!(f, " … ({} more)", delays - SHOWN)?;
         }
         if self.delays.is_empty() {
             f.write_str(" none")?;
@@ -188,6 +229,25 @@ mod tests {
 
     fn origin() -> Backoff {
         Backoff { initial: secs(2), max: secs(60), multiplier: 2.0, jitter: 0.0 }
+    }
+
+    #[test]
+    fn delays_without_end_are_not_listed_one_by_one() {
+        let explained = origin().explain(u32::MAX);
+        assert_eq!((explained.attempts, explained.delays.len()), (u32::MAX, 1_000));
+        // Of all but the five that are shorter than a minute.
+        let expected = secs(62) + secs(60) * (u32::MAX - 1 - 5);
+        assert_eq!(explained.total, expected);
+        assert!(explained.to_string().contains("… (4294967282 more), in total "), "{explained}");
+        for multiplier in [1.0, 1.000_1] {
+            let backoff = Backoff { multiplier, ..origin() };
+            let one_by_one = (1..50_000).map(|n| backoff.delay(n)).sum::<Duration>().as_secs_f64();
+            let found = backoff.explain(50_000).total.as_secs_f64();
+            assert!((found / one_by_one - 1.0).abs() < 1e-3, "{multiplier}: {found}, {one_by_one}");
+        }
+        let longest = Backoff { initial: Duration::MAX, max: Duration::MAX, multiplier: 2.0, jitter: 0.0 };
+        assert_eq!(longest.explain(u32::MAX).total, Duration::MAX);
+        assert_eq!(longest.explain(0).to_string(), "1 attempts, delays none, in total 0s");
     }
 
     #[test]

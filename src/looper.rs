@@ -238,6 +238,14 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
     /// `InvalidState` while it runs or is being stopped, or while an old call
     /// is stuck; `Spawn` and `Budget` when there is no thread to be had.
     pub(crate) fn start(&self) -> Result<()> {
+        self.start_quietly()?;
+        self.measure();
+        Ok(())
+    }
+
+    /// The same without the call of the program's observer, for those who hold
+    /// a lock: a [`measure`](Self::measure) without it must follow.
+    pub(crate) fn start_quietly(&self) -> Result<()> {
         let mut thread = self.thread.lock();
         if thread.stops > 0 {
             let context = format!("{}: start while it is being stopped", self.source.name);
@@ -280,9 +288,12 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
         drop(state);
         drop(before);
         *thread = Thread { task: Some(task), token: Some(token), _ring: Some(ring), ..Thread::default() };
-        drop(thread);
-        self.source.measure_health();
         Ok(())
+    }
+
+    /// Shows the present health to the program's observer.
+    pub(crate) fn measure(&self) {
+        self.source.measure_health();
     }
 
     /// Has each change of health told to `reporter`, from the next on.

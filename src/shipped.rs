@@ -62,16 +62,25 @@ pub fn registry_for(settings: &Settings) -> Registry {
     registry
 }
 
-/// All monitors of a program share the token of its principal.
+/// All monitors of a program share what proves its principal.
 fn monitor_defaults(settings: &MonitorSettings) -> monitor::descriptor::Defaults {
-    let MonitorSettings { poll_period, principal, token_file, token_command } = settings;
+    let MonitorSettings { poll_period, principal, token_file, token_command, .. } = settings;
     let principal = Principal::new(principal.as_str());
     let principal = match (token_file, token_command) {
         (Some(path), _) => principal.token_file(path),
         (None, Some(command)) => principal.token_command(command),
         (None, None) => principal,
     };
-    monitor::descriptor::Defaults { poll_period: *poll_period, principal }
+    monitor::descriptor::Defaults {
+        poll_period: *poll_period,
+        principal,
+        #[cfg(feature = "tls")]
+        tls: crate::rest::TlsFiles {
+            client_cert: settings.client_cert.clone(),
+            client_key: settings.client_key.clone(),
+            root_certs: settings.root_certs.clone(),
+        },
+    }
 }
 
 #[cfg(any(feature = "sqlite", feature = "postgres"))]

@@ -81,6 +81,20 @@ impl Subscription {
         self.rx.recv_deadline(real_deadline(timeout)).ok().map(|numbered| self.deliver(numbered))
     }
 
+    /// The same, until `ended` has no sender any more.
+    #[cfg(feature = "capi")]
+    pub(crate) fn recv_unless(&self, timeout: Duration, ended: &Receiver<()>) -> Option<Delivery> {
+        let mut either = crossbeam_channel::Select::new();
+        let events = either.recv(&self.rx);
+        either.recv(ended);
+        let ready = either.select_deadline(real_deadline(timeout)).ok()?;
+        if ready.index() != events {
+            let _ = ready.recv(ended);
+            return None;
+        }
+        ready.recv(&self.rx).ok().map(|numbered| self.deliver(numbered))
+    }
+
     /// Whether the source has ended and every event of it was read.
     #[must_use]
     pub fn has_ended(&self) -> bool {

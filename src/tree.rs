@@ -37,6 +37,9 @@ pub struct Place {
     file: Arc<str>,
     line: u32,
     column: u32,
+    /// The string that begins here as it is written, where that is longer than
+    /// most would write it.
+    written: Option<Arc<str>>,
 }
 
 impl Place {
@@ -51,7 +54,7 @@ impl Place {
     /// ```
     #[must_use]
     pub fn whole(source: impl Into<Arc<str>>) -> Self {
-        Self { file: source.into(), line: 0, column: 0 }
+        Self { file: source.into(), line: 0, column: 0, written: None }
     }
 
     /// The file, or the name of a source without lines.
@@ -72,17 +75,43 @@ impl Place {
         self.column
     }
 
-    /// The place of a byte of a string that begins here, with its quotes, as
-    /// most would write it: `\"` for a quote. One with `\u0041` in it is
-    /// longer, and then the place is before the byte, inside the string.
+    /// The place of a byte of the string that begins here, with its quotes.
     pub(crate) fn inside_string(&self, text: &str, at: usize) -> Self {
         if self.line == 0 {
             return self.clone();
         }
         let escaped = |c: char| u32::from(matches!(c, '"' | '\\') || c.is_ascii_control() && c != '\u{7f}');
-        let before: u32 = text[..at].chars().map(|c| 1 + escaped(c)).sum();
-        Self { column: self.column + 1 + before, ..self.clone() }
+        let before: u32 = match &self.written {
+            Some(written) => written_before(written, at),
+            None => text[..at].chars().map(|c| 1 + escaped(c)).sum(),
+        };
+        Self { column: self.column + 1 + before, written: None, ..self.clone() }
     }
+}
+
+/// How many characters of a JSON string stand between its quote and what
+/// becomes the byte `at` of its text.
+fn written_before(written: &str, at: usize) -> u32 {
+    let mut rest = written.get(1..).unwrap_or_default();
+    let (mut chars, mut bytes) = (0, 0);
+    while bytes < at {
+        let Some(first) = rest.chars().next() else { break };
+        let code = rest.strip_prefix("\\u").and_then(|digits| digits.get(..4));
+        let code = code.and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        // Its characters, its bytes, and those that it becomes. Escapes are
+        // ASCII.
+        let (wide, len, becomes) = match (first, code) {
+            // One half of a pair, and the other.
+            ('\\', Some(0xd800..=0xdfff)) => (12, 12, 4),
+            ('\\', Some(code)) => (6, 6, char::from_u32(code).map_or(0, char::len_utf8)),
+            ('\\', None) => (2, 2, 1),
+            (plain, _) => (1, plain.len_utf8(), plain.len_utf8()),
+        };
+        chars += wide;
+        bytes += becomes;
+        rest = rest.get(len..).unwrap_or_default();
+    }
+    chars
 }
 
 impl fmt::Display for Place {
@@ -515,6 +544,47 @@ mod tests {
                     };
                     prop_assert!(theirs.is_err() || faults.iter().all(strict), "refused {:?}", text);
                 }
+            }
+        }
+    }
+
+    /// Every way to write a character in JSON.
+    fn spellings(c: char) -> Vec<String> {
+        let mut units = [0; 2];
+        let units = c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}"));
+        let mut all = vec![units.collect()];
+        all.extend(match c {
+            '"' | '\\' | '/' => Some(format!("\\{c}")),
+            '\t' => Some("\\t".to_owned()),
+            '\u{8}' => Some("\\b".to_owned()),
+            _ => None,
+        });
+        if !matches!(c, '"' | '\\' | '\0'..='\u{1f}') {
+            all.push(c.to_string());
+        }
+        all
+    }
+
+    proptest! {
+        #[test]
+        fn the_place_inside_a_string_is_where_it_stands(
+            written in prop::collection::vec(
+                prop::sample::select(vec!['a', '"', '\\', '/', 'ü', '字', '😀', '\t', '\u{8}', '\u{1}', '\u{7f}'])
+                    .prop_flat_map(|c| (Just(c), prop::sample::select(spellings(c)))),
+                0..12,
+            )
+        ) {
+            let text: String = written.iter().map(|(_, spelling)| spelling.as_str()).collect();
+            let node = parse("f", &format!("[\n  \"{text}\"]")).unwrap();
+            let Value::Array(nodes) = &node.value else { panic!("a list") };
+            let Value::String(text) = &nodes[0].value else { panic!("a string") };
+            // The quote is in the third column.
+            let (mut at, mut column) = (0, 4);
+            for (c, spelling) in written.iter().map(|(c, spelling)| (*c, spelling)).chain([('.', &String::new())]) {
+                let place = nodes[0].place.inside_string(text, at);
+                prop_assert_eq!((place.line(), place.column()), (2, column), "{} at {}", text, at);
+                at += c.len_utf8();
+                column += spelling.chars().count() as u32;
             }
         }
     }

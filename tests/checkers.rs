@@ -125,6 +125,27 @@ fn faults() -> Vec<(&'static str, Reply, Vec<&'static str>)> {
             vec!["the answer is 10737418240 bytes long, at most 65536 are read"],
         ),
         ("endless", Reply::Endless(ok("\r\n[")), vec!["the answer is longer than 65536 bytes"]),
+        (
+            "chunked-cut",
+            Reply::Raw(ok("transfer-encoding: chunked\r\n\r\n50\r\n{\"servers\"")),
+            vec!["connection closed before the answer was over"],
+        ),
+        (
+            "chunked-lie",
+            Reply::Raw(ok("transfer-encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n")),
+            vec!["is not HTTP"],
+        ),
+        (
+            "chunked-huge",
+            Reply::Raw(ok("transfer-encoding: chunked\r\n\r\nffffffffffffffffffff\r\n{}")),
+            vec!["is not HTTP"],
+        ),
+        ("two-lengths", Reply::Raw(ok("content-length: 2\r\ncontent-length: 50\r\n\r\n{}")), vec!["after"]),
+        (
+            "gzip",
+            Reply::json("x").header("content-encoding", "gzip"),
+            vec!["the answer is encoded as gzip, which was not asked for"],
+        ),
         ("deep", Reply::json("[".repeat(60_000)), vec!["is not JSON", "recursion limit"]),
         (
             "wrong-type",
@@ -224,6 +245,75 @@ fn wum_01_one_bad_cluster_is_told_and_the_others_are_fresh() {
 }
 
 #[test]
+fn members_are_asked_for_by_what_an_item_has_for_its_id() {
+    let service = Service::start(|asked: &Asked| match asked.path.as_str() {
+        "/" => Reply::json(json!([
+            {"name": "a", "at": {"id": "x/1"}, "own": "ok"},
+            {"name": "b", "at": {"id": 2}, "own": "bad"},
+            {"name": "c", "at": {}, "own": "ok"},
+            {"name": "d", "at": {}, "own": "bad"},
+            {"at": {}, "own": "ok"},
+        ])),
+        "/of/a/x%2F1" | "/of/b/2" => Reply::json(list(&["m"])),
+        other => Reply::status(404, other),
+    });
+    let clusters = ItemMap::new(pointer("/own")).name(pointer("/name")).ready(["ok"]).down(["bad"]);
+    let mut checker = check::http_json(HttpTarget::new(service.url()), clusters)
+        .members("/of/{name}/{id}", servers())
+        .members_id(pointer("/at/id"));
+    let found = look(&mut checker);
+    assert_eq!(found.verdict, Ok(Verdict::Items));
+    assert_eq!(
+        found.lines(),
+        [
+            "#5: unknown (name: the item has no \"name\", it has \"at\", \"own\")",
+            "a: ready",
+            "a/m: ready",
+            "b: degraded (1 of 2 not ready: itself down)",
+            "b/m: ready",
+            "c: unknown (id: the item's /at has no \"id\", it is empty)",
+            "d: unknown (id: the item's /at has no \"id\", it is empty)",
+        ]
+    );
+    assert_eq!(service.asked().len(), 3);
+}
+
+#[test]
+fn wum_01_where_time_is_short_the_next_look_begins_where_this_one_ended() {
+    let names: Vec<String> = (0..20).map(|n| format!("c{n:02}")).collect();
+    let document = list(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let service = Service::start(move |asked: &Asked| match asked.path.as_str() {
+        "/" => Reply::json(&document),
+        path => {
+            support::pause(Duration::from_millis(30));
+            Reply::json(list(&[path.trim_start_matches("/of/")]))
+        }
+    });
+    let clusters = ItemMap::of_parents().items(pointer("/servers")).name(pointer("/name"));
+    let mut checker =
+        check::http_json(HttpTarget::new(service.url()), clusters).members("/of/{name}", servers());
+    let mut seen = std::collections::BTreeSet::new();
+    let mut looks = 0;
+    while seen.len() < 20 {
+        looks += 1;
+        assert!(looks < 100, "{seen:?}");
+        let found = look_in(&mut checker, &context(SHORT));
+        let told: Vec<&String> = found.items.keys().filter(|name| !name.contains('/')).collect();
+        if let Err(error) = found.verdict {
+            let piece = "/: 20 items, and no time was left from \"c";
+            assert!(error.starts_with("GET http://127.0.0.1:") && error.contains(piece), "{error}");
+            assert!(told.len() < 20, "{told:?}");
+        }
+        // Those that were not asked are not told anew.
+        seen.extend(told.into_iter().cloned());
+    }
+    assert!(looks > 1, "the server is too quick for this test");
+    // With time enough the order is as it was, and all are told.
+    let found = look(&mut checker);
+    assert_eq!((found.verdict, found.items.len()), (Ok(Verdict::Items), 40));
+}
+
+#[test]
 fn cum_07_the_order_of_a_list_changes_nothing() {
     let names = ["d", "a", "c", "b", "a"];
     let backwards: Vec<&str> = names.iter().rev().copied().collect();
@@ -259,7 +349,10 @@ fn a_list_goes_on_over_pages() {
         "/v1/list?x=1" => {
             Reply::json(list(&["a"])).header("link", "</v1/list?p=2>; rel=\"next\", </x>; rel=last")
         }
-        "/v1/list?p=2" => Reply::json(list(&["b"])).header("link", "<?p=3>; rel=next"),
+        // Each link in a header of its own, and one that is not ASCII.
+        "/v1/list?p=2" => Reply::json(list(&["b"]))
+            .header("link", "</v1/list>; rel=prev; title=\"zurück\"")
+            .header("link", "<?p=3>; rel=next; title=\"weiter für alle\""),
         _ => Reply::json(list(&["c"])).header("link", "</v1/list>; rel=\"prev\""),
     };
     let cursor = |path: &str| match path {
@@ -340,7 +433,7 @@ fn wum_10_servers_are_asked_as_the_principal_and_a_refused_token_is_replaced() {
         Some("Bearer token-2") => Reply::json(list(&["a"])),
         _ => Reply::status(401, ""),
     });
-    let target = HttpTarget::new(service.url()).principal(principal);
+    let target = HttpTarget::new(service.url()).principal(principal.clone());
     let mut checker = check::http_json(target, servers());
     let cx = context(PATIENCE);
     assert!(look_in(&mut checker, &cx).verdict.unwrap_err().contains("status 401"));
@@ -350,9 +443,72 @@ fn wum_10_servers_are_asked_as_the_principal_and_a_refused_token_is_replaced() {
         service.asked().iter().map(|asked| asked.header("authorization").unwrap().to_owned()).collect();
     assert_eq!(seen, ["Bearer token-1", "Bearer token-2", "Bearer token-2"]);
     let file = folder.write("token", "of-a-file\n");
-    let target = HttpTarget::new(service.url()).bearer_file(file);
+    let target = HttpTarget::new(service.url()).principal(principal.clone()).bearer_file(file);
     assert!(look(&mut check::http_json(target, servers())).verdict.is_err());
     assert_eq!(service.asked().last().unwrap().header("authorization"), Some("Bearer of-a-file"));
+    // That another token was refused says nothing about this one.
+    assert_eq!(look_in(&mut checker, &cx).verdict, Ok(Verdict::Items));
+}
+
+#[test]
+fn conditions_about_a_server_that_was_not_asked_for_want_of_a_token_are_unknown() {
+    let service = Service::start(|_| Reply::json("{}"));
+    for script in ["exit 1", "sleep 60", "echo a b"] {
+        let principal = Principal::new("monitor").token_command(["sh", "-c", script]);
+        let target = HttpTarget::new(service.url()).principal(principal);
+        let mut checker = check::conditions().http(target).named("up", condition("status == 200"));
+        let found = look_in(&mut checker, &context(SHORT));
+        let (health, reason) = found.item("up");
+        assert!(
+            reason.starts_with("GET http://127.0.0.1:") && reason.contains("token of monitor: "),
+            "{reason}"
+        );
+        assert_eq!(health, Health::Unknown, "{reason}");
+    }
+    assert!(service.asked().is_empty());
+}
+
+#[test]
+fn wum_10_a_server_that_refuses_every_token_has_one_replaced_each_half_minute() {
+    let folder = TempDir::new("refused");
+    let count = folder.path().join("count");
+    let script = format!("echo x >> {0}; echo token-$(wc -l < {0} | tr -d ' ')", count.display());
+    let principal = Principal::new("monitor").token_command(["sh", "-c", &script]);
+    let service = Service::start(|asked: &Asked| match asked.path.as_str() {
+        "/" => Reply::json(list(&["a", "b", "c", "d"])),
+        _ => Reply::status(401, ""),
+    });
+    let target = HttpTarget::new(service.url()).principal(principal);
+    let clusters = ItemMap::of_parents().items(pointer("/servers")).name(pointer("/name"));
+    let mut checker = check::http_json(target, clusters).members("/servers/{name}", servers());
+    let clock = loopkeeper::ManualClock::default();
+    let env = Env::manual(&clock).unwrap();
+    let issued = || std::fs::read_to_string(&count).unwrap_or_default().lines().count();
+    for (later, expected) in [(0, 2), (5, 2), (24, 2), (1, 3), (29, 3), (1, 4)] {
+        clock.jump(Duration::from_secs(later));
+        let cx = Context::detached(&env, Name::new("checks").unwrap(), PATIENCE);
+        let found = look_in(&mut checker, &cx);
+        assert_eq!((found.items.len(), issued()), (4, expected), "{:?}", found.lines());
+    }
+}
+
+#[test]
+fn no_debug_text_of_a_checker_shows_what_is_secret() {
+    const SECRET: &str = "hunter2";
+    let service = Service::start(|_| Reply::json(list(&["a"])));
+    let url = service.url().replace("http://", "http://me:hunter2@") + "/list?key=hunter2";
+    let target = || HttpTarget::new(&url).header("x-api-key", SECRET).bearer_file("/run/token");
+    let mut list = check::http_json(target(), servers()).members("/servers?key=hunter2&of={name}", servers());
+    let mut conditions = check::conditions().http(target()).condition(condition("status == 200"));
+    for _ in 0..2 {
+        for shown in [format!("{:?}", target()), format!("{list:?}"), format!("{conditions:?}")] {
+            assert!(!shown.contains(SECRET), "{shown}");
+            assert!(shown.contains("http://***@127.0.0.1:") && shown.contains("/run/token"), "{shown}");
+        }
+        // Also with what was made for a look.
+        let _ = (look(&mut list), look(&mut conditions));
+    }
+    assert!(!format!("{:?}", HttpTarget::new("http://me:hunter2@h:0/")).contains(SECRET));
 }
 
 #[test]
@@ -360,7 +516,9 @@ fn each_condition_is_an_item_and_one_bad_one_hides_none() {
     let folder = TempDir::new("conditions");
     let file = folder.write("last", "backup");
     let service = Service::start(|_| {
-        Reply::json(json!({"queue": {"depth": 512}, "state": "ok"})).header("x-shard", "7")
+        Reply::json(json!({"queue": {"depth": 512}, "state": "ok"}))
+            .header("x-shard", "7")
+            .header("x-place", "Köln")
     });
     let mut checker = check::conditions()
         .http(HttpTarget::new(service.url()))
@@ -371,6 +529,7 @@ fn each_condition_is_an_item_and_one_bad_one_hides_none() {
         .named("missing", condition("body./queue/dept < 100"))
         .named("type", condition("body./state < 100"))
         .named("header", condition("header.x-shard == '8'"))
+        .named("place", condition("header.x-place == 'Köln'"))
         .named("file", condition(&format!("age({}) < 1h", file.display())))
         .named("both", condition(&format!("status == 500 or size({}) > 1MiB", file.display())));
     let found = look(&mut checker);
@@ -384,6 +543,7 @@ fn each_condition_is_an_item_and_one_bad_one_hides_none() {
         ("missing", Health::Down, "body: /queue has no \"dept\", did you mean \"depth\"?"),
         ("type", Health::Down, "body./state: expected a number, found the string \"ok\""),
         ("header", Health::Down, "header.x-shard is \"7\""),
+        ("place", Health::Ready, ""),
         ("file", Health::Ready, ""),
         ("both", Health::Down, &size),
     ] {
@@ -563,13 +723,18 @@ impl IntoPair for ItemState {
 
 #[cfg(feature = "tls")]
 mod certificates {
-    use std::io::Read;
+    use std::io::{Read, Write};
     use std::net::TcpListener;
     use std::sync::Arc;
 
+    use loopkeeper::config::Settings;
+    use loopkeeper::host::deploy::{Deployer, DeployerConfig};
+    use loopkeeper::rest::TlsFiles;
+    use loopkeeper::{Host, HostConfig, shipped};
     use rustls::pki_types::pem::PemObject;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    use rustls::{ServerConfig, ServerConnection};
+    use rustls::server::WebPkiClientVerifier;
+    use rustls::{RootCertStore, ServerConfig, ServerConnection};
 
     use super::*;
 
@@ -592,6 +757,209 @@ q+MV8xFUq7JTYu1na3zZH2BN7R+cBUuq/ZomSJL4hG9t7uJFPzFGB6E+
 -----END PRIVATE KEY-----
 ";
     const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    /// Another key.
+    const OTHER_KEY: &str = "-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgR6c0/VEpxvOH8LCO
+bhhW38uINt3pdYf+WPVznB7YtvihRANCAAQQLxvdWBJALa3iF0zzO66Hn/e7D3wc
+D5axaUNXuKYo/30TPMwhDK7W5ZdYNQO4zaFXrIUVSd5eWOW0Aafh1WyL
+-----END PRIVATE KEY-----
+";
+
+    /// An `https` server that lists one thing, to all or to those only who
+    /// prove that they have the key to the certificate.
+    fn https_server(asks_for_proof: bool) -> String {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let certificate = CertificateDer::from_pem_slice(CERTIFICATE.as_bytes()).unwrap();
+        let builder = ServerConfig::builder_with_provider(provider.clone());
+        let builder = builder.with_safe_default_protocol_versions().unwrap();
+        let builder = if asks_for_proof {
+            let mut roots = RootCertStore::empty();
+            roots.add(certificate.clone()).unwrap();
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            builder.with_client_cert_verifier(verifier.build().unwrap())
+        } else {
+            builder.with_no_client_auth()
+        };
+        let key = PrivateKeyDer::from_pem_slice(KEY.as_bytes()).unwrap();
+        let config = Arc::new(builder.with_single_cert(vec![certificate], key).unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let Ok(stream) = stream else { return };
+                let config = config.clone();
+                thread::spawn(move || {
+                    let connection = ServerConnection::new(config).ok()?;
+                    let mut stream = rustls::StreamOwned::new(connection, stream);
+                    let mut head = Vec::new();
+                    let mut byte = [0];
+                    while !head.ends_with(b"\r\n\r\n") {
+                        stream.read_exact(&mut byte).ok()?;
+                        head.push(byte[0]);
+                    }
+                    let body = list(&["a"]).to_string();
+                    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+                    stream.write_all(answer.as_bytes()).ok()?;
+                    stream.conn.send_close_notify();
+                    stream.flush().ok()
+                });
+            }
+        });
+        format!("https://localhost:{port}")
+    }
+
+    /// What is said of the one thing, or why it cannot be seen.
+    fn seen(url: &str, files: TlsFiles) -> Result<Health, String> {
+        let mut checker = check::http_json(HttpTarget::new(url).tls(files), servers());
+        seen_by(&mut checker)
+    }
+
+    fn seen_by(checker: &mut dyn Checker) -> Result<Health, String> {
+        let found = look(checker);
+        found.verdict.as_ref().map(|_| found.item("a").0).map_err(Clone::clone)
+    }
+
+    #[test]
+    fn an_https_server_is_known_and_learns_who_asks_by_files() {
+        let folder = TempDir::new("tls-files");
+        let cert = folder.write("cert.pem", CERTIFICATE);
+        let key = folder.write("key.pem", KEY);
+        let both = folder.write("both.pem", format!("{KEY}{CERTIFICATE}"));
+        let [open, closed] = [false, true].map(https_server);
+        let roots = || TlsFiles::default().roots(&cert);
+        let of_both = || {
+            let mut files = roots();
+            files.client_cert = Some(both.clone());
+            files
+        };
+        assert_eq!(seen(&open, roots()), Ok(Health::Ready));
+        assert_eq!(seen(&open, roots().client(&cert, &key)), Ok(Health::Ready));
+        assert_eq!(seen(&closed, roots().client(&cert, &key)), Ok(Health::Ready));
+        assert_eq!(seen(&closed, of_both()), Ok(Health::Ready));
+        for (url, files, piece) in [
+            (&open, TlsFiles::default(), "invalid peer certificate: UnknownIssuer"),
+            (&open, TlsFiles::default().client(&cert, &key), "invalid peer certificate: UnknownIssuer"),
+            (&closed, roots(), "CertificateRequired"),
+        ] {
+            let error = seen(url, files).unwrap_err();
+            assert!(error.starts_with(&format!("GET {url}/: ")) && error.contains(piece), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_https_server_that_does_not_shake_hands_is_told_in_time() {
+        let hung = TcpListener::bind("127.0.0.1:0").unwrap();
+        let hung_at = hung.local_addr().unwrap();
+        let says = |greeting: &'static [u8]| {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            thread::spawn(move || {
+                while let Ok((mut stream, _)) = listener.accept() {
+                    let _ = stream.write_all(greeting);
+                    // Until the other side has gone, so that what was said arrives.
+                    while !greeting.is_empty() && stream.read(&mut [0; 64]).is_ok_and(|n| n > 0) {}
+                }
+            });
+            address
+        };
+        for (address, piece) in [
+            (hung_at, "no answer from 127.0.0.1:"),
+            (says(b"SSH-2.0-x\r\n"), "corrupt message"),
+            (says(b""), "connection "),
+        ] {
+            let url = format!("https://{address}");
+            let target = HttpTarget::new(&url);
+            let mut checker = check::http_json(target, servers()).request_timeout(SHORT);
+            let error = seen_by(&mut checker).unwrap_err();
+            assert!(error.starts_with(&format!("GET {url}/: ")) && error.contains(piece), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_for_tls_that_is_not_there_or_does_not_fit_fails_the_request_until_it_is_right() {
+        let folder = TempDir::new("tls-late");
+        let path = |name: &str| folder.path().join(name);
+        let url = https_server(true);
+        let files = || TlsFiles::default().roots(path("roots.pem")).client(path("cert.pem"), path("key.pem"));
+        let mut checker = check::http_json(HttpTarget::new(&url).tls(files()), servers());
+        let mut conditions = check::conditions()
+            .http(HttpTarget::new(&url).tls(files()))
+            .named("up", condition("status == 200"));
+        for (name, content, expected) in [
+            ("none", "", "client_cert: {}/cert.pem: no such file or folder"),
+            ("cert.pem", KEY, "client_cert: {}/cert.pem: has no certificate in PEM form"),
+            ("cert.pem", CERTIFICATE, "client_key: {}/key.pem: no such file or folder"),
+            ("key.pem", CERTIFICATE, "client_key: {}/key.pem: has no private key in PEM form"),
+            ("key.pem", OTHER_KEY, "client_key: {}/key.pem: does not fit the certificate: "),
+            ("key.pem", KEY, "root_certs: {}/roots.pem: no such file or folder"),
+            (
+                "roots.pem",
+                "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+                "root_certs: {}/roots.pem: has no certificate that can be a root",
+            ),
+        ] {
+            folder.put(name, content);
+            let error = seen_by(&mut checker).unwrap_err();
+            let expected = expected.replace("{}", &folder.path().display().to_string());
+            assert!(error.starts_with(&format!("GET {url}/: {expected}")), "{error}");
+            // This machine could not ask, which says nothing about the server.
+            let found = look(&mut conditions);
+            assert_eq!(found.item("up").0, Health::Unknown, "{:?}", found.lines());
+        }
+        folder.put("roots.pem", CERTIFICATE);
+        assert_eq!(seen_by(&mut checker), Ok(Health::Ready));
+        assert_eq!(look(&mut conditions).item("up"), (Health::Ready, ""));
+        // Exchanged while it runs.
+        folder.put("key.pem", OTHER_KEY);
+        assert!(seen_by(&mut checker).unwrap_err().contains("does not fit the certificate"));
+        let mut lone = TlsFiles::default();
+        lone.client_key = Some(path("key.pem"));
+        let error = check::http_json(HttpTarget::new(&url).tls(lone), servers()).validate().unwrap_err();
+        assert_eq!(error.to_string(), "client_key: is there without a client_cert");
+    }
+
+    #[test]
+    fn what_proves_the_principal_is_the_programs_unless_a_checker_has_its_own() {
+        let folder = TempDir::new("tls-descriptor");
+        let cert = folder.write("cert.pem", CERTIFICATE).display().to_string();
+        let key = folder.write("key.pem", KEY).display().to_string();
+        let url = https_server(true);
+        let mut settings = Settings::default();
+        settings.monitor.root_certs = Some(cert.clone().into());
+        settings.monitor.client_cert = Some(cert.clone().into());
+        settings.monitor.client_key = Some(key.clone().into());
+        let map = json!({"items": "/servers", "name": "/name", "state": "/status", "states": {"ready": ["ACTIVE"]}});
+        let own = json!({"client_cert": cert, "client_key": key, "root_certs": cert});
+        let none = json!({});
+        for (settings, principal, own, expected) in [
+            (Settings::default(), "loopkeeper", &own, Health::Ready),
+            (Settings::default(), "loopkeeper", &none, Health::Down),
+            (settings.clone(), "loopkeeper", &none, Health::Ready),
+            (settings.clone(), "somebody", &none, Health::Down),
+            (settings.clone(), "somebody", &json!({"client_cert": cert, "client_key": key}), Health::Ready),
+        ] {
+            let mut list = map.clone();
+            list["url"] = json!(url);
+            list.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
+            let descriptor = json!({"name": "m", "type": "monitor", "config": {
+                "principal": principal, "checkers": [{"name": "c", "http_json": list}]
+            }});
+            let deploy = TempDir::new("tls-deploy");
+            deploy.write("m.json", descriptor.to_string());
+            let env = Env::new().unwrap();
+            let host = Host::new(HostConfig::default().env(&env)).unwrap();
+            let (folder, registry) = (DeployerConfig::new(deploy.path()), shipped::registry_for(&settings));
+            let deployer = Deployer::new(&env, folder, registry, Arc::new(host.handle())).unwrap();
+            host.register("deployer", deployer).unwrap();
+            host.start().unwrap();
+            let status = || env.statuses().into_iter().find(|status| status.name.as_str() == "m");
+            support::eventually("a look", || status().is_some_and(|status| status.last_check.is_some()));
+            let status = status().unwrap();
+            assert_eq!(status.health, expected, "{principal} {own}: {status}");
+            assert!(host.stop(PATIENCE).is_clean());
+        }
+    }
 
     /// Shows its certificate to everybody, by this version of the protocol.
     fn tls_server(version: &'static rustls::SupportedProtocolVersion) -> String {

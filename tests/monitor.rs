@@ -440,6 +440,54 @@ fn wum_01_one_bad_item_hides_none_of_the_rest() {
 }
 
 #[test]
+fn items_that_are_too_many_to_be_kept_count_in_the_state() {
+    scenario(|clock, env| {
+        let log = Log::default();
+        let many = log.checker("many", |_, report| {
+            for n in 0..10_000 {
+                report.item(format!("s{n}"), Ok::<(), String>(()));
+            }
+            report.item("one more", Ok::<(), String>(()));
+            report.item("and another", Err("no room"));
+            Ok(Verdict::Items)
+        });
+        let monitor = monitor(env, MonitorConfig::new("m").check("many", many.clone()));
+        clock.settle();
+        let found = checker(&monitor, "many");
+        assert_eq!((found.health, found.items.ready, found.left_out), (Health::Degraded, 10_000, 2));
+        assert_eq!(
+            found.reason.as_deref(),
+            Some("not ready are 1 of the items that are too many to be kept")
+        );
+        many.answers(|_, report| {
+            for n in 0..10_001 {
+                report.item(format!("s{n:05}"), Err("no room"));
+            }
+            Ok(Verdict::Items)
+        });
+        clock.run_for(secs(60));
+        let found = checker(&monitor, "many");
+        assert_eq!((found.health, found.items.down, found.left_out), (Health::Down, 10_000, 1));
+        assert_eq!(found.reason.as_deref(), Some("s00000 is down: no room (and 10000 more of 10001)"));
+    });
+}
+
+#[test]
+fn names_that_begin_alike_and_are_too_long_stay_apart() {
+    let report = Report::new();
+    let long = "é".repeat(200);
+    report.item(format!("{long}1"), Err("no"));
+    report.item(format!("{long}2"), Ok::<(), String>(()));
+    report.item(format!("{long}2"), Ok::<(), String>(()));
+    let items = report.items();
+    let states: Vec<_> = items.values().map(|item| item.health).collect();
+    assert!(states == [Health::Down, Health::Ready] || states == [Health::Ready, Health::Down], "{items:?}");
+    assert!(items.keys().all(|name| name.starts_with("éé") && name.len() < 280), "{items:?}");
+    report.item("e".repeat(256), Ok::<(), String>(()));
+    assert!(report.items().contains_key(&"e".repeat(256)));
+}
+
+#[test]
 fn what_was_reported_before_an_error_counts_and_the_rest_ages() {
     scenario(|clock, env| {
         let log = Log::default();
@@ -928,6 +976,28 @@ fn wum_05_settings_that_cannot_be_meant_are_refused() {
 }
 
 #[test]
+fn times_without_end_are_taken_as_that() {
+    scenario(|clock, env| {
+        let log = Log::default();
+        let config = MonitorConfig::new("m")
+            .poll_period(Duration::MAX)
+            .deadline(Duration::MAX)
+            .stale_after(Duration::MAX)
+            .check("a", log.ready("a"));
+        let monitor = monitor(env, config);
+        clock.run_for(secs(1_000_000));
+        assert_eq!(log.take(), [(0, "a")]);
+        monitor.trigger();
+        clock.settle();
+        assert_eq!(log.take(), [(1_000_000, "a")]);
+        let status = monitor.status();
+        assert_eq!((status.health, status.missed), (Health::Ready, 0));
+        assert!(serde_json::to_string(&status).is_ok());
+        assert!(monitor.stop(PATIENCE).is_clean());
+    });
+}
+
+#[test]
 fn checkers_say_what_their_findings_are() {
     scenario(|clock, env| {
         struct Drift;
@@ -1114,6 +1184,38 @@ fn what_a_monitor_is_given_is_dropped_with_it() {
         assert_eq!(n.load(Ordering::SeqCst), 1, "the other is stuck");
         gate.open();
         eventually("the stuck one to be dropped", || n.load(Ordering::SeqCst) == 2);
+    });
+}
+
+#[test]
+fn checkers_that_panic_when_they_are_dropped_take_nothing_with_them() {
+    struct Bad(Arc<AtomicU32>);
+    impl Drop for Bad {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            panic!("dropped badly");
+        }
+    }
+    scenario(|clock, env| {
+        let n = Arc::new(AtomicU32::new(0));
+        let gate = Gate::default();
+        let mut config = MonitorConfig::new("m").drop_grace(Duration::ZERO);
+        for name in ["a", "b", "c"] {
+            let (bad, held, time) = (Bad(n.clone()), gate.clone(), clock.clone());
+            config = config.check(name, move |_: &Context, _: &Report| {
+                let _held = &bad;
+                if name == "b" {
+                    held.pass(&time);
+                }
+                Ok(Verdict::Ready)
+            });
+        }
+        let monitor = monitor(env, config);
+        clock.run_for(secs(10));
+        drop(monitor);
+        assert_eq!(n.load(Ordering::SeqCst), 2, "the other is stuck");
+        gate.open();
+        eventually("the stuck one to be dropped", || n.load(Ordering::SeqCst) == 3);
     });
 }
 

@@ -5,12 +5,15 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use loopkeeper::recovery::rest::{RestConfig, RestRemedy, RestSource};
-use loopkeeper::recovery::{Checkpoint, Remedy, Restore, RunSource};
+use loopkeeper::recovery::{
+    Checkpoint, Metadata, RecoveryMonitor, RecoveryMonitorConfig, RecoveryPolicy, Remedy, Restore, RunSource,
+};
 use loopkeeper::rest::{ClientConfig, Key};
-use loopkeeper::{BoxError, Context, Env, Error, ErrorClass, ErrorKind, ManualClock, Name};
+use loopkeeper::{BoxError, Context, Env, Error, ErrorClass, ErrorKind, EventKind, ManualClock, Name};
 use serde_json::{Value, json};
 use support::PATIENCE;
 use support::service::{Reply, Service};
@@ -172,6 +175,14 @@ fn faults() -> Vec<Fault> {
         fault(Reply::status(304, ""), Terminal, "status 304, expected 200-299"),
         fault(Reply::status(401, "{\"error\": \"who?\"}"), Terminal, "status 401, expected 200-299"),
         fault(Reply::status(403, "no"), Terminal, "status 403"),
+        fault(
+            Reply::status(401, format!("no such key: {SECRET} ({}{SECRET})", "x".repeat(170))),
+            Terminal,
+            "; body: \"no such key: <secret> (xxx",
+        ),
+        fault(Reply::status(200, format!("<p>{SECRET}")), Retryable, "; body: \"<p><secret>\""),
+        fault(Reply::status(408, ""), Retryable, "status 408"),
+        fault(Reply::status(409, "in use"), Terminal, "status 409"),
         Fault {
             kind: ErrorKind::NotFound,
             ..fault(Reply::status(404, "gone"), Terminal, "; body: \"gone\"")
@@ -213,6 +224,21 @@ fn every_fault_of_a_service_ends_in_time_and_is_told() {
             service.asked().iter().filter(|asked| asked.method == "POST" && asked.path != "/round").count();
         assert_eq!(posts, 1, "{shown}");
     }
+}
+
+#[test]
+fn what_is_secret_is_in_no_debug_text() {
+    let client = ClientConfig::new("http://me:hunter2-geheim@127.0.0.1:1").key(Key::text(SECRET));
+    let config = RestConfig::new(client.header("X-Key", SECRET))
+        .run_path(format!("/runs/{{run}}?key={SECRET}"))
+        .restore_path(format!("/runs/{{run}}/restore?key={SECRET}"));
+    let (source, remedy) = (RestSource::new(&config).unwrap(), RestRemedy::new(&config).unwrap());
+    let shown = format!("{config:#?}{source:#?}{remedy:#?}");
+    assert!(shown.contains("/runs/{run}") && !shown.contains(SECRET), "{shown}");
+    let env = Env::new().unwrap();
+    let error = ours(source.fetch(&context(&env, PATIENCE), "r1").unwrap_err());
+    let text = format!("{}{error:?}", error.report());
+    assert!(text.contains("connection refused") && !text.contains(SECRET), "{text}");
 }
 
 #[test]
@@ -293,4 +319,72 @@ fn a_service_that_asks_to_be_left_alone_is_left_alone() {
     clock.run_for(Duration::from_secs(1));
     assert!(!fetch("r1").unwrap().corrupted);
     assert_eq!(service.asked().len(), 3);
+}
+
+/// What was told of recoveries, in order.
+fn told(env: &Env) -> Vec<&'static str> {
+    let events = env.events_after(0, 4096).events.into_iter();
+    events
+        .filter_map(|event| match &event.what {
+            EventKind::Recovery(event) => Some(event.step.as_str()),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn wrc_15_over_http_each_attempt_asks_once_with_a_key_of_its_own() {
+    // The first answer is lost, the second one asks for patience.
+    let posts = AtomicUsize::new(0);
+    let service = Service::start(move |asked| match (asked.method.as_str(), asked.path.as_str()) {
+        ("POST", _) => match posts.fetch_add(1, Ordering::SeqCst) {
+            0 => Reply::Close,
+            1 => Reply::status(429, "").header("retry-after", "45"),
+            _ => Reply::json(json!({"id": "r2"})),
+        },
+        (_, "/api/v1/training_runs/r1") => {
+            Reply::json(json!({"id": "r1", "corrupted": "true", "last_checkpoint": "t://r1/7"}))
+        }
+        (_, path) => Reply::json(json!({"id": path.rsplit('/').next().unwrap()})),
+    });
+    let clock = ManualClock::default();
+    let env = Env::manual(&clock).unwrap();
+    let config = config(&service);
+    let policy = RecoveryPolicy::default().enabled(true).jitter(0.0).verify_polls(1);
+    let monitor = RecoveryMonitor::start_in(
+        &env,
+        RecoveryMonitorConfig::new("m", policy),
+        RestSource::new(&config).unwrap(),
+        RestRemedy::new(&config).unwrap(),
+    )
+    .unwrap();
+    monitor.watch_run("r1", Metadata::default()).unwrap();
+    let keys = || -> Vec<String> {
+        let asked = service.asked();
+        asked.iter().filter_map(|asked| asked.header("idempotency-key").map(str::to_owned)).collect()
+    };
+    clock.settle();
+    assert_eq!(keys().len(), 1);
+    clock.run_for(Duration::from_secs(5));
+    assert_eq!(keys().len(), 2);
+    clock.run_for(Duration::from_secs(44));
+    assert_eq!(keys().len(), 2, "it asked to be left alone");
+    clock.run_for(Duration::from_secs(2));
+    let mut keys = keys();
+    keys.sort();
+    keys.dedup();
+    assert_eq!(keys.len(), 3);
+    let attempt = ["started", "checkpoint_selected"];
+    let steps: [&[&str]; 7] = [
+        &["detected"],
+        &attempt,
+        &["failed"],
+        &attempt,
+        &["failed"],
+        &attempt,
+        &["client_created", "completed", "verified"],
+    ];
+    assert_eq!(told(&env), steps.concat());
+    assert_eq!(monitor.runs()[0].run, "r2");
+    assert!(monitor.stop(PATIENCE).is_clean());
 }

@@ -206,6 +206,10 @@ fn keys_are_read_for_each_request_and_shown_by_nobody() {
     let keys: Vec<_> =
         service.asked().iter().map(|asked| asked.header("x-api-key").unwrap().to_owned()).collect();
     assert_eq!(keys, ["one", "two"]);
+    let asked = Key::ask("RUNS_KEY", |_| Ok(" three\n".to_owned()));
+    let other = Service::start(|asked| Reply::json(json!(asked.header("authorization"))));
+    let client = Client::new(ClientConfig::new(other.url()).key(asked)).unwrap();
+    assert_eq!(ask(&client, &env, &Request::get("/")).unwrap(), "Bearer three");
     let pipe = dir.path().join("pipe");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let broken = |key: Key| {
@@ -225,16 +229,56 @@ fn keys_are_read_for_each_request_and_shown_by_nobody() {
             ErrorKind::InvalidArgument,
             "key: has characters that no header",
         ),
-        (
-            Key::ask("RUNS_KEY", |_| Err("is not set".into())),
-            ErrorKind::Component,
-            "key: RUNS_KEY: is not set",
-        ),
+        (Key::text(""), ErrorKind::Io, "key: the text: is empty"),
+        (Key::text("geheim-é"), ErrorKind::InvalidArgument, "key: has characters that no header"),
+        (Key::ask("RUNS_KEY", |_| Ok("\n".to_owned())), ErrorKind::Io, "key: RUNS_KEY: is empty"),
+        (Key::ask("RUNS_KEY", |_| Err("is not set".into())), ErrorKind::Io, "key: RUNS_KEY: is not set"),
     ] {
         let error = broken(key);
         says(&error, kind, error.class(), &[piece, "GET http://127.0.0.1:"]);
     }
     assert_eq!(service.asked().len(), 2);
+}
+
+#[test]
+fn what_was_sent_is_shown_by_no_error_when_the_server_says_it_again() {
+    let service = Service::start(|asked| {
+        let said: Vec<String> = asked.headers.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let said = format!("{}; {}", "x".repeat(asked.body.len()), said.join("; "));
+        match asked.path.as_str() {
+            "/html" => Reply::status(200, said),
+            "/json" => Reply::json(json!(said)),
+            _ => Reply::status(401, said),
+        }
+    });
+    let env = Env::new().unwrap();
+    let with = |config: ClientConfig| {
+        Client::new(config.header("x-team", "blue-hunter2-geheim").header("accept", "text/x-list")).unwrap()
+    };
+    let basic = service.url().replace("http://", "http://me:hunter2-geheim@");
+    let encoded = "bWU6aHVudGVyMi1nZWhlaW0=";
+    for client in [
+        with(ClientConfig::new(service.url()).key(Key::text(SECRET))),
+        with(ClientConfig::new(service.url()).key(Key::text(SECRET)).key_header("x-api-key")),
+        with(ClientConfig::new(basic)),
+    ] {
+        for path in ["/401", "/html", "/json"] {
+            // Wherever the text is cut.
+            for n in 0..200 {
+                let request = Request::post(path, json!("x".repeat(n))).header("x-own", "hunter2-geheim-2");
+                let error = match client.send(&context(&env, PATIENCE), &request).unwrap().expect_success() {
+                    Ok(answer) if path == "/json" => {
+                        answer.unexpected(&"/a".parse().unwrap(), "a list", &answer.json().unwrap())
+                    }
+                    Ok(answer) => answer.json().unwrap_err(),
+                    Err(error) => error,
+                };
+                let text = error.report().to_string();
+                assert!(!text.contains("hunter") && !text.contains(&encoded[..6]), "{text}");
+                assert!(n > 0 || path == "/json" || text.contains("accept=text/x-list"), "{text}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub struct lk_controller {
     _private: [u8; 0],
 }
 
-object!(lk_controller => Reconciler);
+object!(lk_controller => Reconciler, Reconciler::stop_for_drop);
 
 /// Makes a part of the program's state as it should be, once. It must do no
 /// harm to run twice.

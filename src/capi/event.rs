@@ -5,10 +5,12 @@ use std::ffi::{c_char, c_int};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
+use crossbeam_channel::{Receiver, Sender, bounded};
+
 use super::boundary::{Buffer, Failure, Out, OutStruct, Versioned, chars, guard, guard_or, init, millis};
 use super::handle::{Own, Ref, object};
 use super::loop_status::{health_number, kind_number, lk_health, lk_loop_kind};
-use super::status::{LK_ERR_ENDED, LK_ERR_IO, LK_ERR_STATE, LK_ERR_TIMEOUT, LK_OK, lk_status};
+use super::status::{LK_ERR_ENDED, LK_ERR_IO, LK_ERR_STALE, LK_ERR_STATE, LK_ERR_TIMEOUT, LK_OK, lk_status};
 use crate::event::{Event, EventKind, RecoveryStep};
 use crate::primitive::Mutex;
 use crate::subscription::{Delivery, Subscription};
@@ -20,18 +22,26 @@ pub struct lk_events {
     _private: [u8; 0],
 }
 
-object!(lk_events => Events);
+object!(lk_events => Events, Events::end);
 
 /// What is behind an [`lk_events`].
 #[derive(Debug)]
 pub struct Events {
     subscription: Subscription,
     last: Mutex<Option<Arc<Event>>>,
+    /// Gone once the handle was freed: who reads then waits no more.
+    open: Mutex<Option<Sender<()>>>,
+    ended: Receiver<()>,
 }
 
 impl Events {
     pub(super) fn new(subscription: Subscription) -> Self {
-        Self { subscription, last: Mutex::new(None) }
+        let (open, ended) = bounded(0);
+        Self { subscription, last: Mutex::new(None), open: Mutex::new(Some(open)), ended }
+    }
+
+    fn end(&self) {
+        let _ = self.open.lock().take();
     }
 }
 
@@ -208,8 +218,8 @@ pub extern "C" fn lk_event_init(out: Out<lk_event>, size: usize) -> lk_status {
 /// wait for one; 0 does not wait; LK_FOREVER. out: an event that was filled in
 /// by lk_event_init.
 /// Returns: LK_OK; LK_ERR_TIMEOUT when there is none; LK_ERR_ENDED when the
-/// source has ended and all was read; LK_ERR_NULL; LK_ERR_SIZE; LK_ERR_STALE.
-/// Thread: one. Blocks for `timeout_ms` at most. Next:
+/// source has ended and all was read; LK_ERR_NULL; LK_ERR_SIZE; LK_ERR_STALE,
+/// also when the handle is freed meanwhile. Thread: one. Blocks for `timeout_ms` at most. Next:
 /// lk_events_last_json, lk_events_last_text.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_events_next(
@@ -221,12 +231,14 @@ pub extern "C" fn lk_events_next(
         let (events, place) = (events.get("events")?, out.check("out")?);
         let subscription = &events.subscription;
         let delivery = match subscription.try_recv() {
-            None if timeout_ms > 0 => subscription.recv_timeout(millis(timeout_ms)),
+            None if timeout_ms > 0 => subscription.recv_unless(millis(timeout_ms), &events.ended),
             delivery => delivery,
         };
         let Some(delivery) = delivery else {
             return Err(if subscription.has_ended() {
                 Failure::new(LK_ERR_ENDED, "the source of these events has ended")
+            } else if events.open.lock().is_none() {
+                Failure::new(LK_ERR_STALE, "events: was freed meanwhile")
             } else {
                 Failure::new(LK_ERR_TIMEOUT, "no event in that time")
             });

@@ -25,15 +25,22 @@ pub(super) trait Object: 'static {
     const NAME: &'static str;
     /// What a handle of it stands for.
     type Held: Send + Sync + 'static;
+
+    /// Ends it for calls that may wait for ever, once it was freed.
+    fn end(_: &Self::Held) {}
 }
 
 /// Says what a type of handle stands for. The type itself is written out in
 /// its file: what makes the header does not look into macros.
 macro_rules! object {
-    ($name:ident => $held:ty) => {
+    ($name:ident => $held:ty $(, $end:expr)?) => {
         impl $crate::capi::handle::Object for $name {
             const NAME: &'static str = stringify!($name);
             type Held = $held;
+            $(fn end(held: &Self::Held) {
+                let end: fn(&Self::Held) = $end;
+                end(held);
+            })?
         }
     };
 }
@@ -104,7 +111,10 @@ impl<T: Object> Own<T> {
         }
         // So that it is dropped here, and its threads have ended when this
         // returns; a call that goes on for longer drops it at its end.
-        used.slot.wait_alone(real_deadline(PATIENCE));
+        if used.slot.is_shared() {
+            used.end::<T>();
+            used.slot.wait_alone(real_deadline(PATIENCE));
+        }
         Ok(())
     }
 
@@ -114,7 +124,13 @@ impl<T: Object> Own<T> {
             return Ok(());
         }
         let used = find::<T>(self.0.addr(), what)?;
-        if used.slot.free(self.0.addr()) { Ok(()) } else { Err(freed::<T>(what)) }
+        if !used.slot.free(self.0.addr()) {
+            return Err(freed::<T>(what));
+        }
+        if used.slot.is_shared() {
+            used.end::<T>();
+        }
+        Ok(())
     }
 }
 
@@ -329,10 +345,15 @@ impl Used {
         self.slot.state.fetch_or(FREED, Ordering::Relaxed) & FREED == 0
     }
 
+    /// Whether others use the object, too.
+    fn is_shared(&self) -> bool {
+        self.slot.state.load(Ordering::Acquire) & USERS > 1
+    }
+
     /// Waits until nobody else uses the object, which was freed.
     fn wait_alone(&self, deadline: Instant) {
         let mut guard = LEAVING.lock();
-        while self.slot.state.load(Ordering::Acquire) & USERS > 1 {
+        while self.is_shared() {
             let (again, timed_out) = LEFT.wait_until(guard, deadline);
             guard = again;
             if timed_out {
@@ -376,6 +397,13 @@ impl Drop for Used {
 }
 
 impl<H> Use<H> {
+    /// Ends an object that was freed, unless a host has it as a component.
+    fn end<T: Object<Held = H>>(&self) {
+        if Arc::strong_count(self.slot.object()) == 1 {
+            T::end(self);
+        }
+    }
+
     /// The object for those who keep it for longer than the call.
     pub(super) fn shared(&self) -> Arc<H>
     where
@@ -406,12 +434,21 @@ impl<T> Default for Members<T> {
 }
 
 impl<T: Clone> Members<T> {
-    /// Keeps a member and says by which number it is known; the slots of those
-    /// that `is_gone` are used again.
-    pub(super) fn insert(&self, member: T, is_gone: impl Fn(&T) -> bool) -> u64 {
+    /// Says by which number a member is known, from now on if it was not; the
+    /// slots of those that `is_gone` are used again.
+    pub(super) fn insert(
+        &self,
+        member: T,
+        is_same: impl Fn(&T) -> bool,
+        is_gone: impl Fn(&T) -> bool,
+    ) -> u64 {
+        let number = |generation: u32, idx: usize| (u64::from(generation) << 32) | idx as u64;
         let mut gone = Vec::new();
         let mut slots = self.0.lock();
-        for (_, held) in slots.iter_mut() {
+        for (idx, (generation, held)) in slots.iter_mut().enumerate() {
+            if held.as_ref().is_some_and(&is_same) {
+                return number(*generation, idx);
+            }
             if held.as_ref().is_some_and(&is_gone) {
                 gone.extend(held.take());
             }
@@ -424,11 +461,19 @@ impl<T: Clone> Members<T> {
         let (generation, held) = &mut slots[idx];
         *generation += 1;
         *held = Some(member);
-        let number = (u64::from(*generation) << 32) | idx as u64;
+        let number = number(*generation, idx);
         drop(slots);
         // Without the lock: dropping one may call the program.
         drop(gone);
         number
+    }
+
+    /// Lets go of a member; its number is of nothing any more.
+    pub(super) fn remove(&self, number: u64) -> Option<T> {
+        let (generation, idx) = (number >> 32, number & u64::from(u32::MAX));
+        let mut slots = self.0.lock();
+        let (held_generation, held) = slots.get_mut(usize::try_from(idx).ok()?)?;
+        if u64::from(*held_generation) == generation { held.take() } else { None }
     }
 
     pub(super) fn get(&self, number: u64) -> Option<T> {
@@ -555,12 +600,15 @@ mod tests {
     #[test]
     fn a_members_number_is_its_own() {
         let members = Members::<&str>::default();
-        let a = members.insert("a", |_| false);
-        let b = members.insert("b", |_| false);
+        let a = members.insert("a", |_| false, |_| false);
+        let b = members.insert("b", |_| false, |_| false);
         assert_eq!((members.get(a), members.get(b)), (Some("a"), Some("b")));
-        let c = members.insert("c", |member| *member == "a");
+        let c = members.insert("c", |_| false, |member| *member == "a");
         assert_eq!((members.get(a), members.get(b), members.get(c)), (None, Some("b"), Some("c")));
         assert_eq!(c & u64::from(u32::MAX), a & u64::from(u32::MAX));
         assert_eq!((members.get(0), members.get(u64::MAX)), (None, None));
+        assert_eq!(members.insert("b", |member| *member == "b", |_| false), b);
+        assert_eq!((members.remove(b), members.remove(b), members.remove(a)), (Some("b"), None, None));
+        assert_eq!((members.get(b), members.get(c)), (None, Some("c")));
     }
 }

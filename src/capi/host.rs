@@ -28,7 +28,7 @@ pub struct lk_host {
     _private: [u8; 0],
 }
 
-object!(lk_host => Hosted);
+object!(lk_host => Hosted, |hosted| hosted.host.stop_for_drop());
 
 /// What is behind an [`lk_host`].
 #[derive(Debug)]

@@ -928,8 +928,7 @@ typedef struct {
  * Makes a component of a type of the program's.
  *
  * userdata: that of the table. name: the component's. config_json: the
- * `config` object of its descriptor, "{}" when there is none; both valid
- * until it returns. out: filled in by lk_component_config_init; set `start`
+ * `config` object of its descriptor; both valid until it returns. out: filled in by lk_component_config_init; set `start`
  * and `stop`, `drop` and `userdata`, or `component`; the other fields are not
  * looked at. buf, len: where to say, as a NUL-terminated text, what is wrong
  * with the settings. Returns 0 when it is made; else what is wrong, as one of
@@ -3215,8 +3214,8 @@ lk_status lk_event_init(lk_event *out, size_t size);
  * wait for one; 0 does not wait; LK_FOREVER. out: an event that was filled in
  * by lk_event_init.
  * Returns: LK_OK; LK_ERR_TIMEOUT when there is none; LK_ERR_ENDED when the
- * source has ended and all was read; LK_ERR_NULL; LK_ERR_SIZE; LK_ERR_STALE.
- * Thread: one. Blocks for `timeout_ms` at most. Next:
+ * source has ended and all was read; LK_ERR_NULL; LK_ERR_SIZE; LK_ERR_STALE,
+ * also when the handle is freed meanwhile. Thread: one. Blocks for `timeout_ms` at most. Next:
  * lk_events_last_json, lk_events_last_text.
  */
 lk_status lk_events_next(const lk_events *events, uint64_t timeout_ms, lk_event *out);
@@ -3595,8 +3594,8 @@ lk_status lk_context_set_degraded(const lk_context *cx, const char *text);
  * Looks now instead of at the next due; during a pass, right after it.
  *
  * monitor: not consumed.
- * Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: any, callbacks included.
- * Does not block.
+ * Returns: LK_OK; LK_ERR_STATE before it was started; LK_ERR_NULL;
+ * LK_ERR_STALE. Thread: any, callbacks included. Does not block.
  */
 lk_status lk_monitor_trigger(const lk_monitor *monitor);
 
@@ -3606,8 +3605,8 @@ lk_status lk_monitor_trigger(const lk_monitor *monitor);
  * monitor: not consumed. timeout_ms: how long at most, in real time;
  * LK_FOREVER.
  * Returns: LK_OK when it is ready; LK_ERR_TIMEOUT when the time has passed or
- * it has ended; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Blocks for
- * `timeout_ms` at most.
+ * it has ended; LK_ERR_STATE before it was started; LK_ERR_NULL;
+ * LK_ERR_STALE. Thread: any. Blocks for `timeout_ms` at most.
  */
 lk_status lk_monitor_wait_ready(const lk_monitor *monitor, uint64_t timeout_ms);
 
@@ -3617,8 +3616,8 @@ lk_status lk_monitor_wait_ready(const lk_monitor *monitor, uint64_t timeout_ms);
  *
  * monitor: not consumed. grace_ms: how long to wait. report: how it went,
  * written also when that was not well; may be NULL.
- * Returns: LK_OK when all has ended, also when it was stopped before;
- * LK_ERR_TIMEOUT when a thread or a callback did not end in time;
+ * Returns: LK_OK when all has ended, also when it was stopped before or not
+ * started yet; LK_ERR_TIMEOUT when a thread or a callback did not end in time;
  * LK_ERR_STATE from its own callback, which only cancels; LK_ERR_NULL;
  * LK_ERR_SIZE; LK_ERR_STALE. Thread: any. Blocks for `grace_ms` at most.
  * Next: lk_monitor_free.
@@ -3630,8 +3629,8 @@ lk_status lk_monitor_stop(const lk_monitor *monitor, uint64_t grace_ms, lk_stop_
  *
  * monitor: not consumed. out: a status that was filled in by
  * lk_loop_status_init.
- * Returns: LK_OK; LK_ERR_NULL; LK_ERR_SIZE; LK_ERR_STALE. Thread: any. Does
- * not block.
+ * Returns: LK_OK; LK_ERR_STATE before it was started; LK_ERR_NULL;
+ * LK_ERR_SIZE; LK_ERR_STALE. Thread: any. Does not block.
  */
 lk_status lk_monitor_status(const lk_monitor *monitor, lk_loop_status *out);
 
@@ -3640,8 +3639,8 @@ lk_status lk_monitor_status(const lk_monitor *monitor, lk_loop_status *out);
  *
  * monitor: not consumed. buf, len: where the text goes, with its NUL. needed:
  * how many bytes it needs, written also with LK_ERR_BUFFER; may be NULL.
- * Returns: LK_OK; LK_ERR_BUFFER; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does
- * not block.
+ * Returns: LK_OK; LK_ERR_BUFFER; LK_ERR_STATE before it was started;
+ * LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does not block.
  */
 lk_status lk_monitor_status_json(const lk_monitor *monitor, char *buf, size_t len, size_t *needed);
 
@@ -3650,8 +3649,9 @@ lk_status lk_monitor_status_json(const lk_monitor *monitor, char *buf, size_t le
  *
  * monitor: not consumed. out: a new handle, the caller's to free with
  * lk_events_free.
- * Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does not block.
- * Next: lk_events_next, lk_events_fd.
+ * Returns: LK_OK; LK_ERR_STATE before it was started; LK_ERR_NULL;
+ * LK_ERR_STALE. Thread: any. Does not block. Next: lk_events_next,
+ * lk_events_fd.
  */
 lk_status lk_monitor_subscribe(const lk_monitor *monitor, lk_events **out);
 

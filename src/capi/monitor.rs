@@ -31,7 +31,7 @@ pub struct lk_monitor {
     _private: [u8; 0],
 }
 
-object!(lk_monitor => Monitoring);
+object!(lk_monitor => Monitoring, Monitoring::end);
 
 /// What is behind an [`lk_monitor`]: its settings, until it is made of them.
 pub struct Monitoring {
@@ -59,8 +59,15 @@ impl Monitoring {
         Ok(self.made.get_or_init(|| made).clone())
     }
 
-    fn get(&self) -> Answer<Arc<Monitor>> {
-        let made = self.made.get().cloned();
+    /// Ends it, unless a host has it as a component.
+    fn end(&self) {
+        if let Some(monitor) = self.made.get().filter(|monitor| Arc::strong_count(monitor) == 1) {
+            monitor.stop_for_drop();
+        }
+    }
+
+    fn get(&self) -> Answer<&Monitor> {
+        let made = self.made.get().map(Arc::as_ref);
         made.ok_or_else(|| Failure::new(LK_ERR_STATE, "monitor: was not started yet"))
     }
 }
@@ -332,8 +339,8 @@ pub extern "C" fn lk_context_set_degraded(cx: Cx, text: Text) -> lk_status {
 /// Looks now instead of at the next due; during a pass, right after it.
 ///
 /// monitor: not consumed.
-/// Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: any, callbacks included.
-/// Does not block.
+/// Returns: LK_OK; LK_ERR_STATE before it was started; LK_ERR_NULL;
+/// LK_ERR_STALE. Thread: any, callbacks included. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_monitor_trigger(monitor: Ref<lk_monitor>) -> lk_status {
     guard(|| {
@@ -347,12 +354,13 @@ pub extern "C" fn lk_monitor_trigger(monitor: Ref<lk_monitor>) -> lk_status {
 /// monitor: not consumed. timeout_ms: how long at most, in real time;
 /// LK_FOREVER.
 /// Returns: LK_OK when it is ready; LK_ERR_TIMEOUT when the time has passed or
-/// it has ended; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Blocks for
-/// `timeout_ms` at most.
+/// it has ended; LK_ERR_STATE before it was started; LK_ERR_NULL;
+/// LK_ERR_STALE. Thread: any. Blocks for `timeout_ms` at most.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_monitor_wait_ready(monitor: Ref<lk_monitor>, timeout_ms: u64) -> lk_status {
     guard(|| {
-        let monitor = monitor.get("monitor")?.get()?;
+        let monitor = monitor.get("monitor")?;
+        let monitor = monitor.get()?;
         if monitor.wait_ready(millis(timeout_ms)) {
             return Ok(());
         }
@@ -365,8 +373,8 @@ pub extern "C" fn lk_monitor_wait_ready(monitor: Ref<lk_monitor>, timeout_ms: u6
 ///
 /// monitor: not consumed. grace_ms: how long to wait. report: how it went,
 /// written also when that was not well; may be NULL.
-/// Returns: LK_OK when all has ended, also when it was stopped before;
-/// LK_ERR_TIMEOUT when a thread or a callback did not end in time;
+/// Returns: LK_OK when all has ended, also when it was stopped before or not
+/// started yet; LK_ERR_TIMEOUT when a thread or a callback did not end in time;
 /// LK_ERR_STATE from its own callback, which only cancels; LK_ERR_NULL;
 /// LK_ERR_SIZE; LK_ERR_STALE. Thread: any. Blocks for `grace_ms` at most.
 /// Next: lk_monitor_free.
@@ -377,8 +385,9 @@ pub extern "C" fn lk_monitor_stop(
     report: OutStruct<lk_stop_report>,
 ) -> lk_status {
     guard(|| {
-        let (monitor, report) = (monitor.get("monitor")?.get()?, report.optional("report")?);
-        tell(&monitor.stop(millis(grace_ms)), report)
+        let (monitor, report) = (monitor.get("monitor")?, report.optional("report")?);
+        let stopped = monitor.made.get().map(|monitor| monitor.stop(millis(grace_ms)));
+        tell(&stopped.unwrap_or_default(), report)
     })
 }
 
@@ -386,13 +395,13 @@ pub extern "C" fn lk_monitor_stop(
 ///
 /// monitor: not consumed. out: a status that was filled in by
 /// lk_loop_status_init.
-/// Returns: LK_OK; LK_ERR_NULL; LK_ERR_SIZE; LK_ERR_STALE. Thread: any. Does
-/// not block.
+/// Returns: LK_OK; LK_ERR_STATE before it was started; LK_ERR_NULL;
+/// LK_ERR_SIZE; LK_ERR_STALE. Thread: any. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_monitor_status(monitor: Ref<lk_monitor>, out: OutStruct<lk_loop_status>) -> lk_status {
     guard(|| {
-        let (monitor, place) = (monitor.get("monitor")?.get()?, out.check("out")?);
-        place.set(&lk_loop_status::of(&monitor.status()));
+        let (monitor, place) = (monitor.get("monitor")?, out.check("out")?);
+        place.set(&lk_loop_status::of(&monitor.get()?.status()));
         Ok(())
     })
 }
@@ -401,8 +410,8 @@ pub extern "C" fn lk_monitor_status(monitor: Ref<lk_monitor>, out: OutStruct<lk_
 ///
 /// monitor: not consumed. buf, len: where the text goes, with its NUL. needed:
 /// how many bytes it needs, written also with LK_ERR_BUFFER; may be NULL.
-/// Returns: LK_OK; LK_ERR_BUFFER; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does
-/// not block.
+/// Returns: LK_OK; LK_ERR_BUFFER; LK_ERR_STATE before it was started;
+/// LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_monitor_status_json(
     monitor: Ref<lk_monitor>,
@@ -411,8 +420,8 @@ pub extern "C" fn lk_monitor_status_json(
     needed: Out<usize>,
 ) -> lk_status {
     guard(|| {
-        let (monitor, place) = (monitor.get("monitor")?.get()?, buf.check(len, &needed)?);
-        place.set_json(&monitor.status())
+        let (monitor, place) = (monitor.get("monitor")?, buf.check(len, &needed)?);
+        place.set_json(&monitor.get()?.status())
     })
 }
 
@@ -420,13 +429,14 @@ pub extern "C" fn lk_monitor_status_json(
 ///
 /// monitor: not consumed. out: a new handle, the caller's to free with
 /// lk_events_free.
-/// Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does not block.
-/// Next: lk_events_next, lk_events_fd.
+/// Returns: LK_OK; LK_ERR_STATE before it was started; LK_ERR_NULL;
+/// LK_ERR_STALE. Thread: any. Does not block. Next: lk_events_next,
+/// lk_events_fd.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_monitor_subscribe(monitor: Ref<lk_monitor>, out: New<lk_events>) -> lk_status {
     guard(|| {
-        let (monitor, place) = (monitor.get("monitor")?.get()?, out.check("out")?);
-        place.set(Events::new(monitor.subscribe()))
+        let (monitor, place) = (monitor.get("monitor")?, out.check("out")?);
+        place.set(Events::new(monitor.get()?.subscribe()))
     })
 }
 

@@ -32,7 +32,7 @@ pub struct lk_recovery {
     _private: [u8; 0],
 }
 
-object!(lk_recovery => RecoveryMonitor);
+object!(lk_recovery => RecoveryMonitor, RecoveryMonitor::stop_for_drop);
 
 /// Asks for something about a run.
 ///

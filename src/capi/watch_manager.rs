@@ -42,7 +42,8 @@ impl std::fmt::Debug for Watchers {
 
 impl Watchers {
     fn number(&self, watcher: Arc<Watcher>) -> lk_member {
-        self.members.insert(watcher, |other| !self.is_current(other))
+        let it = watcher.clone();
+        self.members.insert(watcher, |other| Arc::ptr_eq(other, &it), |other| !self.is_current(other))
     }
 
     fn is_current(&self, watcher: &Arc<Watcher>) -> bool {
@@ -146,7 +147,10 @@ pub extern "C" fn lk_watch_manager_unwatch(
     guard(|| {
         let (watchers, report) = (manager.get("manager")?, report.optional("report")?);
         let watcher = watchers.member(member)?;
-        tell(&watchers.manager.unwatch_one(&watcher, millis(grace_ms))?, report)
+        let ended = watchers.manager.unwatch_one(&watcher, millis(grace_ms))?;
+        // So that its callbacks' `drop` is called now, not with the manager's.
+        drop((watchers.members.remove(member), watcher));
+        tell(&ended, report)
     })
 }
 

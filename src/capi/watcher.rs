@@ -26,7 +26,7 @@ pub struct lk_watcher {
     _private: [u8; 0],
 }
 
-object!(lk_watcher => Watcher);
+object!(lk_watcher => Watcher, Watcher::stop_for_drop);
 
 /// Asks one question about a service: can it take work?
 ///

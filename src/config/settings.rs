@@ -120,6 +120,14 @@ pub struct MonitorSettings {
     /// A program that answers with the token of the principal, and its
     /// arguments. Defaults to none.
     pub token_command: Option<Vec<String>>,
+    /// A certificate in PEM form by which checkers prove to `https` servers
+    /// who asks (feature `tls`). Relative as `token_file` is. Defaults to none.
+    pub client_cert: Option<PathBuf>,
+    /// Its key, in PEM form. Defaults to the file of the certificate.
+    pub client_key: Option<PathBuf>,
+    /// The roots that `https` servers are believed by, in PEM form. Defaults
+    /// to those of browsers.
+    pub root_certs: Option<PathBuf>,
 }
 
 impl Default for MonitorSettings {
@@ -129,6 +137,9 @@ impl Default for MonitorSettings {
             principal: "loopkeeper".to_owned(),
             token_file: None,
             token_command: None,
+            client_cert: None,
+            client_key: None,
+            root_certs: None,
         }
     }
 }
@@ -189,7 +200,7 @@ impl StoreUrl {
 impl Settings {
     /// The keys that are read only when the daemon starts; all others take
     /// effect while it runs.
-    pub const READ_AT_START: [&str; 8] = [
+    pub const READ_AT_START: [&str; 11] = [
         "http.listen",
         "http.allowed_hosts",
         "deploy.dir",
@@ -198,6 +209,9 @@ impl Settings {
         "monitor.principal",
         "monitor.token_file",
         "monitor.token_command",
+        "monitor.client_cert",
+        "monitor.client_key",
+        "monitor.root_certs",
     ];
 
     /// These settings as a configuration file has them, without what is
@@ -222,6 +236,9 @@ impl Settings {
                 "principal": monitor.principal,
                 "token_file": monitor.token_file,
                 "token_command": monitor.token_command,
+                "client_cert": monitor.client_cert,
+                "client_key": monitor.client_key,
+                "root_certs": monitor.root_certs,
             },
             "shutdown_timeout": duration::format(*shutdown_timeout),
         })
@@ -331,6 +348,9 @@ pub(super) struct Bases {
     pub(super) deploy: PathBuf,
     pub(super) store: PathBuf,
     pub(super) token: PathBuf,
+    pub(super) client_cert: PathBuf,
+    pub(super) client_key: PathBuf,
+    pub(super) root_certs: PathBuf,
 }
 
 /// Reads the whole.
@@ -378,12 +398,12 @@ pub(super) fn read(o: &mut Object<'_, '_>, bases: &Bases) -> Option<Settings> {
             o.done().map(|_| StoreSettings { url })
         })
         .or(store.clone());
-    let monitor = o.object("monitor", |o| read_monitor(o, &bases.token)).or_default();
+    let monitor = o.object("monitor", |o| read_monitor(o, bases)).or_default();
     let shutdown_timeout = o.duration("shutdown_timeout").or(default.shutdown_timeout);
     o.done().map(|_| Settings { logging, http, deploy, config, store, monitor, shutdown_timeout })
 }
 
-fn read_monitor(o: &mut Object<'_, '_>, base: &Path) -> Option<MonitorSettings> {
+fn read_monitor(o: &mut Object<'_, '_>, bases: &Bases) -> Option<MonitorSettings> {
     let default = MonitorSettings::default();
     let is_some = |text: &String| if text.is_empty() { Err("must not be empty") } else { Ok(()) };
     let poll_period = o.duration("poll_period").or(default.poll_period);
@@ -397,8 +417,29 @@ fn read_monitor(o: &mut Object<'_, '_>, base: &Path) -> Option<MonitorSettings> 
     if token_file.is_some() && token_command.is_some() {
         o.fault("token_command", "there is a token_file as well, and a token comes from one place");
     }
-    let token_file = token_file.map(|path| base.join(path));
-    o.done().map(|_| MonitorSettings { poll_period, principal, token_file, token_command })
+    let token_file = token_file.map(|path| bases.token.join(path));
+    let mut tls_file = |name, base: &Path| {
+        let path = o.string(name).check(is_some).optional();
+        if path.is_some() && !cfg!(feature = "tls") {
+            o.fault(name, "needs the feature `tls`, which this build does not have");
+        }
+        path.map(|path| base.join(path))
+    };
+    let client_cert = tls_file("client_cert", &bases.client_cert);
+    let client_key = tls_file("client_key", &bases.client_key);
+    let root_certs = tls_file("root_certs", &bases.root_certs);
+    if client_key.is_some() && !o.has("client_cert") {
+        o.fault("client_key", "is there without a client_cert");
+    }
+    o.done().map(|_| MonitorSettings {
+        poll_period,
+        principal,
+        token_file,
+        token_command,
+        client_cert,
+        client_key,
+        root_certs,
+    })
 }
 
 /// Whether there is time for anything else between two looks: with less, a
@@ -660,6 +701,31 @@ mod tests {
             let found = check(Layers::default().set(key, value)).unwrap_err();
             assert_eq!(found, format!("--set: {expected}"), "{key}={value}");
         }
+    }
+
+    #[test]
+    fn what_proves_who_asks_is_set_by_file_variable_and_option() {
+        let dir = std::env::temp_dir();
+        let file = dir.join(format!("loopkeeper-tls-settings-{}.json", std::process::id()));
+        let text = r#"{"monitor": {"client_cert": "c.pem", "client_key": "k.pem", "root_certs": "/r.pem"}}"#;
+        std::fs::write(&file, text).unwrap();
+        let layers = Layers::default().defaults(Settings::default().to_json()).file(&file);
+        let variables = variables(&[("LOOPKEEPER_MONITOR__CLIENT_CERT", "v.pem")]);
+        let layers = layers.environment("LOOPKEEPER", variables).set("monitor.root_certs", "s.pem");
+        let found = check(layers);
+        std::fs::remove_file(&file).unwrap();
+        if !cfg!(feature = "tls") {
+            let faults = found.unwrap_err();
+            let expected =
+                "env LOOPKEEPER_MONITOR__CLIENT_CERT: monitor.client_cert: needs the feature `tls`";
+            assert!(faults.contains(expected) && faults.lines().count() == 3, "{faults}");
+            return;
+        }
+        let MonitorSettings { client_cert, client_key, root_certs, .. } = found.unwrap().monitor;
+        let expected = [PathBuf::from("v.pem"), dir.join("k.pem"), PathBuf::from("s.pem")];
+        assert_eq!([client_cert, client_key, root_certs], expected.map(Some));
+        let faults = check(Layers::default().set("monitor.client_key", "k.pem")).unwrap_err();
+        assert_eq!(faults, "--set: monitor.client_key: is there without a client_cert");
     }
 
     #[test]

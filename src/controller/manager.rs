@@ -142,10 +142,14 @@ impl ControllerManager {
         self.check_free(&state, reconciler.name().as_str())?;
         if state.started {
             // Under the lock: a stop finds it, or it is refused.
-            reconciler.restart()?;
+            reconciler.start_quietly()?;
         }
-        state.controllers.insert(reconciler.name().clone(), reconciler);
+        let is_on = state.started;
+        state.controllers.insert(reconciler.name().clone(), reconciler.clone());
         drop(state);
+        if is_on {
+            reconciler.measure();
+        }
         self.shared.report();
         Ok(())
     }
@@ -204,7 +208,7 @@ impl ControllerManager {
             return Err(invalid("start while the manager runs".to_owned()));
         }
         for (n, reconciler) in state.controllers.values().enumerate() {
-            if let Err(error) = reconciler.restart() {
+            if let Err(error) = reconciler.start_quietly() {
                 let begun: Vec<_> = state.controllers.values().take(n).cloned().collect();
                 state.stops += 1;
                 drop(state);
@@ -213,7 +217,9 @@ impl ControllerManager {
             }
         }
         state.started = true;
+        let begun: Vec<_> = state.controllers.values().cloned().collect();
         drop(state);
+        begun.iter().for_each(|reconciler| reconciler.measure());
         self.shared.report();
         Ok(())
     }

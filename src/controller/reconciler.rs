@@ -271,6 +271,21 @@ impl Reconciler {
         self.inner.join(deadlines)
     }
 
+    /// Stops it as a drop does.
+    pub(crate) fn stop_for_drop(&self) {
+        let grace = if self.inner.was_waited_for() { Duration::ZERO } else { self.drop_grace };
+        let _ = Self::stop(self, grace);
+    }
+
+    /// For a manager, under its lock: [`measure`](Self::measure) follows.
+    pub(super) fn start_quietly(&self) -> Result<()> {
+        self.inner.start_quietly()
+    }
+
+    pub(super) fn measure(&self) {
+        self.inner.measure();
+    }
+
     pub(super) fn was_waited_for(&self) -> bool {
         self.inner.was_waited_for()
     }
@@ -319,8 +334,7 @@ impl StatusSource for Reconciler {
 
 impl Drop for Reconciler {
     fn drop(&mut self) {
-        let grace = if self.inner.was_waited_for() { Duration::ZERO } else { self.drop_grace };
-        let _ = Self::stop(self, grace);
+        self.stop_for_drop();
     }
 }
 

@@ -58,6 +58,9 @@ pub(crate) fn run(layers: Layers, ask: &Ask) -> Exit {
     let token = match &ask.token_file {
         None => settings.http.token.map(|token| token.expose().to_owned()),
         Some(path) => match fs::read_to_string(path) {
+            Ok(text) if text.trim().is_empty() => {
+                return fail(Exit::Failed, &format!("{}: is empty", path.display()));
+            }
             Ok(text) => Some(text.trim().to_owned()),
             Err(error) => return fail(Exit::Failed, &format!("{}: {error}", path.display())),
         },

@@ -144,7 +144,7 @@ pub struct RecoveryEvent {
     /// What went wrong.
     #[serde(serialize_with = "report", skip_serializing_if = "Option::is_none")]
     pub error: Option<Error>,
-    /// When the next attempt is due, after one that failed.
+    /// When the next attempt is due, after one that failed or a relapse.
     #[serde(serialize_with = "crate::duration::as_seconds", skip_serializing_if = "Option::is_none")]
     pub retry_in: Option<Duration>,
     /// Why a recovery was skipped or cancelled.

@@ -182,8 +182,8 @@ pub struct Command {
     pub pinned_to: Option<AgentId>,
     /// Who holds it, or held it last when it is over.
     pub agent: Option<AgentId>,
-    /// How often it was claimed; each claim has its number, and nobody with
-    /// an older one can change anything.
+    /// Grows with each claim, and when its holder is revoked: each claim has
+    /// its number, and nobody with an older one can change anything.
     pub fence: i64,
     /// Moves with every change of the row.
     pub version: i64,
@@ -367,7 +367,7 @@ pub struct Lease {
     /// Who claimed it.
     pub agent: AgentId,
     /// The claim's fencing number: it grows with each claim of the command,
-    /// and outside systems may compare it too.
+    /// and when its holder is revoked. Outside systems may compare it too.
     pub fence: i64,
     /// Until when nobody takes the command away. A holder that renews has
     /// more time.

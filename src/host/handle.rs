@@ -181,6 +181,11 @@ impl Host {
     pub fn handle(&self) -> HostHandle {
         self.handle.clone()
     }
+
+    /// Stops it as a drop does.
+    pub(crate) fn stop_for_drop(&self) {
+        let _ = self.handle.stop(self.handle.config.shutdown_timeout);
+    }
 }
 
 impl Deref for Host {
@@ -194,7 +199,7 @@ impl Deref for Host {
 impl Drop for Host {
     fn drop(&mut self) {
         let shared = &self.handle.shared;
-        let _ = self.handle.stop(self.handle.config.shutdown_timeout);
+        self.stop_for_drop();
         shared.act(|state, _, out| state.machine.close(out));
         let deadline = real_deadline(DROP_GRACE);
         let _ = shared.close(deadline);

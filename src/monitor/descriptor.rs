@@ -2,7 +2,8 @@
 //!
 //! Absent settings get the defaults of [`MonitorConfig`], but for those that
 //! the program itself is told; what cannot be meant is a fault at its place,
-//! so that a monitor which was read also starts.
+//! so that a monitor which was read also starts. Relative paths are relative to
+//! the current folder of the program.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -21,11 +22,20 @@ pub struct Defaults {
     pub poll_period: Duration,
     /// As whom checkers ask. Defaults to `loopkeeper`, without a token.
     pub principal: Principal,
+    /// By which files checkers prove to `https` servers that they are the
+    /// principal, and know them. Defaults to none.
+    #[cfg(feature = "tls")]
+    pub tls: crate::rest::TlsFiles,
 }
 
 impl Default for Defaults {
     fn default() -> Self {
-        Self { poll_period: Duration::from_secs(60), principal: Principal::new("loopkeeper") }
+        Self {
+            poll_period: Duration::from_secs(60),
+            principal: Principal::new("loopkeeper"),
+            #[cfg(feature = "tls")]
+            tls: crate::rest::TlsFiles::default(),
+        }
     }
 }
 
@@ -81,7 +91,16 @@ pub fn read(name: &str, o: &mut Object<'_, '_>, defaults: &Defaults) -> Option<M
         .doc("Whether the whole is down, and not only degraded, while this is down or unknown.")
         .or(false);
     let principal = read_principal(o, &defaults.principal);
-    let checkers = o.objects("checkers", |o| read_checker(o, &principal));
+    let asking = check::Asking {
+        principal: &principal,
+        #[cfg(feature = "tls")]
+        tls: match principal.name() == defaults.principal.name() {
+            true => defaults.tls.clone(),
+            // As nobody else's token, so nobody else's certificate.
+            false => crate::rest::TlsFiles { client_cert: None, client_key: None, ..defaults.tls.clone() },
+        },
+    };
+    let checkers = o.objects("checkers", |o| read_checker(o, &asking));
     let checkers = checkers
         .check(|checkers| {
             let mut names = HashSet::new();
@@ -115,8 +134,11 @@ fn read_principal(o: &mut Object<'_, '_>, default: &Principal) -> Principal {
     let is_some = |text: &String| if text.is_empty() { Err("must not be empty") } else { Ok(()) };
     let name = o.string("principal").check(is_some).doc("As whom checkers ask; the program's when absent.");
     let name = name.optional();
-    let file =
-        o.string("token_file").check(is_some).doc("A file with the token of the principal.").optional();
+    let file = o
+        .string("token_file")
+        .check(is_some)
+        .doc("A file with the token of the principal; relative to the current folder.")
+        .optional();
     let command = o
         .strings("token_command")
         .check(|command| match command.first() {
@@ -140,7 +162,7 @@ fn read_principal(o: &mut Object<'_, '_>, default: &Principal) -> Principal {
     }
 }
 
-fn read_checker(o: &mut Object<'_, '_>, principal: &Principal) -> Option<CheckerConfig> {
+fn read_checker(o: &mut Object<'_, '_>, asking: &check::Asking<'_>) -> Option<CheckerConfig> {
     o.doc("A checker: its name, and one of the kinds.");
     let name = o.name("name").doc("Its name in this monitor.").required();
     let role = o
@@ -160,7 +182,7 @@ fn read_checker(o: &mut Object<'_, '_>, principal: &Principal) -> Option<Checker
         .duration("stale_after")
         .doc("After which time what it found counts no more; the monitor's when absent.")
         .optional();
-    let checker = read_kind(o, principal);
+    let checker = read_kind(o, asking);
     let name: Name = name.take(o.done()?)?;
     let mut config = CheckerConfig::new(name.as_str(), checker?);
     if let Some(role) = role {
@@ -176,8 +198,8 @@ fn read_checker(o: &mut Object<'_, '_>, principal: &Principal) -> Option<Checker
 }
 
 /// Reads what kind of checker it is: the one field that is named after a kind.
-fn read_kind(o: &mut Object<'_, '_>, principal: &Principal) -> Option<Box<dyn Checker>> {
-    let kinds = check::read_kinds(o, principal);
+fn read_kind(o: &mut Object<'_, '_>, asking: &check::Asking<'_>) -> Option<Box<dyn Checker>> {
+    let kinds = check::read_kinds(o, asking);
     let names: Vec<&str> = kinds.iter().map(|(name, _)| *name).collect();
     let found: Vec<&str> = names.iter().copied().filter(|name| o.has(name)).collect();
     let quoted = |names: &[&str]| {
@@ -220,7 +242,8 @@ mod tests {
         let config = check("{}").unwrap();
         let plain = MonitorConfig::new("m").principal(&Principal::new("loopkeeper"));
         assert_eq!(format!("{config:?}"), format!("{plain:?}"));
-        let hourly = Defaults { poll_period: Duration::from_secs(3600), principal: Principal::new("p") };
+        let principal = Principal::new("p");
+        let hourly = Defaults { poll_period: Duration::from_secs(3600), principal, ..Defaults::default() };
         let node = tree::parse("f", "{}").unwrap();
         let config = decode::object(&node, "", |o| read("m", o, &hourly)).unwrap();
         assert!(format!("{config:?}").contains("poll_period: 3600s"), "{config:?}");

@@ -320,10 +320,17 @@ impl StatusSource for Monitor {
     }
 }
 
-impl Drop for Monitor {
-    fn drop(&mut self) {
+impl Monitor {
+    /// Stops it as a drop does.
+    pub(crate) fn stop_for_drop(&self) {
         let grace = if self.shared.was_waited_for() { Duration::ZERO } else { self.drop_grace };
         let _ = Self::stop(self, grace);
+    }
+}
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        self.stop_for_drop();
         self.shared.close();
     }
 }

@@ -42,7 +42,7 @@ impl Items {
     /// Takes in what one look found. After a whole one there are no others;
     /// one that failed leaves the others as they are.
     pub(super) fn merge(&mut self, now: Tick, found: Found, is_whole: bool) {
-        self.left_out = found.more;
+        self.left_out = found.more.total();
         if found.items.is_empty() && (self.items.is_empty() || !is_whole) {
             return;
         }
@@ -104,21 +104,25 @@ impl Items {
 /// many others.
 pub(super) fn problem(found: &Found) -> Option<String> {
     let not_ready = || found.items.iter().filter(|(_, item)| item.health != Health::Ready);
-    let (name, worst) = not_ready().min_by_key(|(_, item)| severity(item.health))?;
+    let Some((name, worst)) = not_ready().min_by_key(|(_, item)| severity(item.health)) else {
+        let bad = found.more.total() - found.more.ready;
+        return (bad > 0).then(|| format!("not ready are {bad} of the items that are too many to be kept"));
+    };
     let mut text = format!("{name} is {}", worst.health);
     if let Some(reason) = &worst.reason {
         text.push_str(": ");
         text.push_str(reason);
     }
-    let more = not_ready().count() - 1;
+    let all = tally(found);
+    let more = all.total() - all.ready - 1;
     if more > 0 {
-        text.push_str(&format!(" (and {more} more of {})", found.items.len()));
+        text.push_str(&format!(" (and {more} more of {})", all.total()));
     }
     Some(text)
 }
 
 pub(super) fn tally(found: &Found) -> Tally {
-    let mut tally = Tally::default();
+    let mut tally = found.more;
     found.items.values().for_each(|item| tally.add(item.health));
     tally
 }

@@ -21,6 +21,9 @@ use crate::sys::file::open_without_waiting;
 const MAX_ANSWER: usize = 64 * 1024;
 /// The longest time before its end at which a token is replaced.
 const MAX_LEAD: Duration = Duration::from_secs(60);
+/// For how long a refused token is not replaced again: where the next is
+/// refused as well, a third would be no better.
+const REFUSED_FOR: Duration = Duration::from_secs(30);
 /// For how long a token is kept whose end is not known.
 const KEEP_FOR: Duration = Duration::from_secs(300);
 
@@ -29,8 +32,10 @@ const KEEP_FOR: Duration = Duration::from_secs(300);
 ///
 /// A file is read whenever the token is asked for, so that one which is
 /// exchanged counts at once. A command is run when there is no token yet, or
-/// when the one there is will soon expire; if it fails then, the old token
-/// serves until its end. The command writes a bare token to its standard
+/// when the one there is will soon expire; if it fails then, or takes more
+/// than half of the time that its call has left, the old token serves until
+/// its end, and the command is run again after a quarter of what is left of
+/// that. The command writes a bare token to its standard
 /// output, or an object with `token` (or `access_token`) and `expires_in` (in
 /// seconds) or `expires_at` (RFC 3339, or seconds since 1970).
 ///
@@ -68,7 +73,14 @@ pub struct Principal {
     name: Arc<str>,
     source: Source,
     keep_for: Duration,
-    kept: Arc<Mutex<Option<Token>>>,
+    kept: Arc<Mutex<Kept>>,
+}
+
+#[derive(Default)]
+struct Kept {
+    token: Option<Token>,
+    /// When a service last refused one.
+    refused_at: Option<Stamp>,
 }
 
 #[derive(Clone)]
@@ -84,6 +96,12 @@ struct Token {
     /// When it is replaced by another, if one is to be had.
     refresh_at: Stamp,
     expires_at: Stamp,
+}
+
+impl Token {
+    fn lifetime(&self, now: Stamp) -> Duration {
+        Duration::from_micros(self.expires_at.as_micros().saturating_sub(now.as_micros()))
+    }
 }
 
 impl Principal {
@@ -146,8 +164,22 @@ impl Principal {
 
     /// Says that a service refused the token: the next who asks gets another.
     pub fn forget(&self) {
-        let before = self.kept.lock().take();
+        let before = self.kept.lock().token.take();
         drop(before);
+    }
+
+    /// The same, for who may be refused again and again: within half a minute
+    /// one token is forgotten.
+    #[cfg_attr(not(feature = "http-client"), allow(dead_code, reason = "who asks a server does"))]
+    pub(super) fn refused(&self, now: Stamp) {
+        let since = |last: Stamp| now.as_micros().abs_diff(last.as_micros());
+        let mut kept = self.kept.lock();
+        if kept.refused_at.is_none_or(|last| u128::from(since(last)) >= REFUSED_FOR.as_micros()) {
+            kept.refused_at = Some(now);
+            let before = kept.token.take();
+            drop(kept);
+            drop(before);
+        }
     }
 
     /// Says whether the settings can be used.
@@ -175,24 +207,40 @@ impl Principal {
 
     fn ask(&self, command: &ExecProbe, cx: &Context) -> Result<Secret> {
         let now = cx.env().stamp();
-        let kept = self.kept.lock().clone();
+        let kept = self.kept.lock().token.clone();
         if let Some(token) = kept.as_ref().filter(|token| now < token.refresh_at) {
             return Ok(token.secret.clone());
         }
+        // A token that is still good must not be held up by who makes the next.
+        let is_early = kept.as_ref().is_some_and(|token| now < token.expires_at);
+        let limit = if is_early { cx.remaining() / 2 } else { cx.remaining() };
         let fresh = command
-            .output(cx, MAX_ANSWER)
+            .output(cx, MAX_ANSWER, limit)
             .map_err(|error: BoxError| Error::from_user(&*error))
             .and_then(|answer| read_answer(&answer, now, self.keep_for));
         match (fresh, kept) {
             (Ok(token), _) => {
                 let secret = token.secret.clone();
-                let before = self.kept.lock().replace(token);
+                let before = self.kept.lock().token.replace(token);
                 drop(before);
                 Ok(secret)
             }
             // Asked for early, so that one failure is none.
-            (Err(_), Some(token)) if cx.env().stamp() < token.expires_at => Ok(token.secret),
+            (Err(_), Some(token)) if cx.env().stamp() < token.expires_at => {
+                self.put_off(&token, cx.env().stamp());
+                Ok(token.secret)
+            }
             (Err(error), _) => Err(error),
+        }
+    }
+
+    /// Has nobody ask for another token than this one for a while: there may
+    /// be many requests in it, and each would run the command.
+    fn put_off(&self, token: &Token, now: Stamp) {
+        let again_at = later(now, token.lifetime(now) / 4);
+        let mut kept = self.kept.lock();
+        if let Some(kept) = kept.token.as_mut().filter(|kept| kept.expires_at == token.expires_at) {
+            kept.refresh_at = kept.refresh_at.max(again_at);
         }
     }
 }
@@ -250,13 +298,15 @@ fn check_token(token: &[u8]) -> std::result::Result<(), String> {
     }
 }
 
+fn later(now: Stamp, by: Duration) -> Stamp {
+    let micros = u64::try_from(by.as_micros()).unwrap_or(u64::MAX);
+    Stamp::from_micros(now.as_micros().saturating_add(micros))
+}
+
 /// What a command answered, asked at `now`.
 fn read_answer(answer: &[u8], now: Stamp, keep_for: Duration) -> Result<Token> {
     let wrong = |text: String| Error::new(ErrorKind::Probe).context(format!("the command's answer {text}"));
-    let later = |lifetime: Duration| {
-        let micros = u64::try_from(lifetime.as_micros()).unwrap_or(u64::MAX);
-        Stamp::from_micros(now.as_micros().saturating_add(micros))
-    };
+    let later = |lifetime: Duration| later(now, lifetime);
     if answer.trim_ascii().first() != Some(&b'{') {
         let secret = bare(answer).map_err(wrong)?;
         let expires_at = later(keep_for);
@@ -292,15 +342,16 @@ fn read_answer(answer: &[u8], now: Stamp, keep_for: Duration) -> Result<Token> {
     if expires_at <= now {
         return Err(wrong(format!("is a token that expired at {expires_at}")));
     }
-    let lifetime = Duration::from_micros(expires_at.as_micros() - now.as_micros());
-    let lead = (lifetime / 10).min(MAX_LEAD);
-    Ok(Token { secret, refresh_at: later(lifetime - lead), expires_at })
+    let mut token = Token { secret, refresh_at: expires_at, expires_at };
+    let lifetime = token.lifetime(now);
+    token.refresh_at = later(lifetime - (lifetime / 10).min(MAX_LEAD));
+    Ok(token)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::ManualClock;
+    use crate::clock::{Clock, ManualClock};
     use crate::env::Env;
 
     const fn secs(n: u64) -> Duration {
@@ -429,6 +480,62 @@ mod tests {
         assert_eq!((token(&principal).unwrap(), issuer.calls()), ("third".into(), 5));
         let shown = format!("{principal:?}");
         assert!(!shown.contains("third") && !shown.contains("calls"), "{shown}");
+    }
+
+    #[test]
+    fn wum_10_a_command_that_fails_or_hangs_early_is_not_run_for_each_request() {
+        let clock = ManualClock::default();
+        let env = Env::manual(&clock).unwrap();
+        let issuer = Issuer::new("early");
+        let principal = issuer.principal();
+        let token = |cx: &Context| principal.token(cx).map(|token| token.unwrap().expose().to_owned());
+        issuer.answers(r#"{"token": "first", "expires_in": 100}"#);
+        assert_eq!(token(&context(&env)).unwrap(), "first");
+        clock.jump(secs(92));
+        std::fs::remove_file(issuer.path("answer")).unwrap();
+        for _ in 0..5 {
+            assert_eq!((token(&context(&env)).unwrap(), issuer.calls()), ("first".into(), 2));
+        }
+        // After a quarter of what is left it is asked for again.
+        clock.jump(secs(2));
+        assert_eq!((token(&context(&env)).unwrap(), issuer.calls()), ("first".into(), 3));
+        // Now it hangs: the request has its time all the same.
+        let made = std::process::Command::new("mkfifo").arg(issuer.path("answer")).status().unwrap();
+        assert!(made.success());
+        clock.jump(secs(2));
+        let real = Clock::system();
+        let cx = Context::detached(&env, "c".parse().unwrap(), secs(4));
+        let begun = real.now();
+        assert_eq!((token(&cx).unwrap(), issuer.calls()), ("first".into(), 4));
+        let took = real.now().since(begun);
+        assert!(took >= secs(2) && took < secs(4), "{took:?}");
+        assert_eq!((token(&cx).unwrap(), issuer.calls()), ("first".into(), 4));
+        // Without a good token there is nothing else to do than to wait.
+        clock.jump(secs(4));
+        let cx = Context::detached(&env, "c".parse().unwrap(), Duration::from_millis(200));
+        assert_eq!(token(&cx).unwrap_err().kind(), ErrorKind::Timeout);
+    }
+
+    #[test]
+    fn a_command_that_says_too_much_is_refused_and_what_it_said_is_told_nowhere() {
+        let env = Env::new().unwrap();
+        for (script, kind, expected) in [
+            (
+                "head -c 100000000 /dev/zero | tr '\\0' x",
+                ErrorKind::Probe,
+                "answered with more than 65536 bytes",
+            ),
+            ("yes hunter2", ErrorKind::Timeout, "still ran after "),
+            ("printf hunter2; kill -9 $$", ErrorKind::Probe, "killed by signal 9 (SIGKILL)"),
+        ] {
+            let principal = Principal::new("monitor").token_command(["sh", "-c", script]);
+            let limit = if kind == ErrorKind::Timeout { Duration::from_millis(300) } else { secs(20) };
+            let cx = Context::detached(&env, "c".parse().unwrap(), limit);
+            let error = principal.token(&cx).unwrap_err();
+            let text = error.report().to_string();
+            assert!(error.kind() == kind && text.contains(expected), "{script}: {text}");
+            assert!(!text.contains("hunter2") && !text.contains("xxx"), "{text}");
+        }
     }
 
     #[test]

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::backoff::hash;
 use crate::error::{BoxError, Error, clip};
 use crate::event::Health;
 use crate::primitive::Mutex;
+use crate::status::Tally;
 
-/// How many items of one call are kept; further ones are counted.
+/// How many items of one call are kept; of further ones only the states are
+/// counted.
 pub(super) const MAX_ITEMS: usize = 10_000;
 /// The longest name of an item, in bytes.
 const MAX_NAME: usize = 256;
@@ -28,7 +31,9 @@ pub struct ItemState {
 /// What one call of a checker says of its items. Cheap to clone.
 ///
 /// An item that is reported twice is as it was reported last. What is
-/// reported after the call was given up is dropped.
+/// reported after the call was given up is dropped. 10,000 items are kept; of
+/// further ones only the states count, each as often as it is reported. A name
+/// of more than 256 bytes is cut, and numbered by a hash of the whole.
 ///
 /// # Examples
 ///
@@ -57,8 +62,8 @@ struct State {
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) items: BTreeMap<String, ItemState>,
-    /// How many more there were than are kept.
-    pub(super) more: u64,
+    /// The states of those that are not kept.
+    pub(super) more: Tally,
 }
 
 impl Report {
@@ -120,20 +125,29 @@ impl Report {
     }
 
     fn set(&self, name: String, item: ItemState) {
-        let name = clip(name, MAX_NAME);
+        let name = bounded(name);
         let mut state = self.0.lock();
         if state.closed {
             return;
         }
         let found = &mut state.found;
         if found.items.len() >= MAX_ITEMS && !found.items.contains_key(&name) {
-            found.more += 1;
+            found.more.add(item.health);
             return;
         }
         let before = found.items.insert(name, item);
         drop(state);
         drop(before);
     }
+}
+
+/// Cuts a name that is too long. Two that begin alike stay two.
+fn bounded(name: String) -> String {
+    if name.len() <= MAX_NAME {
+        return name;
+    }
+    let whole = hash(&name);
+    format!("{}{whole:016x}", clip(name, MAX_NAME))
 }
 
 impl fmt::Debug for Report {

@@ -411,7 +411,7 @@ impl Shared {
         let next = if is_over { Next::Over } else { self.begin(&mut state, now) };
         self.note(state, before);
         // One that nobody has a place for any more.
-        drop(left_over);
+        let _ = caught(|| drop(left_over));
         if let Some((idx, ending, took)) = measured {
             if let Some(instruments) = self.instruments.checkers.get(idx) {
                 instruments.note(ending, took, &self.env);
@@ -741,7 +741,10 @@ impl Shared {
         state.closed = true;
         let checkers: Vec<_> = state.places.iter_mut().filter_map(|place| place.checker.take()).collect();
         drop(state);
-        drop(checkers);
+        for checker in checkers {
+            // One that panics must not take the others with it.
+            let _ = caught(|| drop(checker));
+        }
     }
 
     /// Blocks until it has ended, or until `deadline`; says whether it has.

@@ -112,13 +112,19 @@ impl ExecProbe {
         self
     }
 
-    /// Runs the program and gives what it writes to its standard output, at
-    /// most `max` bytes. Its standard error is not read, and no error shows
-    /// what it said: it may be a secret.
-    pub(crate) fn output(&self, cx: &Context, max: usize) -> std::result::Result<Vec<u8>, BoxError> {
+    /// Runs the program for at most `limit` and gives what it writes to its
+    /// standard output, at most `max` bytes. Its standard error is not read,
+    /// and no error shows what it said: it may be a secret.
+    pub(crate) fn output(
+        &self,
+        cx: &Context,
+        max: usize,
+        limit: Duration,
+    ) -> std::result::Result<Vec<u8>, BoxError> {
         self.check()?;
         let program = shown(&self.argv[0]);
         let wait = Wait::begin(cx, &format!("exec {program}"))?;
+        wait.hurry(limit);
         let quiet = Self { keep_output: max, ..self.clone() };
         let said = quiet.run(&program, &wait, Hear::Answer)?;
         if said.cut {

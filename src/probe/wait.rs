@@ -79,7 +79,6 @@ impl Wait {
     }
 
     /// Moves the deadline to `left` from now, if that is earlier.
-    #[cfg(feature = "http-client")]
     pub(crate) fn hurry(&self, left: Duration) {
         // One thread waits; the atomic only lets it share the wait.
         self.deadline.fetch_min((self.now() + left).nanos(), Ordering::Relaxed);

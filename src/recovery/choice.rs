@@ -8,11 +8,13 @@ use super::policy::{CheckpointStrategy, Prefer, RecoveryPolicy};
 use crate::stamp::Stamp;
 
 /// The one to try next: in the order of the strategy the first that is not
-/// worn out by failures, else the one that has failed least.
+/// worn out by failures, else the one that has failed least. `last` is the
+/// path of the one that the source calls the last.
 pub(super) fn choose(
     incident: &Incident,
     policy: &RecoveryPolicy,
     mut known: Vec<Checkpoint>,
+    last: Option<&str>,
     now: Stamp,
 ) -> Option<Checkpoint> {
     if let CheckpointStrategy::Specific(path) = &policy.checkpoint_strategy {
@@ -23,7 +25,7 @@ pub(super) fn choose(
         let is_expired = checkpoint.expires_at.is_some_and(|expires_at| expires_at <= now);
         !is_expired && !incident.rejected.contains(&checkpoint.path)
     });
-    sort(&mut known, &policy.checkpoint_strategy);
+    sort(&mut known, &policy.checkpoint_strategy, last);
     let failures = |checkpoint: &Checkpoint| incident.failures.get(&checkpoint.path).copied().unwrap_or(0);
     // Of several that failed as often the first is taken.
     known.into_iter().min_by_key(|checkpoint| {
@@ -33,10 +35,15 @@ pub(super) fn choose(
 }
 
 /// Puts the better one first; what a strategy has no use for is left out.
-fn sort(known: &mut Vec<Checkpoint>, strategy: &CheckpointStrategy) {
+fn sort(known: &mut Vec<Checkpoint>, strategy: &CheckpointStrategy, last: Option<&str>) {
     let newest_first = |a: &Checkpoint, b: &Checkpoint| b.time.cmp(&a.time);
     let CheckpointStrategy::Best { metric, prefer } = strategy else {
         known.sort_by(newest_first);
+        // Where times are not told, what is the last one is.
+        let is_last = |one: &Checkpoint| one.time.is_none() && last == Some(&*one.path);
+        if let Some(at) = known.iter().position(is_last) {
+            known[..=at].rotate_right(1);
+        }
         return;
     };
     let value = |checkpoint: &Checkpoint| checkpoint.metrics.get(metric).copied();
@@ -81,8 +88,25 @@ mod tests {
         let mut incident = Incident::new("i".to_owned(), "run", at(0));
         incident.failures = failed.iter().map(|(path, n)| ((*path).to_owned(), *n)).collect();
         incident.rejected = rejected.iter().map(|path| (*path).to_owned()).collect();
-        let chosen = choose(&incident, &policy, known(), at(100)).map(|checkpoint| checkpoint.path);
+        let chosen = choose(&incident, &policy, known(), None, at(100)).map(|checkpoint| checkpoint.path);
         assert_eq!(chosen.as_deref(), expected, "{failed:?} {rejected:?}");
+    }
+
+    #[test]
+    fn of_those_without_a_time_the_last_one_is_the_newest() {
+        let policy = RecoveryPolicy::default();
+        let mut incident = Incident::new("i".to_owned(), "run", at(0));
+        let undated = || ["1", "2", "3"].map(Checkpoint::new).to_vec();
+        let next = |incident: &Incident, known: Vec<Checkpoint>, last: &str| {
+            choose(incident, &policy, known, Some(last), at(100)).unwrap().path
+        };
+        assert_eq!(next(&incident, undated(), "3"), "3");
+        assert_eq!(next(&incident, known(), "undated"), "undated");
+        assert_eq!(next(&incident, known(), "old"), "new", "its time says that it is not");
+        incident.failures.insert("3".to_owned(), 1);
+        assert_eq!(next(&incident, undated(), "3"), "3");
+        incident.failures.insert("3".to_owned(), 2);
+        assert_eq!(next(&incident, undated(), "3"), "1");
     }
 
     #[test]

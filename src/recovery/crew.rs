@@ -120,8 +120,7 @@ impl Engine {
     }
 
     /// Sees to it that there is somebody for what can be done now, and for
-    /// what is due next. False: a thread was refused. Those that there are come
-    /// to it later.
+    /// what is due next. False: a thread was refused.
     pub(super) fn staff(
         self: &Arc<Self>,
         state: &mut State,
@@ -241,6 +240,7 @@ impl Engine {
             }
             let Some((job, timeout)) = self.take_job(state, role, now, after) else {
                 let (_, until) = state.ahead(role, now, self.places(role));
+                let until = if state.is_short { until.min(now + TRY_AGAIN) } else { until };
                 state.workers[at].asleep_until = until;
                 return Take::Wait(until);
             };

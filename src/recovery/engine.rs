@@ -30,6 +30,7 @@ use crate::event::{Event, EventKind, Health, LoopKind, RecoveryEvent, RecoverySt
 use crate::name::Name;
 use crate::primitive::{Condvar, Mutex, MutexGuard};
 use crate::subscription::Hub;
+use crate::thread::caught;
 
 /// How much is done at once, and how much may wait.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +51,9 @@ pub(super) struct Engine {
     pub(super) parent: CancelToken,
     pub(super) hub: Hub,
     pub(super) mailbox: Option<Arc<Mailbox>>,
+    /// Whether the observer hears of every event. Else only those come to the
+    /// mailbox that somebody is called about: its room is theirs.
+    hears_all: bool,
     pub(super) callbacks: Arc<Callbacks>,
     pub(super) instruments: Instruments,
     /// A word that no other engine has, of this or of any process.
@@ -88,6 +92,8 @@ pub(super) struct State {
     retries: BTreeSet<(Tick, u64, Arc<str>)>,
     chores: VecDeque<(Chore, Duration)>,
     pub(super) workers: Vec<Worker>,
+    /// A thread was refused: whoever waits asks again in a while.
+    pub(super) is_short: bool,
     /// What the watchdog found nobody to need any more; it runs no user code.
     pub(super) trash: Vec<Trash>,
     tally: [usize; 5],
@@ -214,6 +220,7 @@ impl State {
             retries: BTreeSet::new(),
             chores: VecDeque::new(),
             workers: Vec::new(),
+            is_short: false,
             trash: Vec::new(),
             tally: [0; 5],
             books: Books::default(),
@@ -347,6 +354,11 @@ impl State {
             && self.workers.iter().all(|worker| worker.is_free(Role::Attempt))
     }
 
+    /// Whether the caller is one of its threads.
+    pub(super) fn is_own_call(&self) -> bool {
+        self.workers.iter().any(|worker| worker.task.is_current())
+    }
+
     fn health(&self) -> Health {
         let total = self.watches.len();
         if self.stage != Stage::Running {
@@ -395,6 +407,7 @@ impl Engine {
             parent,
             hub: Hub::default(),
             mailbox,
+            hears_all: observer.on_event.is_some(),
             callbacks,
             instruments: Instruments::new(observer, &name),
             word: Env::word(),
@@ -432,9 +445,8 @@ impl Engine {
 
     /// The last thing under the lock.
     pub(super) fn settle(self: &Arc<Self>, state: &mut State, now: Tick, after: &mut Afterwards) {
-        for role in [Role::Poll, Role::Attempt] {
-            self.staff(state, role, now, after);
-        }
+        let [polls, attempts] = [Role::Poll, Role::Attempt].map(|role| self.staff(state, role, now, after));
+        state.is_short = !(polls && attempts);
         let health = state.health();
         if health != state.books.health {
             state.books.health = health;
@@ -447,7 +459,9 @@ impl Engine {
 
     pub(super) fn afterwards(&self, after: Afterwards) {
         let trash = self.tell_rest(after);
-        drop(trash);
+        // Objects of the user's: a panic of one must end neither a stop nor
+        // a thread of ours.
+        let _ = caught(|| drop(trash));
     }
 
     /// The same on a thread that runs no user code.
@@ -472,21 +486,25 @@ impl Engine {
         }
     }
 
-    pub(super) fn tell_loop(&self, state: &mut State, what: EventKind) -> u64 {
+    pub(super) fn tell_loop(&self, state: &mut State, what: EventKind) {
+        self.send(state, what, false);
+    }
+
+    fn send(&self, state: &mut State, what: EventKind, has_call: bool) {
         state.n += 1;
         let n = state.n;
         let (at, source) = (self.env.stamp(), self.name.clone());
         let event = |seq| Event { seq, n, at, source, kind: LoopKind::Recovery, what };
         let event = self.env.events().append(event);
         self.hub.send(&event);
-        if let Some(mailbox) = &self.mailbox {
+        if let Some(mailbox) = self.mailbox.as_ref().filter(|_| has_call || self.hears_all) {
             mailbox.send(event);
         }
-        n
     }
 
     fn tell(&self, state: &mut State, after: &mut Afterwards, event: RecoveryEvent, call: Option<Callback>) {
         after.steps.push(event.step);
+        let has_call = call.is_some();
         if let Some(call) = call {
             // Before its event, which the dispatcher may have at once.
             match &self.mailbox {
@@ -494,7 +512,7 @@ impl Engine {
                 None => after.trash.push(Trash::Callback(call)),
             }
         }
-        self.tell_loop(state, EventKind::Recovery(Arc::new(event)));
+        self.send(state, EventKind::Recovery(Arc::new(event)), has_call);
     }
 
     fn tell_poll_error(&self, state: &mut State, after: &mut Afterwards, run: &Arc<str>, error: Error) {

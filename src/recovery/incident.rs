@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::policy::{CheckpointStrategy, RecoveryPolicy};
 use super::{Checkpoint, choice};
-use crate::backoff::Random;
+use crate::backoff::{Random, heeding};
 use crate::error::{Error, ErrorClass, ErrorKind};
 use crate::event::RecoveryStep;
 use crate::stamp::Stamp;
@@ -104,6 +104,7 @@ impl Failure {
 }
 
 /// One corrupted run, from its detection until it is proven well or given up.
+/// Written down, its moments have milliseconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Incident {
@@ -234,9 +235,10 @@ impl Incident {
         &self,
         policy: &RecoveryPolicy,
         known: Vec<Checkpoint>,
+        last: Option<&str>,
         now: Stamp,
     ) -> Option<Checkpoint> {
-        choice::choose(self, policy, known, now)
+        choice::choose(self, policy, known, last, now)
     }
 
     pub(super) fn step(
@@ -349,6 +351,7 @@ impl Incident {
         // An older checkpoint may work at once: only the same answer is
         // worth a wait.
         let delay = if is_gone { Duration::ZERO } else { policy.delays().jittered(self.attempt, random) };
+        let delay = heeding(&error, delay);
         self.turn(IncidentPhase::Waiting, at);
         told.push(Told { retry_in: Some(delay), ..failed });
         if delay.is_zero() { Next::Attempt } else { Next::AttemptAfter(delay) }
@@ -363,17 +366,20 @@ impl Incident {
     ) -> Next {
         let was_proven = self.phase == IncidentPhase::Verified;
         self.relapses = self.relapses.saturating_add(1);
-        told.push(Told::new(RecoveryStep::Relapsed));
         let suspect = self.checkpoint.as_ref().filter(|_| !was_proven && !is_specific(policy));
         self.rejected.extend(suspect.map(|checkpoint| checkpoint.path.clone()));
+        let relapsed = Told::new(RecoveryStep::Relapsed);
         if self.attempt >= policy.max_attempts {
+            told.push(relapsed);
             let text = format!("the restored run {} is corrupted again", self.run);
             let error = Error::new(ErrorKind::Component).with_class(ErrorClass::Terminal).context(text);
             self.error = Some(Failure::of(&error));
             return self.give_up(error, at, told);
         }
         self.turn(IncidentPhase::Waiting, at);
-        Next::AttemptAfter(policy.delays().jittered(self.attempt, random))
+        let delay = policy.delays().jittered(self.attempt, random);
+        told.push(Told { retry_in: Some(delay), ..relapsed });
+        Next::AttemptAfter(delay)
     }
 
     fn give_up(&mut self, error: Error, at: Stamp, told: &mut Vec<Told>) -> Next {
@@ -427,6 +433,9 @@ mod tests {
             "panicked" => Input::Failed(Error::from_panic(&"boom")),
             "terminal" => Input::Failed(Error::terminal("never")),
             "gone" => Input::Failed(Error::new(ErrorKind::NotFound)),
+            "busy-3" => Input::Failed(plain().with_retry_after(secs(3))),
+            "busy-90" => Input::Failed(plain().with_retry_after(secs(90))),
+            "busy-a-day" => Input::Failed(plain().with_retry_after(secs(86_400))),
             "none-left" => Input::Failed(Error::new(ErrorKind::NotFound).with_class(ErrorClass::Terminal)),
             "healthy" => Input::Healthy,
             "corrupted" => Input::Corrupted,
@@ -523,6 +532,15 @@ mod tests {
     }
 
     #[test]
+    fn who_asks_to_be_left_alone_is_left_alone_but_not_for_ever() {
+        for (word, seconds) in [("busy-3", 5), ("busy-90", 90), ("busy-a-day", 300)] {
+            check(&policy(), &joined(&[&BEGUN, &[(word, "failed", Next::AttemptAfter(secs(seconds)))]]));
+        }
+        let last = [("busy-90", "failed exhausted", Next::Rest)];
+        check(&policy().max_attempts(1), &joined(&[&BEGUN, &last]));
+    }
+
+    #[test]
     fn wrc_13_a_checkpoint_that_is_gone_is_not_taken_again() {
         let incident = check(
             &policy(),
@@ -561,6 +579,21 @@ mod tests {
         let incident = check(&once, &late);
         assert_eq!(incident.attempt, 2);
         assert!(incident.rejected.is_empty(), "its restored run was proven well");
+
+        // What was seen of the first restored run proves nothing of the second.
+        let twice = policy().verify_polls(2);
+        let anew = joined(&[
+            &RESTORED,
+            &[("healthy", "", Next::Stay), ("corrupted", "relapsed", Next::AttemptAfter(secs(5)))],
+            &RESTORED,
+            &[
+                ("healthy", "", Next::Stay),
+                ("healthy", "verified", Next::Guard(secs(600))),
+                ("corrupted", "relapsed", Next::AttemptAfter(secs(10))),
+            ],
+        ]);
+        let incident = check(&twice, &anew);
+        assert_eq!((incident.attempt, incident.relapses), (2, 2), "the attempts it had count");
 
         let last = joined(&[&RESTORED, &[("corrupted", "relapsed exhausted", Next::Rest)]]);
         let incident = check(&policy().max_attempts(1), &last);
@@ -612,6 +645,24 @@ mod tests {
         assert_eq!(incident.attempt, 2, "hurried, not begun anew");
         check(&policy(), &joined(&[&BEGUN, &cancelled]));
         check(&policy(), &joined(&[&RESTORED, &[("cancel", "", Next::Stay)]]));
+    }
+
+    #[test]
+    fn what_json_cannot_say_is_not_written_down() {
+        let mut checkpoint = Checkpoint::new("new");
+        for (name, value) in [("loss", f64::NAN), ("peak", f64::INFINITY), ("accuracy", 0.5)] {
+            checkpoint.metrics.insert(name.to_owned(), value);
+        }
+        let mut incident = Incident::new("i".to_owned(), "run-1", at(0));
+        let selected = Input::Selected(checkpoint.clone());
+        for input in [Input::Begin, selected] {
+            let _ = incident.step(&policy(), at(1), input, &mut Random::new(0), &mut Vec::new());
+        }
+        let text = serde_json::to_string(&incident).unwrap();
+        checkpoint.metrics.retain(|_, value| value.is_finite());
+        let read =
+            serde_json::from_str::<Incident>(&text).map_err(|error| format!("{error}: {text}")).unwrap();
+        assert_eq!(read.checkpoint, Some(checkpoint));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::name::Name;
 use crate::stamp::Stamp;
 use crate::status::{IncidentStatus, LoopStatus, Phase, RecoveryStatus, ThreadStatus};
 use crate::stop::StopReport;
-use crate::thread::Task;
+use crate::thread::{Task, caught};
 
 /// How long a stop waits for polls, whose answers do not matter any more.
 const POLL_GRACE: Duration = Duration::from_secs(1);
@@ -104,7 +104,8 @@ impl Engine {
             let closed = mailbox.close(all);
             closed.tell(self.name.as_str(), now, &mut report);
         }
-        drop(self.callbacks.take_all());
+        let calls = self.callbacks.take_all();
+        let _ = caught(|| drop(calls));
         let mut state = self.lock();
         state.stops -= 1;
         state.waited |= !is_own_call;
@@ -134,7 +135,7 @@ impl Engine {
         let mut state = self.lock();
         state.draining = true;
         // Its own call would wait for itself.
-        let is_own = state.workers.iter().any(|worker| worker.task.is_current());
+        let is_own = state.is_own_call();
         loop {
             if state.is_idle() {
                 return true;

@@ -17,11 +17,12 @@ mod tell;
 mod work;
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::component::Context;
 use crate::error::BoxError;
@@ -55,7 +56,9 @@ pub trait RunSource: Send + Sync {
     /// Why its state is not known.
     fn fetch(&self, cx: &Context, run: &str) -> Result<TrainingRun, BoxError>;
 
-    /// The checkpoints of a run that it may be restored from, in any order.
+    /// The checkpoints of a run that it may be restored from. The newest is
+    /// the one with the latest time; where they have none, the last one that
+    /// [`fetch`](Self::fetch) tells of, then the others in the order told.
     /// Defaults to none but the last one that [`fetch`](Self::fetch) tells of.
     ///
     /// # Errors
@@ -186,9 +189,15 @@ pub struct Checkpoint {
     /// When it is deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Stamp>,
-    /// What was measured of it, by name: what the best one is chosen by.
-    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
-    pub metrics: std::collections::BTreeMap<String, f64>,
+    /// What was measured of it, by name: what the best one is chosen by. What
+    /// is not finite is not chosen by, and not written down.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", serialize_with = "finite")]
+    pub metrics: BTreeMap<String, f64>,
+}
+
+/// JSON has no other numbers: they would be nulls, which cannot be read back.
+fn finite<S: Serializer>(metrics: &BTreeMap<String, f64>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(metrics.iter().filter(|(_, value)| value.is_finite()))
 }
 
 impl Checkpoint {

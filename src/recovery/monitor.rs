@@ -360,7 +360,12 @@ impl RecoveryMonitor {
     pub fn wait_idle(&self, timeout: Duration) -> bool {
         let deadline = real_deadline(timeout);
         let mut state = self.engine.lock();
+        // Its own call would wait for itself.
+        let is_own = state.is_own_call();
         while !state.is_idle() {
+            if is_own {
+                return false;
+            }
             let (guard, timed_out) = self.engine.changed.wait_until(state, deadline);
             state = guard;
             if timed_out {
@@ -422,9 +427,16 @@ impl StatusSource for RecoveryMonitor {
     }
 }
 
+impl RecoveryMonitor {
+    /// Stops it as a drop does.
+    pub(crate) fn stop_for_drop(&self) {
+        self.engine.stop_for_drop(self.drop_grace);
+    }
+}
+
 impl Drop for RecoveryMonitor {
     fn drop(&mut self) {
-        self.engine.stop_for_drop(self.drop_grace);
+        self.stop_for_drop();
     }
 }
 

@@ -163,7 +163,8 @@ impl RecoveryPolicy {
         self
     }
 
-    /// No delay is longer. Defaults to 60 s.
+    /// No delay is longer, unless an error asks for it
+    /// ([`Error::retry_after`]): that is kept up to 5 min. Defaults to 60 s.
     pub fn max_backoff(mut self, delay: Duration) -> Self {
         self.max_backoff = delay;
         self
@@ -255,7 +256,7 @@ impl RecoveryPolicy {
     }
 
     /// The exact delays between the attempts of an incident that all fail, and
-    /// their sum.
+    /// their sum, where no error asks for a longer one.
     ///
     /// # Errors
     ///

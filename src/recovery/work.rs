@@ -124,7 +124,7 @@ impl Engine {
         let heard: Vec<_> = given.iter().cloned().collect();
         let is_untried = incident.failures.is_empty() && incident.rejected.is_empty();
         if is_specific || (is_latest && is_untried && !heard.is_empty()) {
-            if let Some(chosen) = incident.choose(policy, heard.clone(), now) {
+            if let Some(chosen) = incident.choose(policy, heard.clone(), None, now) {
                 return Ok(chosen);
             }
         }
@@ -137,14 +137,23 @@ impl Engine {
         }
         if incident.first_run != incident.run {
             // What the run was restored from is its predecessor's.
-            let older = call(|| self.source.checkpoints(cx, &incident.first_run));
-            known.extend(older.unwrap_or_default());
+            match call(|| self.source.checkpoints(cx, &incident.first_run)) {
+                Ok(older) => known.extend(older),
+                Err(error) => refusal = refusal.or(Some(error)),
+            }
+        }
+        if let (CheckpointStrategy::Best { .. }, Some(error)) = (&policy.checkpoint_strategy, &refusal) {
+            // Of those that are known by chance none is known to be the best.
+            if error.class() != ErrorClass::Terminal {
+                return Err(error.clone());
+            }
         }
         known.extend(heard);
         let mut seen = std::collections::HashSet::new();
         known.retain(|checkpoint| seen.insert(checkpoint.path.clone()));
         let n_known = known.len();
-        match (incident.choose(policy, known, now), refusal) {
+        let last = given.as_ref().map(|checkpoint| &*checkpoint.path);
+        match (incident.choose(policy, known, last, now), refusal) {
             (Some(chosen), _) => Ok(chosen),
             (None, Some(error)) => Err(error),
             (None, None) => Err(none_left(incident, policy, n_known)),

@@ -1,5 +1,6 @@
 //! What came back.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -11,10 +12,13 @@ use crate::error::{Error, ErrorClass, ErrorKind, Result};
 use crate::pointer::{Kind, Pointer};
 use crate::probe::text::head;
 use crate::probe::wait::Took;
+use crate::secret::SHOWN as SECRET;
 use crate::stamp::Stamp;
 
 /// How much of a body an error shows, in bytes.
 const SHOWN: usize = 200;
+/// What is shorter stands in any text.
+pub(super) const SHORTEST_SECRET: usize = 4;
 
 /// What came back: a status, headers and a body that is bounded and complete.
 #[derive(Clone)]
@@ -25,6 +29,8 @@ pub struct Answer {
     pub(super) body: Vec<u8>,
     pub(super) latency: Duration,
     pub(super) at: Stamp,
+    /// What was sent that nobody else may see; a server may say it again.
+    pub(super) secrets: Vec<String>,
 }
 
 impl Answer {
@@ -44,6 +50,12 @@ impl Answer {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// All values of a header, in their order; what is no text in them is
+    /// replaced.
+    pub(crate) fn header_lines(&self, name: &str) -> impl Iterator<Item = Cow<'_, str>> {
+        self.headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()))
     }
 
     /// The body.
@@ -109,6 +121,7 @@ impl Answer {
     /// asked.
     #[must_use]
     pub fn flaw(&self, text: impl fmt::Display) -> Error {
+        let text = self.without_secrets(text.to_string());
         Error::new(ErrorKind::Probe).context(format!("{}: {text}", self.what))
     }
 
@@ -119,12 +132,30 @@ impl Answer {
         self.flaw(format_args!("{at}: expected {expected}, found {}", Kind(found)))
     }
 
+    fn without_secrets(&self, text: String) -> String {
+        self.secrets.iter().fold(text, |text, secret| without(text, secret))
+    }
+
     fn excerpt(&self) -> String {
-        match head(&self.body, SHOWN) {
+        // Before it is cut: half a secret is one, too.
+        let body = self.without_secrets(String::from_utf8_lossy(&self.body).into_owned());
+        match head(body.as_bytes(), SHOWN) {
             text if text.is_empty() => String::new(),
             text => format!("; body: \"{text}\""),
         }
     }
+}
+
+/// The text without a secret, also where it is cut in the middle of it.
+fn without(text: String, secret: &str) -> String {
+    let text = if text.contains(secret) { text.replace(secret, SECRET) } else { text };
+    let lens = || (SHORTEST_SECRET..secret.len()).rev().filter(|len| secret.is_char_boundary(*len));
+    let pieces = text.split_inclusive('…').map(|piece| {
+        let bare = piece.strip_suffix('…').unwrap_or_default();
+        let cut = lens().find_map(|len| bare.strip_suffix(&secret[..len]));
+        cut.map_or_else(|| piece.to_owned(), |rest| format!("{rest}{SECRET}…"))
+    });
+    pieces.collect()
 }
 
 impl fmt::Debug for Answer {

@@ -4,10 +4,10 @@ use std::fmt;
 use std::io::Read;
 use std::sync::Arc;
 
-use ureq::http::{HeaderMap, HeaderValue, Method, Response, Uri};
+use ureq::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Uri};
 use ureq::{Agent, Body};
 
-use super::answer::Answer;
+use super::answer::{Answer, SHORTEST_SECRET};
 use super::key::Key;
 use super::request::{Request, Target};
 use crate::component::Context;
@@ -21,6 +21,9 @@ use crate::probe::wait::Wait;
 
 /// How much of a body is read by default, in bytes: 1 MiB.
 pub const MAX_BODY: u64 = 1024 * 1024;
+/// Headers whose values everybody may see.
+const NO_SECRETS: [&str; 6] =
+    ["accept", "accept-encoding", "accept-language", "content-type", "idempotency-key", "user-agent"];
 /// How many redirects are followed by default.
 const REDIRECTS: u32 = 3;
 
@@ -185,14 +188,22 @@ impl Client {
         let what = format!("{} {}", request.method, Shown(&uri));
         let headers = self.headers(cx, request).map_err(|error| {
             let text = format!("{what}: {}", error.report());
-            Error::new(error.kind()).with_class(error.class()).context(text)
+            let kind = match error.kind() {
+                kind @ (ErrorKind::Cancelled | ErrorKind::InvalidArgument | ErrorKind::Budget) => kind,
+                // Nobody was asked: that says nothing about the server.
+                _ => ErrorKind::Io,
+            };
+            Error::new(kind).with_class(error.class()).context(text)
         })?;
         let exchange =
             Arc::new(Exchange::new(Wait::begin_kept(cx, &what).map_err(|error| Error::from_user(&*error))?));
         if let Some(timeout) = request.timeout {
             exchange.wait().hurry(timeout);
         }
-        let own = self.own_agent()?;
+        let own = self.own_agent().map_err(|error| {
+            let text = format!("{what}: {}", error.report());
+            Error::new(error.kind()).context(text)
+        })?;
         let agent = own.as_ref().unwrap_or_else(|| cx.env().agent(agent));
         let body = request.body.as_ref().map(|body| body.to_string().into_bytes());
         let first = Step { method: request.method.clone(), uri, what, body, is_apart: request.is_once };
@@ -258,10 +269,11 @@ impl Client {
             let name = self.0.config.key_header.to_ascii_lowercase();
             let key = key.read(cx)?;
             let text = if name == "authorization" { format!("Bearer {key}") } else { key };
-            let mut value = HeaderValue::from_str(&text)
-                .map_err(|_| Error::invalid("key: has characters that no header may have"))?;
+            let value = HeaderValue::from_str(&text).ok().filter(|value| value.to_str().is_ok());
+            let mut value =
+                value.ok_or_else(|| Error::invalid("key: has characters that no header may have"))?;
             value.set_sensitive(true);
-            let name = ureq::http::HeaderName::from_bytes(name.as_bytes())
+            let name = HeaderName::from_bytes(name.as_bytes())
                 .map_err(|_| Error::invalid("key_header: is not the name of a header"))?;
             headers.insert(name, value);
         }
@@ -274,10 +286,24 @@ impl Client {
         Ok(headers)
     }
 
+    /// What goes with a request and may be in no error: the key, the password
+    /// and the values of headers.
+    fn secrets(headers: &HeaderMap) -> Vec<String> {
+        let is_secret = |(name, value): &(&HeaderName, &HeaderValue)| {
+            value.is_sensitive() && !NO_SECRETS.contains(&name.as_str())
+        };
+        let values = headers.iter().filter(is_secret).filter_map(|(_, value)| value.to_str().ok());
+        let bare = values.map(|value| {
+            let schemes = ["Bearer ", "Basic "];
+            schemes.iter().find_map(|scheme| value.strip_prefix(scheme)).unwrap_or(value).to_owned()
+        });
+        bare.filter(|value| value.len() >= SHORTEST_SECRET).collect()
+    }
+
     /// Whether what goes with a request is for this server only.
     fn is_private(&self, request: &Request) -> bool {
         #[cfg(feature = "tls")]
-        if self.0.identity.is_some() {
+        if self.0.identity.as_ref().is_some_and(super::tls::Identity::proves_who_asks) {
             return true;
         }
         self.0.config.key.is_some()
@@ -322,7 +348,7 @@ impl Client {
                 step = next;
                 continue;
             }
-            return self.read(cx, response, step, exchange);
+            return self.read(cx, response, step, exchange, Self::secrets(headers));
         }
     }
 
@@ -352,6 +378,7 @@ impl Client {
         mut response: Response<Body>,
         step: Step,
         exchange: &Exchange,
+        secrets: Vec<String>,
     ) -> Result<Answer> {
         let wait = exchange.wait();
         let what = step.what;
@@ -379,7 +406,8 @@ impl Client {
         let latency = wait.took().0;
         let (parts, _) = response.into_parts();
         let at = cx.env().stamp();
-        Ok(Answer { what, status: parts.status.as_u16(), headers: parts.headers, body, latency, at })
+        let status = parts.status.as_u16();
+        Ok(Answer { what, status, headers: parts.headers, body, latency, at, secrets })
     }
 }
 

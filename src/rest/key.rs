@@ -53,7 +53,8 @@ impl Key {
     }
 
     /// What a function answers, asked for each request, on the thread and
-    /// with the deadline of the request. Errors begin with `name`.
+    /// with the deadline of the request, without the space around it. Errors
+    /// begin with `name`.
     #[must_use]
     pub fn ask(
         name: impl Into<Arc<str>>,
@@ -65,14 +66,25 @@ impl Key {
     /// The key, for one request.
     pub(super) fn read(&self, cx: &Context) -> Result<String> {
         match &self.0 {
-            Source::Text(text) => Ok(text.trim().to_owned()),
+            Source::Text(text) => filled("the text", text),
             Source::File(path) => read_file(path),
-            Source::Ask { name, ask } => ask(cx).map_err(|error| {
-                let class = ErrorClass::of(&*error);
-                let error = Error::from_user(&*error);
-                Error::new(error.kind()).with_class(class).context(format!("key: {name}: {error}"))
-            }),
+            Source::Ask { name, ask } => {
+                let key = ask(cx).map_err(|error| {
+                    let class = ErrorClass::of(&*error);
+                    let error = Error::from_user(&*error);
+                    Error::new(error.kind()).with_class(class).context(format!("key: {name}: {error}"))
+                })?;
+                filled(name, &key)
+            }
         }
+    }
+}
+
+/// A key without the space around it, as of a line that a tool wrote.
+fn filled(name: &str, key: &str) -> Result<String> {
+    match key.trim() {
+        "" => Err(Error::new(ErrorKind::Io).context(format!("key: {name}: is empty"))),
+        key => Ok(key.to_owned()),
     }
 }
 

@@ -15,7 +15,9 @@
 //!   only where sending again does no harm: by method, or because the request
 //!   has an [idempotency key](Request::idempotency_key).
 //! * No error, log or `Debug` text holds a key, a header's value or the query
-//!   of a URL.
+//!   of a URL, also where a server says it again. What has fewer than four
+//!   characters, idempotency keys, and headers such as `Accept` may stand in
+//!   what it says.
 //!
 //! # Errors
 //!
@@ -27,6 +29,7 @@
 //! | 404 or 410 | `NotFound` | terminal |
 //! | another status of 400 and above | `Probe` | terminal |
 //! | a redirect that is not followed | `Probe` | terminal |
+//! | nothing was sent: a key or a file of `TlsFiles` cannot be used | `Io` | retryable, or the key's own |
 //! | no JSON, too much, an encoding nobody asked for | `Probe` | retryable |
 //!
 //! # Examples

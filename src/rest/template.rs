@@ -139,8 +139,9 @@ fn escape(value: &str, path: &mut String) {
 }
 
 impl fmt::Debug for Template {
+    /// Without the query, which may hold something secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.text, f)
+        fmt::Debug::fmt(self.text.split('?').next().unwrap_or_default(), f)
     }
 }
 

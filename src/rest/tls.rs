@@ -5,10 +5,14 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
 use ureq::Agent;
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::Mutex;
 use crate::probe::http::transport::agent_with;
 use crate::probe::text::{reason, shown};
@@ -17,7 +21,11 @@ use crate::probe::text::{reason, shown};
 const MAX: u64 = 4 * 1024 * 1024;
 
 /// Files in PEM form by which a client proves who it is, and knows its
-/// servers. Read again when they were written, for the next request.
+/// servers.
+///
+/// They are read for the first request, and again when they were written, for
+/// the next. While one is not there or cannot be used a request fails, with
+/// an `Io` that names it, and nothing is sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TlsFiles {
@@ -43,23 +51,42 @@ impl TlsFiles {
         Self { root_certs: Some(path.into()), ..self }
     }
 
+    /// These, and what `others` say of the half that these do not.
+    pub(crate) fn or(mut self, others: &Self) -> Self {
+        if self.client_cert.is_none() {
+            (self.client_cert, self.client_key) = (others.client_cert.clone(), others.client_key.clone());
+        }
+        self.root_certs = self.root_certs.or_else(|| others.root_certs.clone());
+        self
+    }
+
     fn paths(&self) -> impl Iterator<Item = &Path> {
         [&self.client_cert, &self.client_key, &self.root_certs].into_iter().flatten().map(PathBuf::as_path)
     }
 
+    /// Says what is wrong with them without looking at any.
+    fn check(&self) -> Result<()> {
+        if self.client_key.is_some() && self.client_cert.is_none() {
+            return Err(Error::invalid("client_key: is there without a client_cert"));
+        }
+        Ok(())
+    }
+
     fn read(&self) -> Result<TlsConfig> {
         let mut builder = TlsConfig::builder();
-        match (&self.client_cert, &self.client_key) {
-            (None, None) => {}
-            (None, Some(_)) => return Err(Error::invalid("client_key: is there without a client_cert")),
-            (Some(cert), key) => {
-                let chain = certificates("client_cert", cert)?;
-                let key = private_key("client_key", key.as_ref().unwrap_or(cert))?;
-                builder = builder.client_cert(Some(ClientCert::new_with_certs(&chain, key)));
-            }
+        if let Some(path) = &self.client_cert {
+            let chain = certificates("client_cert", path)?;
+            let key_path = self.client_key.as_ref().unwrap_or(path);
+            let key = private_key(key_path, &chain)?;
+            builder = builder.client_cert(Some(ClientCert::new_with_certs(&chain, key)));
         }
         if let Some(path) = &self.root_certs {
-            builder = builder.root_certs(RootCerts::from(certificates("root_certs", path)?));
+            let certs = certificates("root_certs", path)?;
+            let ders = certs.iter().map(|cert| CertificateDer::from(cert.der()));
+            if RootCertStore::empty().add_parsable_certificates(ders).0 == 0 {
+                return Err(flaw("root_certs", path, "has no certificate that can be a root"));
+            }
+            builder = builder.root_certs(RootCerts::from(certs));
         }
         Ok(builder.build())
     }
@@ -77,9 +104,13 @@ type Mark = Option<(SystemTime, u64)>;
 
 impl Identity {
     pub(super) fn new(files: TlsFiles) -> Result<Self> {
-        let identity = Self { files, made: Mutex::default() };
-        identity.agent()?;
-        Ok(identity)
+        files.check()?;
+        Ok(Self { files, made: Mutex::default() })
+    }
+
+    /// Whether a server learns who asks.
+    pub(super) fn proves_who_asks(&self) -> bool {
+        self.files.client_cert.is_some()
     }
 
     pub(super) fn agent(&self) -> Result<Agent> {
@@ -108,13 +139,21 @@ fn certificates(field: &str, path: &Path) -> Result<Vec<Certificate<'static>>> {
     if found.is_empty() { Err(flaw(field, path, "has no certificate in PEM form")) } else { Ok(found) }
 }
 
-fn private_key(field: &str, path: &Path) -> Result<PrivateKey<'static>> {
-    let bytes = read(field, path)?;
+/// The key to the first of `chain`. What does not fit is told here: the client
+/// would panic at it.
+fn private_key(path: &Path, chain: &[Certificate<'static>]) -> Result<PrivateKey<'static>> {
+    let refuse = |text: &str| flaw("client_key", path, text);
+    let bytes = read("client_key", path)?;
     let mut keys = parse_pem(&bytes).filter_map(|item| match item {
         Ok(PemItem::PrivateKey(key)) => Some(key),
         _ => None,
     });
-    keys.next().ok_or_else(|| flaw(field, path, "has no private key in PEM form"))
+    let key = keys.next().ok_or_else(|| refuse("has no private key in PEM form"))?;
+    let der = PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| refuse(&error.to_string()))?;
+    let chain = chain.iter().map(|cert| CertificateDer::from(cert.der().to_vec())).collect();
+    CertifiedKey::from_der(chain, der, &rustls::crypto::ring::default_provider())
+        .map_err(|error| refuse(&format!("does not fit the certificate: {error}")))?;
+    Ok(key)
 }
 
 fn read(field: &str, path: &Path) -> Result<Vec<u8>> {
@@ -126,5 +165,5 @@ fn read(field: &str, path: &Path) -> Result<Vec<u8>> {
 }
 
 fn flaw(field: &str, path: &Path, text: &str) -> Error {
-    Error::invalid(format!("{field}: {}: {text}", shown(path.as_os_str())))
+    Error::new(ErrorKind::Io).context(format!("{field}: {}: {text}", shown(path.as_os_str())))
 }

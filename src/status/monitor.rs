@@ -84,7 +84,8 @@ pub struct CheckerStatus {
     pub not_ready: Vec<ItemStatus>,
     /// How many more there are that are not ready.
     pub more_not_ready: u64,
-    /// How many items of the last look were too many to be kept.
+    /// How many items of the last look were too many to be kept. They count
+    /// in the checker's state, and not in `items`.
     pub left_out: u64,
 }
 

@@ -110,7 +110,14 @@ impl<'a> Reader<'a> {
             b'n' => Value::Null,
             b't' => Value::Bool(true),
             b'f' => Value::Bool(false),
-            b'"' => Value::String(self.leaf(text, path)?),
+            b'"' => {
+                let value = Value::String(self.leaf(text, path)?);
+                let mut place = self.cursor.place(at);
+                if text.contains("\\u") || text.contains("\\/") {
+                    place.written = Some(text.into());
+                }
+                return Some(Node::new(place, value));
+            }
             b'[' | b'{' if depth >= MAX_DEPTH => {
                 self.fault(at, path, format!("nests deeper than {} levels", MAX_DEPTH - 1));
                 return None;
@@ -250,6 +257,6 @@ impl<'a> Cursor<'a> {
             }
             self.offset += c.len_utf8();
         }
-        Place { file: self.file.clone(), line: self.line, column: self.column }
+        Place { file: self.file.clone(), line: self.line, column: self.column, written: None }
     }
 }

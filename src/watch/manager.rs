@@ -114,10 +114,11 @@ impl WatchManager {
             return Err(Self::duplicate(name.as_str()));
         }
         // Started under the lock: a stop finds it, or it is refused.
-        watcher.start_new()?;
+        watcher.start_quietly()?;
         let replaced = state.watchers.insert(name.clone(), watcher.clone());
         drop(state);
         drop(replaced);
+        watcher.measure();
         self.shared.report();
         Ok(())
     }
@@ -165,9 +166,10 @@ impl WatchManager {
     fn resume(&self, old: &Arc<Watcher>) {
         let state = self.shared.state.lock();
         let is_ours = state.watchers.get(old.name()).is_some_and(|holder| Arc::ptr_eq(holder, old));
-        if is_ours && !state.stopped {
-            // The failure that matters is the new one's.
-            let _ = old.restart();
+        // Where it fails, the failure that matters is the new one's.
+        if is_ours && !state.stopped && old.start_quietly().is_ok() {
+            drop(state);
+            old.measure();
         }
     }
 
@@ -310,14 +312,22 @@ impl Hosted for WatchManager {
     /// stop.
     fn start_hosted(&self, cx: &Context) -> Result<()> {
         *self.shared.reporter.lock() = Some(cx.reporter().clone());
-        {
+        let mut begun = Vec::new();
+        let started = {
             let mut state = self.shared.state.lock();
-            for watcher in state.watchers.values().filter(|watcher| !watcher.is_running()) {
-                watcher.start_new()?;
+            let idle = state.watchers.values().filter(|watcher| !watcher.is_running());
+            let started: Result<()> = idle.cloned().try_for_each(|watcher| {
+                watcher.start_quietly()?;
+                begun.push(watcher);
+                Ok(())
+            });
+            if started.is_ok() {
+                (state.stopped, state.ended) = (false, false);
             }
-            state.stopped = false;
-            state.ended = false;
-        }
+            started
+        };
+        begun.iter().for_each(|watcher| watcher.measure());
+        started?;
         self.shared.report();
         Ok(())
     }

@@ -230,8 +230,13 @@ impl Watcher {
         self.inner.stop(grace)
     }
 
-    pub(super) fn start_new(&self) -> Result<()> {
-        self.inner.start()
+    /// For a manager, under its lock: [`measure`](Self::measure) follows.
+    pub(super) fn start_quietly(&self) -> Result<()> {
+        self.inner.start_quietly()
+    }
+
+    pub(super) fn measure(&self) {
+        self.inner.measure();
     }
 
     pub(super) fn cancel(&self) {
@@ -283,10 +288,17 @@ impl Component for Watcher {
     }
 }
 
-impl Drop for Watcher {
-    fn drop(&mut self) {
+impl Watcher {
+    /// Stops it as a drop does.
+    pub(crate) fn stop_for_drop(&self) {
         let grace = if self.inner.was_waited_for() { Duration::ZERO } else { self.drop_grace };
         let _ = self.inner.stop(grace);
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.stop_for_drop();
     }
 }
 

@@ -409,6 +409,124 @@ static void test_drop(void)
     CHECK(LOAD(drops) == 2);
 }
 
+/* An observer may ask whatever it likes, wherever it is called. */
+
+static lk_watch_manager *asked_watchers;
+static lk_controller_manager *asked_controllers;
+static lk_env *asked_env;
+static int asks;
+
+static void ask_all(void)
+{
+    char text[64];
+
+    COUNT(asks);
+    (void)lk_watch_manager_health(asked_watchers);
+    (void)lk_watch_manager_all_json(asked_watchers, text, sizeof text, NULL);
+    (void)lk_controller_manager_health(asked_controllers);
+    (void)lk_controller_manager_all_json(asked_controllers, text, sizeof text, NULL);
+    (void)lk_env_status_json(asked_env, text, sizeof text, NULL);
+    (void)lk_env_events_json(asked_env, 0, 10, text, sizeof text, NULL);
+}
+
+static void *ask_for_instrument(void *userdata, const char *name, const lk_attr *labels, size_t n)
+{
+    (void)name;
+    (void)labels;
+    (void)n;
+    ask_all();
+    return userdata;
+}
+
+static void ask_at_add(void *userdata, void *counter, uint64_t n)
+{
+    (void)userdata;
+    (void)counter;
+    (void)n;
+    ask_all();
+}
+
+static void ask_at_value(void *userdata, void *instrument, double value)
+{
+    (void)userdata;
+    (void)instrument;
+    (void)value;
+    ask_all();
+}
+
+static void ask_at_end(void *userdata, void *span)
+{
+    (void)userdata;
+    (void)span;
+    ask_all();
+}
+
+static void ask_at_event(void *userdata, const lk_event *event, const char *text)
+{
+    (void)userdata;
+    (void)event;
+    (void)text;
+    ask_all();
+}
+
+static void test_observer_inside(void)
+{
+    lk_env_config settings;
+    lk_observer observer;
+    lk_watcher_config config;
+    lk_controller_config controller;
+    lk_component *components[2] = {NULL, NULL};
+    lk_component_config component;
+    lk_host *host = NULL;
+    lk_member member;
+    int i;
+
+    OK(lk_observer_init(&observer, sizeof observer));
+    observer.on_event = ask_at_event;
+    observer.counter = observer.gauge = observer.histogram = observer.span = ask_for_instrument;
+    observer.counter_add = ask_at_add;
+    observer.gauge_set = observer.histogram_observe = ask_at_value;
+    observer.span_end = ask_at_end;
+    OK(lk_env_config_init(&settings, sizeof settings));
+    settings.observer = &observer;
+    OK(lk_env_new(&settings, &asked_env));
+    OK(lk_watch_manager_new(asked_env, &asked_watchers));
+    OK(lk_controller_manager_new(asked_env, 0, &asked_controllers));
+    OK(lk_watcher_config_init(&config, sizeof config));
+    config.name = "w";
+    config.probe = probe_ok;
+    OK(lk_watch_manager_watch(asked_watchers, &config, &member));
+    OK(lk_watch_manager_wait_ready(asked_watchers, member, 10000));
+    OK(lk_watch_manager_replace(asked_watchers, &config, 1000, NULL, &member));
+    OK(lk_controller_config_init(&controller, sizeof controller));
+    controller.reconcile = probe_ok;
+    controller.name = "before";
+    OK(lk_controller_manager_register(asked_controllers, &controller));
+    OK(lk_controller_manager_start(asked_controllers));
+    controller.name = "after";
+    OK(lk_controller_manager_register(asked_controllers, &controller));
+    /* Stopped and started again by a host. */
+    OK(lk_controller_manager_stop(asked_controllers, 1000, NULL));
+    OK(lk_watch_manager_stop(asked_watchers, 1000, NULL));
+    OK(lk_host_new(asked_env, NULL, &host));
+    OK(lk_component_of_watch_manager(asked_watchers, &components[0]));
+    OK(lk_component_of_controller_manager(asked_controllers, &components[1]));
+    for (i = 0; i < 2; i++) {
+        OK(lk_component_config_init(&component, sizeof component));
+        component.name = i == 0 ? "watchers" : "controllers";
+        component.component = components[i];
+        OK(lk_host_register(host, &component, NULL));
+        OK(lk_component_free(components[i]));
+    }
+    OK(lk_host_start(host));
+    OK(lk_host_stop(host, 5000, NULL));
+    OK(lk_host_free(host));
+    OK(lk_controller_manager_free(asked_controllers));
+    OK(lk_watch_manager_free(asked_watchers));
+    OK(lk_env_free(asked_env));
+    CHECK(LOAD(asks) > 0);
+}
+
 int main(void)
 {
     OK(lk_env_new(NULL, &env));
@@ -417,6 +535,7 @@ int main(void)
     test_inside();
     test_hang();
     test_drop();
+    test_observer_inside();
     OK(lk_env_free(env));
     puts("well");
     return 0;

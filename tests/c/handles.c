@@ -149,6 +149,171 @@ static void test_free_waits(void)
     }
 }
 
+/* A free ends the calls of others that might never return. */
+
+enum { WATCHER, CONTROLLER, MONITOR, RECOVERY, HOST, EVENTS, WAITS };
+
+struct wait {
+    int kind;
+    void *handle;
+    lk_cancel *cancel;
+    lk_status status;
+};
+
+static void *wait_for_ever(void *argument)
+{
+    struct wait *wait = argument;
+    lk_event event;
+
+    OK(lk_event_init(&event, sizeof event));
+    COUNT(waiting);
+    switch (wait->kind) {
+    case WATCHER:
+        wait->status = lk_watcher_wait_ready(wait->handle, LK_FOREVER);
+        break;
+    case CONTROLLER:
+        wait->status = lk_controller_wait_ready(wait->handle, LK_FOREVER);
+        break;
+    case MONITOR:
+        wait->status = lk_monitor_wait_ready(wait->handle, LK_FOREVER);
+        break;
+    case RECOVERY:
+        wait->status = lk_recovery_wait_idle(wait->handle, LK_FOREVER);
+        break;
+    case HOST:
+        wait->status = lk_host_run(wait->handle, wait->cancel);
+        break;
+    default:
+        wait->status = lk_events_next(wait->handle, LK_FOREVER, &event);
+    }
+    return NULL;
+}
+
+static int32_t fetch_corrupted(void *userdata, const lk_context *cx, const char *run)
+{
+    (void)userdata;
+    (void)run;
+    return lk_context_set_answer(cx, "{\"corrupted\": true, \"last_checkpoint\": {\"path\": \"p\"}}");
+}
+
+static int32_t restore_in_vain(void *userdata, const lk_context *cx, const lk_restore *request)
+{
+    (void)userdata;
+    (void)request;
+    return lk_context_sleep(cx, LK_FOREVER);
+}
+
+static void test_free_ends_waits(void)
+{
+    static const lk_status expected[WAITS] = {LK_ERR_TIMEOUT, LK_ERR_TIMEOUT, LK_ERR_TIMEOUT,
+                                              LK_OK, LK_OK, LK_ERR_STALE};
+    struct wait waits[WAITS];
+    pthread_t thread[WAITS];
+    lk_env *env = NULL;
+    lk_env *other = NULL;
+    lk_watcher *watcher = NULL;
+    lk_controller *controller = NULL;
+    lk_monitor *monitor = NULL;
+    lk_recovery *recovery = NULL;
+    lk_host *host = NULL;
+    lk_events *events = NULL;
+    lk_watcher_config watcher_config;
+    lk_controller_config controller_config;
+    lk_monitor_config monitor_config;
+    lk_recovery_config recovery_config;
+    lk_component *component = NULL;
+    lk_component_config component_config;
+    lk_host *keeper = NULL;
+    lk_checker checker;
+    lk_cancel *cancel = NULL;
+    struct timespec before, after;
+    struct timespec nap = {0, 50000000};
+    int i;
+
+    STORE(dropped, 0);
+    STORE(waiting, 0);
+    OK(lk_env_new(NULL, &env));
+    OK(lk_env_new(NULL, &other));
+    OK(lk_cancel_new(&cancel));
+    watcher_settings(&watcher_config, "w");
+    watcher_config.probe = never_ready;
+    OK(lk_watcher_start(env, &watcher_config, &watcher));
+    OK(lk_controller_config_init(&controller_config, sizeof controller_config));
+    controller_config.name = "c";
+    controller_config.reconcile = never_ready;
+    controller_config.drop = count_drop;
+    OK(lk_controller_start(env, &controller_config, &controller));
+    OK(lk_monitor_config_init(&monitor_config, sizeof monitor_config));
+    monitor_config.name = "m";
+    OK(lk_monitor_new(env, &monitor_config, &monitor));
+    OK(lk_checker_init(&checker, sizeof checker));
+    checker.name = "c";
+    checker.check = never_ready;
+    checker.drop = count_drop;
+    OK(lk_monitor_add_checker(monitor, &checker));
+    /* Before its start there is nothing to stop. */
+    OK(lk_monitor_stop(monitor, 1000, NULL));
+    IS(LK_ERR_STATE, lk_monitor_trigger(monitor));
+    OK(lk_monitor_start(monitor));
+    OK(lk_recovery_config_init(&recovery_config, sizeof recovery_config));
+    recovery_config.name = "r";
+    recovery_config.fetch = fetch_corrupted;
+    recovery_config.restore = restore_in_vain;
+    recovery_config.drop = count_drop;
+    OK(lk_recovery_start(env, &recovery_config, &recovery));
+    OK(lk_recovery_watch_run(recovery, "run", NULL));
+    OK(lk_host_new(env, NULL, &host));
+    OK(lk_env_subscribe(other, &events));
+
+    memset(waits, 0, sizeof waits);
+    waits[WATCHER].handle = watcher;
+    waits[CONTROLLER].handle = controller;
+    waits[MONITOR].handle = monitor;
+    waits[RECOVERY].handle = recovery;
+    waits[HOST].handle = host;
+    waits[HOST].cancel = cancel;
+    waits[EVENTS].handle = events;
+    for (i = 0; i < WAITS; i++) {
+        waits[i].kind = i;
+        CHECK(pthread_create(&thread[i], NULL, wait_for_ever, &waits[i]) == 0);
+    }
+    EVENTUALLY(LOAD(waiting) == WAITS);
+    nanosleep(&nap, NULL);
+    CHECK(clock_gettime(CLOCK_MONOTONIC, &before) == 0);
+    OK(lk_watcher_free(watcher));
+    OK(lk_controller_free(controller));
+    OK(lk_monitor_free(monitor));
+    OK(lk_recovery_free(recovery));
+    OK(lk_host_free(host));
+    OK(lk_events_free(events));
+    CHECK(LOAD(dropped) == 4);
+    for (i = 0; i < WAITS; i++) {
+        CHECK(pthread_join(thread[i], NULL) == 0);
+        IS(expected[i], waits[i].status);
+    }
+    CHECK(clock_gettime(CLOCK_MONOTONIC, &after) == 0);
+    CHECK(after.tv_sec - before.tv_sec < 5);
+
+    /* What a host has as a component goes on there. */
+    watcher_config.probe = probe_ok;
+    OK(lk_watcher_start(env, &watcher_config, &watcher));
+    OK(lk_component_of_watcher(watcher, &component));
+    OK(lk_component_config_init(&component_config, sizeof component_config));
+    component_config.name = "w";
+    component_config.component = component;
+    OK(lk_host_new(env, NULL, &keeper));
+    OK(lk_host_register(keeper, &component_config, NULL));
+    OK(lk_component_free(component));
+    OK(lk_host_start(keeper));
+    OK(lk_watcher_free(watcher));
+    OK(lk_env_trigger(env, "w"));
+    OK(lk_host_free(keeper));
+    CHECK(LOAD(dropped) == 5);
+    OK(lk_cancel_free(cancel));
+    OK(lk_env_free(other));
+    OK(lk_env_free(env));
+}
+
 static void test_members(void)
 {
     lk_env *env = NULL;
@@ -176,8 +341,11 @@ static void test_members(void)
     IS(LK_ERR_STALE, lk_watch_manager_unwatch(manager, a, 1000, NULL));
     OK(lk_watch_manager_status(manager, b, &loop));
     OK(lk_watch_manager_find(manager, "a", &found));
+    CHECK(found == b);
     OK(lk_watch_manager_trigger(manager, found));
+    STORE(dropped, 0);
     OK(lk_watch_manager_unwatch(manager, b, 1000, NULL));
+    CHECK(LOAD(dropped) == 1);
     IS(LK_ERR_STALE, lk_watch_manager_unwatch(manager, b, 1000, NULL));
     IS(LK_ERR_STALE, lk_watch_manager_trigger(manager, found));
     IS(LK_ERR_NOT_FOUND, lk_watch_manager_find(manager, "a", &found));
@@ -229,6 +397,7 @@ int main(void)
     }
     test_handles();
     test_free_waits();
+    test_free_ends_waits();
     test_members();
     CHECK(comes_to(threads, before_threads));
     CHECK(comes_to(descriptors, before_descriptors));

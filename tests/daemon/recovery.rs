@@ -67,7 +67,7 @@ fn recoveries_are_listed_and_acted_on_by_who_has_the_token() {
     assert_eq!((code, out.lines().count(), &body["recoveries"][0]["name"]), (Some(0), 1, &json!("training")));
 
     // Who may not, and what is not there.
-    let wrong = dir.path().join("wrong");
+    let (wrong, empty) = (dir.path().join("wrong"), dir.write("empty", " \n"));
     for (words, code, text) in [
         (
             &["retry", "team/r1", "--token-file", wrong.to_str().unwrap()][..],
@@ -75,6 +75,7 @@ fn recoveries_are_listed_and_acted_on_by_who_has_the_token() {
             "the token is not the right one (401)",
         ),
         (&["retry", "team/r1", "--token-file", "/nowhere/token"], 1, "/nowhere/token: No such file"),
+        (&["retry", "team/r1", "--token-file", empty.to_str().unwrap()], 1, "/empty: is empty"),
         (
             &["cancel", "team/r2"],
             1,
@@ -122,6 +123,23 @@ fn a_recovery_is_cancelled() {
     eventually("it is cancelled", || {
         incidents().as_array().is_none_or(|found| found.iter().all(|one| one["phase"] == "cancelled"))
     });
+    daemon.stop();
+}
+
+#[test]
+fn without_a_token_there_is_nothing_to_be_done() {
+    let (deploy, service) = (TempDir::new("open"), service());
+    deploy.write("training.json", descriptor(&service));
+    let mut daemon = Daemon::start(&deploy, &[]);
+    eventually("it waits for its second attempt", || {
+        daemon.get("/recovery")["recoveries"][0]["incidents"][0]["phase"] == "waiting"
+    });
+    let url = format!("http://{}", daemon.address);
+    for act in ["cancel", "retry"] {
+        let (code, out, err) = run_to_end(&["recovery", act, "team/r1", "--url", &url]);
+        let told = "loopkeeper: nothing can be done here, only looked at: no token is configured (404)\n";
+        assert_eq!((code, out.as_str(), err.as_str()), (Some(1), "", told));
+    }
     daemon.stop();
 }
 

@@ -1052,6 +1052,10 @@ fn what_a_revoked_agent_holds_is_out_of_its_hands<S: TestStore>(mut f: Fleet<S>)
     assert_eq!(kind(f.store.fail(&lease, "x")), ErrorKind::Stale);
     assert_eq!(kind(f.store.progress(&lease, 1)), ErrorKind::Stale);
     assert_eq!(kind(f.store.release(&lease)), ErrorKind::Stale);
+    assert_eq!(kind(f.store.renew(&lease, LEASE)), ErrorKind::Stale);
+    assert_eq!(f.store.held(agent).unwrap(), [], "nor does it learn the number that would let it");
+    let row = f.store.command(id).unwrap();
+    assert_eq!((row.fence, row.attempts), (lease.fence + 1, 1), "which is another, for no further claim");
     assert_eq!((f.state(id), f.health().processed()), (Running, 0), "its lease is not over yet");
     f.wait_alive(LEASE, other);
     assert_eq!(f.health().count("requeued"), 1);

@@ -129,10 +129,10 @@ fn a_server_with_tables_of_a_newer_program_is_refused() {
     with_server(|server| {
         let schema = server.schema();
         drop(PostgresStore::open(&server.config(&schema)).unwrap());
-        server.run(&format!("INSERT INTO {schema}.fleet_versions VALUES (3, 'x')"));
+        server.run(&format!("INSERT INTO {schema}.fleet_versions VALUES (4, 'x')"));
         let error = PostgresStore::open(&server.config(&schema)).unwrap_err();
         assert_eq!(error.class(), ErrorClass::Terminal);
-        let text = "the database is at version 3 of its tables, this program knows 2: use a newer program";
+        let text = "the database is at version 4 of its tables, this program knows 3: use a newer program";
         assert_eq!(error.to_string(), text);
     });
 }

@@ -565,3 +565,269 @@ fn each_attempt_is_a_span() {
         [begin, "run=run-1", "attempt=1", "error refused", "end", begin, "run=run-1", "attempt=2", "end"]
     );
 }
+
+#[test]
+fn who_asks_to_be_left_alone_is_left_alone() {
+    let world = World::new();
+    let executor = executor(&world);
+    world.restore_faults([Fault::Busy(secs(90))]);
+    recover(&executor, "run-1", policy());
+    world.clock.run_for(secs(89));
+    assert_eq!(world.last(RecoveryStep::Failed).retry_in, Some(secs(90)));
+    assert_eq!(world.steps("run-1"), ["started", "checkpoint_selected", "failed"]);
+    world.clock.run_for(secs(1));
+    assert_eq!(world.steps("run-1")[3..], DONE);
+}
+
+#[test]
+fn a_run_restored_under_the_name_of_another_takes_nothing_from_it() {
+    let clock = ManualClock::default();
+    let env = Env::manual(&clock).unwrap();
+    let source = |_: &Context, run: &str| Ok(TrainingRun::new(run));
+    let gate = Gate::default();
+    let (held, theirs) = (gate.clone(), clock.clone());
+    let remedy = move |_: &Context, request: &Restore| match &*request.run {
+        "run-1" => {
+            held.pass(&theirs);
+            Ok(Restored::new("run-2"))
+        }
+        run => Ok(Restored::new(format!("{run}-new"))),
+    };
+    let config = ExecutorConfig::new("x").max_concurrent(1);
+    let executor = Executor::start_in(&env, config, source, remedy).unwrap();
+    for run in ["run-1", "run-2"] {
+        recover(&executor, run, policy());
+    }
+    clock.settle();
+    gate.open();
+    clock.settle();
+    let done = |run: &str| {
+        let events = env.events_after(0, 100).events.into_iter();
+        let is_its = |event: &std::sync::Arc<loopkeeper::Event>| match &event.what {
+            loopkeeper::EventKind::Recovery(event) => {
+                &*event.run_id == run && event.step == RecoveryStep::Completed
+            }
+            _ => false,
+        };
+        events.filter(is_its).count()
+    };
+    assert_eq!((done("run-1"), done("run-2")), (1, 1));
+    assert!(executor.runs().is_empty() && executor.drain(secs(0)));
+    assert!(executor.stop(secs(1)).is_clean());
+}
+
+/// An object whose end goes wrong.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("boom");
+    }
+}
+
+#[test]
+fn an_object_that_panics_when_it_is_dropped_ends_nothing() {
+    let world = World::new();
+    let executor = executor(&world);
+    let gate = Gate::default();
+    world.restore_faults([Fault::Hang(gate.clone())]);
+    for run in ["run-1", "run-2", "run-3"] {
+        executor
+            .recover(Recover::new(run, policy()).handle(Bomb).last_checkpoint(checkpoint("7", 0)))
+            .unwrap();
+    }
+    world.clock.settle();
+    executor.cancel("run-2").unwrap();
+    gate.release_waiting();
+    world.clock.settle();
+    assert_eq!(world.count(RecoveryStep::Completed), 2);
+    world.restore_faults([Fault::Refuse]);
+    executor
+        .recover(Recover::new("run-4", policy()).handle(Bomb).last_checkpoint(checkpoint("7", 0)))
+        .unwrap();
+    world.clock.settle();
+    assert!(executor.stop(secs(1)).is_clean());
+    executor.restart().unwrap();
+    recover(&executor, "run-5", policy());
+    world.clock.settle();
+    assert_eq!(world.steps("run-5"), DONE);
+}
+
+#[test]
+fn the_best_is_not_guessed_while_the_others_are_not_known() {
+    let world = World::new();
+    let executor = executor(&world);
+    let measured = |path: &str, age, loss| {
+        let mut checkpoint = checkpoint(path, age);
+        checkpoint.metrics.insert("loss".to_owned(), loss);
+        checkpoint
+    };
+    world.with(|service| {
+        let all = vec![measured("7", 0, 0.5), measured("6", 1, 0.1)];
+        service.checkpoints.insert("run-1".to_owned(), all.clone());
+        service.checkpoints.insert("run-2".to_owned(), all);
+    });
+    let best = policy().checkpoint_strategy(CheckpointStrategy::best());
+    let ask = |run: &str| {
+        let request = Recover::new(run, best.clone()).last_checkpoint(measured("7", 0, 0.5));
+        executor.recover(request).unwrap();
+        world.clock.settle();
+    };
+    world.listing_fault(Fault::Refuse);
+    ask("run-1");
+    assert_eq!(world.steps("run-1"), ["started", "failed"]);
+    world.clock.run_for(secs(5));
+    assert_eq!(world.paths(), ["6"]);
+    // A service that has no list has what it told of.
+    world.listing_fault(Fault::Terminal);
+    ask("run-2");
+    assert_eq!(world.paths(), ["6", "7"]);
+}
+
+#[test]
+fn the_longest_delays_and_the_most_attempts_are_no_trouble() {
+    use std::time::Duration;
+    let world = World::new();
+    let executor = world.executor(ExecutorConfig::new("x").max_concurrent(u32::MAX).max_queued(u32::MAX));
+    let longest = policy()
+        .backoff(Duration::MAX)
+        .max_backoff(Duration::MAX)
+        .jitter(1.0)
+        .poll_interval(Duration::MAX)
+        .poll_timeout(Duration::MAX)
+        .attempt_timeout(Duration::MAX)
+        .relapse_window(Duration::MAX)
+        .max_attempts(u32::MAX)
+        .fallback_after(u32::MAX)
+        .verify_polls(u32::MAX);
+    assert_eq!(longest.explain().unwrap().attempts, u32::MAX);
+    world.restore_faults([Fault::Refuse]);
+    recover(&executor, "run-1", longest.clone().jitter(0.0));
+    world.clock.settle();
+    let status = executor.status().recovery.unwrap();
+    assert_eq!((status.waiting, status.incidents[0].attempt), (1, 1));
+    executor.retry("run-1").unwrap();
+    world.clock.settle();
+    assert_eq!(world.steps("run-1")[3..], DONE);
+    let monitor = world.monitor(longest);
+    world.add("run-2", &["7"]);
+    world.corrupt("run-2", true);
+    monitor.watch_run("run-2", plain()).unwrap();
+    world.clock.run_for(secs(3600));
+    assert_eq!(world.count(RecoveryStep::Completed), 2);
+    assert!(monitor.stop(secs(1)).is_clean() && executor.stop(secs(1)).is_clean());
+}
+
+#[test]
+fn a_wait_from_its_own_call_does_not_wait_for_itself() {
+    let clock = ManualClock::default();
+    let env = Env::manual(&clock).unwrap();
+    let own: Arc<Mutex<Option<Arc<loopkeeper::recovery::RecoveryMonitor>>>> = Arc::default();
+    let theirs = own.clone();
+    let waited = Arc::new(Mutex::new(None));
+    let answer = waited.clone();
+    let source = |_: &Context, run: &str| {
+        let newest = loopkeeper::recovery::Checkpoint::new("7");
+        Ok(TrainingRun::new(run).corrupted(run == "run-1").last_checkpoint(newest))
+    };
+    let remedy = move |_: &Context, _: &Restore| {
+        let monitor = theirs.lock().unwrap().clone().unwrap();
+        *answer.lock().unwrap() = Some(monitor.wait_idle(secs(600)));
+        Ok(Restored::new("new"))
+    };
+    let config = loopkeeper::recovery::RecoveryMonitorConfig::new("m", policy());
+    let monitor = loopkeeper::recovery::RecoveryMonitor::new(&env, config, source, remedy).unwrap();
+    let monitor = Arc::new(monitor);
+    *own.lock().unwrap() = Some(monitor.clone());
+    monitor.restart().unwrap();
+    monitor.watch_run("run-1", plain()).unwrap();
+    clock.settle();
+    assert_eq!(*waited.lock().unwrap(), Some(false));
+    assert!(monitor.wait_idle(secs(5)) && monitor.stop(secs(1)).is_clean());
+    drop(own.lock().unwrap().take());
+}
+
+#[test]
+fn an_attempt_is_told_to_end_by_a_cancel_its_deadline_and_a_stop() {
+    let clock = ManualClock::default();
+    let env = Env::manual(&clock).unwrap();
+    let gate = Gate::default();
+    let ended: Arc<Mutex<Vec<String>>> = Arc::default();
+    let (held, theirs, told) = (gate.clone(), clock.clone(), ended.clone());
+    let source = |_: &Context, run: &str| Ok(TrainingRun::new(run));
+    let remedy = move |cx: &Context, request: &Restore| {
+        assert!(!cx.is_cancelled());
+        held.pass(&theirs);
+        told.lock().unwrap().push(format!("{} {}", request.run, cx.is_cancelled()));
+        Err("too late".into())
+    };
+    let config = ExecutorConfig::new("x").max_concurrent(4);
+    let executor = Executor::start_in(&env, config, source, remedy).unwrap();
+    recover(&executor, "cancelled", policy());
+    recover(&executor, "late", policy().attempt_timeout(secs(10)).max_attempts(1));
+    recover(&executor, "stopped", policy());
+    clock.settle();
+    executor.cancel("cancelled").unwrap();
+    clock.run_for(secs(10));
+    gate.release_waiting();
+    clock.settle();
+    let take = || {
+        let mut ended = std::mem::take(&mut *ended.lock().unwrap());
+        ended.sort();
+        ended
+    };
+    // The third was not told to; it fails and is tried again.
+    assert_eq!(take(), ["cancelled true", "late true", "stopped false"]);
+    clock.run_for(secs(5));
+    let _ = executor.stop(secs(0));
+    gate.open();
+    clock.settle();
+    assert_eq!(take(), ["stopped true"]);
+    assert!(executor.stop(secs(1)).is_clean());
+}
+
+#[test]
+fn wrc_02_an_attempt_that_is_too_late_to_choose_restores_nothing() {
+    let world = World::new();
+    let executor = executor(&world);
+    world.add("run-1", &["7"]);
+    let gate = Gate::default();
+    world.listing_fault(Fault::Hang(gate.clone()));
+    let policy = policy().attempt_timeout(secs(10)).max_attempts(1);
+    executor.recover(Recover::new("run-1", policy)).unwrap();
+    world.clock.run_for(secs(10));
+    assert_eq!(world.steps("run-1"), ["started", "failed", "exhausted"]);
+    let error = world.last(RecoveryStep::Failed).error.clone().unwrap();
+    assert_eq!(error.to_string(), "still choosing the checkpoint after 10s");
+    gate.open();
+    world.clock.settle();
+    assert_eq!((world.paths().len(), world.steps("run-1").len()), (0, 3));
+}
+
+#[test]
+fn wrc_14_a_drain_waits_for_what_was_cancelled_to_end() {
+    let world = World::new();
+    let executor = executor(&world);
+    let gate = Gate::default();
+    world.restore_faults([Fault::Hang(gate.clone())]);
+    recover(&executor, "run-1", policy());
+    world.clock.settle();
+    executor.cancel("run-1").unwrap();
+    assert!(executor.runs().is_empty() && !executor.drain(secs(0)), "its call is still at work");
+    gate.open();
+    assert!(executor.drain(secs(5)));
+    assert_eq!(world.with(|service| service.discarded.clone()), ["new-1"]);
+}
+
+#[test]
+fn wrc_13_without_times_the_last_checkpoint_is_tried_again_before_an_older_one() {
+    let world = World::new();
+    let executor = executor(&world);
+    let undated = ["run-1/5", "run-1/6", "run-1/7"].map(loopkeeper::recovery::Checkpoint::new);
+    let last = undated[2].clone();
+    world.with(|service| service.checkpoints.insert("run-1".to_owned(), undated.to_vec()));
+    world.restore_faults([Fault::Refuse, Fault::Refuse]);
+    executor.recover(Recover::new("run-1", policy()).last_checkpoint(last)).unwrap();
+    world.clock.run_for(secs(60));
+    assert_eq!(world.paths(), ["run-1/7", "run-1/7", "run-1/5"]);
+}

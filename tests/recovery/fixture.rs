@@ -24,6 +24,8 @@ pub(crate) enum Fault {
     Refuse,
     Terminal,
     Gone,
+    /// Refuses, and asks to be left alone for so long.
+    Busy(Duration),
     Panic,
     /// Waits at the gate, then goes on as usual.
     Hang(Gate),
@@ -35,6 +37,9 @@ impl Fault {
             Self::Refuse => Err("refused".into()),
             Self::Terminal => Err(Box::new(Error::terminal("not allowed"))),
             Self::Gone => Err(Box::new(Error::new(ErrorKind::NotFound).context("no such checkpoint"))),
+            Self::Busy(wait) => {
+                Err(Box::new(Error::new(ErrorKind::Component).with_retry_after(wait).context("busy")))
+            }
             Self::Panic => panic!("boom"),
             Self::Hang(gate) => {
                 gate.pass(&world.clock);
@@ -50,6 +55,7 @@ pub(crate) struct Service {
     pub(crate) checkpoints: BTreeMap<String, Vec<Checkpoint>>,
     pub(crate) fetches: BTreeMap<String, usize>,
     pub(crate) listings: usize,
+    listing_faults: VecDeque<Fault>,
     pub(crate) restores: Vec<Restore>,
     pub(crate) discarded: Vec<String>,
     pub(crate) retired: Vec<String>,
@@ -115,6 +121,10 @@ impl World {
 
     pub(crate) fn restore_faults(&self, faults: impl IntoIterator<Item = Fault>) {
         self.with(|service| service.restore_faults.extend(faults));
+    }
+
+    pub(crate) fn listing_fault(&self, fault: Fault) {
+        self.with(|service| service.listing_faults.push_back(fault));
     }
 
     pub(crate) fn retire_fault(&self, fault: Fault) {
@@ -192,10 +202,12 @@ impl RunSource for World {
     }
 
     fn checkpoints(&self, _: &Context, run: &str) -> Result<Vec<Checkpoint>, BoxError> {
-        Ok(self.with(|service| {
+        let fault = self.with(|service| {
             service.listings += 1;
-            service.checkpoints.get(run).cloned().unwrap_or_default()
-        }))
+            service.listing_faults.pop_front()
+        });
+        fault.map_or(Ok(()), |fault| fault.strike(self))?;
+        Ok(self.with(|service| service.checkpoints.get(run).cloned().unwrap_or_default()))
     }
 }
 

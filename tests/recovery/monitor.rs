@@ -325,6 +325,16 @@ fn wrc_12_a_person_has_it_tried_again() {
     assert_eq!(world.steps("run-1"), [&expected[..], &RESTORED[1..]].concat());
     assert_eq!(monitor.retry("run-1").unwrap_err().kind(), ErrorKind::InvalidState);
     assert_eq!(monitor.retry("run-7").unwrap_err().kind(), ErrorKind::NotFound);
+    world.add("run-2", &["7"]);
+    world.corrupt("run-2", true);
+    world.restore_faults([Fault::Terminal]);
+    monitor.watch_run("run-2", plain()).unwrap();
+    world.clock.settle();
+    assert!(monitor.stop(secs(1)).is_clean());
+    assert_eq!(monitor.retry("run-2").unwrap_err().kind(), ErrorKind::InvalidState, "it does not run");
+    monitor.restart().unwrap();
+    world.clock.settle();
+    assert_eq!(monitor.incident("run-2").unwrap().phase.as_str(), "exhausted", "as it was before the stop");
     let keys: Vec<_> = world
         .with(|service| service.restores.iter().map(|request| request.idempotency_key.clone()).collect());
     assert_ne!(keys[0], keys[1]);
@@ -623,4 +633,260 @@ fn what_a_stop_leaves_undone_is_told() {
     assert_eq!(world.last(RecoveryStep::LeftBehind).error.as_ref().unwrap().to_string(), "it was stopped");
     gate.open();
     world.clock.settle();
+}
+
+#[test]
+fn a_run_restored_under_the_name_of_one_that_is_being_restored_leaves_it_its_turn() {
+    let clock = ManualClock::default();
+    let env = Env::manual(&clock).unwrap();
+    let source = |_: &loopkeeper::Context, run: &str| {
+        let newest = loopkeeper::recovery::Checkpoint::new("7");
+        let corrupted = ["run-1", "run-2"].contains(&run);
+        Ok(loopkeeper::recovery::TrainingRun::new(run).corrupted(corrupted).last_checkpoint(newest))
+    };
+    let gate = Gate::default();
+    let (held, theirs) = (gate.clone(), clock.clone());
+    let remedy = move |_: &loopkeeper::Context, request: &loopkeeper::recovery::Restore| {
+        let is_first = request.run == "run-1";
+        if is_first {
+            held.pass(&theirs);
+        }
+        Ok(loopkeeper::recovery::Restored::new(if is_first { "run-2" } else { "new" }))
+    };
+    let config = RecoveryMonitorConfig::new("m", policy()).max_polls(1);
+    let monitor = RecoveryMonitor::new(&env, config, source, remedy).unwrap();
+    for run in ["run-1", "run-2"] {
+        monitor.watch_run(run, plain()).unwrap();
+    }
+    monitor.restart().unwrap();
+    clock.settle();
+    assert_eq!(monitor.status().recovery.unwrap().queued, 1);
+    gate.open();
+    clock.run_for(secs(120));
+    let runs: Vec<_> = monitor.runs().into_iter().map(|run| run.run).collect();
+    assert_eq!(runs, ["new"]);
+    assert_eq!(monitor.status().health, Health::Ready);
+    assert!(monitor.wait_idle(secs(0)));
+}
+
+#[test]
+fn wrc_06_a_call_is_not_lost_among_events_that_nobody_is_called_about() {
+    let world = World::new();
+    for n in 0..30 {
+        world.add(&format!("bad-{n}"), &[]);
+        for _ in 0..20 {
+            world.fetch_fault(&format!("bad-{n}"), Fault::Refuse);
+        }
+    }
+    for run in ["run-1", "run-2"] {
+        world.add(run, &["7"]);
+        world.corrupt(run, true);
+    }
+    let (gate, calls) = (Gate::default(), Calls::default());
+    let (held, clock, failed) = (gate.clone(), world.clock.clone(), calls.0.clone());
+    let policy = policy()
+        .on_recovery(move |_| held.pass(&clock))
+        .on_failure(move |run, error| failed.lock().unwrap().push(format!("{run}: {error}")));
+    let monitor = one(&world, policy);
+    for n in 0..30 {
+        monitor.watch_run(&format!("bad-{n}"), plain()).unwrap();
+    }
+    world.clock.settle();
+    world.restore_faults([Fault::Terminal]);
+    monitor.watch_run("run-2", plain()).unwrap();
+    world.clock.run_for(secs(300));
+    assert_eq!(
+        (world.count(RecoveryStep::PollError), world.steps("run-2").last()),
+        (330, Some(&"exhausted"))
+    );
+    gate.open();
+    world.clock.settle();
+    assert_eq!((calls.take(), monitor.status().lost_callbacks), (vec!["run-2: not allowed".to_owned()], 0));
+}
+
+#[test]
+fn a_recovery_under_way_knows_what_is_said_of_its_run_meanwhile() {
+    let world = World::new();
+    world.add("run-1", &["7"]);
+    world.corrupt("run-1", true);
+    let (gate, calls) = (Gate::default(), Calls::default());
+    world.restore_faults([Fault::Hang(gate.clone())]);
+    let monitor = one(&world, calls.on(policy()));
+    let said = plain().with("team", "south").handle("another".to_owned());
+    monitor.watch_run("run-1", said).unwrap();
+    gate.open();
+    world.clock.settle();
+    assert_eq!(calls.take(), ["run-1 (another) -> new-1 (handle of new-1) from 7"]);
+    assert_eq!(world.last(RecoveryStep::Completed).all_metadata()["team"], "south");
+    assert_eq!(monitor.runs().len(), 1);
+}
+
+#[test]
+fn callbacks_may_call_back_in() {
+    let world = World::new();
+    for run in ["run-1", "run-2", "run-3"] {
+        world.add(run, &["7"]);
+        world.corrupt(run, true);
+    }
+    let own: std::sync::Arc<std::sync::Mutex<Option<std::sync::Arc<RecoveryMonitor>>>> = Default::default();
+    let theirs = own.clone();
+    let heard: std::sync::Arc<std::sync::Mutex<Vec<String>>> = Default::default();
+    let tells = heard.clone();
+    let policy = policy().on_recovery(move |recovered| {
+        let monitor = theirs.lock().unwrap().clone().unwrap();
+        let new = &*recovered.restored.training_run_id;
+        let answer = match &*recovered.run {
+            // Watches the one that took its place, which it is already.
+            "run-1" => format!("{:?}", monitor.watch_run(new, plain()).is_ok()),
+            "run-2" => {
+                let cancelled = monitor.cancel(new).is_err();
+                format!("{cancelled} {:?} {:?}", monitor.retry(new).is_err(), monitor.stop_watching(new))
+            }
+            _ => format!("{}", monitor.stop(secs(5)).is_clean()),
+        };
+        tells.lock().unwrap().push(answer);
+    });
+    let monitor = std::sync::Arc::new(world.monitor(policy));
+    *own.lock().unwrap() = Some(monitor.clone());
+    for run in ["run-1", "run-2", "run-3"] {
+        monitor.watch_run(run, plain()).unwrap();
+        world.clock.settle();
+    }
+    drop(own.lock().unwrap().take());
+    assert_eq!(*heard.lock().unwrap(), ["true", "true true true", "true"]);
+    assert!(!monitor.is_running());
+    let runs: Vec<_> = monitor.runs().into_iter().map(|run| run.run).collect();
+    assert_eq!(runs, ["new-1", "new-3"]);
+    assert!(monitor.stop(secs(1)).is_clean());
+}
+
+#[test]
+fn a_stop_names_the_callback_that_hangs_and_drops_those_behind_it() {
+    let world = World::new();
+    for run in ["run-1", "run-2"] {
+        world.add(run, &["7"]);
+        world.corrupt(run, true);
+    }
+    let gate = Gate::default();
+    let (held, clock) = (gate.clone(), world.clock.clone());
+    let monitor = one(&world, policy().on_recovery(move |_| held.pass(&clock)));
+    monitor.watch_run("run-2", plain()).unwrap();
+    world.clock.settle();
+    assert_eq!(world.count(RecoveryStep::Completed), 2);
+    let report = monitor.stop(secs(1));
+    let stragglers: Vec<_> = report.stragglers().iter().map(|one| (&*one.name, one.phase)).collect();
+    assert_eq!((stragglers, report.dropped_callbacks()), (vec![("m", "its callback")], 1));
+    gate.open();
+    world.clock.settle();
+    assert_eq!(gate.arrived(), 1, "nothing is called after a stop");
+    monitor.restart().unwrap();
+    assert!(monitor.stop(secs(1)).is_clean());
+}
+
+#[test]
+fn a_poll_that_fails_proves_nothing_and_takes_no_proof_away() {
+    let world = World::new();
+    world.add("run-1", &["7"]);
+    world.corrupt("run-1", true);
+    for _ in 0..2 {
+        world.fetch_fault("new-1", Fault::Refuse);
+    }
+    let monitor = one(&world, policy());
+    world.clock.run_for(secs(60));
+    assert_eq!(monitor.incident("run-1").unwrap().good_polls, 1);
+    world.fetch_fault("new-1", Fault::Panic);
+    world.clock.run_for(secs(30));
+    assert_eq!(world.steps("new-1"), ["poll_error"; 3]);
+    world.clock.run_for(secs(30));
+    assert_eq!(monitor.incident("run-1").unwrap().good_polls, 2);
+    world.clock.run_for(secs(30));
+    assert_eq!(world.steps("new-1")[3..], ["verified"]);
+}
+
+#[test]
+fn every_event_says_what_is_known_by_then() {
+    let world = World::new();
+    world.add("run-1", &["7", "6"]);
+    world.with(|service| service.bad_restores = 1);
+    world.fetch_fault("run-1", Fault::Refuse);
+    world.restore_faults([Fault::Refuse]);
+    let monitor = one(&world, policy().verify_polls(1).max_attempts(3));
+    world.corrupt("run-1", true);
+    world.clock.run_for(secs(200));
+    world.add("run-2", &["7"]);
+    world.corrupt("run-2", true);
+    world.restore_faults([Fault::Refuse]);
+    monitor.watch_run("run-2", plain()).unwrap();
+    world.clock.settle();
+    monitor.cancel("run-2").unwrap();
+    world.add("run-3", &[]);
+    world.corrupt("run-3", true);
+    monitor.watch_run("run-3", plain()).unwrap();
+    world.clock.settle();
+    // What the caller said comes with each of them.
+    let of_run_1 =
+        |event: &&std::sync::Arc<loopkeeper::event::RecoveryEvent>| !event.run_id.ends_with(['2', '3']);
+    assert!(world.told().iter().filter(of_run_1).all(|event| event.metadata["team"] == "north"));
+    let told: Vec<_> = world.told().iter().map(|event| event.to_string()).collect();
+    assert_eq!(
+        told,
+        [
+            "run run-1: could not be polled: refused",
+            "run run-1: detected, checkpoint 7",
+            "run run-1: started (attempt 1)",
+            "run run-1: checkpoint selected (attempt 1), checkpoint 7",
+            "run run-1: failed (attempt 1), checkpoint 7, again in 5.0s: refused",
+            "run run-1: started (attempt 2)",
+            "run run-1: checkpoint selected (attempt 2), checkpoint 7",
+            "run run-1: client created (attempt 2), checkpoint 7, restored as new-1",
+            "run run-1: completed (attempt 2), checkpoint 7, restored as new-1",
+            "run new-1: relapsed (attempt 2), checkpoint 7, again in 10.0s",
+            "run new-1: started (attempt 3)",
+            "run new-1: checkpoint selected (attempt 3), checkpoint 6",
+            "run new-1: client created (attempt 3), checkpoint 6, restored as new-2",
+            "run new-1: completed (attempt 3), checkpoint 6, restored as new-2",
+            "run new-2: verified (attempt 3), checkpoint 6",
+            "run run-2: detected, checkpoint 7",
+            "run run-2: started (attempt 1)",
+            "run run-2: checkpoint selected (attempt 1), checkpoint 7",
+            "run run-2: failed (attempt 1), checkpoint 7, again in 5.0s: refused",
+            "run run-2: cancelled (attempt 1), checkpoint 7: on request",
+            "run run-3: detected",
+            "run run-3: started (attempt 1)",
+            "run run-3: failed (attempt 1): no checkpoint to restore from (0 known, 0 of them not usable)",
+            "run run-3: exhausted (attempt 1): no checkpoint to restore from (0 known, 0 of them not usable)",
+        ]
+    );
+}
+
+#[test]
+fn an_answer_that_was_asked_for_before_a_run_was_watched_anew_does_not_count() {
+    let clock = ManualClock::default();
+    let env = Env::manual(&clock).unwrap();
+    let (first, second) = (Gate::default(), Gate::default());
+    let gates = [first.clone(), second.clone()];
+    let (calls, theirs) = (std::sync::atomic::AtomicUsize::new(0), clock.clone());
+    let source = move |_: &loopkeeper::Context, run: &str| {
+        let call = calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        if let Some(gate) = gates.get(call) {
+            gate.pass(&theirs);
+        }
+        Ok(loopkeeper::recovery::TrainingRun::new(run).corrupted(call == 0))
+    };
+    let remedy = |_: &loopkeeper::Context, _: &loopkeeper::recovery::Restore| Err("never asked".into());
+    let config = RecoveryMonitorConfig::new("m", policy());
+    let monitor = RecoveryMonitor::start_in(&env, config, source, remedy).unwrap();
+    monitor.watch_run("run-1", plain()).unwrap();
+    clock.settle();
+    assert!(monitor.stop_watching("run-1"));
+    monitor.watch_run("run-1", plain()).unwrap();
+    clock.settle();
+    assert_eq!((first.waiting(), second.waiting()), (1, 1));
+    first.open();
+    clock.settle();
+    assert_eq!((monitor.incident("run-1"), monitor.runs()[0].last_poll), (None, None));
+    second.open();
+    clock.settle();
+    assert!(monitor.runs()[0].last_poll.is_some());
+    assert_eq!(monitor.status().health, Health::Ready);
 }

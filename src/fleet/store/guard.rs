@@ -31,8 +31,19 @@ pub(super) fn revoked(agent: AgentId) -> Error {
     Error::new(ErrorKind::InvalidState).context(format!("agent {agent} was revoked, which is for good"))
 }
 
+/// What of an agent decides whether it may claim, and what.
+#[derive(Debug)]
+pub(super) struct Claimer {
+    pub(super) id: AgentId,
+    pub(super) tenant: Option<TenantId>,
+    pub(super) status: AgentStatus,
+    pub(super) status_message: Option<String>,
+    pub(super) health: AgentCondition,
+    pub(super) max_jobs: i64,
+}
+
 /// Why an agent may not claim, if it may not.
-pub(super) fn may_claim(agent: &Agent) -> Result<()> {
+pub(super) fn may_claim(agent: &Claimer) -> Result<()> {
     let id = agent.id;
     let text = match (agent.status, agent.health) {
         (AgentStatus::Active, AgentCondition::Online) => return Ok(()),

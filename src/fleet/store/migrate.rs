@@ -14,7 +14,11 @@ use crate::error::{Error, ErrorClass, ErrorKind, Result};
 use crate::fleet::token::hex;
 
 /// Each version's text, from 1.
-const VERSIONS: &[&str] = &[include_str!("sql/schema/0001.sql"), include_str!("sql/schema/0002.sql")];
+const VERSIONS: &[&str] = &[
+    include_str!("sql/schema/0001.sql"),
+    include_str!("sql/schema/0002.sql"),
+    include_str!("sql/schema/0003.sql"),
+];
 
 #[derive(Debug, QueryableByName)]
 struct Applied {

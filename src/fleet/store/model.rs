@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use super::guard::{
-    Ask, canceled_already, check_attempts, check_pin, claim_of, may_claim, no_agent, no_command, no_tenant,
-    removal_record, revoked, settle, unknown_secret, wrong_kind,
+    Ask, Claimer, canceled_already, check_attempts, check_pin, claim_of, may_claim, no_agent, no_command,
+    no_tenant, removal_record, revoked, settle, unknown_secret, wrong_kind,
 };
 use super::{
     AgentStore, AuditStore, CommandStore, Listing, Lost, Registered, Scope, Store, Sweep, TenantStore,
@@ -144,9 +144,7 @@ impl ModelStore {
             }
             None => Some(command.state).filter(|state| state.is_held()),
         };
-        let good = command.fence == lease.fence
-            && command.agent == Some(lease.agent)
-            && agent.status != AgentStatus::Revoked;
+        let good = command.fence == lease.fence && command.agent == Some(lease.agent);
         let Some(next) = next.filter(|_| good) else {
             return settle(ask, lease, &command, &agent).map(|()| None);
         };
@@ -356,9 +354,15 @@ impl AgentStore for ModelStore {
         if row.status == status && row.status_message.as_ref() == Some(&reason) {
             return Ok(());
         }
+        let fenced_off = status == AgentStatus::Revoked && row.status != status;
         row.status = status;
         row.status_message = Some(reason);
         let tenant = row.tenant;
+        let rows = self.commands.iter_mut().map(|entry| &mut entry.row);
+        for row in rows.filter(|row| fenced_off && row.agent == Some(agent) && row.state.is_held()) {
+            row.fence += 1;
+            row.version += 1;
+        }
         self.chain(&record.tenant(tenant));
         Ok(())
     }
@@ -436,7 +440,14 @@ impl CommandStore for ModelStore {
     fn claim(&mut self, agent: AgentId, lease: Duration) -> Result<Option<Claim>> {
         check_lease(lease)?;
         let found = self.agent(agent)?;
-        may_claim(&found)?;
+        may_claim(&Claimer {
+            id: agent,
+            tenant: found.tenant,
+            status: found.status,
+            status_message: found.status_message.clone(),
+            health: found.health,
+            max_jobs: found.max_jobs,
+        })?;
         if found.held_jobs >= found.max_jobs {
             return Ok(None);
         }
@@ -477,7 +488,8 @@ impl CommandStore for ModelStore {
     }
 
     fn held(&mut self, agent: AgentId) -> Result<Vec<Claim>> {
-        let held = self.rows().filter(|row| row.agent == Some(agent) && row.state.is_held());
+        let revoked = self.find_agent(Some(agent)).is_some_and(|row| row.status == AgentStatus::Revoked);
+        let held = self.rows().filter(|row| !revoked && row.agent == Some(agent) && row.state.is_held());
         held.map(|row| claim_of(row.clone())).collect()
     }
 

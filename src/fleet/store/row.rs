@@ -8,6 +8,7 @@ use std::str::FromStr;
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 
+use super::guard::Claimer;
 use super::{Listing, Touched};
 use crate::error::{Error, ErrorClass, ErrorKind, Result};
 use crate::fleet::agent::Agent;
@@ -157,15 +158,52 @@ pub(super) struct AgentRow {
     created_at: i64,
 }
 
-/// Who claims, and between which tenants.
+/// Who claims.
 #[derive(Debug, QueryableByName)]
 pub(super) struct ClaimerRow {
-    #[diesel(embed)]
-    pub(super) agent: AgentRow,
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    tenant_id: Option<i64>,
+    #[diesel(sql_type = Text)]
+    status: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    status_message: Option<String>,
+    #[diesel(sql_type = Text)]
+    health: String,
+    #[diesel(sql_type = BigInt)]
+    max_jobs: i64,
+}
+
+impl ClaimerRow {
+    pub(super) fn read(self) -> Result<Claimer> {
+        let table = "fleet_agents";
+        Ok(Claimer {
+            id: AgentId(self.id),
+            tenant: self.tenant_id.map(TenantId),
+            status: word(table, self.id, "status", &self.status)?,
+            status_message: self.status_message,
+            health: word(table, self.id, "health", &self.health)?,
+            max_jobs: self.max_jobs,
+        })
+    }
+}
+
+/// What there is to claim.
+#[derive(Debug, QueryableByName)]
+pub(super) struct WaitingRow {
+    #[diesel(sql_type = BigInt)]
+    pub(super) held_jobs: i64,
     #[diesel(sql_type = Nullable<BigInt>)]
     pub(super) first_tenant: Option<i64>,
     #[diesel(sql_type = Nullable<BigInt>)]
     pub(super) last_tenant: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub(super) most_needs: Option<i64>,
+    #[diesel(sql_type = BigInt)]
+    pub(super) now: i64,
+    #[diesel(sql_type = BigInt)]
+    pub(super) max_attempts: i64,
 }
 
 impl AgentRow {

@@ -243,6 +243,9 @@ impl<L: Link> AgentStore for SqlStore<L> {
                 return Ok(());
             }
             st::update_agent_status(link, now, agent.0, status.as_str(), &reason)?;
+            if status == AgentStatus::Revoked && found.status != status {
+                st::fence_off(link, now, agent.0)?;
+            }
             chain(link, now, &record.clone().tenant(found.tenant)).map(drop)
         })
     }
@@ -308,18 +311,19 @@ impl<L: Link> CommandStore for SqlStore<L> {
         check_lease(lease)?;
         let (now, lease) = (self.now, span(lease));
         self.link.transaction(|link| {
+            let claimer = one(st::lock_claimer(link, now, agent.0)?, || no_agent(agent))?.read()?;
+            may_claim(&claimer)?;
             // Looked at once it is locked: what it holds must be the latest.
-            st::lock_agent(link, now, agent.0)?;
-            let claimer = one(st::select_claimer(link, now, agent.0)?, || no_agent(agent))?;
-            let (first, last) = (claimer.first_tenant, claimer.last_tenant);
-            let found = claimer.agent.read()?;
-            may_claim(&found)?;
-            if found.held_jobs >= found.max_jobs {
+            let platform = claimer.tenant.is_none();
+            let waiting = one(st::select_waiting(link, now, agent.0, platform)?, String::new)?;
+            if waiting.held_jobs >= claimer.max_jobs {
                 return Ok(None);
             }
-            if let Some(tenant) = found.tenant {
-                return claimed(st::claim_order(link, now, agent.0, tenant.0, lease)?);
+            let (now, most) = (Some(waiting.now), waiting.max_attempts);
+            if let Some(tenant) = claimer.tenant {
+                return claimed(st::claim_order(link, now, agent.0, tenant.0, lease, most)?);
             }
+            let (first, last) = (waiting.first_tenant, waiting.last_tenant);
             let tenants = match first {
                 // Nothing to choose between.
                 Some(only) if first == last => vec![only],
@@ -327,8 +331,13 @@ impl<L: Link> CommandStore for SqlStore<L> {
                 None => Vec::new(),
             };
             for tenant in tenants {
+                let found = if waiting.most_needs.is_none() {
+                    st::claim_needless_job(link, now, agent.0, tenant, lease, most)?
+                } else {
+                    st::claim_job(link, now, agent.0, tenant, lease, most)?
+                };
                 // None where others have taken meanwhile all that was there.
-                if let Some(claim) = claimed(st::claim_job(link, now, agent.0, tenant, lease)?)? {
+                if let Some(claim) = claimed(found)? {
                     return Ok(Some(claim));
                 }
             }

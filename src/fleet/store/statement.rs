@@ -40,12 +40,19 @@ impl Dialect {
 pub(super) struct Sql {
     name: &'static str,
     text: &'static str,
+    /// Lines that end so are left out.
+    without: &'static str,
     chosen: [OnceLock<String>; 2],
 }
 
 impl Sql {
     pub(super) const fn new(name: &'static str, text: &'static str) -> Self {
-        Self { name, text, chosen: [OnceLock::new(), OnceLock::new()] }
+        Self::without(name, text, "-- nothing")
+    }
+
+    /// The same, but for the lines that end so.
+    pub(super) const fn without(name: &'static str, text: &'static str, without: &'static str) -> Self {
+        Self { name, text, without, chosen: [OnceLock::new(), OnceLock::new()] }
     }
 
     pub(super) fn text(&self, dialect: Dialect) -> &str {
@@ -55,7 +62,10 @@ impl Sql {
             #[cfg(feature = "postgres")]
             Dialect::Postgres => 1,
         };
-        self.chosen[place].get_or_init(|| choose(self.text, dialect))
+        self.chosen[place].get_or_init(|| {
+            let lines = self.text.lines().filter(|line| !line.trim_end().ends_with(self.without));
+            choose(&lines.collect::<Vec<_>>().join("\n"), dialect)
+        })
     }
 }
 

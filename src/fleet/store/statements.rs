@@ -3,7 +3,7 @@
 
 use super::row::{
     AgentRow, Allowed, AuditRow, Boundary, ClaimerRow, CommandRow, Extent, Hashed, Head, Number, TenantRow,
-    TokenRow, TouchedRow, Word,
+    TokenRow, TouchedRow, WaitingRow, Word,
 };
 use super::statement::{Bind, Link, Sql};
 use crate::error::Result;
@@ -15,6 +15,22 @@ pub(super) fn reprioritize(link: &mut impl Link, now: Now, bonus: i64, batch: i6
 }
 
 const REPRIORITIZE: &str = include_str!("sql/reprioritize.sql");
+
+/// [`claim_job`] where no job needs anything: a server prepares for each part
+/// of a statement, whether it comes to it or not.
+pub(super) fn claim_needless_job(
+    link: &mut impl Link,
+    now: Now,
+    agent: i64,
+    tenant: i64,
+    lease: i64,
+    max_attempts: i64,
+) -> Result<Vec<CommandRow>> {
+    static SQL: Sql = Sql::without("claim_needless_job", include_str!("sql/claim_job.sql"), "-- needs");
+    let binds = [("now", now.into()), ("agent", agent.into()), ("tenant", tenant.into())];
+    let more = [("lease", lease.into()), ("max_attempts", max_attempts.into())];
+    link.load(&SQL, &[&binds[..], &more].concat())
+}
 
 /// `now` is bound by tests alone; without it the database's clock decides.
 pub(super) type Now = Option<i64>;
@@ -69,6 +85,7 @@ statements! {
     fn update_agent_status(agent: i64, status: &str, reason: &str) -> Word;
     fn select_agent(agent: i64) -> AgentRow;
     fn lock_agent(agent: i64) -> Number;
+    fn fence_off(agent: i64) -> Number;
     fn select_agents(after: i64, most: i64) -> AgentRow;
     fn mark_offline(stale: i64, batch: i64) -> Number;
 
@@ -78,10 +95,11 @@ statements! {
         expires_at: Option<i64>
     ) -> Number;
     fn insert_need(command: i64, need: &str) -> Number;
-    fn select_claimer(agent: i64) -> ClaimerRow;
+    fn lock_claimer(agent: i64) -> ClaimerRow;
+    fn select_waiting(agent: i64, platform: bool) -> WaitingRow;
     fn rank_tenants(agent: i64) -> Number;
-    fn claim_job(agent: i64, tenant: i64, lease: i64) -> CommandRow;
-    fn claim_order(agent: i64, tenant: i64, lease: i64) -> CommandRow;
+    fn claim_job(agent: i64, tenant: i64, lease: i64, max_attempts: i64) -> CommandRow;
+    fn claim_order(agent: i64, tenant: i64, lease: i64, max_attempts: i64) -> CommandRow;
     fn start_command(command: i64, agent: i64, fence: i64) -> Number;
     fn progress_command(command: i64, agent: i64, fence: i64, percent: i64) -> Number;
     fn complete_command(command: i64, agent: i64, fence: i64, result: &str) -> Number;
@@ -214,7 +232,10 @@ mod tests {
             ("reprioritize", "fleet_commands_busy"),
             ("claim_job", "fleet_commands_jobs"),
             ("rank_tenants", "fleet_commands_jobs"),
-            ("select_claimer", "fleet_commands_jobs"),
+            ("select_waiting", "fleet_commands_jobs"),
+            ("select_waiting", "fleet_commands_held"),
+            ("select_waiting", "fleet_commands_needy"),
+            ("fence_off", "fleet_commands_held"),
             ("claim_order", "fleet_commands_orders"),
             ("select_held", "fleet_commands_held"),
             ("clean_tokens", "fleet_tokens_expired"),

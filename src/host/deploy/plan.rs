@@ -404,6 +404,7 @@ impl Planner<'_> {
             claims = requires_first(&names, requires).iter().map(|&idx| claims[idx].clone()).collect();
         }
         let (mut stops, mut starts) = (Vec::new(), Vec::new());
+        let mut replaced = BTreeSet::new();
         for (file, name) in claims {
             let candidate = &self.files[file];
             let Reading::Right { enabled, meaning, .. } = candidate.reading else { continue };
@@ -435,7 +436,20 @@ impl Planner<'_> {
                             Change::Reject { file, error: trouble.error.clone() }
                         }
                         Some(trouble) if self.now < trouble.again => Change::Wait { name },
-                        _ if replaces => Change::Replace { name, file },
+                        // Until what it requires is as it will be, that may
+                        // still require it the other way round.
+                        _ if replaces
+                            && self.requires(file).iter().any(|(required, _)| {
+                                replaced.contains(required) || self.ledger.is_under_way(required)
+                            }) =>
+                        {
+                            self.plan.follows = true;
+                            Change::Wait { name }
+                        }
+                        _ if replaces => {
+                            replaced.insert(name.clone());
+                            Change::Replace { name, file }
+                        }
                         _ => Change::Start { name, file },
                     });
                 }
@@ -623,6 +637,18 @@ mod tests {
         ] {
             check("", "", found, 0, expected);
         }
+    }
+
+    #[test]
+    fn what_requires_something_is_replaced_after_it() {
+        let applied = "a x 1, b y 1";
+        assert!(check(applied, "", "a x 2 after y, b y 2", 0, "replace y b, wait x"));
+        assert!(check(applied, "begin b y 2", "a x 2 after y, b y 2", 0, "wait y, wait x"));
+        assert!(!check("a x 1, b y 2", "", "a x 2 after y, b y 2", 0, "keep y b, replace x a"));
+        // It will not become another: there is nothing to wait for.
+        check(applied, "refuse b y 2", "a x 2 after y, b y 2", 0, "reject b, replace x a");
+        check(applied, "fail b y 2", "a x 2 after y, b y 2", 0, "wait y, replace x a");
+        check(applied, "", "a x 2 after y, b y 2 after x", 0, "replace y b, wait x");
     }
 
     #[test]

@@ -242,7 +242,7 @@ fn ask(cx: &Context, asker: &Asker, rules: &[Rule], facts: Facts) -> Result<Fact
     let answer = asker.send(cx, &Request::get(&asker.path))?;
     let mut facts = facts.latency(answer.latency()).status(answer.status()).body(answer.body());
     for name in rules.iter().flat_map(|rule| rule.condition.headers()) {
-        if let Some(value) = answer.header(name) {
+        if let Some(value) = answer.header_lines(name).next() {
             facts = facts.header(name, value);
         }
     }

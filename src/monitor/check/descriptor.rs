@@ -14,19 +14,26 @@ use crate::probe::file_age::check_path;
 use crate::probe::tcp::check_address;
 use crate::tree::{Fault, Node, Value, join, join_idx};
 
+/// As whom servers are asked, where a checker does not say it.
+#[cfg_attr(not(feature = "http-client"), allow(dead_code, reason = "who asks a server does"))]
+pub(in crate::monitor) struct Asking<'a> {
+    pub(in crate::monitor) principal: &'a Principal,
+    #[cfg(feature = "tls")]
+    pub(in crate::monitor) tls: crate::rest::TlsFiles,
+}
+
 /// Reads the checker of an object whose one field is named after a kind, and
-/// holds its settings; tells of each kind whether there is one. `principal` is
-/// as whom servers are asked.
+/// holds its settings; tells of each kind whether there is one.
 pub(in crate::monitor) fn read_kinds(
     o: &mut Object<'_, '_>,
-    principal: &Principal,
+    asking: &Asking<'_>,
 ) -> Vec<(&'static str, Option<Box<dyn Checker>>)> {
     let probe = crate::probe::decode(o, "probe").doc("Looks with a probe, as a watcher has one.");
     let probe = probe.map(|probe| Box::new(super::probe(probe)) as Box<dyn Checker>).optional();
     vec![
         ("probe", probe),
-        ("conditions", o.object("conditions", |o| read_conditions(o, principal)).optional()),
-        ("http_json", o.object("http_json", |o| server::read_http_json(o, principal)).optional()),
+        ("conditions", o.object("conditions", |o| read_conditions(o, asking)).optional()),
+        ("http_json", o.object("http_json", |o| server::read_http_json(o, asking)).optional()),
         ("disk", o.object("disk", read_disk).optional()),
         ("memory", o.object("memory", read_memory).optional()),
         ("load", o.object("load", read_load).optional()),
@@ -44,11 +51,11 @@ struct Rule {
     otherwise: Health,
 }
 
-fn read_conditions(o: &mut Object<'_, '_>, principal: &Principal) -> Found {
+fn read_conditions(o: &mut Object<'_, '_>, asking: &Asking<'_>) -> Found {
     o.doc("Looks whether conditions hold about what a server, a port or files say; each is an item.");
     let tcp = o.string("tcp").check(|address| check_address(address));
     let tcp = tcp.doc("A port to connect to, as HOST:PORT, for conditions about latency.").optional();
-    let target = server::read_optional(o, principal);
+    let target = server::read_optional(o, asking);
     if tcp.is_some() && o.has("url") {
         o.fault("tcp", "there is a url as well, and conditions are about one of them");
     }
@@ -133,6 +140,14 @@ fn tell(o: &mut Object<'_, '_>, name: &'static str, key: &'static str, flaws: Ve
             _ => node.place.clone(),
         };
         o.faults(Fault { place, key: path, message: text }.into());
+    }
+}
+
+/// Tells that a field is there without the one that it says more about.
+#[cfg(feature = "http-client")]
+fn expect_with(o: &mut Object<'_, '_>, field: &'static str, other: &str) {
+    if o.has(field) {
+        o.fault(field, format!("has no effect without {other}"));
     }
 }
 
@@ -275,6 +290,9 @@ mod tls {
         if addresses.is_empty() && files.is_empty() && !o.has("addresses") && !o.has("files") {
             o.fault("addresses", "there is neither an address nor a file");
         }
+        if !o.has("addresses") {
+            super::expect_with(o, "server_name", "addresses");
+        }
         o.done()?;
         let mut checker = certificate().min_left(min_left);
         for address in addresses {
@@ -301,7 +319,7 @@ mod tls {
 #[cfg(not(feature = "http-client"))]
 mod server {
     use super::super::ConditionsChecker;
-    use super::{Found, Object, Principal, needs};
+    use super::{Asking, Found, Object, needs};
 
     const DOC: &str = "Needs the feature `http-client`, which this build does not have.";
     const MESSAGE: &str = "needs the feature `http-client`, which this build does not have";
@@ -310,7 +328,7 @@ mod server {
     /// There is none to be had.
     pub(super) struct NoTarget;
 
-    pub(super) fn read_optional(o: &mut Object<'_, '_>, _: &Principal) -> NoTarget {
+    pub(super) fn read_optional(o: &mut Object<'_, '_>, _: &Asking<'_>) -> NoTarget {
         for field in FIELDS {
             if o.value(field).doc(DOC).optional().is_some() {
                 o.fault(field, MESSAGE);
@@ -323,7 +341,7 @@ mod server {
         checker
     }
 
-    pub(super) fn read_http_json(o: &mut Object<'_, '_>, _: &Principal) -> Found {
+    pub(super) fn read_http_json(o: &mut Object<'_, '_>, _: &Asking<'_>) -> Found {
         let own = [
             "items",
             "name",
@@ -346,13 +364,17 @@ mod server {
     use super::super::http_json::{MAX_PAGES, REQUEST_TIMEOUT};
     use super::super::target::{MAX_BODY, REDIRECTS};
     use super::super::{ConditionsChecker, HttpTarget, ItemMap, Paging, http_json};
-    use super::{Found, Health, Object, Principal, Shown, is_path, quoted_health, whole};
+    use super::{Asking, Found, Health, Object, Shown, is_path, quoted_health, whole};
     use crate::decode::Size;
     use crate::error::Result;
     use crate::monitor::Checker;
     use crate::pointer::Pointer;
     use crate::probe::http::{check_url, read_headers};
     use crate::rest::Template;
+
+    /// The fields that say how a server is asked.
+    const SERVER: [&str; 7] =
+        ["headers", "bearer_file", "max_body", "follow_redirects", "client_cert", "client_key", "root_certs"];
 
     /// Settings of a server without its address.
     struct Server {
@@ -412,12 +434,14 @@ mod server {
     #[cfg(feature = "tls")]
     fn read_files(o: &mut Object<'_, '_>) -> Files {
         let cert = o.string("client_cert").check(is_path);
-        let cert = cert.doc("A certificate in PEM form by which the client proves who it is.").optional();
+        let cert = cert
+            .doc("A certificate in PEM form by which the client proves who it is; the program's when absent.")
+            .optional();
         let key = o.string("client_key").check(is_path);
         let key = key.doc("Its key, in PEM form; in the file of the certificate when absent.").optional();
         let roots = o.string("root_certs").check(is_path);
         let roots =
-            roots.doc("The roots that servers are believed by, in PEM form; those of browsers when absent.");
+            roots.doc("The roots that servers are believed by, in PEM form; the program's, or those of browsers, when absent.");
         let roots = roots.optional();
         if key.is_some() && !o.has("client_cert") {
             o.fault("client_key", "is there without a client_cert");
@@ -433,9 +457,9 @@ mod server {
     }
 
     impl Server {
-        fn at(self, url: String, principal: &Principal) -> HttpTarget {
+        fn at(self, url: String, asking: &Asking<'_>) -> HttpTarget {
             let mut target = HttpTarget::new(url)
-                .principal(principal.clone())
+                .principal(asking.principal.clone())
                 .max_body(self.max_body)
                 .follow_redirects(self.redirects);
             for (name, value) in self.headers {
@@ -445,8 +469,11 @@ mod server {
                 target = target.bearer_file(path);
             }
             #[cfg(feature = "tls")]
-            if let Some(files) = self.tls {
-                target = target.tls(files);
+            {
+                let files = self.tls.unwrap_or_default().or(&asking.tls);
+                if files != crate::rest::TlsFiles::default() {
+                    target = target.tls(files);
+                }
             }
             #[cfg(not(feature = "tls"))]
             let NoFiles = self.tls;
@@ -454,10 +481,13 @@ mod server {
         }
     }
 
-    pub(super) fn read_optional(o: &mut Object<'_, '_>, principal: &Principal) -> Option<HttpTarget> {
+    pub(super) fn read_optional(o: &mut Object<'_, '_>, asking: &Asking<'_>) -> Option<HttpTarget> {
         let url = o.string("url").check(|url| check_url(url)).doc("The address to ask, by GET.").optional();
         let server = read_server(o);
-        url.map(|url| server.at(url, principal))
+        if !o.has("url") {
+            SERVER.iter().for_each(|field| super::expect_with(o, field, "url"));
+        }
+        url.map(|url| server.at(url, asking))
     }
 
     pub(super) fn aim(checker: ConditionsChecker, target: Option<HttpTarget>) -> ConditionsChecker {
@@ -467,7 +497,7 @@ mod server {
         }
     }
 
-    pub(super) fn read_http_json(o: &mut Object<'_, '_>, principal: &Principal) -> Found {
+    pub(super) fn read_http_json(o: &mut Object<'_, '_>, asking: &Asking<'_>) -> Found {
         o.doc("Asks a server for a list or an object as JSON; each thing in it is an item, and so is each group.");
         let url = o.string("url").check(|url| check_url(url)).doc("The address to ask, by GET.").required();
         let server = read_server(o);
@@ -492,11 +522,17 @@ mod server {
             Some((path.take(o.done()?)?, id, map, paging))
         });
         let members = members.optional();
+        let has_pages = |paging: &Paging| *paging != Paging::None;
+        let some_pages = has_pages(&paging) || members.as_ref().is_some_and(|(.., paging)| has_pages(paging));
+        // Of what is there and wrong only that is told.
+        if !some_pages && !o.has("paging") && (!has_members || members.is_some()) {
+            super::expect_with(o, "max_pages", "paging");
+        }
         if has_members && map.has_groups() {
             o.fault("group_by", "items that have members cannot be in groups as well");
         }
         let done = o.done()?;
-        let mut checker = http_json(server.at(url.take(done)?, principal), map)
+        let mut checker = http_json(server.at(url.take(done)?, asking), map)
             .paging(paging)
             .max_pages(max_pages)
             .request_timeout(timeout);
@@ -578,6 +614,9 @@ mod server {
         let is_missing = state.is_none() && !o.has("state");
         if own == Own::Needed && is_missing {
             o.fault("state", "is missing, expected where an item has its state");
+        }
+        if own == Own::FromMembers && is_missing {
+            ["states", "message"].iter().for_each(|field| super::expect_with(o, field, "state"));
         }
         let is_never_ready = match &states {
             Some((ready, .., otherwise)) => ready.is_empty() && *otherwise != Health::Ready,
@@ -666,12 +705,20 @@ mod tests {
     use super::*;
     use crate::{decode, tree};
 
+    fn asking(principal: &Principal) -> Asking<'_> {
+        Asking {
+            principal,
+            #[cfg(feature = "tls")]
+            tls: crate::rest::TlsFiles::default(),
+        }
+    }
+
     /// Reads the checker; faults come without the name of the file.
     fn check(checker: &str) -> Result<Box<dyn Checker>, String> {
         let node = tree::parse("f", &format!("{{\"check\": {checker}}}")).unwrap();
         decode::object(&node, "", |o| {
             let read = |o: &mut Object<'_, '_>| {
-                let kinds = read_kinds(o, &Principal::new("p"));
+                let kinds = read_kinds(o, &asking(&Principal::new("p")));
                 o.done()?;
                 kinds.into_iter().find_map(|(_, checker)| checker)
             };
@@ -711,12 +758,21 @@ mod tests {
             (
                 "\n {\"condition\": \"size(/x) > 5 GB\"},\n \"exists(\\u002fx) == 1\"",
                 "2:30: check.conditions.expect[0].condition: expected \"and\", \"or\" or the end, found \"GB\" (column 14)\n\
-                 3:14: check.conditions.expect[1]: exists(/x) is true or false by itself, found a comparison; see also not (column 12)",
+                 3:19: check.conditions.expect[1]: exists(/x) is true or false by itself, found a comparison; see also not (column 12)",
             ),
             (
                 r#""latency < 1s", "exists(/x)", "exists(/x)""#,
                 "1:38: check.conditions.expect[0]: is about an answer, and there is neither url nor tcp to get one from\n\
                  1:68: check.conditions.expect[2]: the name \"exists(/x)\" stands twice",
+            ),
+            (
+                // As it is written: escapes, tabs and letters of more than one byte.
+                r#""exists(\"\/\u00fc\ud83d\ude00ü\t\u0041\") == 1""#,
+                "1:81: check.conditions.expect[0]: exists(\"/ü😀ü\\tA\") is true or false by itself, found a comparison; see also not (column 18)",
+            ),
+            (
+                "\"exists(\\\"ü\\t\\\\\\\\\\\") == 1\"",
+                "1:59: check.conditions.expect[0]: exists(\"ü\\t\\\\\") is true or false by itself, found a comparison; see also not (column 16)",
             ),
             ("", "1:37: check.conditions.expect: must have at least one condition"),
             (
@@ -775,7 +831,7 @@ mod tests {
                 "follow_redirects": 0, "items": "/a", "name": "/n", "state": "/s", "message": "/m", "group_by": "/g",
                 "require": ["/r"], "states": {"down": ["bad"], "otherwise": "ready"}, "max_pages": 5,
                 "request_timeout": "1s", "paging": {"page": {"parameter": "p", "first": 0}}}}"#,
-            r#"{"http_json": {"url": "http://h/", "items": "/c", "name": "/n", "paging": {"link_header": {}}, "members":
+            r#"{"http_json": {"url": "http://h/", "items": "/c", "name": "/n", "max_pages": 5, "members":
                 {"path": "/s?c={name}&i={id}", "id": "/id", "state": "/s", "states": {"ready": ["ok"]},
                  "paging": {"cursor": {"at": "/next"}}}}}"#,
             r#"{"conditions": {"url": "http://h/", "expect": ["status == 200"]}}"#,
@@ -831,6 +887,18 @@ mod tests {
                 "1:54: check.conditions.tcp: there is a url as well, and conditions are about one of them\n\
                  1:73: check.conditions.max_body: expected bytes such as \"4MiB\", found a percentage",
             ),
+            (
+                r#"{"conditions": {"tcp": "h:1", "headers": {}, "max_body": 9, "expect": ["latency < 1s"]}}"#,
+                "1:52: check.conditions.headers: has no effect without url\n\
+                 1:68: check.conditions.max_body: has no effect without url",
+            ),
+            (
+                r#"{"http_json": {"url": "http://h/", "states": {"ready": ["a"]}, "message": "/m", "max_pages": 5,
+                   "members": {"path": "/s/{name}", "state": "/s", "states": {"ready": ["ok"]}}}}"#,
+                "1:56: check.http_json.states: has no effect without state\n\
+                 1:85: check.http_json.message: has no effect without state\n\
+                 1:104: check.http_json.max_pages: has no effect without paging",
+            ),
         ] {
             assert_eq!(check(checker).err().as_deref(), Some(faults), "{checker}");
         }
@@ -872,6 +940,10 @@ mod tests {
                  1:58: check.certificate.files[0]: must not be empty",
             ),
             (
+                r#"{"certificate": {"files": ["/x"], "server_name": "a"}}"#,
+                "1:60: check.certificate.server_name: has no effect without addresses",
+            ),
+            (
                 r#"{"certificate": {"addresses": ["h:1"], "server_name": "a b"}}"#,
                 "1:65: check.certificate.server_name: cannot be asked for: \"a b\"",
             ),
@@ -883,7 +955,7 @@ mod tests {
     #[test]
     fn every_setting_says_what_it_is_for() {
         let described = decode::describe(|o| {
-            let _ = read_kinds(o, &Principal::new("p"));
+            let _ = read_kinds(o, &asking(&Principal::new("p")));
             o.done()
         });
         assert!(described.fields.len() > 40, "{}", described.fields.len());

@@ -1,13 +1,15 @@
 //! Looks how items are that a server lists as JSON.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::item_map::{Item, ItemMap, Named, reported, together};
+use super::item_map::{Item, ItemMap, Named, reported, together, word};
 use super::paging::{At, Next};
 use super::target::{Asker, HttpTarget};
 use crate::component::Context;
+use crate::duration::Shown;
 use crate::error::{BoxError, Error, ErrorClass, ErrorKind, Result};
 use crate::event::Health;
 use crate::monitor::{Checker, ItemState, Report, Verdict};
@@ -57,6 +59,7 @@ pub fn http_json(target: HttpTarget, map: ItemMap) -> HttpJsonChecker {
         request_timeout: REQUEST_TIMEOUT,
         members: None,
         asker: None,
+        begin_at: None,
     }
 }
 
@@ -67,7 +70,9 @@ pub fn http_json(target: HttpTarget, map: ItemMap) -> HttpJsonChecker {
 /// why it could not look further. With [`members`](Self::members) the server is
 /// asked once more for each item, and the item is as its members are together;
 /// one whose members cannot be had is unknown, and the others are looked at all
-/// the same, each request within its share of the time that is left.
+/// the same, each request within its share of the time that is left. Where the
+/// time is not enough for all, the checker says so, those that were not asked
+/// stay as they are known, and the next look begins with them.
 ///
 /// The order in which a server lists things changes nothing.
 ///
@@ -84,9 +89,10 @@ pub struct HttpJsonChecker {
     request_timeout: Duration,
     members: Option<Members>,
     asker: Option<Asker>,
+    /// The first item that was not asked for its members for want of time.
+    begin_at: Option<String>,
 }
 
-#[derive(Debug)]
 struct Members {
     path: String,
     map: ItemMap,
@@ -95,6 +101,16 @@ struct Members {
     id: Option<Pointer>,
 }
 
+impl fmt::Debug for Members {
+    /// Without the query of the path.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.split('?').next().unwrap_or_default();
+        f.debug_struct("Members").field("path", &path).field("map", &self.map).finish_non_exhaustive()
+    }
+}
+
+/// The least part of a look's time that is worth a request.
+const LEAST_SHARE: u32 = 50;
 /// The values that a path may have places for.
 const PLACES: [&str; 2] = ["name", "id"];
 
@@ -151,6 +167,7 @@ impl HttpJsonChecker {
         let mut now_at = Next::Path(first);
         let mut seen: Vec<Next> = Vec::new();
         let mut before: Option<Value> = None;
+        let is_counted = matches!(list.paging, Paging::Page { .. } | Paging::Offset { .. });
         for pages in 1..=self.max_pages {
             let request = match &now_at {
                 Next::Path(path) => Request::get(path),
@@ -159,16 +176,14 @@ impl HttpJsonChecker {
             let answer = asker.send(cx, &request.timeout(limit))?.expect_success()?;
             let document = answer.json()?;
             // A server that does not know the parameter answers the same for ever.
-            if matches!(list.paging, Paging::Page { .. } | Paging::Offset { .. })
-                && before.as_ref() == Some(&document)
-            {
+            if is_counted && before.as_ref() == Some(&document) {
                 return Err(answer.flaw(format_args!(
                     "page {pages} is the same as the one before it: the server seems not to know the parameter"
                 )));
             }
             let found = list.map.read_from(&document, items.len()).map_err(|text| answer.flaw(text))?;
             let items_here = found.len();
-            items.extend(found);
+            items.extend(found.into_iter().map(|item| without_rest(item, list.id)));
             if items.len() > MAX_ITEMS {
                 items.truncate(MAX_ITEMS);
                 return Err(answer.flaw(format_args!("lists more than {MAX_ITEMS} items")));
@@ -191,13 +206,14 @@ impl HttpJsonChecker {
             if seen.contains(&now_at) {
                 return Err(answer.flaw(format_args!("page {pages} leads back to one before it")));
             }
-            before = Some(document);
+            before = is_counted.then_some(document);
         }
         let text = format!("{}: has more than {} pages", asker.what(), self.max_pages);
         Err(Error::new(ErrorKind::Probe).context(text))
     }
 
-    /// Looks at the members of each item.
+    /// Looks at the members of each item, from `begin_at` on. Gives the first
+    /// for which there was no time.
     fn look_inside(
         &self,
         cx: &Context,
@@ -205,28 +221,45 @@ impl HttpJsonChecker {
         members: &Members,
         parents: Vec<Item>,
         report: &Report,
-    ) -> Result<()> {
+    ) -> Result<Option<String>> {
         let path = Template::new(&members.path, &PLACES)?;
         let mut named = Named::default();
-        let n_parents = u32::try_from(parents.len()).unwrap_or(u32::MAX);
-        for (parent, left) in parents.into_iter().zip((1..=n_parents).rev()) {
+        // By name, so that the order of the list decides nothing.
+        let name = |parent: Item| (named.add(parent.name.clone(), parent.state.clone()), parent);
+        let mut parents: Vec<(String, Item)> = parents.into_iter().map(name).collect();
+        parents.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let begin_at = self.begin_at.as_ref();
+        let first = begin_at.map_or(0, |begin_at| parents.partition_point(|(name, _)| name < begin_at));
+        let n_parents = parents.len();
+        parents.rotate_left(first % n_parents.max(1));
+        // What nobody can answer in is not asked for.
+        let least = cx.remaining() / LEAST_SHARE;
+        let mut not_asked = None;
+        let counted = (1..=u32::try_from(n_parents).unwrap_or(u32::MAX)).rev();
+        for ((name, parent), left) in parents.into_iter().zip(counted) {
             let mut items = Vec::new();
             let asked = match &parent.state {
                 // Something is wrong with the item itself.
                 ItemState { health: Health::Unknown, reason: Some(reason) } => Err(reason.clone()),
-                _ => fill(&path, &parent, members.id.as_ref()).and_then(|path| {
-                    // A silent server has its share, a quick one leaves it to others.
-                    let remaining = cx.remaining();
-                    if remaining.is_zero() {
-                        return Err("was not asked for its members: no time was left".to_owned());
+                _ => match fill(&path, &parent) {
+                    Err(reason) => Err(reason),
+                    Ok(path) => {
+                        // A silent server has its share, a quick one leaves it to others.
+                        let remaining = cx.remaining();
+                        if remaining <= least {
+                            not_asked.get_or_insert(name);
+                            continue;
+                        }
+                        let share = (remaining / left).max(remaining / 4).max(least);
+                        let limit = self.request_timeout.min(share);
+                        let list = List { path: &path, map: &members.map, paging: &members.paging, id: None };
+                        let read = self.read(cx, asker, &list, limit, &mut items);
+                        read.map_err(|error| error.report().to_string())
                     }
-                    let limit = self.request_timeout.min((remaining / left).max(remaining / 4));
-                    let list = List { path: &path, map: &members.map, paging: &members.paging };
-                    self.read(cx, asker, &list, limit, &mut items).map_err(|error| error.report().to_string())
-                }),
+                },
             };
             if cx.is_cancelled() {
-                return cx.check();
+                cx.check()?;
             }
             let states = reported(items);
             let own = self.map.has_state().then_some(("itself", &parent.state));
@@ -234,13 +267,16 @@ impl HttpJsonChecker {
                 Ok(()) => together(states.iter().map(|(name, state)| (name.as_str(), state)).chain(own)),
                 Err(reason) => ItemState { health: Health::Unknown, reason: Some(reason) },
             };
-            let name = named.add(parent.name, state.clone());
             tell(report, &name, state);
             for (member, state) in states {
-                tell(report, &named.add(format!("{name}/{member}"), state.clone()), state);
+                let name = format!("{name}/{member}");
+                // Of more than a report keeps the names are not needed.
+                let is_kept = named.states.len() < 2 * MAX_ITEMS;
+                let name = if is_kept { named.add(name, state.clone()) } else { name };
+                tell(report, &name, state);
             }
         }
-        Ok(())
+        Ok(not_asked)
     }
 }
 
@@ -249,17 +285,32 @@ struct List<'a> {
     path: &'a str,
     map: &'a ItemMap,
     paging: &'a Paging,
+    /// Where an item has what is needed of it later.
+    id: Option<&'a Pointer>,
 }
 
-fn fill(path: &Template, parent: &Item, id: Option<&Pointer>) -> Result<String, String> {
-    let id = match id {
-        Some(pointer) => {
-            Some(super::item_map::word(pointer, &parent.value).map_err(|flaw| format!("id: {flaw}"))?)
+/// Keeps of what a document has of an item only what stands for `{id}`: there
+/// may be many documents, and most of each is of no use.
+fn without_rest(mut item: Item, id: Option<&Pointer>) -> Item {
+    let id = id.map(|pointer| word(pointer, &item.value));
+    item.value = match id {
+        None => Value::Null,
+        Some(Ok(id)) => Value::String(id),
+        Some(Err(flaw)) => {
+            // Something else may be wrong with the item, and was told.
+            if item.state.health != Health::Unknown || item.state.reason.is_none() {
+                let reason = Some(format!("id: {flaw}"));
+                item.state = ItemState { health: Health::Unknown, reason };
+            }
+            Value::Null
         }
-        None => None,
     };
+    item
+}
+
+fn fill(path: &Template, parent: &Item) -> Result<String, String> {
     let mut values = vec![("name", parent.name.as_str())];
-    values.extend(id.as_deref().map(|id| ("id", id)));
+    values.extend(parent.value.as_str().map(|id| ("id", id)));
     path.fill(&values).map_err(|error| error.to_string())
 }
 
@@ -274,18 +325,28 @@ impl Checker for HttpJsonChecker {
             None => self.target.prepare()?,
         };
         let mut items = Vec::new();
-        let list = List { path: &asker.path, map: &self.map, paging: &self.paging };
+        let id = self.members.as_ref().and_then(|members| members.id.as_ref());
+        let list = List { path: &asker.path, map: &self.map, paging: &self.paging, id };
         let read = self.read(cx, &asker, &list, self.request_timeout, &mut items);
+        let n_items = items.len();
         let looked = match (&self.members, &read) {
-            (_, Err(error)) if error.class() == ErrorClass::Cancelled => Ok(()),
+            (_, Err(error)) if error.class() == ErrorClass::Cancelled => Ok(None),
             (Some(members), _) => self.look_inside(cx, &asker, members, items, report),
             (None, _) => {
                 reported(items).into_iter().for_each(|(name, state)| tell(report, &name, state));
-                Ok(())
+                Ok(None)
             }
         };
+        let what = asker.what();
         self.asker = Some(asker);
-        read.and(looked)?;
+        if let Ok(begin_at) = &looked {
+            self.begin_at.clone_from(begin_at);
+        }
+        read?;
+        if let Some(name) = looked? {
+            let text = format!("{what}: {n_items} items, and no time was left from {} on", Shown(&name));
+            return Err(Error::new(ErrorKind::Probe).context(text).into());
+        }
         Ok(Verdict::Items)
     }
 

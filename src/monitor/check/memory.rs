@@ -3,6 +3,7 @@
 use crate::component::Context;
 use crate::decode::Size;
 use crate::error::{BoxError, Error, ErrorKind, Result};
+use crate::event::Health;
 use crate::monitor::{Checker, Report, Verdict};
 use crate::probe::disk::{check_size, shortage};
 use crate::probe::text::reason;
@@ -33,7 +34,8 @@ pub fn memory(min_available: Size) -> MemoryChecker {
 /// without swapping (`MemAvailable` of `/proc/meminfo`), of the machine and not
 /// of a container with less. The item `pressure` is the share of the last
 /// minute in which some program waited for memory (`some avg60` of
-/// `/proc/pressure/memory`). Linux only.
+/// `/proc/pressure/memory`). One that the kernel does not tell is unknown.
+/// Linux only.
 #[derive(Debug, Clone)]
 #[must_use = "a checker does nothing until it is called"]
 pub struct MemoryChecker {
@@ -51,29 +53,18 @@ impl MemoryChecker {
 
 impl Checker for MemoryChecker {
     fn check(&mut self, _: &Context, report: &Report) -> Result<Verdict, BoxError> {
-        let space =
-            read("/proc/meminfo").and_then(|text| available(&text).ok_or_else(|| odd("/proc/meminfo")));
-        report.item(
-            "available",
-            space.and_then(|space| match shortage(space, self.min_available) {
-                Some(text) => Err(Error::new(ErrorKind::Probe).context(text)),
-                None => Ok(()),
-            }),
-        );
+        const INFO: &str = "/proc/meminfo";
+        let space = read(INFO).and_then(|text| available(&text).ok_or_else(|| odd(INFO)));
+        tell(report, "available", space.map(|space| shortage(space, self.min_available)));
         if let Some(max) = self.max_pressure {
-            const PATH: &str = "/proc/pressure/memory";
-            let found = read(PATH).and_then(|text| pressure(&text).ok_or_else(|| odd(PATH)));
-            report.item(
-                "pressure",
-                found.and_then(|found| {
-                    if found <= max {
-                        return Ok(());
-                    }
-                    let text =
-                        format!("programs waited {found}% of the last minute for memory, allowed is {max}%");
-                    Err(Error::new(ErrorKind::Probe).context(text))
-                }),
-            );
+            const PRESSURE: &str = "/proc/pressure/memory";
+            let found = read(PRESSURE).and_then(|text| pressure(&text).ok_or_else(|| odd(PRESSURE)));
+            let too_high = |found: f64| {
+                let text =
+                    || format!("programs waited {found}% of the last minute for memory, allowed is {max}%");
+                (found > max).then(text)
+            };
+            tell(report, "pressure", found.map(too_high));
         }
         Ok(Verdict::Items)
     }
@@ -84,6 +75,15 @@ impl Checker for MemoryChecker {
             Some(Err(text)) => Err(Error::invalid(format!("max_pressure: {text}"))),
             _ => Ok(()),
         }
+    }
+}
+
+/// What the kernel does not say is unknown: not every one knows its pressure.
+fn tell(report: &Report, item: &str, problem: Result<Option<String>>) {
+    match problem {
+        Ok(None) => report.state(item, Health::Ready, ""),
+        Ok(Some(text)) => report.state(item, Health::Down, text),
+        Err(error) => report.state(item, Health::Unknown, error.report().to_string()),
     }
 }
 
@@ -137,6 +137,19 @@ mod tests {
         for text in ["", "full avg60=1.0", "some avg60=x", "some avg10=1", "some avg60=inf"] {
             assert_eq!(pressure(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn what_the_kernel_does_not_say_is_unknown() {
+        let report = Report::new();
+        tell(&report, "a", read("/proc/nowhere").map(|_| None));
+        tell(&report, "b", Err(odd("/proc/meminfo")));
+        tell(&report, "c", Ok(Some("too little".to_owned())));
+        let items = report.items();
+        let said = |name: &str| (items[name].health, items[name].reason.as_deref().unwrap_or_default());
+        assert_eq!(said("a"), (Health::Unknown, "/proc/nowhere: no such file or folder"));
+        assert_eq!(said("b"), (Health::Unknown, "/proc/meminfo: is not as it was expected"));
+        assert_eq!(said("c"), (Health::Down, "too little"));
     }
 
     #[test]

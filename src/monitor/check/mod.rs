@@ -27,7 +27,10 @@
 //!
 //! The settings of a server are `headers` (none), `bearer_file` (the
 //! principal's token), `max_body` (`"4MiB"`), `follow_redirects` (3), and with
-//! the feature `tls` `client_cert`, `client_key` and `root_certs`. `states` has
+//! the feature `tls` `client_cert`, `client_key` and `root_certs` (the
+//! program's, or else none and the roots of browsers). A relative path, here
+//! and elsewhere in a descriptor, is relative to the current folder of the
+//! program, and not to that of the descriptor. `states` has
 //! lists of states, `ready`, `degraded`, `down` and `unknown`, and `otherwise`
 //! (`"unknown"`). `paging` has one of `link_header`, `next_link` (`at`),
 //! `cursor` (`at`, `parameter`), `page` (`parameter`, `first`) and `offset`
@@ -89,7 +92,7 @@ pub use certificate::{CertificateChecker, certificate};
 pub use clock_offset::fuzz_sntp;
 pub use clock_offset::{ClockOffsetChecker, clock_offset};
 pub use conditions::{ConditionsChecker, conditions};
-pub(super) use descriptor::read_kinds;
+pub(super) use descriptor::{Asking, read_kinds};
 pub use disk::{DiskChecker, disk};
 #[cfg(feature = "http-client")]
 #[doc(hidden)]

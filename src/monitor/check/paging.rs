@@ -74,7 +74,10 @@ impl Paging {
         };
         match self {
             Self::None => Ok(None),
-            Self::LinkHeader => at.answer.header("link").and_then(next_link).map_or(Ok(None), link),
+            Self::LinkHeader => {
+                let mut lines = at.answer.header_lines("link");
+                lines.find_map(|line| next_link(&line).map(link)).unwrap_or(Ok(None))
+            }
             Self::NextLink(pointer) => match pointer.find(at.document) {
                 Err(_) | Ok(Value::Null | Value::Bool(false)) => Ok(None),
                 Ok(Value::String(text)) if text.is_empty() => Ok(None),

@@ -1,5 +1,7 @@
 //! The HTTP server that a checker asks, as its settings say.
 
+use std::fmt;
+
 use ureq::http::Uri;
 
 use crate::component::Context;
@@ -21,7 +23,7 @@ use crate::rest::{Answer, Client, ClientConfig, Key, Request};
 /// assert!(target.check().is_ok());
 /// assert!(HttpTarget::new("clusters").check().is_err());
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[must_use = "a target is there to be handed to a checker"]
 pub struct HttpTarget {
     url: String,
@@ -60,8 +62,8 @@ impl HttpTarget {
     }
 
     /// As whom it asks: the token goes along as `Authorization: Bearer`. When
-    /// the server answers 401, the next request takes another. Defaults to
-    /// nobody.
+    /// the server answers 401, the next request takes another, at most each
+    /// half minute. Defaults to nobody.
     pub fn principal(self, principal: Principal) -> Self {
         Self { principal: Some(principal), ..self }
     }
@@ -111,7 +113,8 @@ impl HttpTarget {
         if let Some(principal) = &self.principal {
             principal.check()?;
         }
-        let token = self.principal.clone().filter(Principal::has_token);
+        let is_asked = self.bearer_file.is_none();
+        let token = self.principal.clone().filter(|principal| is_asked && principal.has_token());
         if let Some(path) = &self.bearer_file {
             config = config.key(Key::file(path));
         } else if let Some(principal) = token.clone() {
@@ -131,14 +134,31 @@ impl HttpTarget {
     }
 }
 
+impl fmt::Debug for HttpTarget {
+    /// Without headers, and without user, password and query of the URL.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = parse(&self.url).map_or_else(|_| "..".to_owned(), |uri| Shown(&uri).to_string());
+        f.debug_struct("HttpTarget")
+            .field("url", &url)
+            .field("principal", &self.principal)
+            .field("bearer_file", &self.bearer_file)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A client, and what it asks for first.
-#[derive(Debug)]
 pub(super) struct Asker {
     client: Client,
     principal: Option<Principal>,
     /// With its query.
     pub(super) path: String,
     pub(super) uri: Uri,
+}
+
+impl fmt::Debug for Asker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Asker").field(&self.what()).finish()
+    }
 }
 
 impl Asker {
@@ -151,7 +171,7 @@ impl Asker {
     pub(super) fn send(&self, cx: &Context, request: &Request) -> Result<Answer> {
         let answer = self.client.send(cx, request)?;
         if let (401, Some(principal)) = (answer.status(), &self.principal) {
-            principal.forget();
+            principal.refused(cx.env().stamp());
         }
         Ok(answer)
     }

@@ -282,6 +282,22 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "tls")]
+    #[test]
+    fn what_was_told_by_https_is_not_told_without() {
+        for (one, other, same) in [
+            ("https://h/", "https://h:443/x", true),
+            ("https://h/", "http://h/", false),
+            ("https://h/", "http://h:443/", false),
+            ("https://h/", "https://h:8443/", false),
+            ("http://h/", "https://h/", true),
+            ("http://h:8080/", "https://h/", false),
+            ("http://h/", "https://o/", false),
+        ] {
+            assert_eq!(is_same_server(&parse(one).unwrap(), &parse(other).unwrap()), same, "{one} {other}");
+        }
+    }
+
     #[test]
     fn https_is_there_with_its_feature_only() {
         let parsed = parse("https://h/").map(drop);

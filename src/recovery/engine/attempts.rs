@@ -263,15 +263,17 @@ impl Engine {
             let metadata = Metadata { handle: None, ..metadata };
             state.chores.push_back((Chore::Retire { run: run.to_string(), metadata }, timeout));
         }
-        self.move_to(state, now, after, run, &new, restored.handle.clone());
-        self.place(state, now, after, &new, next);
+        if self.move_to(state, now, after, run, &new, restored.handle.clone()) {
+            self.place(state, now, after, &new, next);
+        }
         // The lock is held: its last hold must not be this one.
         after.trash.extend(restored.handle.map(Trash::Handle));
         None
     }
 
     /// The run goes on under another name, with another object of the
-    /// program's, and is polled at once.
+    /// program's, and is polled at once. Says whether its incident went along:
+    /// not where another run of that name is being recovered, which goes on.
     pub(super) fn move_to(
         &self,
         state: &mut State,
@@ -280,10 +282,10 @@ impl Engine {
         old: &Arc<str>,
         new: &Arc<str>,
         handle: Option<Handle>,
-    ) {
+    ) -> bool {
         let watch = state.take_watch(old);
         let case = state.cases.remove(old);
-        let mut was_watched = false;
+        let (mut was_watched, mut went_along) = (false, false);
         if let Some(mut watch) = watch {
             was_watched = true;
             after.trash.extend(watch.metadata.handle.take().map(Trash::Handle));
@@ -304,11 +306,13 @@ impl Engine {
             let is_free = !state.cases.contains_key(new);
             if is_free && (was_watched || !state.watches.contains_key(new)) {
                 state.cases.insert(new.clone(), case);
+                went_along = true;
             } else {
                 after.trash.push(Trash::Case(case));
             }
         }
         state.sort_in(new);
+        went_along
     }
 
     /// An attempt passed its deadline: it counts as failed although its call

@@ -25,8 +25,13 @@ impl Engine {
     ) {
         let known = state.watches.get_mut(run);
         if let Some(watch) = known {
-            let before = std::mem::replace(&mut watch.metadata, metadata);
+            let before = std::mem::replace(&mut watch.metadata, metadata.clone());
             after.trash.extend(before.handle.map(Trash::Handle));
+            // Also for a recovery that is under way.
+            if let Some(case) = state.cases.get_mut(run) {
+                let before = std::mem::replace(&mut case.metadata, metadata);
+                after.trash.extend(before.handle.map(Trash::Handle));
+            }
             return;
         }
         let watch = Watch {

@@ -60,7 +60,12 @@ pub fn decode_monitor(name: &str, o: &mut Object<'_, '_>, environment: &Lookup) 
         if let Some((_, run)) = twice {
             return Err(format!("{} stands twice", crate::duration::Shown(run)));
         }
-        runs.iter().try_for_each(|run| check_run(run)).map_err(|error| error.to_string())
+        let check = |run: &String| {
+            check_run(run)?;
+            // Every path of the service has it for one of its pieces.
+            Template::new("/{run}", &["run"])?.fill(&[("run", run)]).map(drop)
+        };
+        runs.iter().try_for_each(check).map_err(|error| error.to_string())
     });
     let runs = runs.doc("The names of the runs that are watched.").required();
     let max_polls =
@@ -346,6 +351,10 @@ mod tests {
             ),
             (r#""runs": [], "policy": {"enabled": true}"#, "1:47: runs: must name a run"),
             (r#""runs": ["a", "a"], "policy": {"enabled": true}"#, "1:47: runs: \"a\" stands twice"),
+            (
+                r#""runs": ["a", ".."], "policy": {"enabled": true}"#,
+                "1:47: runs: run: cannot be part of a path: \"..\"",
+            ),
         ] {
             assert_eq!(read(&format!("{{{service}, {rest}}}")).unwrap_err(), faults, "{rest}");
         }

@@ -497,4 +497,61 @@ mod tests {
             Pointer::new(*pointer).unwrap();
         }
     }
+
+    mod any_document {
+        use super::*;
+        use proptest::prelude::*;
+
+        fn json() -> impl Strategy<Value = Value> {
+            let keys =
+                "(id|training_run_id|corrupted|last_checkpoint|path|time|metrics|size|loss|checkpoints)";
+            let leaf = prop_oneof![
+                Just(Value::Null),
+                any::<bool>().prop_map(Value::from),
+                any::<f64>().prop_map(Value::from),
+                any::<i64>().prop_map(Value::from),
+                "(true|FALSE|r1|a://r1/7|2026-11-24T21:42:02.123456Z|\\PC{0,9})".prop_map(Value::from),
+            ];
+            leaf.prop_recursive(5, 64, 8, move |inner| {
+                prop_oneof![
+                    prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                    prop::collection::btree_map(keys, inner, 0..8).prop_map(|map| map.into_iter().collect()),
+                ]
+            })
+        }
+
+        fn again<T: serde::Serialize + serde::de::DeserializeOwned>(found: &T) -> T {
+            serde_json::from_str(&serde_json::to_string(found).unwrap()).unwrap()
+        }
+
+        proptest! {
+            /// Whatever the document is: it is read or refused, and what is
+            /// read can be written down and read back.
+            #[test]
+            fn it_is_read_or_refused(document in json()) {
+                let mapping = RunMapping::default();
+                if let Ok(run) = mapping.run(&document) {
+                    let metrics = |run: &TrainingRun| run.last_checkpoint.clone().unwrap_or_default().metrics;
+                    prop_assert_eq!(metrics(&again(&run)), metrics(&run));
+                    let once = again(&run);
+                    prop_assert_eq!(again(&once), once);
+                }
+                if let Ok(found) = mapping.checkpoints(&document) {
+                    let once = again(&found);
+                    prop_assert_eq!(again(&once), once);
+                }
+                let _ = mapping.restored(&document);
+            }
+
+            #[test]
+            fn measurements_are_kept_to_the_last_bit(value in any::<f64>()) {
+                let document = serde_json::json!({"id": "r", "last_checkpoint": {"path": "p", "metrics": {"loss": value}}});
+                let run = RunMapping::default().run(&document).unwrap();
+                let text = serde_json::to_string(&document).unwrap();
+                let read = RunMapping::default().run(&serde_json::from_str(&text).unwrap()).unwrap();
+                prop_assert_eq!(&read, &run);
+                prop_assert_eq!(again(&run), run);
+            }
+        }
+    }
 }

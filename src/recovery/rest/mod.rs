@@ -40,6 +40,7 @@
 //! # Ok::<(), loopkeeper::Error>(())
 //! ```
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,7 +74,7 @@ const RESTORE: &str = "/api/v1/training_runs/{run}/restore";
 ///
 /// Paths are [templates](Template): `{run}` is the name of the run, and where
 /// a run is restored `{checkpoint}` that of the checkpoint.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[must_use = "a source and a remedy are made of it"]
 pub struct RestConfig {
     client: ClientConfig,
@@ -181,6 +182,18 @@ impl RestConfig {
             discard: delete("discard_path", &self.discard_path)?,
             retire: delete("retire_path", &self.retire_path)?,
         })
+    }
+}
+
+impl fmt::Debug for RestConfig {
+    /// Without the queries of its paths.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.run_path.split('?').next().unwrap_or_default();
+        f.debug_struct("RestConfig")
+            .field("client", &self.client)
+            .field("run_path", &path)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
     }
 }
 

@@ -2,26 +2,26 @@
 -- small statement: what a server looks at again, because somebody else has
 -- taken it meanwhile, costs as much as the whole statement has parts. A kind
 -- that a newer program wrote waits for such a program, and is in nobody's way.
-WITH clock (now) AS (SELECT COALESCE(:now, (SELECT now FROM fleet_clock))),
-next (id) AS (
+UPDATE fleet_commands SET
+    state = 'acknowledged', agent_id = :agent, fence = fence + 1, attempts = attempts + 1, version = version + 1,
+    acknowledged_at = :now, lease_until = :now + :lease, progress = NULL
+WHERE state = 'pending' AND id = (
     SELECT c.id FROM fleet_commands c
     INDEXED BY fleet_commands_jobs -- sqlite
     WHERE c.tenant_id = :tenant AND c.state = 'pending' AND c.platform
-    AND (c.scheduled_at IS NULL OR c.scheduled_at <= (SELECT now FROM clock))
-AND (c.expires_at IS NULL OR c.expires_at > (SELECT now FROM clock))
-AND c.attempts < COALESCE(c.max_attempts, (SELECT max_attempts FROM fleet_policy))
-AND (c.pinned_to IS NULL OR c.pinned_to = :agent)
-AND c.kind IN ('scan', 'collect', 'health_check', 'config_update', 'cancel', 'template_sync', 'update_tools', 'run_tool')
-AND (c.needs = 0 OR NOT EXISTS (
-    SELECT 1 FROM fleet_command_needs n WHERE n.command_id = c.id
-    AND n.need NOT IN (SELECT o.offer FROM fleet_agent_offers o WHERE o.agent_id = :agent)))
+    AND (c.scheduled_at IS NULL OR c.scheduled_at <= :now)
+        AND (c.expires_at IS NULL OR c.expires_at > :now)
+        AND c.attempts < COALESCE(c.max_attempts, :max_attempts)
+        AND (c.pinned_to IS NULL OR c.pinned_to = :agent)
+        AND c.kind IN ('scan', 'collect', 'health_check', 'config_update', 'cancel', 'template_sync', 'update_tools', 'run_tool')
+        AND (c.needs = 0
+    OR NOT EXISTS ( -- needs
+    SELECT 1 FROM fleet_command_needs n WHERE n.command_id = c.id -- needs
+    AND n.need NOT IN (SELECT o.offer FROM fleet_agent_offers o WHERE o.agent_id = :agent)) -- needs
+        )
     ORDER BY c.queue_priority + c.queue_penalty DESC, c.waiting_since, c.id LIMIT 1
     FOR NO KEY UPDATE SKIP LOCKED -- postgres
 )
-UPDATE fleet_commands SET
-    state = 'acknowledged', agent_id = :agent, fence = fence + 1, attempts = attempts + 1, version = version + 1,
-    acknowledged_at = (SELECT now FROM clock), lease_until = (SELECT now FROM clock) + :lease, progress = NULL
-WHERE state = 'pending' AND id = (SELECT id FROM next)
 RETURNING id, tenant_id, platform, kind, priority, payload, state, pinned_to, agent_id, fence, version, attempts, max_attempts,
     queue_priority, queue_penalty, progress, message, result, created_at, scheduled_at, expires_at, queued_at,
     waiting_since, acknowledged_at, started_at, completed_at, lease_until

@@ -1,4 +1,3 @@
 UPDATE fleet_commands SET progress = :percent, version = version + 1
-WHERE id = :command AND agent_id = :agent AND fence = :fence AND EXISTS (
-    SELECT 1 FROM fleet_agents a WHERE a.id = :agent AND a.status <> 'revoked') AND state = 'running'
+WHERE id = :command AND agent_id = :agent AND fence = :fence AND state = 'running'
 RETURNING id AS n
