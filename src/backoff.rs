@@ -10,6 +10,9 @@ use crate::error::{Error, Result};
 /// How many delays an explanation lists.
 const LISTED: u32 = 1_000;
 
+/// As long is kept what an error asks for.
+const MAX_ASKED_FOR: Duration = Duration::from_secs(300);
+
 /// Delays that grow by a factor from `initial` to `max`.
 ///
 /// The delay before attempt `n + 1` is `min(initial * multiplier^(n - 1),
@@ -21,6 +24,11 @@ pub(crate) struct Backoff {
     pub(crate) max: Duration,
     pub(crate) multiplier: f64,
     pub(crate) jitter: f64,
+}
+
+/// A delay, or what an error asks for when that is longer.
+pub(crate) fn heeding(error: &Error, delay: Duration) -> Duration {
+    error.retry_after().map_or(delay, |asked| delay.max(asked.min(MAX_ASKED_FOR)))
 }
 
 impl Backoff {
@@ -60,6 +68,11 @@ impl Backoff {
     /// The delay after failure number `n`, with jitter.
     pub(crate) fn jittered(&self, n: u32, random: &mut Random) -> Duration {
         shorten(self.delay(n), self.jitter, random)
+    }
+
+    /// The same, but as long at least as the failure asks for.
+    pub(crate) fn after(&self, n: u32, error: &Error, random: &mut Random) -> Duration {
+        heeding(error, self.jittered(n, random))
     }
 
     /// The delays after each of `attempts` failures but the last.

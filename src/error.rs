@@ -205,7 +205,8 @@ impl Error {
     }
 
     /// Says how long whoever refused asks to be left alone. What tries again
-    /// with growing delays waits at least so long.
+    /// with growing delays (watchers, controllers, recoveries) waits at least so
+    /// long, up to 5 min; a regular run comes when it is due.
     #[must_use]
     pub fn with_retry_after(self, wait: Duration) -> Self {
         self.map(|inner| Inner { retry_after: Some(wait), ..inner })

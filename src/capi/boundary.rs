@@ -6,7 +6,7 @@
 //! in the header's contract that it points to what its type says, or is NULL.
 //! That is why their methods are safe to call.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, c_char};
 use std::time::Duration;
 
@@ -54,7 +54,12 @@ impl Failure {
 
 thread_local! {
     static LAST: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// Where JSON is written before its size is known.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
+
+/// No thread keeps more room than this.
+const MAX_SCRATCH: usize = 16 * 1024;
 
 /// The text of the last failure on this thread.
 pub(super) fn last_error() -> *const c_char {
@@ -184,6 +189,10 @@ impl Buffer {
 impl TextPlace {
     /// Writes a text and its NUL, or how much room they need.
     pub(super) fn set(self, text: &str) -> Answer {
+        self.set_bytes(text.as_bytes())
+    }
+
+    fn set_bytes(self, text: &[u8]) -> Answer {
         let needed = text.len() + 1;
         if let Some(place) = self.needed {
             place.set(needed);
@@ -202,9 +211,17 @@ impl TextPlace {
     }
 
     pub(super) fn set_json(self, value: &impl serde::Serialize) -> Answer {
-        let text = serde_json::to_string(value)
-            .map_err(|error| Failure::new(LK_ERR_INVALID, format!("as JSON: {error}")))?;
-        self.set(&text)
+        // Each thread keeps the room that it writes in: whoever asks once asks
+        // again.
+        let mut room = SCRATCH.try_with(Cell::take).unwrap_or_default();
+        room.clear();
+        let written = serde_json::to_writer(&mut room, value)
+            .map_err(|error| Failure::new(LK_ERR_INVALID, format!("as JSON: {error}")));
+        let answer = written.and_then(|()| self.set_bytes(&room));
+        if room.capacity() <= MAX_SCRATCH {
+            let _ = SCRATCH.try_with(|scratch| scratch.set(room));
+        }
+        answer
     }
 }
 
@@ -351,7 +368,12 @@ impl<T: Versioned> OutStruct<T> {
 
 impl<T: Versioned> StructPlace<T> {
     pub(super) fn set(self, value: &T) {
-        write_sized(self.at, self.size, value);
+        if self.size == size_of::<T>() {
+            // SAFETY: the caller has as many bytes there.
+            unsafe { self.at.write_unaligned(*value) };
+        } else {
+            write_sized(self.at, self.size, value);
+        }
         // SAFETY: the caller's struct begins with its size.
         unsafe { self.at.cast::<u32>().write_unaligned(self.size as u32) };
     }

@@ -210,7 +210,7 @@ impl ControllerMachine {
             return None;
         }
         let n = self.record.failures_in_a_row;
-        let retry = now + self.settings.backoff.delays().jittered(n, &mut self.random);
+        let retry = now + self.settings.backoff.delays().after(n, error, &mut self.random);
         self.wait_for(retry);
         let is_retry = self.regular.is_none_or(|regular| retry < regular.due);
         self.record.phase = if is_retry { Phase::Recovering } else { Phase::Polling };
@@ -414,6 +414,7 @@ mod tests {
                 "again" => returned(Ok(Pass { requeue_after: Some(secs(5)), ..pass }), took),
                 "half" => returned(Ok(Pass { items: 7, error: Some(error()), ..pass }), took),
                 "no" => returned(Err(error()), took),
+                "busy" => returned(Err(error().with_retry_after(secs(20))), took),
                 "never" => returned(Err(Error::terminal("no")), took),
                 "panic" => returned(Err(Error::new(ErrorKind::Panicked)), took),
                 "cancelled" => returned(Err(Error::new(ErrorKind::Cancelled)), took),
@@ -457,6 +458,15 @@ mod tests {
              125 ok:    polling ready 150 0 0
              148 poke:  polling ready 148 0 0
              149 again+1: polling ready 150 0 0",
+        );
+    }
+
+    #[test]
+    fn whoever_asks_to_be_left_alone_is_until_the_regular_time() {
+        check(
+            settings(),
+            "0 busy:  recovering down 20 0 0 reconcile_failed down
+             20 busy: polling down 30 0 0 reconcile_failed",
         );
     }
 

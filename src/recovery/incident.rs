@@ -10,13 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::policy::{CheckpointStrategy, RecoveryPolicy};
 use super::{Checkpoint, choice};
-use crate::backoff::Random;
+use crate::backoff::{Random, heeding};
 use crate::error::{Error, ErrorClass, ErrorKind};
 use crate::event::RecoveryStep;
 use crate::stamp::Stamp;
-
-/// The longest wait that an error may ask for.
-const MAX_ASKED_FOR: Duration = Duration::from_secs(300);
 
 /// How far an incident has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -354,7 +351,7 @@ impl Incident {
         // An older checkpoint may work at once: only the same answer is
         // worth a wait.
         let delay = if is_gone { Duration::ZERO } else { policy.delays().jittered(self.attempt, random) };
-        let delay = error.retry_after().map_or(delay, |asked| delay.max(asked.min(MAX_ASKED_FOR)));
+        let delay = heeding(&error, delay);
         self.turn(IncidentPhase::Waiting, at);
         told.push(Told { retry_in: Some(delay), ..failed });
         if delay.is_zero() { Next::Attempt } else { Next::AttemptAfter(delay) }

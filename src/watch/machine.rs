@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use super::config::BackoffConfig;
-use crate::backoff::{Random, hash};
+use crate::backoff::{Random, hash, heeding};
 use crate::clock::Tick;
 use crate::duration;
 use crate::error::{Error, ErrorClass, ErrorKind};
@@ -96,16 +96,15 @@ impl WatchMachine {
                     events.push(EventKind::GaveUp { error, attempts: self.record.attempt });
                     self.begin_polling(now);
                 } else {
-                    let delay =
-                        self.settings.backoff.delays().jittered(self.record.attempt, &mut self.random);
-                    self.record.due = now + delay;
+                    let delays = self.settings.backoff.delays();
+                    self.record.due = now + delays.after(self.record.attempt, &error, &mut self.random);
                 }
             }
             Phase::Recovering => {
                 if terminal || self.record.attempt >= self.settings.backoff.max_retries {
                     self.begin_polling(now);
                 } else {
-                    self.record.due = now + self.soon(self.record.attempt.saturating_add(1));
+                    self.record.due = now + self.soon_after(self.record.attempt.saturating_add(1), &error);
                 }
             }
             Phase::Polling | Phase::Running | Phase::Stopped
@@ -117,14 +116,14 @@ impl WatchMachine {
                     self.poll(now);
                 } else {
                     self.record.phase = Phase::Recovering;
-                    self.record.due = now + self.soon(1);
+                    self.record.due = now + self.soon_after(1, &error);
                 }
             }
             Phase::Polling | Phase::Running | Phase::Stopped
                 if self.record.health == Health::Ready && !terminal =>
             {
                 // Suspicious: do not wait a whole interval for certainty.
-                self.record.due = now + self.soon(self.record.failures_in_a_row);
+                self.record.due = now + self.soon_after(self.record.failures_in_a_row, &error);
             }
             Phase::Polling | Phase::Running | Phase::Stopped => {
                 if believed {
@@ -136,10 +135,10 @@ impl WatchMachine {
     }
 
     /// The probe gave up by itself: nothing is learnt, it is asked again.
-    fn ask_again(&mut self, now: Tick) {
+    fn ask_again(&mut self, now: Tick, error: &Error) {
         match self.record.phase {
             Phase::Starting | Phase::Recovering => {
-                self.record.due = now + self.soon(self.record.attempt.saturating_add(1))
+                self.record.due = now + self.soon_after(self.record.attempt.saturating_add(1), error)
             }
             Phase::Polling | Phase::Running | Phase::Stopped => self.poll(now),
         }
@@ -149,6 +148,11 @@ impl WatchMachine {
     fn soon(&mut self, n: u32) -> Duration {
         let delay = self.settings.backoff.delays().jittered(n, &mut self.random);
         delay.min(self.settings.backoff.poll_interval)
+    }
+
+    /// The same, or what the error asks for.
+    fn soon_after(&mut self, n: u32, error: &Error) -> Duration {
+        heeding(error, self.soon(n)).min(self.settings.backoff.poll_interval)
     }
 
     fn begin_polling(&mut self, now: Tick) {
@@ -186,7 +190,7 @@ impl Machine for WatchMachine {
                 self.record.last_check = Some(now);
                 match result {
                     Ok(()) => self.succeed(now, took, events),
-                    Err(error) if error.class() == ErrorClass::Cancelled => self.ask_again(now),
+                    Err(error) if error.class() == ErrorClass::Cancelled => self.ask_again(now, &error),
                     Err(error) => {
                         self.record.latency = Some(took);
                         self.fail(now, error, events);
@@ -248,8 +252,9 @@ mod tests {
 
     /// Steps a machine through `script` and compares what it says after each
     /// line. A line is `at input: phase health due events..`, with seconds
-    /// for moments; the inputs are ok, no, never (a terminal error), cancelled,
-    /// hang (a deadline passed), late and poke.
+    /// for moments; the inputs are ok, no, busy (an error that asks for 90 s),
+    /// never (a terminal error), cancelled, hang (a deadline passed), late and
+    /// poke.
     fn check(settings: Settings, script: &str) {
         let at = |seconds: &str| Tick::ZERO + Duration::from_secs(seconds.parse().expect("seconds"));
         let mut machine = WatchMachine::new("m".parse().expect("a name"), settings);
@@ -263,6 +268,10 @@ mod tests {
             let input = match input {
                 "ok" => Input::Returned { result: Ok(()), took },
                 "no" => Input::Returned { result: Err(Error::new(ErrorKind::Probe)), took },
+                "busy" => {
+                    let error = Error::new(ErrorKind::Probe).with_retry_after(Duration::from_secs(90));
+                    Input::Returned { result: Err(error), took }
+                }
                 "never" => Input::Returned { result: Err(Error::terminal("no such host")), took },
                 "cancelled" => Input::Returned { result: Err(Error::new(ErrorKind::Cancelled)), took },
                 "hang" => Input::TimedOut { stuck_for: Duration::from_secs(10) },
@@ -308,6 +317,16 @@ mod tests {
              200 no: recovering down 208
              208 no: recovering down 224
              224 no: polling down 284",
+        );
+    }
+
+    #[test]
+    fn whoever_asks_to_be_left_alone_is_until_the_next_poll() {
+        check(
+            settings(),
+            "0 busy: starting down 90 down
+             90 ok: polling ready 150 ready
+             150 busy: recovering down 210 down",
         );
     }
 
