@@ -543,7 +543,7 @@ mod tests {
     #[test]
     fn an_object_goes_once_with_its_last_user() {
         use crate::thread::{Budget, STACK_SIZE, Task};
-        use std::sync::atomic::AtomicUsize;
+        use std::sync::atomic::{AtomicUsize, Ordering};
 
         static ALIVE: AtomicUsize = AtomicUsize::new(0);
         struct Counted(usize);
