@@ -1,4 +1,5 @@
-//! The memory orderings of the slot and the alarm, under loom.
+//! The memory orderings of the slot and the alarm, and of the handles of the C
+//! side, under loom.
 //!
 //!     RUSTFLAGS='--cfg loom' cargo test --release --test loom
 //!
@@ -9,9 +10,15 @@
 #[path = "../src/slot.rs"]
 mod slot;
 
-use loom::sync::Arc;
+#[allow(dead_code, unreachable_pub, reason = "the model uses some of it, outside its crate")]
+#[path = "../src/capi/usage.rs"]
+mod usage;
+
+use loom::cell::UnsafeCell;
+use loom::sync::{Arc, Mutex};
 use loom::thread;
 use slot::{Alarm, Phase, Slot};
+use usage::{Begin, End, Usage};
 
 /// The watchdog's half: set the alarm, then look at the slot. Says whether it
 /// will be awake by the slot's deadline without being rung.
@@ -84,5 +91,89 @@ fn an_earlier_due_is_seen_or_rung() {
         let sees = watchdog(&slot, &alarm);
         let rings = rings.join().unwrap();
         assert!(sees || rings, "the watchdog sleeps through a due");
+    });
+}
+
+/// One slot of the table of handles, and the list that it is on while it is
+/// nobody's. What it holds is the number of its generation.
+struct Handle {
+    usage: Usage,
+    held: UnsafeCell<Option<u64>>,
+    free: Mutex<bool>,
+}
+
+impl Handle {
+    fn new() -> Self {
+        Self { usage: Usage::new(), held: UnsafeCell::new(None), free: Mutex::new(true) }
+    }
+
+    fn insert(&self) -> Option<u64> {
+        if !std::mem::take(&mut *self.free.lock().unwrap()) {
+            return None;
+        }
+        let next = self.usage.generation() + 1;
+        self.held.with_mut(|held| unsafe { *held = Some(next) });
+        Some(self.usage.give_out())
+    }
+
+    /// Uses what is of a generation, and frees it; whether it took it out.
+    fn call(&self, generation: u64, frees: bool) -> (Begin, bool) {
+        let begun = self.usage.begin(generation);
+        if begun != Begin::Begun {
+            return (begun, false);
+        }
+        self.held.with(|held| assert_eq!(unsafe { *held }, Some(generation)));
+        if frees {
+            self.usage.free();
+        }
+        let is_last = self.usage.end() == End::Last;
+        if is_last {
+            self.held.with_mut(|held| assert_eq!(unsafe { (*held).take() }, Some(generation)));
+            *self.free.lock().unwrap() = true;
+        }
+        (begun, is_last)
+    }
+}
+
+/// Mutants: `end` without release or without acquire; a user count that `free`
+/// does not keep; a last that does not look whether it was freed.
+#[test]
+fn an_object_is_taken_out_once_by_its_last_user() {
+    let mut model = loom::model::Builder::new();
+    // Without a bound it takes a minute.
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        let handle = Arc::new(Handle::new());
+        let generation = handle.insert().unwrap();
+        let (one, two) = (handle.clone(), handle.clone());
+        let one = thread::spawn(move || one.call(generation, true));
+        let two = thread::spawn(move || two.call(generation, true));
+        let (begun, last) = handle.call(generation, false);
+        let (one, two) = (one.join().unwrap(), two.join().unwrap());
+        assert_eq!(u8::from(last) + u8::from(one.1) + u8::from(two.1), 1);
+        assert!(begun != Begin::Never && (one.0 == Begin::Begun || two.0 == Begin::Begun));
+        assert_eq!(handle.usage.begin(generation), Begin::Freed);
+    });
+}
+
+/// Mutants: `give_out` without release, `begin` without acquire, or one that
+/// does not compare generations.
+#[test]
+fn a_slot_that_was_given_out_anew_is_never_used_by_an_old_number() {
+    loom::model(|| {
+        let handle = Arc::new(Handle::new());
+        let generation = handle.insert().unwrap();
+        let (theirs, other) = (handle.clone(), handle.clone());
+        let frees = thread::spawn(move || {
+            theirs.call(generation, true);
+            theirs.insert()
+        });
+        // Guesses the number that comes next.
+        let guesses = thread::spawn(move || other.call(generation + 1, false));
+        handle.call(generation, false);
+        let next = frees.join().unwrap();
+        let _ = guesses.join().unwrap();
+        assert!(next.is_none_or(|next| next == generation + 1));
+        assert_eq!(handle.usage.begin(generation), Begin::Freed);
     });
 }

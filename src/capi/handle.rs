@@ -8,13 +8,13 @@
 use std::any::Any;
 use std::cell::UnsafeCell;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::boundary::{Answer, Failure};
 use super::context::is_inside;
 use super::status::{LK_ERR_BUDGET, LK_ERR_HANDLE, LK_ERR_NULL, LK_ERR_STALE, LK_ERR_STATE};
+use super::usage::{Begin, End, Usage};
 use crate::clock::real_deadline;
 use crate::primitive::{Condvar, Mutex};
 use crate::sys::fork;
@@ -217,22 +217,13 @@ struct Free {
 }
 
 /// A slot of the table.
-///
-/// Its state is its generation, whether its object was freed, and how many
-/// calls use that. Who is the last to use a freed object takes it out; until
-/// then it is only read, and after that the slot is nobody's until it is given
-/// out anew.
 struct Slot {
-    state: AtomicU64,
+    usage: Usage,
     idx: usize,
     held: UnsafeCell<Option<Held>>,
 }
 
-const FREED: u64 = 1 << 23;
-const USERS: u64 = FREED - 1;
-const GENERATION: u32 = 24;
-
-// SAFETY: `held` is written by whoever gives the slot out, before its state
+// SAFETY: `held` is written by whoever gives the slot out, before its usage
 // says so, and by the last user after it was freed; in between it is only
 // read, and what it holds is Send and Sync.
 unsafe impl Sync for Slot {}
@@ -295,11 +286,10 @@ impl Table {
             (first..first + (FIRST_ROW << row)).map(Slot::new).collect()
         });
         let slot = self.slot(idx)?;
-        let generation = (slot.state.load(Ordering::Relaxed) >> GENERATION) + 1;
         // SAFETY: the slot was never given out, or its last user has put it
         // back: nobody else has it now.
         unsafe { *slot.held.get() = Some(held) };
-        slot.state.store(generation << GENERATION, Ordering::Release);
+        let generation = slot.usage.give_out();
         // At most as many bits as there are for it: see `put_back`.
         Some(((generation as usize) << (SLOT_BITS + 1)) | (idx << 1) | 1)
     }
@@ -307,26 +297,19 @@ impl Table {
     fn get(&'static self, number: usize) -> Found {
         let (idx, generation) = ((number >> 1) & (MAX_SLOTS - 1), generation_of(number));
         let Some(slot) = self.slot(idx) else { return Found::Never };
-        let mut state = slot.state.load(Ordering::Relaxed);
-        loop {
-            let present = state >> GENERATION;
-            if number & 1 == 0 || !(1..=present).contains(&generation) {
-                return Found::Never;
-            }
-            if present != generation || state & FREED != 0 {
-                return Found::Freed;
-            }
-            match slot.state.compare_exchange_weak(state, state + 1, Ordering::Acquire, Ordering::Relaxed) {
-                Ok(_) => return Found::Held(Used { slot }),
-                Err(now) => state = now,
-            }
+        if number & 1 == 0 {
+            return Found::Never;
+        }
+        match slot.usage.begin(generation) {
+            Begin::Begun => Found::Held(Used { slot }),
+            Begin::Freed => Found::Freed,
+            Begin::Never => Found::Never,
         }
     }
 
     fn put_back(&self, slot: &Slot) {
-        let generation = slot.state.load(Ordering::Relaxed) >> GENERATION;
         // A slot whose generations are used up rests.
-        if generation < MAX_GENERATION as u64 {
+        if slot.usage.generation() < MAX_GENERATION as u64 {
             self.free.lock().slots.push(slot.idx);
         }
     }
@@ -334,20 +317,20 @@ impl Table {
 
 impl Slot {
     fn new(idx: usize) -> Self {
-        Self { state: AtomicU64::new(FREED), idx, held: UnsafeCell::new(None) }
+        Self { usage: Usage::new(), idx, held: UnsafeCell::new(None) }
     }
 }
 
 impl Used {
     /// Frees the object; whether it was not freed before.
     fn free(&self, number: usize) -> bool {
-        debug_assert_eq!(self.slot.state.load(Ordering::Relaxed) >> GENERATION, generation_of(number));
-        self.slot.state.fetch_or(FREED, Ordering::Relaxed) & FREED == 0
+        debug_assert_eq!(self.slot.usage.generation(), generation_of(number));
+        self.slot.usage.free()
     }
 
     /// Whether others use the object, too.
     fn is_shared(&self) -> bool {
-        self.slot.state.load(Ordering::Acquire) & USERS > 1
+        self.slot.usage.is_shared()
     }
 
     /// Waits until nobody else uses the object, which was freed.
@@ -377,21 +360,22 @@ impl Used {
 
 impl Drop for Used {
     fn drop(&mut self) {
-        let before = self.slot.state.fetch_sub(1, Ordering::AcqRel);
-        if before & FREED == 0 {
-            return;
-        }
-        if before & USERS > 1 {
-            // Who waits has looked before this, and sleeps, or looks after it.
-            drop(LEAVING.lock());
-            LEFT.notify_all();
-        } else {
-            // SAFETY: freed, so nobody comes to use it, and this was the last
-            // who did.
-            let held = unsafe { (*self.slot.held.get()).take() };
-            TABLE.put_back(self.slot);
-            // Last: it may stop threads and call the program.
-            drop(held);
+        match self.slot.usage.end() {
+            End::Open => {}
+            End::Others => {
+                // Who waits has looked before this, and sleeps, or looks
+                // after it.
+                drop(LEAVING.lock());
+                LEFT.notify_all();
+            }
+            End::Last => {
+                // SAFETY: freed, so nobody comes to use it, and this was the
+                // last who did.
+                let held = unsafe { (*self.slot.held.get()).take() };
+                TABLE.put_back(self.slot);
+                // Last: it may stop threads and call the program.
+                drop(held);
+            }
         }
     }
 }
@@ -499,7 +483,7 @@ mod tests {
         let is_freed = used.free(number);
         std::mem::forget(used);
         if is_freed {
-            slot.state.fetch_sub(1, Ordering::AcqRel);
+            slot.usage.end();
             table.put_back(slot);
         }
         is_freed
@@ -529,7 +513,7 @@ mod tests {
     fn a_slot_that_is_used_up_rests() {
         let table = table();
         let first = table.insert(Arc::new(1_u8)).unwrap();
-        table.slot(0).unwrap().state.store((MAX_GENERATION as u64) << GENERATION, Ordering::Relaxed);
+        table.slot(0).unwrap().usage.skip_to(MAX_GENERATION as u64);
         let last = (MAX_GENERATION << (SLOT_BITS + 1)) | 1;
         assert!(matches!(table.get(first), Found::Freed));
         assert!(free(table, last));
@@ -559,7 +543,7 @@ mod tests {
     #[test]
     fn an_object_goes_once_with_its_last_user() {
         use crate::thread::{Budget, STACK_SIZE, Task};
-        use std::sync::atomic::AtomicUsize;
+        use std::sync::atomic::{AtomicUsize, Ordering};
 
         static ALIVE: AtomicUsize = AtomicUsize::new(0);
         struct Counted(usize);

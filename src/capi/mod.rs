@@ -31,6 +31,7 @@ mod report;
 mod run;
 mod snapshot;
 mod status;
+mod usage;
 mod watch_manager;
 mod watcher;
 
