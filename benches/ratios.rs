@@ -392,7 +392,7 @@ mod rows {
         }
         // Without the wait: a queue that is full, and no more than a pointer
         // taken out of it on the other side.
-        let event = row("event that waits, read in C", "ns", Shown);
+        let event = row("event that waits, read in C", "ns", Ratio(1.20));
         if suite.wants(&[event]) {
             let heard = RefCell::new(Heard::new());
             let ours = Box::new(|| [ns(heard.borrow_mut().read_in_c(EVENTS))]);
