@@ -347,7 +347,7 @@ mod rows {
 
     #[cfg(feature = "capi")]
     pub(crate) fn from_c(suite: &mut Suite) {
-        use crate::support::capi::{EVENTS, Heard, Statuses, probes};
+        use crate::support::capi::{EVENTS, Heard, Statuses, events, probes};
         use std::cell::RefCell;
 
         let calls: u32 = suite.pick(200_000, 50_000);
@@ -383,7 +383,16 @@ mod rows {
             }
         }
 
-        let event = row("event read in C", "ns", Ratio(1.20));
+        let samples = suite.pick(300, 100);
+        let told = row("event to a reader in C, p50", "us", Ratio(1.20));
+        let p50 = |latency: &[Duration]| [quantile_us(latency, 0.5)];
+        if let Some(floor) = OURS.events {
+            let ours = Box::new(|| p50(&events(samples)));
+            suite.compare([told], SOME, Some(ours), Box::new(|| p50(&floor(samples))));
+        }
+        // Without the wait: a queue that is full, and no more than a pointer
+        // taken out of it on the other side.
+        let event = row("event that waits, read in C", "ns", Shown);
         if suite.wants(&[event]) {
             let heard = RefCell::new(Heard::new());
             let ours = Box::new(|| [ns(heard.borrow_mut().read_in_c(EVENTS))]);

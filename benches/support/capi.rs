@@ -12,6 +12,7 @@ use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{Sender, unbounded};
 use loopkeeper::capi::{
     self, Cx, lk_controller_config, lk_env, lk_event, lk_events, lk_loop_status, lk_watcher,
     lk_watcher_config,
@@ -19,6 +20,8 @@ use loopkeeper::capi::{
 use loopkeeper::controller::{Outcome, Reconciler};
 use loopkeeper::watch::BackoffConfig;
 use loopkeeper::{Context, ControllerConfig, Env, Probe, Subscription, Watcher, WatcherConfig, bench_hooks};
+
+use super::floors::LULL;
 
 /// An exported function as C sees it. Its own parameters are made from
 /// pointers nowhere but at the border.
@@ -338,6 +341,65 @@ impl Heard {
         assert!(read >= n, "{read} of {n}");
         time / read
     }
+}
+
+/// Turns up and down, and says when it decided.
+struct Turning {
+    up: bool,
+    decided: Sender<Instant>,
+}
+
+extern "C" fn turn(userdata: *mut c_void, _: Cx) -> i32 {
+    // SAFETY: it is what was registered with the function, and calls are one
+    // at a time.
+    let turning = unsafe { &mut *userdata.cast::<Turning>() };
+    turning.up = !turning.up;
+    // Nobody hears of the last ones.
+    let _ = turning.decided.send(Instant::now());
+    if turning.up { 0 } else { loopkeeper::ErrorKind::Probe as i32 }
+}
+
+/// `OURS.events` with a reader and a probe of C's kind.
+pub(crate) fn events(samples: usize) -> Vec<Duration> {
+    let env = self::env();
+    let (decided, told) = unbounded();
+    let mut turning = Turning { up: false, decided };
+    let mut config = watcher_config();
+    let name = CString::from(c"turning");
+    set_name(&mut config.name, &name);
+    config.probe = Some(turn);
+    config.userdata = (&raw mut turning).cast();
+    let lull = u64::try_from(LULL.as_millis()).expect("a moment");
+    config.initial_delay_ms = lull;
+    config.poll_interval_ms = lull;
+    config.jitter = 0.0;
+    let (mut watcher, mut events) = (null_mut(), null_mut());
+    ok!(lk_env_subscribe(env => *const lk_env, &raw mut events => *mut *mut lk_events));
+    ok!(lk_watcher_start(
+        env => *const lk_env,
+        &raw const config => *const lk_watcher_config,
+        &raw mut watcher => *mut *mut lk_watcher
+    ));
+    // SAFETY: numbers and characters.
+    let mut event = unsafe { std::mem::zeroed::<lk_event>() };
+    ok!(lk_event_init(&raw mut event => *mut lk_event, size_of_val(&event) => usize));
+    let mut latencies = Vec::with_capacity(samples);
+    while latencies.len() < samples {
+        ok!(lk_events_next(
+            events => *const lk_events,
+            capi::LK_FOREVER => u64,
+            &raw mut event => *mut lk_event
+        ));
+        assert_eq!(event.lost, 0, "the reader keeps up");
+        if [capi::LK_EVENT_READY, capi::LK_EVENT_DOWN].contains(&event.kind) {
+            let decided = told.try_recv().expect("an event comes after its decision");
+            latencies.push(decided.elapsed());
+        }
+    }
+    ok!(lk_watcher_free(watcher => *mut lk_watcher));
+    ok!(lk_events_free(events => *mut lk_events));
+    ok!(lk_env_free(env => *mut lk_env));
+    latencies
 }
 
 impl Drop for Heard {

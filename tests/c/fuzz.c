@@ -288,7 +288,7 @@ static int32_t cb_lk_type_fn(void *userdata, const char *name, const char *confi
                              lk_component_config *out, char *buf, size_t len);
 
 static const char *last_call = "none";
-static int n_calls, n_failed;
+static int n_calls, n_failed, told;
 static int statuses[200];
 
 /* What a call answered. */
@@ -304,6 +304,8 @@ static void said(const char *name, lk_status status)
         if (chance(50))
             read_text(lk_last_error_message());
     }
+    if (status == LK_ERR_PANICKED && LOAD(told) < 5 && COUNT(told) > 0)
+        printf("%s: %s\n", name, lk_last_error_message());
     if (status == LK_ERR_PANIC) {
         fprintf(stderr, "%s: %s\n", name, lk_last_error_message());
         abort();

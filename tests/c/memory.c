@@ -24,7 +24,8 @@
         }                                                                                   \
     } while (0)
 
-/* In KiB. */
+/* What only this process has, in KiB: not the pages of the library's file,
+ * which others share and the system may drop. */
 static long private_memory(void)
 {
     FILE *file = fopen("/proc/self/smaps_rollup", "r");
@@ -34,7 +35,7 @@ static long private_memory(void)
     if (file == NULL)
         return -1;
     while (fgets(line, sizeof line, file) != NULL)
-        if (strncmp(line, "Private_", 8) == 0 && sscanf(line, "%*s %ld", &part) == 1)
+        if (strncmp(line, "Private_Dirty:", 14) == 0 && sscanf(line + 14, "%ld", &part) == 1)
             sum += part;
     fclose(file);
     return sum;
