@@ -1621,6 +1621,12 @@ typedef struct {
    * host is freed. Defaults to 30 s.
    */
   uint64_t shutdown_timeout_ms;
+  /**
+   * Where the controllers of a fleet keep what they know, such as
+   * "sqlite:/var/lib/fleet.db"; opened when the first of them is deployed.
+   * Defaults to NULL, "sqlite:loopkeeper.db".
+   */
+  const char *store;
 } lk_host_config;
 
 /**
