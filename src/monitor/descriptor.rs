@@ -243,7 +243,8 @@ mod tests {
         let plain = MonitorConfig::new("m").principal(&Principal::new("loopkeeper"));
         assert_eq!(format!("{config:?}"), format!("{plain:?}"));
         let principal = Principal::new("p");
-        let hourly = Defaults { poll_period: Duration::from_secs(3600), principal, ..Defaults::default() };
+        let mut hourly = Defaults::default();
+        (hourly.poll_period, hourly.principal) = (Duration::from_secs(3600), principal);
         let node = tree::parse("f", "{}").unwrap();
         let config = decode::object(&node, "", |o| read("m", o, &hourly)).unwrap();
         assert!(format!("{config:?}").contains("poll_period: 3600s"), "{config:?}");
