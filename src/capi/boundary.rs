@@ -399,11 +399,10 @@ pub(super) fn chars<const N: usize>(text: &str) -> [c_char; N] {
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    let mut chars = [0; N];
-    for (at, byte) in chars.iter_mut().zip(&text.as_bytes()[..end]) {
-        *at = *byte as c_char;
-    }
-    chars
+    let mut bytes = [0_u8; N];
+    bytes[..end].copy_from_slice(&text.as_bytes()[..end]);
+    // SAFETY: a character of C's is a byte, with a sign or without.
+    unsafe { bytes.as_ptr().cast::<[c_char; N]>().read() }
 }
 
 #[cfg(test)]
