@@ -1,6 +1,7 @@
 //! Hosts: the parts of a program, started in order, kept running, stopped in
 //! reverse.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::boundary::{Answer, Buffer, Failure, In, Out, OutStruct, Text, Versioned, guard, init, millis};
@@ -38,8 +39,8 @@ pub struct Hosted {
 }
 
 impl Hosted {
-    pub(super) fn new(host: Host) -> Self {
-        Self { host, registry: Mutex::new(shipped::registry_with(&StoreUrl::default())) }
+    pub(super) fn new(host: Host, store: &StoreUrl) -> Self {
+        Self { host, registry: Mutex::new(shipped::registry_with(store)) }
     }
 
     /// The number of the component that has a name now.
@@ -81,9 +82,13 @@ pub struct lk_host_config {
     /// otherwise: after a failed start, at the end of lk_host_run, when the
     /// host is freed. Defaults to 30 s.
     pub shutdown_timeout_ms: u64,
+    /// Where the controllers of a fleet keep what they know, such as
+    /// "sqlite:/var/lib/fleet.db"; opened when the first of them is deployed.
+    /// Defaults to NULL, "sqlite:loopkeeper.db".
+    pub store: Text,
 }
 
-// SAFETY: numbers only.
+// SAFETY: numbers, and a pointer that is looked at before it is used.
 unsafe impl Versioned for lk_host_config {
     const NAME: &'static str = "lk_host_config";
     const MIN: usize = size_of::<u32>() * 2;
@@ -95,6 +100,7 @@ unsafe impl Versioned for lk_host_config {
             start_timeout_ms: 30_000,
             stop_timeout_ms: 10_000,
             shutdown_timeout_ms: 30_000,
+            store: Text::NONE,
         }
     }
 }
@@ -106,6 +112,12 @@ impl lk_host_config {
             .stop_timeout(millis(self.stop_timeout_ms))
             .shutdown_timeout(millis(self.shutdown_timeout_ms))
             .parallel(self.parallel as usize)
+    }
+
+    fn store(&self) -> Answer<StoreUrl> {
+        let Some(url) = self.store.optional("store")? else { return Ok(StoreUrl::default()) };
+        StoreUrl::parse(url, Path::new(""))
+            .map_err(|error| Failure::new(LK_ERR_INVALID, format!("store: {error}")))
     }
 }
 
@@ -131,7 +143,8 @@ pub extern "C" fn lk_host_new(env: Ref<lk_env>, config: In<lk_host_config>, out:
     guard(|| {
         let (env, place) = (env.get("env")?, out.check("out")?);
         let config = config.optional("config")?.unwrap_or_else(lk_host_config::initial);
-        place.set(Hosted::new(Host::new(config.settings().env(&env))?))
+        let store = config.store()?;
+        place.set(Hosted::new(Host::new(config.settings().env(&env))?, &store))
     })
 }
 

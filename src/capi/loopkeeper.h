@@ -14,8 +14,9 @@
  *     Freeing NULL does nothing. A handle that was freed is found out
  *     (LK_ERR_STALE), and so is one of another kind or that never was
  *     (LK_ERR_HANDLE): nothing is touched then. Freeing while another thread is
- *     in a call with the handle is safe: it waits for that call, up to five
- *     seconds; one that goes on for longer lets go of the object at its end.
+ *     in a call with the handle is safe: it ends one that waits, and waits for
+ *     any other, up to five seconds; one that goes on for longer lets go of the
+ *     object at its end. What a host has as a component goes on there.
  *     Members of a host or a manager are lk_member, a number passed by value:
  *     one that was removed, or that another took the place of, is LK_ERR_STALE.
  *  3. Answers. What can fail returns lk_status; 0 is success. What cannot
@@ -1620,6 +1621,12 @@ typedef struct {
    * host is freed. Defaults to 30 s.
    */
   uint64_t shutdown_timeout_ms;
+  /**
+   * Where the controllers of a fleet keep what they know, such as
+   * "sqlite:/var/lib/fleet.db"; opened when the first of them is deployed.
+   * Defaults to NULL, "sqlite:loopkeeper.db".
+   */
+  const char *store;
 } lk_host_config;
 
 /**

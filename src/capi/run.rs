@@ -8,6 +8,7 @@ use super::host::Hosted;
 use super::observer::{lk_log, read_log};
 use super::report::tell;
 use super::status::{LK_ERR_IO, lk_status};
+use crate::config::StoreUrl;
 use crate::env::{Env, EnvConfig};
 use crate::host::deploy::{Deployer, DeployerConfig};
 use crate::host::{Host, HostConfig};
@@ -51,7 +52,7 @@ pub extern "C" fn lk_run_descriptor_dir(dir: Text, log: In<lk_log>, cancel: Ref<
         }
         let env = Env::with(settings)?;
         let host = Host::new(HostConfig::default().env(&env).shutdown_timeout(SHUTDOWN))?;
-        let hosted = Hosted::new(host);
+        let hosted = Hosted::new(host, &StoreUrl::default());
         let registry = hosted.registry.lock().clone();
         hosted.host.start()?;
         let target = Arc::new(hosted.host.handle());

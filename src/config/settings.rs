@@ -172,7 +172,7 @@ impl StoreUrl {
 
     /// Reads a URL; a relative path is relative to `base`. The errors do not
     /// show what was found: it may have a password.
-    fn parse(text: &str, base: &Path) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str, base: &Path) -> Result<Self, String> {
         if let Some(path) = text.strip_prefix("sqlite:") {
             return match path {
                 // Not with what was expected, which would be the value itself.

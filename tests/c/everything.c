@@ -656,11 +656,15 @@ static void test_fleet(const char *folder)
     static const char *const types[] = {"agent-health", "job-recovery", "queue-priority",
                                         "token-cleanup", "audit-retention"};
     lk_host *host = NULL;
-    char json[600];
+    lk_host_config config;
+    char json[600], url[600];
     size_t i;
 
-    (void)folder;
-    OK(lk_host_new(env, NULL, &host));
+    /* Not the one of a host that does not say where. */
+    snprintf(url, sizeof url, "sqlite:%s/fleet.db", folder);
+    OK(lk_host_config_init(&config, sizeof config));
+    config.store = url;
+    OK(lk_host_new(env, &config, &host));
     OK(lk_host_start(host));
     for (i = 0; i < sizeof types / sizeof *types; i++) {
         lk_status status;
@@ -672,6 +676,8 @@ static void test_fleet(const char *folder)
     }
     CHECK(i == 0 || i == 5);
     OK(lk_host_free(host));
+    CHECK(access(url + strlen("sqlite:"), F_OK) == (i == 5 ? 0 : -1));
+    CHECK(access("loopkeeper.db", F_OK) == -1);
 }
 
 static void test_events(void)

@@ -77,6 +77,8 @@ static void test_numbers(const struct all *all)
     lk_env *env = NULL;
     lk_log log;
     lk_component_config component;
+    lk_host_config host;
+    lk_host *no_host = NULL;
     lk_controller_manager *manager = NULL;
 
     OK(lk_watcher_config_init(&config, sizeof config));
@@ -120,6 +122,12 @@ static void test_numbers(const struct all *all)
     log.max_level = 1;
     IS(LK_ERR_NULL, lk_env_new(&environment, &env));
     CHECK(env == NULL);
+
+    OK(lk_host_config_init(&host, sizeof host));
+    host.store = "mysql://nowhere";
+    IS(LK_ERR_INVALID, lk_host_new(all->env, &host, &no_host));
+    CHECK(strstr(lk_last_error_message(), "store: ") == lk_last_error_message());
+    CHECK(no_host == NULL);
 
     OK(lk_component_config_init(&component, sizeof component));
     component.name = "n";
