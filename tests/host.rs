@@ -1250,6 +1250,24 @@ fn a_dropped_host_stops_and_drops_its_components() {
 }
 
 #[test]
+fn a_call_that_outlives_its_host_is_told_to_end_on_a_clock_that_stands_still_too() {
+    scenario(|world| {
+        let woken = Arc::new(AtomicBool::new(false));
+        let flag = woken.clone();
+        let sleeps = move |cx: &Context| {
+            let _ = cx.sleep(secs(3600));
+            flag.store(cx.is_cancelled(), Ordering::SeqCst);
+            Ok(())
+        };
+        let host = Host::new(world.config().shutdown_timeout(Duration::from_millis(50))).unwrap();
+        host.register("a", world.part("a").stop(sleeps)).unwrap();
+        host.start().unwrap();
+        drop(host);
+        eventually("the call to be told", || woken.load(Ordering::SeqCst));
+    });
+}
+
+#[test]
 fn a_host_that_is_dropped_by_its_own_component_ends_as_well() {
     scenario(|world| {
         let dropped = Arc::new(AtomicBool::new(false));

@@ -297,6 +297,9 @@ impl Supervisor {
             member.unstopped = false;
             member.leaving.get_or_insert(Leaving::Removed { answer: None, always: true });
             if matches!(member.stage, Stage::Abandoned { .. }) || member.stage.is_alive() {
+                // Nobody waits for its calls any more, and a clock that stands
+                // still would never end them.
+                out.push(Action::Cancel { id: member.id });
                 self.members.push(member);
             } else {
                 Self::discard(member, out);
