@@ -5,6 +5,7 @@
 //!
 //! The file is taken in as source: loom's atomics stand in for the real ones.
 #![cfg(loom)]
+#![allow(unsafe_code, reason = "loom's cell, which sees what races, is read and written by pointer")]
 
 #[allow(dead_code, unreachable_pub, reason = "the model uses some of it, outside its crate")]
 #[path = "../src/slot.rs"]
