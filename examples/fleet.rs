@@ -14,7 +14,7 @@
 #![allow(clippy::disallowed_methods, reason = "machines that crash and hang run on the real clock")]
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -767,6 +767,9 @@ impl Proof {
 fn prove(world: &World, jobs: usize) -> Result<bool, BoxError> {
     let mut store = world.open()?;
     let commands = store.commands(CommandId(0), u32::MAX)?;
+    let agents = store.agents(AgentId(0), u32::MAX)?.rows;
+    let revoked = agents.iter().filter(|agent| agent.status == AgentStatus::Revoked).map(|agent| agent.id);
+    let revoked: BTreeSet<AgentId> = revoked.collect();
     let ledger = lock(&world.ledger.commands);
     let nothing = Entry::default();
     let mut reasons: BTreeMap<(CommandState, String), u64> = BTreeMap::new();
@@ -837,8 +840,16 @@ fn prove(world: &World, jobs: usize) -> Result<bool, BoxError> {
             once.push(format!("{what}: an answer of {winners:?} was taken"));
         }
         let given: Vec<i64> = entry.claims.keys().copied().collect();
-        let expected: Vec<i64> = (1..=command.attempts).collect();
-        if given != expected || command.attempts > i64::from(MAX_CLAIMS) {
+        // Its holder's revocation takes a number, too.
+        let skips = |agent: &AgentId| i64::from(revoked.contains(agent));
+        let mut most = 1;
+        let in_order = entry.claims.iter().zip(1..).all(|((number, agent), least)| {
+            let fits = (least..=most).contains(number);
+            most = number + 1 + skips(agent);
+            fits
+        });
+        let n_given = i64::try_from(given.len())?;
+        if !in_order || n_given != command.attempts || n_given > i64::from(MAX_CLAIMS) {
             claims.push(format!(
                 "{what}: it says {} claims, the agents were given {given:?}",
                 command.attempts
@@ -853,7 +864,7 @@ fn prove(world: &World, jobs: usize) -> Result<bool, BoxError> {
     let taken = lock(&world.ledger.refused);
     let taken = taken.iter().filter(|(lease, _)| !own_will(lease));
     let taken = taken.map(|(lease, text)| format!("command {}: {text}", lease.command)).collect();
-    let busy = store.agents(AgentId(0), u32::MAX)?.rows.into_iter().filter(|agent| agent.held_jobs != 0);
+    let busy = agents.iter().filter(|agent| agent.held_jobs != 0);
     let busy = busy.map(|agent| format!("agent {} holds {}", agent.id, agent.held_jobs)).collect();
     let chain = store.verify(&mut || Ok(()))?;
     let mut lost = commands.unreadable.clone();
