@@ -25,7 +25,8 @@
     } while (0)
 
 /* What only this process has, in KiB: not the pages of the library's file,
- * which others share and the system may drop. */
+ * which others share and the system may drop. "Private_Dirty" counts these,
+ * too, while a file that was just written is not yet on the disk. */
 static long private_memory(void)
 {
     FILE *file = fopen("/proc/self/smaps_rollup", "r");
@@ -35,7 +36,7 @@ static long private_memory(void)
     if (file == NULL)
         return -1;
     while (fgets(line, sizeof line, file) != NULL)
-        if (strncmp(line, "Private_Dirty:", 14) == 0 && sscanf(line + 14, "%ld", &part) == 1)
+        if (strncmp(line, "Anonymous:", 10) == 0 && sscanf(line + 10, "%ld", &part) == 1)
             sum += part;
     fclose(file);
     return sum;
