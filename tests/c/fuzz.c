@@ -355,6 +355,9 @@ static void *take_open(int kind, int most);
  * that a callback cannot free would be lost. */
 static void *handle_to_free(int kind)
 {
+    /* What is on a clock that nobody moves any more may never end. */
+    if (kind == KIND_lk_clock)
+        return chance(50) ? NULL : some_handle(KIND_lk_env);
     if (chance(50) || depth > 0)
         return chance(50) ? NULL : known[kind][below(KNOWN)];
     if (chance(10))
@@ -391,6 +394,10 @@ static void keep(int kind, void *handle)
 {
     void *surplus;
 
+    if (kind == KIND_lk_clock && LOAD(n_open[kind]) >= OPEN) {
+        (void)free_handle(kind, handle);
+        return;
+    }
     add_open(kind, handle);
     surplus = take_open(kind, OPEN);
     if (surplus != NULL && free_handle(kind, surplus) == LK_ERR_STATE)
