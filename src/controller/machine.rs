@@ -115,7 +115,7 @@ impl ControllerMachine {
     }
 
     fn returned(&mut self, now: Tick, pass: Pass, took: Duration, events: &mut Vec<EventKind>) {
-        self.record.results.items += pass.items;
+        self.record.results.items = self.record.results.items.saturating_add(pass.items);
         self.last_items = Some(pass.items);
         self.last_summary.clone_from(&pass.summary);
         match pass.error {
@@ -459,6 +459,17 @@ mod tests {
              148 poke:  polling ready 148 0 0
              149 again+1: polling ready 150 0 0",
         );
+    }
+
+    #[test]
+    fn items_beyond_all_counting_are_as_many_as_can_be_counted() {
+        let mut machine = machine(settings());
+        machine.start(Tick::ZERO);
+        for items in [u64::MAX, 7] {
+            let pass = Pass { items, requeue_after: None, summary: None, error: None };
+            machine.step(Tick::ZERO, returned(Ok(pass), 0), &mut Vec::new());
+        }
+        assert_eq!(machine.record.results.items, u64::MAX);
     }
 
     #[test]

@@ -52,7 +52,7 @@ impl Steps {
     pub fn run<E: Into<BoxError>>(&mut self, name: &str, step: impl FnOnce() -> Result<usize, E>) -> usize {
         match step() {
             Ok(items) => {
-                self.items += items as u64;
+                self.items = self.items.saturating_add(items as u64);
                 items
             }
             Err(error) => {
