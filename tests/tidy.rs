@@ -58,6 +58,7 @@ const LAYERS: &[(Layer, &[&str])] = &[
             "schedule",
             "dispatch",
             "status",
+            "step",
             "stop",
             "subscription",
             "voice",

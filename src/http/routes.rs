@@ -361,6 +361,7 @@ mod tests {
             transitions: 0,
             running_for: None,
             overdue_for: None,
+            call: None,
             thread: None,
             lost_callbacks: 0,
             config: None,

@@ -14,6 +14,7 @@ use crate::error::{BoxError, Result};
 pub(crate) mod connect;
 mod descriptor;
 pub(crate) mod disk;
+mod dns;
 mod exec;
 pub(crate) mod file_age;
 mod heartbeat;
@@ -21,16 +22,19 @@ mod heartbeat;
 pub(crate) mod http;
 pub(crate) mod tcp;
 pub(crate) mod text;
+mod unix;
 pub(crate) mod wait;
 
 pub use descriptor::decode;
 pub use disk::{DiskProbe, disk};
+pub use dns::{DnsProbe, dns};
 pub use exec::{ExecProbe, exec};
 pub use file_age::{FileAgeProbe, file_age};
 pub use heartbeat::{HeartbeatProbe, heartbeat};
 #[cfg(feature = "http-client")]
 pub use http::{HttpProbe, http};
 pub use tcp::{TcpProbe, tcp};
+pub use unix::{UnixProbe, unix};
 
 /// Asks one question about a service: can it take work?
 ///

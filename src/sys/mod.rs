@@ -17,6 +17,7 @@ pub(crate) mod process;
 pub(crate) mod signals;
 #[cfg(feature = "postgres")]
 pub(crate) mod socket;
+pub(crate) mod thread_stat;
 pub(crate) mod wait;
 
 use std::io;
