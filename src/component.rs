@@ -59,6 +59,8 @@ pub struct Context {
     dry_run: bool,
     reporter: Reporter,
     steps: Arc<Steps>,
+    /// When a probe that succeeded wants to be asked again, at the latest.
+    again: Cell<Option<Duration>>,
     /// Ends a sleep on cancel, where no loop sees to that.
     _ring: Option<LinkGuard>,
     /// One thread sleeps on the doorbell: a context cannot be shared.
@@ -76,6 +78,7 @@ impl Context {
             dry_run: false,
             reporter: Reporter::default(),
             steps: Arc::default(),
+            again: Cell::new(None),
             _ring: None,
             _one_thread: PhantomData,
         }
@@ -131,6 +134,7 @@ impl Context {
             dry_run: false,
             reporter,
             steps: Arc::default(),
+            again: Cell::new(None),
             _ring: Some(ring),
             _one_thread: PhantomData,
         }
@@ -227,6 +231,15 @@ impl Context {
     /// ```
     pub fn step(&self, what: impl fmt::Display) {
         self.notes().step(what);
+    }
+
+    /// Has a watcher ask again after this time, if its regular time is later.
+    pub(crate) fn ask_again_in(&self, time: Duration) {
+        self.again.set(Some(time));
+    }
+
+    pub(crate) fn take_again(&self) -> Option<Duration> {
+        self.again.take()
     }
 
     pub(crate) fn notes(&self) -> Notes {

@@ -30,7 +30,7 @@ pub use disk::{DiskProbe, disk};
 pub use dns::{DnsProbe, dns};
 pub use exec::{ExecProbe, exec};
 pub use file_age::{FileAgeProbe, file_age};
-pub use heartbeat::{HeartbeatProbe, heartbeat};
+pub use heartbeat::{Heartbeat, HeartbeatProbe, heartbeat};
 #[cfg(feature = "http-client")]
 pub use http::{HttpProbe, http};
 pub use tcp::{TcpProbe, tcp};

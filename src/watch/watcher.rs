@@ -312,8 +312,15 @@ struct ProbeWork {
     probe: Box<dyn Probe>,
 }
 
-impl Work<()> for ProbeWork {
-    fn call(&mut self, cx: &Context) -> std::result::Result<(), BoxError> {
+impl Work<Option<Duration>> for ProbeWork {
+    fn call(&mut self, cx: &Context) -> std::result::Result<Option<Duration>, BoxError> {
+        self.ask(cx)?;
+        Ok(cx.take_again())
+    }
+}
+
+impl ProbeWork {
+    fn ask(&mut self, cx: &Context) -> std::result::Result<(), BoxError> {
         let observer = cx.env().observer();
         if observer.span.is_none() {
             return self.probe.probe(cx);
