@@ -1,6 +1,6 @@
 //! What a part of a program is to its host, and what one call is handed.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,6 +14,7 @@ use crate::env::Env;
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::event::Health;
 use crate::name::Name;
+use crate::observe::{Attr, Parent, Span};
 use crate::primitive::Mutex;
 use crate::step::{Notes, Step, Steps};
 
@@ -59,6 +60,8 @@ pub struct Context {
     dry_run: bool,
     reporter: Reporter,
     steps: Arc<Steps>,
+    /// The span of the present call.
+    span: RefCell<Option<Parent>>,
     /// When a probe that succeeded wants to be asked again, at the latest.
     again: Cell<Option<Duration>>,
     /// Ends a sleep on cancel, where no loop sees to that.
@@ -78,6 +81,7 @@ impl Context {
             dry_run: false,
             reporter: Reporter::default(),
             steps: Arc::default(),
+            span: RefCell::default(),
             again: Cell::new(None),
             _ring: None,
             _one_thread: PhantomData,
@@ -134,6 +138,7 @@ impl Context {
             dry_run: false,
             reporter,
             steps: Arc::default(),
+            span: RefCell::default(),
             again: Cell::new(None),
             _ring: Some(ring),
             _one_thread: PhantomData,
@@ -244,6 +249,42 @@ impl Context {
 
     pub(crate) fn notes(&self) -> Notes {
         Notes { steps: self.steps.clone(), clock: self.env.clock().clone() }
+    }
+
+    /// Begins a span inside that of the call, which the loop has begun; inert
+    /// where no observer wants spans.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use loopkeeper::{BoxError, Context, Probe};
+    ///
+    /// let probe = |cx: &Context| {
+    ///     let query = cx.span("query", &[]);
+    ///     // ...
+    ///     query.end();
+    ///     Ok::<(), BoxError>(())
+    /// };
+    /// # fn probes(_: impl Probe) {}
+    /// # probes(probe);
+    /// ```
+    pub fn span(&self, name: &'static str, attrs: &[Attr]) -> Span {
+        let parent = self.span.borrow().clone();
+        match parent {
+            Some(parent) => parent.child(name, attrs),
+            None => self.env.observer().start_span(name, attrs),
+        }
+    }
+
+    /// Makes this the span of the present call.
+    pub(crate) fn set_span(&self, span: &Span) {
+        *self.span.borrow_mut() = span.parent();
+    }
+
+    /// The call is over.
+    pub(crate) fn clear_span(&self) {
+        let before = self.span.borrow_mut().take();
+        drop(before);
     }
 
     /// Keeps every [`step`](Self::step) from now on, 1,000 at most, for one

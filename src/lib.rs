@@ -173,6 +173,7 @@ mod stop;
 mod subscription;
 mod sys;
 mod thread;
+mod trial;
 mod voice;
 mod watchdog;
 
@@ -217,6 +218,10 @@ pub mod _documentation {
 
     #[doc = include_str!("docs/decisions.md")]
     pub mod decisions {}
+
+    #[cfg(feature = "http-client")]
+    #[doc = include_str!("docs/probes.md")]
+    pub mod probes {}
 }
 
 pub use cancel::CancelToken;
@@ -242,4 +247,5 @@ pub use step::Step;
 pub use stop::StopReport;
 pub use subscription::{Delivery, Subscription};
 pub use thread::Straggler;
+pub use trial::{Trial, TrialReport};
 pub use watch::{WatchManager, Watcher, WatcherConfig};

@@ -69,6 +69,7 @@ const LAYERS: &[(Layer, &[&str])] = &[
             "event_log",
             "looper",
             "record",
+            "trial",
             "probe",
             "rest",
             "stop",

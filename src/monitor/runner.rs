@@ -373,7 +373,9 @@ impl Shared {
         } else {
             let attrs = [Attr::new("monitor", &self.name), Attr::new("checker", desk.cx.name())];
             let span = observer.start_span("check", &attrs);
+            desk.cx.set_span(&span);
             let result = caught(call);
+            desk.cx.clear_span();
             // Told to end: that is no failure.
             if let Ok(Err(error)) | Err(error) = &result {
                 if !desk.cx.is_cancelled() {

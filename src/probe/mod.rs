@@ -7,6 +7,10 @@
 //! They wait for sockets and processes in real time also where a test owns
 //! the clock. Their errors say what was tried, what came back and how long it
 //! took; none holds a password or what a command line says.
+#![cfg_attr(
+    all(doc, feature = "http-client"),
+    doc = "Each kind has a page, with a descriptor, in [`probes`](crate::_documentation::probes)."
+)]
 
 use crate::component::Context;
 use crate::error::{BoxError, Result};

@@ -326,7 +326,9 @@ impl ProbeWork {
             return self.probe.probe(cx);
         }
         let span = observer.start_span("probe", &[Attr::new("watcher", cx.name().as_str())]);
+        cx.set_span(&span);
         let result = self.probe.probe(cx);
+        cx.clear_span();
         // Told to end: that is no failure of the service.
         if let Some(error) = result.as_ref().err().filter(|_| !cx.is_cancelled()) {
             span.set_error(&Error::from_user(&**error).report());
