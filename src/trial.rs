@@ -114,6 +114,7 @@ impl Trial {
                 let reporter = crate::component::Reporter::default();
                 let mut cx = Context::for_call(&env, name, cancel, deadline, reporter);
                 cx.set_steps(steps);
+                cx.keep_steps();
                 let begun = env.clock().now();
                 // A panic is a result, and what a user's error holds is dropped here.
                 let found = caught(|| call(&cx).map_err(|error| Error::from_user(&*error)));
@@ -122,7 +123,6 @@ impl Trial {
             }
         };
         let begun = env.clock().now();
-        steps.keep(begun);
         let task = Task::spawn(env.budget(), format!("try/{name}"), env.stack_size(), body)?;
         let mut straggler = None;
         if task.join_until(real_deadline(timeout.saturating_add(LEAD))).is_none() {

@@ -251,6 +251,6 @@ slow    unknown  17s  -     stuck: running sleep (pid 9) for 17s, blocked in pol
     fn what_is_not_there_is_not_invented() {
         assert_eq!(render(&json!({"loops": []}), PLAIN), "unknown: 0 of 0 loops ready");
         let text = render(&json!({"loops": [{}, {"name": 5, "call": {"phase": "x"}}]}), PLAIN);
-        assert!(text.ends_with("-     -      -    -     "), "{text:?}");
+        assert!(text.ends_with("\n-     -      -    -\n-     -      -    -"), "{text:?}");
     }
 }

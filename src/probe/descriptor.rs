@@ -488,9 +488,9 @@ mod tests {
             ),
             (
                 r#""url": "http://h", "expect_json": ["status == 200", "age(/x) < 1h", 5, "body./a = 1"]"#,
-                "1:72: probe.http.expect_json[1]: is about the file \"/x\", expected the answer only\n\
-                 1:88: probe.http.expect_json[2]: expected a condition such as \"body./queue/depth < 100\"\n\
-                 1:91: probe.http.expect_json[3]: ".to_owned() + &"body./a = 1".parse::<crate::condition::Condition>().unwrap_err().to_string(),
+                "1:73: probe.http.expect_json[1]: is about the file \"/x\", expected the answer only\n\
+                 1:89: probe.http.expect_json[2]: expected a condition such as \"body./queue/depth < 100\"\n\
+                 1:92: probe.http.expect_json[3]: ".to_owned() + &"body./a = 1".parse::<crate::condition::Condition>().unwrap_err().to_string(),
             ),
             (
                 r#""url": "http://h", "expect_json": "has(body./a)", "max_body": 0"#,

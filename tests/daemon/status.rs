@@ -177,10 +177,12 @@ fn a_probe_is_explained_step_by_step() {
     // Each checker of a monitor looks once, and its items are told.
     let disk = r#"{"name": "m", "type": "monitor", "config": {"checkers": [
         {"name": "port", "probe": {"tcp": {"address": "127.0.0.1:1"}}},
-        {"name": "files", "conditions": ["exists(/etc)", "exists(/no/such)"]}]}}"#;
+        {"name": "files", "conditions": {"expect": ["exists(/etc)", "exists(/no/such)"]}}]}}"#;
     let (code, out, _) = run_to_end(&["probe", &file("m.json", disk.to_owned())]);
     assert_eq!(code, Some(1));
-    for text in ["port is down: tcp 127.0.0.1:1: connection refused", "exists(/etc) ready", "files is down"] {
+    for text in
+        ["port is down: tcp 127.0.0.1:1: connection refused", "exists(/etc) ready", "files is degraded"]
+    {
         assert!(out.contains(text), "no {text:?} in {out}");
     }
 
