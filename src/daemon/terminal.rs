@@ -4,6 +4,7 @@
 use std::io::{self, IsTerminal};
 
 use loopkeeper::Health;
+use loopkeeper::config::process_environment;
 use loopkeeper::console::columns;
 
 /// How text is shown.
@@ -20,7 +21,11 @@ impl Look {
     /// That of this process's standard output.
     pub(super) fn of_stdout() -> Self {
         let out = io::stdout();
-        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let all = process_environment();
+        let variable = |name: &str| {
+            let (_, value) = all.iter().find(|(key, _)| key == name)?;
+            value.to_str().filter(|value| !value.is_empty()).map(str::to_owned)
+        };
         Self::new(out.is_terminal(), columns(&out), variable)
     }
 
