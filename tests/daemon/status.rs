@@ -187,7 +187,7 @@ fn a_probe_is_explained_step_by_step() {
     }
 
     for (name, text, flaw) in [
-        ("x.json", "{".to_owned(), "x.json:1:2: "),
+        ("x.json", "{".to_owned(), "x.json:1:1: EOF while parsing an object"),
         ("y.json", watcher("y", r#"{"dns": {"host": "::1"}}"#), "config.probe.dns.host: expected a name"),
         (
             "z.json",
