@@ -1,6 +1,6 @@
 //! What a part of a program is to its host, and what one call is handed.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,7 +14,9 @@ use crate::env::Env;
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::event::Health;
 use crate::name::Name;
+use crate::observe::{Attr, Parent, Span};
 use crate::primitive::Mutex;
+use crate::step::{Notes, Step, Steps};
 
 /// A part of a program with a lifetime: what a host starts and stops.
 ///
@@ -57,6 +59,11 @@ pub struct Context {
     deadline: Tick,
     dry_run: bool,
     reporter: Reporter,
+    steps: Arc<Steps>,
+    /// The span of the present call.
+    span: RefCell<Option<Parent>>,
+    /// When a probe that succeeded wants to be asked again, at the latest.
+    again: Cell<Option<Duration>>,
     /// Ends a sleep on cancel, where no loop sees to that.
     _ring: Option<LinkGuard>,
     /// One thread sleeps on the doorbell: a context cannot be shared.
@@ -73,6 +80,9 @@ impl Context {
             deadline: Tick::NEVER,
             dry_run: false,
             reporter: Reporter::default(),
+            steps: Arc::default(),
+            span: RefCell::default(),
+            again: Cell::new(None),
             _ring: None,
             _one_thread: PhantomData,
         }
@@ -127,6 +137,9 @@ impl Context {
             deadline,
             dry_run: false,
             reporter,
+            steps: Arc::default(),
+            span: RefCell::default(),
+            again: Cell::new(None),
             _ring: Some(ring),
             _one_thread: PhantomData,
         }
@@ -134,6 +147,16 @@ impl Context {
 
     pub(crate) fn set_deadline(&mut self, deadline: Tick) {
         self.deadline = deadline;
+    }
+
+    /// Has the steps of its calls seen by those who hold `steps`, too.
+    pub(crate) fn set_steps(&mut self, steps: Arc<Steps>) {
+        self.steps = steps;
+    }
+
+    /// Begins a call that has said nothing yet.
+    pub(crate) fn begin_steps(&self) {
+        self.steps.begin();
     }
 
     pub(crate) fn set_dry_run(&mut self, dry_run: bool) {
@@ -188,6 +211,92 @@ impl Context {
     #[must_use]
     pub fn remaining(&self) -> Duration {
         self.deadline.since(self.env.clock().now())
+    }
+
+    /// Says what the call begins to do now, such as `looking up db.internal`,
+    /// or what it has found. The latest is shown in its loop's status, as
+    /// `call.phase`, while the call has not returned, and in a stop report
+    /// that names the call: say it before what may hang. Cut at 512 bytes; put
+    /// no secrets into it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use loopkeeper::{Context, Env, Name};
+    ///
+    /// let env = Env::new()?;
+    /// let cx = Context::detached(&env, Name::new("db")?, Duration::from_secs(5));
+    /// cx.keep_steps();
+    /// cx.step("asking for the schema");
+    /// cx.step(format_args!("{} tables", 17));
+    /// let steps: Vec<_> = cx.steps().iter().map(|step| step.text.to_string()).collect();
+    /// assert_eq!(steps, ["asking for the schema", "17 tables"]);
+    /// # Ok::<(), loopkeeper::Error>(())
+    /// ```
+    pub fn step(&self, what: impl fmt::Display) {
+        self.notes().step(what);
+    }
+
+    /// Has a watcher ask again after this time, if its regular time is later.
+    pub(crate) fn ask_again_in(&self, time: Duration) {
+        self.again.set(Some(time));
+    }
+
+    pub(crate) fn take_again(&self) -> Option<Duration> {
+        self.again.take()
+    }
+
+    pub(crate) fn notes(&self) -> Notes {
+        Notes { steps: self.steps.clone(), clock: self.env.clock().clone() }
+    }
+
+    /// Begins a span inside that of the call, which the loop has begun; inert
+    /// where no observer wants spans.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use loopkeeper::{BoxError, Context, Probe};
+    ///
+    /// let probe = |cx: &Context| {
+    ///     let query = cx.span("query", &[]);
+    ///     // ...
+    ///     query.end();
+    ///     Ok::<(), BoxError>(())
+    /// };
+    /// # fn probes(_: impl Probe) {}
+    /// # probes(probe);
+    /// ```
+    pub fn span(&self, name: &'static str, attrs: &[Attr]) -> Span {
+        let parent = self.span.borrow().clone();
+        match parent {
+            Some(parent) => parent.child(name, attrs),
+            None => self.env.observer().start_span(name, attrs),
+        }
+    }
+
+    /// Makes this the span of the present call.
+    pub(crate) fn set_span(&self, span: &Span) {
+        *self.span.borrow_mut() = span.parent();
+    }
+
+    /// The call is over.
+    pub(crate) fn clear_span(&self) {
+        let before = self.span.borrow_mut().take();
+        drop(before);
+    }
+
+    /// Keeps every [`step`](Self::step) from now on, 1,000 at most, for one
+    /// who wants to be told how a call went.
+    pub fn keep_steps(&self) {
+        self.steps.keep(self.env.clock().now());
+    }
+
+    /// The steps since [`keep_steps`](Self::keep_steps), in their order.
+    #[must_use]
+    pub fn steps(&self) -> Vec<Step> {
+        self.steps.kept()
     }
 
     /// Fails when the call was told to end or its time is over.

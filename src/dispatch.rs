@@ -89,13 +89,7 @@ impl Closed {
     pub(crate) fn tell(self, name: &str, now: Tick, report: &mut StopReport) {
         report.add_dropped_callbacks(self.dropped);
         if let Some(Running { thread, tid, since, .. }) = self.running {
-            report.add_straggler(Straggler {
-                name: name.to_owned(),
-                thread: thread.to_owned(),
-                tid,
-                phase: "its callback",
-                stuck_for: now.since(since),
-            });
+            report.add_straggler(Straggler::of(name, thread, tid, "its callback", now.since(since)));
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::event_log::{EventLog, EventPage};
 use crate::name::Name;
 use crate::observe::Observer;
 use crate::primitive::Mutex;
+use crate::probe::text::line;
 use crate::stamp::Stamp;
 use crate::status::{LoopStatus, StatusSource, sort};
 use crate::subscription::Subscription;
@@ -84,8 +85,23 @@ struct Register {
 #[derive(Debug, Default)]
 struct Heartbeat {
     last: Option<Tick>,
+    /// Why it says that it is down, until its next beat.
+    down: Option<Arc<str>>,
     /// Its watcher found it silent and wants to hear of the next at once.
     is_awaited: bool,
+    /// There while somebody asks about it.
+    asker: Weak<()>,
+}
+
+/// What is known of heartbeats under one name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Pulse {
+    /// The last was so long ago.
+    Last(Duration),
+    /// The last said that it is down.
+    Down(Arc<str>),
+    /// There was none.
+    None,
 }
 
 /// Settings of an [`Env`].
@@ -248,16 +264,32 @@ impl Env {
     }
 
     /// Says that `name` is alive: what the [`heartbeat`](crate::probe::heartbeat)
-    /// probe of the watcher of this name waits for. Takes no longer than a
-    /// lock; a watcher that found it silent probes at once.
+    /// probe of the watcher or checker of this name waits for. Takes no longer
+    /// than a lock; a watcher that found it silent probes at once.
     ///
     /// # Errors
     ///
     /// `NotFound` when no loop has the name; the text says which ones there
     /// are.
     pub fn heartbeat(&self, name: &str) -> Result<()> {
+        self.beat(name, None)
+    }
+
+    /// Says that `name` is down, and why: its watcher probes and turns down at
+    /// once, whatever its grace and thresholds, and stays down until the next
+    /// [`heartbeat`](Self::heartbeat). The reason is shown as one line, cut at
+    /// 900 bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`heartbeat`](Self::heartbeat).
+    pub fn heartbeat_down(&self, name: &str, reason: &str) -> Result<()> {
+        self.beat(name, Some(line(reason, 900).into()))
+    }
+
+    fn beat(&self, name: &str, down: Option<Arc<str>>) -> Result<()> {
         let now = self.0.clock.now();
-        let known = self.0.heartbeats.lock().get_mut(name).map(|heartbeat| heartbeat.beat(now));
+        let known = self.0.heartbeats.lock().get_mut(name).map(|heartbeat| heartbeat.beat(now, &down));
         let is_awaited = match known {
             Some(is_awaited) => is_awaited,
             None => {
@@ -266,9 +298,11 @@ impl Env {
                     return Err(self.unknown(name));
                 };
                 let mut heartbeats = self.0.heartbeats.lock();
-                // Of loops that are gone nothing is kept.
-                heartbeats.retain(|name, _| listed.iter().any(|listed| listed.name() == name));
-                heartbeats.entry(known.name().clone()).or_default().beat(now)
+                // Of those who are gone nothing is kept.
+                heartbeats.retain(|name, heartbeat| {
+                    heartbeat.asker.strong_count() > 0 || listed.iter().any(|listed| listed.name() == name)
+                });
+                heartbeats.entry(known.name().clone()).or_default().beat(now, &down)
             }
         };
         if is_awaited {
@@ -280,18 +314,23 @@ impl Env {
         Ok(())
     }
 
-    /// How long ago the last heartbeat under a name was; notes where that is
-    /// longer than `grace` that the next is awaited.
-    pub(crate) fn last_heartbeat(&self, name: &Name, grace: Duration) -> Option<Duration> {
+    /// What is known of the heartbeats under a name; notes that the next is
+    /// awaited where the last is longer ago than `grace`, or says down. Kept
+    /// while there is the `asker`.
+    pub(crate) fn pulse(&self, name: &Name, grace: Duration, asker: &Arc<()>) -> Pulse {
         let now = self.0.clock.now();
         let mut heartbeats = self.0.heartbeats.lock();
-        if !heartbeats.contains_key(name.as_str()) {
-            heartbeats.insert(name.clone(), Heartbeat::default());
+        let heartbeat = heartbeats.entry(name.clone()).or_default();
+        if heartbeat.asker.as_ptr() != Arc::as_ptr(asker) {
+            heartbeat.asker = Arc::downgrade(asker);
         }
-        let heartbeat = heartbeats.get_mut(name.as_str())?;
-        let age = heartbeat.last.map(|last| now.since(last));
-        heartbeat.is_awaited = age.is_none_or(|age| age > grace);
-        age
+        let pulse = match (&heartbeat.down, heartbeat.last) {
+            (Some(reason), _) => Pulse::Down(reason.clone()),
+            (None, Some(last)) => Pulse::Last(now.since(last)),
+            (None, None) => Pulse::None,
+        };
+        heartbeat.is_awaited = !matches!(pulse, Pulse::Last(age) if age <= grace);
+        pulse
     }
 
     fn unknown(&self, name: &str) -> Error {
@@ -470,10 +509,13 @@ impl fmt::Debug for Env {
 }
 
 impl Heartbeat {
-    /// Notes one; says whether it was awaited.
-    fn beat(&mut self, now: Tick) -> bool {
+    /// Notes one; says whether it is news to who asks.
+    #[allow(clippy::ref_option, reason = "as it is kept")]
+    fn beat(&mut self, now: Tick, down: &Option<Arc<str>>) -> bool {
+        let is_turn = self.down != *down;
+        self.down.clone_from(down);
         self.last = Some(now);
-        std::mem::take(&mut self.is_awaited)
+        std::mem::take(&mut self.is_awaited) && down.is_none() || is_turn
     }
 }
 

@@ -143,6 +143,18 @@ struct Inner {
     context: Option<Cow<'static, str>>,
     source: Option<BoxError>,
     retry_after: Option<Duration>,
+    weight: Weight,
+}
+
+/// How much a failed call says about what it asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Weight {
+    /// As much as any: so many in a row are believed.
+    One,
+    /// Nothing yet: it is neither a failure nor a success.
+    Nothing,
+    /// Everything: it is believed at once.
+    All,
 }
 
 /// An error of this crate. Cloning shares it.
@@ -168,7 +180,14 @@ impl Error {
     /// Makes an error of a kind, without context or source.
     #[must_use]
     pub fn new(kind: ErrorKind) -> Self {
-        Self(Arc::new(Inner { kind, class: None, context: None, source: None, retry_after: None }))
+        Self(Arc::new(Inner {
+            kind,
+            class: None,
+            context: None,
+            source: None,
+            retry_after: None,
+            weight: Weight::One,
+        }))
     }
 
     /// Makes an `InvalidArgument` that says what is wrong with which setting.
@@ -210,6 +229,24 @@ impl Error {
     #[must_use]
     pub fn with_retry_after(self, wait: Duration) -> Self {
         self.map(|inner| Inner { retry_after: Some(wait), ..inner })
+    }
+
+    /// Says that nothing can be told yet: whoever asked knows what he knew.
+    pub(crate) fn undecided(self) -> Self {
+        self.map(|inner| Inner { weight: Weight::Nothing, ..inner })
+    }
+
+    /// Says that this is to be believed whatever the threshold.
+    pub(crate) fn certain(self) -> Self {
+        self.map(|inner| Inner { weight: Weight::All, ..inner })
+    }
+
+    pub(crate) fn is_undecided(&self) -> bool {
+        self.0.weight == Weight::Nothing
+    }
+
+    pub(crate) fn is_certain(&self) -> bool {
+        self.0.weight == Weight::All
     }
 
     /// What went wrong, for branching.
@@ -267,10 +304,9 @@ impl Error {
             None => (ErrorKind::Component, join_chain(error)),
         };
         let plain = Self::new(kind).with_class(ErrorClass::of(error)).context(clip(text, MAX_TEXT));
-        match Self::retry_after_of(error) {
-            Some(wait) => plain.with_retry_after(wait),
-            None => plain,
-        }
+        let retry_after = Self::retry_after_of(error);
+        let weight = error.downcast_ref::<Self>().map_or(Weight::One, |ours| ours.0.weight);
+        plain.map(|inner| Inner { retry_after, weight, ..inner })
     }
 
     /// Turns what `catch_unwind` caught into an error with the panic's text.
@@ -291,6 +327,7 @@ impl Error {
                 class: shared.class,
                 context: shared.context.clone(),
                 retry_after: shared.retry_after,
+                weight: shared.weight,
                 // The source cannot be cloned; the shared error stands in.
                 source: shared.source.is_some().then(|| Box::new(Self(shared.clone())) as BoxError),
             },

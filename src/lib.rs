@@ -168,10 +168,12 @@ pub mod rest;
 mod schedule;
 mod slot;
 pub mod status;
+mod step;
 mod stop;
 mod subscription;
 mod sys;
 mod thread;
+mod trial;
 mod voice;
 mod watchdog;
 
@@ -216,6 +218,10 @@ pub mod _documentation {
 
     #[doc = include_str!("docs/decisions.md")]
     pub mod decisions {}
+
+    #[cfg(feature = "http-client")]
+    #[doc = include_str!("docs/probes.md")]
+    pub mod probes {}
 }
 
 pub use cancel::CancelToken;
@@ -237,7 +243,9 @@ pub use probe::Probe;
 pub use recovery::{RecoveryMonitor, RecoveryMonitorConfig, RecoveryPolicy};
 pub use stamp::Stamp;
 pub use status::LoopStatus;
+pub use step::Step;
 pub use stop::StopReport;
 pub use subscription::{Delivery, Subscription};
 pub use thread::Straggler;
+pub use trial::{Trial, TrialReport};
 pub use watch::{WatchManager, Watcher, WatcherConfig};

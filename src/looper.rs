@@ -21,9 +21,10 @@ use crate::event::{EventKind, Health, LoopKind};
 use crate::name::Name;
 use crate::primitive::{Condvar, Mutex, MutexGuard};
 use crate::record::Record;
-use crate::slot::Slot;
+use crate::slot::{Phase, Slot};
 use crate::stamp::Stamp;
-use crate::status::{LoopStatus, ThreadStatus};
+use crate::status::{Activity, CallStatus, Looks, LoopStatus, ThreadStatus};
+use crate::step::Steps;
 use crate::stop::StopReport;
 use crate::subscription::{Hub, Subscription};
 use crate::thread::{Exit, Straggler, Task, caught};
@@ -121,6 +122,9 @@ impl StopDeadlines {
     }
 }
 
+/// How long a stop waits before it looks at a thread for the first time.
+const FIRST_LOOK: Duration = Duration::from_millis(50);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Idle,
@@ -162,6 +166,10 @@ pub(crate) struct Source<M> {
     name: Name,
     kind: LoopKind,
     inbox: Arc<Inbox>,
+    /// What the present call says it is doing.
+    steps: Arc<Steps>,
+    /// What was seen of the thread of a stuck call, and of which.
+    looks: Mutex<(u64, Looks)>,
     voice: Voice,
     instruments: Instruments,
     state: Mutex<State<M>>,
@@ -218,6 +226,8 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
             name,
             kind,
             inbox,
+            steps: Arc::default(),
+            looks: Mutex::default(),
             voice,
             instruments,
             state: Mutex::new(state),
@@ -263,7 +273,9 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
         source.inbox.reset();
         let token = self.cancel.child();
         let ring = token.ring(&source.inbox);
-        let cx = Context::new(source.env.clone(), source.name.clone(), token.clone(), source.inbox.clone());
+        let mut cx =
+            Context::new(source.env.clone(), source.name.clone(), token.clone(), source.inbox.clone());
+        cx.set_steps(source.steps.clone());
         let seat = source.env.clock().rejoin(&source.inbox, source.name.as_str());
         // Held until the loop is marked as running, so that its first event
         // comes after `Started`, and a refused thread leaves no trace.
@@ -376,7 +388,12 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
 
     fn wait_for(&self, task: Option<Task>, deadlines: StopDeadlines, report: &mut StopReport) {
         if let Some(task) = task {
-            let mut exit = task.join_until(deadlines.calls);
+            let mut exit = task.join_until(deadlines.calls.min(real_deadline(FIRST_LOOK)));
+            if exit.is_none() {
+                // The first of two looks, between which its time is counted.
+                self.source.look(task.tid());
+                exit = task.join_until(deadlines.calls);
+            }
             if exit.is_none() && self.source.state.lock().call.is_none() {
                 // In no call, and none begins: it only has to be scheduled,
                 // one of thousands perhaps.
@@ -526,6 +543,7 @@ impl<M: Machine> Source<M> {
         }
         state.generation += 1;
         state.runs += 1;
+        self.steps.begin();
         let deadline = now + timeout;
         let generation = state.generation;
         state.call = Some(Call { generation, begun: now, deadline, timed_out: false });
@@ -647,19 +665,26 @@ impl<M: Machine> Source<M> {
         if task.has_ended() {
             return None;
         }
+        let activity = self.look(task.tid());
         let state = self.state.lock();
         let now = self.env.clock().now();
-        let (phase, stuck_for) = match &state.call {
-            Some(call) => ("its call", now.since(call.begun)),
-            None => ("its end", Duration::ZERO),
+        let (phase, doing, stuck_for) = match &state.call {
+            Some(call) => ("its call", self.steps.current(), now.since(call.begun)),
+            None => ("its end", None, Duration::ZERO),
         };
-        Some(Straggler {
-            name: self.name.to_string(),
-            thread: task.name().to_string(),
-            tid: task.tid(),
-            phase,
-            stuck_for,
-        })
+        let straggler = Straggler::new(self.name.as_str(), task, phase, stuck_for);
+        Some(straggler.doing(doing.map(|(_, text)| text)).seen(activity))
+    }
+
+    /// Looks what the thread of the present call does, as the kernel sees it.
+    /// Reads a file, so with no lock that others wait for.
+    fn look(&self, tid: u32) -> Option<Activity> {
+        let generation = self.slot.state().generation();
+        let mut looks = self.looks.lock();
+        if looks.0 != generation {
+            *looks = (generation, Looks::default());
+        }
+        looks.1.look(tid)
     }
 
     /// Whether it runs, and how it is.
@@ -669,6 +694,8 @@ impl<M: Machine> Source<M> {
             let running = task.as_ref().filter(|task| !task.has_ended());
             running.map(|task| ThreadStatus { name: task.name().to_string(), tid: task.tid() })
         };
+        let is_stuck = self.slot.state().phase() == Phase::Overdue;
+        let activity = thread.as_ref().filter(|_| is_stuck).and_then(|thread| self.look(thread.tid));
         let clock = self.env.clock();
         let lost = self.voice.lost();
         let state = self.state.lock();
@@ -702,6 +729,12 @@ impl<M: Machine> Source<M> {
             transitions: record.transitions,
             running_for: state.call.as_ref().map(|call| now.since(call.begun)),
             overdue_for: overdue,
+            call: state.call.as_ref().map(|call| {
+                let (since, phase) =
+                    self.steps.current().unwrap_or_else(|| (call.begun, CallStatus::SILENT.into()));
+                let stuck = overdue.is_some();
+                CallStatus { phase, phase_for: now.since(since), stuck, activity: activity.filter(|_| stuck) }
+            }),
             thread,
             lost_callbacks: lost.coalesced + lost.dropped,
             config: None,
@@ -759,6 +792,9 @@ impl<M: Machine> Guarded for Source<M> {
     }
 
     fn overdue(&self, generation: u64, now: Tick) -> Tick {
+        // The first of two looks, between which its time is counted.
+        let tid = self.task.lock().as_ref().map(Task::tid);
+        tid.and_then(|tid| self.look(tid));
         let mut state: MutexGuard<'_, State<M>> = self.state.lock();
         if self.is_ending(&state) {
             drop(state);

@@ -1,10 +1,12 @@
 //! The types of components that come with the library.
 
 use crate::config::{MonitorSettings, Settings, StoreUrl};
-use crate::decode::Object;
+use crate::decode::{self, Object};
 use crate::env::Env;
-use crate::host::deploy::Registry;
+use crate::host::deploy::{Descriptor, Registry};
 use crate::monitor::{self, Monitor, Principal};
+use crate::tree::{self, Fault, Faults};
+use crate::trial::Trial;
 use crate::watch::{self, Watcher};
 
 /// A registry of all types that come with the library; add your own to it.
@@ -60,6 +62,55 @@ pub fn registry_for(settings: &Settings) -> Registry {
     #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
     let _ = store;
     registry
+}
+
+/// What the descriptor in `bytes` asks again and again, to be asked once: the
+/// probe of a watcher, each checker of a monitor. `file` is used for places.
+///
+/// # Errors
+///
+/// Everything that is wrong with the descriptor; that its type asks nothing.
+///
+/// # Examples
+///
+/// ```
+/// use loopkeeper::config::Settings;
+/// use loopkeeper::{Env, Health, shipped};
+///
+/// let text = br#"{"name": "root", "type": "watcher",
+///                 "config": {"probe": {"disk": {"path": "/", "min_free": 1}}}}"#;
+/// let trials = shipped::trials(&Settings::default(), "root.json", text)?;
+/// let env = Env::new().expect("a thread");
+/// for trial in trials {
+///     let report = trial.run(&env).expect("a thread");
+///     assert_eq!((report.name.as_str(), report.health), ("root", Health::Ready));
+/// }
+/// # Ok::<(), loopkeeper::tree::Faults>(())
+/// ```
+pub fn trials(settings: &Settings, file: &str, bytes: &[u8]) -> Result<Vec<Trial>, Faults> {
+    let descriptor = Descriptor::parse(file, bytes, &registry_for(settings))?;
+    let node = tree::parse_bytes(file, bytes)?;
+    let at = |key: &str| node.get(key).map_or(&node, |found| found);
+    let fault = |key: &str, message: String| {
+        Faults::from(Fault { place: at(key).place.clone(), key: key.to_owned(), message })
+    };
+    let (config, name) = (at("config"), descriptor.name.as_str());
+    let trials = match &*descriptor.kind {
+        "watcher" => {
+            let config = decode::object(config, "config", |o| watch::descriptor::read(name, o))?;
+            config.into_trial().map(|trial| vec![trial])
+        }
+        "monitor" => {
+            let defaults = monitor_defaults(&settings.monitor);
+            let read = |o: &mut Object<'_, '_>| monitor::descriptor::read(name, o, &defaults);
+            decode::object(config, "config", read)?.into_trials()
+        }
+        kind => {
+            let expected = "expected a watcher or a monitor";
+            return Err(fault("type", format!("a {kind} asks nothing that can be asked once, {expected}")));
+        }
+    };
+    trials.map_err(|error| fault("config", error.report().to_string()))
 }
 
 /// All monitors of a program share what proves its principal.

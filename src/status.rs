@@ -1,5 +1,6 @@
 //! What a loop says of itself: one snapshot, taken under one short lock.
 
+mod activity;
 mod monitor;
 
 use std::fmt;
@@ -13,6 +14,8 @@ use crate::event::{Health, LoopKind};
 use crate::name::Name;
 use crate::stamp::Stamp;
 
+pub(crate) use activity::Looks;
+pub use activity::{Activity, ActivityKind, CallStatus};
 pub(crate) use monitor::severity;
 pub use monitor::{CheckCounts, CheckerStatus, ItemStatus, MonitorStatus, Role, Tally};
 
@@ -80,6 +83,9 @@ pub struct LoopStatus {
     /// past its due.
     #[serde(serialize_with = "as_seconds", skip_serializing_if = "Option::is_none")]
     pub overdue_for: Option<Duration>,
+    /// What the present call is doing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub call: Option<CallStatus>,
     /// The thread's name and the kernel's number for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub thread: Option<ThreadStatus>,
@@ -305,6 +311,9 @@ impl fmt::Display for LoopStatus {
         }
         if let Some(overdue) = self.overdue_for {
             write!(f, ", overdue for {overdue:.1?}")?;
+        }
+        if let Some(call) = self.call.as_ref().filter(|call| call.stuck) {
+            write!(f, ", {call}")?;
         }
         if self.controller.as_ref().is_some_and(|controller| controller.paused) {
             f.write_str(", paused")?;

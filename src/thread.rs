@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use crate::clock::{real_deadline, real_remaining};
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::{AtomicU32, Condvar, Mutex, Ordering, thread};
+use crate::status::{Activity, Looks};
 use crate::sys::{limits, signals};
 
 /// Default stack of a loop's thread, in bytes: only touched pages count.
@@ -219,19 +220,58 @@ pub struct Straggler {
     pub thread: String,
     /// The kernel's number for it, as `top` and `ps` show it.
     pub tid: u32,
-    /// What it is doing.
+    /// What it is in.
     pub phase: &'static str,
-    /// For how long.
+    /// What the call says that it is doing there, by
+    /// [`Context::step`](crate::Context::step).
+    pub doing: Option<Arc<str>>,
+    /// For how long it is in its phase.
     pub stuck_for: Duration,
+    /// Whether it burns processor time or is blocked, where the system says.
+    pub activity: Option<Activity>,
+}
+
+impl Straggler {
+    /// Looks at the thread as well, once.
+    pub(crate) fn new(
+        name: impl Into<String>,
+        task: &Task,
+        phase: &'static str,
+        stuck_for: Duration,
+    ) -> Self {
+        Self::of(name, task.name(), task.tid(), phase, stuck_for)
+    }
+
+    /// The same for a thread of which only name and number are known.
+    pub(crate) fn of(
+        name: impl Into<String>,
+        thread: impl Into<String>,
+        tid: u32,
+        phase: &'static str,
+        stuck_for: Duration,
+    ) -> Self {
+        let activity = Looks::default().look(tid);
+        Self { name: name.into(), thread: thread.into(), tid, phase, doing: None, stuck_for, activity }
+    }
+
+    /// Adds what its call says.
+    pub(crate) fn doing(self, doing: Option<Arc<str>>) -> Self {
+        Self { doing, ..self }
+    }
+
+    /// Takes what was seen by more than one look.
+    pub(crate) fn seen(self, activity: Option<Activity>) -> Self {
+        Self { activity: activity.or(self.activity), ..self }
+    }
 }
 
 impl fmt::Display for Straggler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} is still in {} after {:.1?} (thread {}, tid {})",
-            self.name, self.phase, self.stuck_for, self.thread, self.tid
-        )
+        write!(f, "{} is still in {} after {:.1?}", self.name, self.phase, self.stuck_for)?;
+        write!(f, " (thread {}, tid {}", self.thread, self.tid)?;
+        self.activity.as_ref().map_or(Ok(()), |activity| write!(f, ", {activity}"))?;
+        f.write_str(")")?;
+        self.doing.as_ref().map_or(Ok(()), |doing| write!(f, ": {doing}"))
     }
 }
 

@@ -11,6 +11,8 @@ mod fleet;
 mod monitor;
 #[path = "daemon/recovery.rs"]
 mod recovery;
+#[path = "daemon/status.rs"]
+mod status;
 mod support;
 
 use std::collections::BTreeMap;
@@ -642,12 +644,21 @@ fn a_server_that_never_answers_is_down_at_its_timeout_and_disturbs_nobody() {
 #[test]
 fn the_example_appliance_is_right_and_runs() {
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/appliance/loopkeeper.json");
-    assert_eq!(run_to_end(&["check", "--config", example]).1, "ok: 5 components\n");
+    assert_eq!(run_to_end(&["check", "--config", example]).1, "ok: 6 components\n");
     let mut command = loopkeeper(&["run", "--config", example, "--listen", "127.0.0.1:0"]);
     let mut daemon = Daemon::spawn(&mut command);
     for name in ["backup", "backup-age", "disk"] {
         daemon.eventually_is(name, "ready");
     }
+    // What is stuck is shown with what it does and for how long.
+    let url = format!("http://{}", daemon.address);
+    let slow = || {
+        let (_, out, _) = run_to_end(&["status", "--url", &url]);
+        out.lines().find(|line| line.starts_with("slow ")).unwrap_or_default().to_owned()
+    };
+    eventually("a second has passed", || slow().contains(" for 1s"));
+    let line = slow();
+    assert!(line.contains("unknown") && line.contains("running sleep (pid "), "{line}");
     daemon.stop();
 }
 

@@ -75,6 +75,48 @@ fn wrt_39_two_spans_of_one_name_are_told_apart_and_each_ends_once_with_its_durat
 }
 
 #[test]
+fn a_span_inside_another_names_it() {
+    kept();
+    let observer = Observer::all([Observer::default(), Observer::log()]);
+    let outer = observer.start_span("outing", &[Attr::new("watcher", "nested")]);
+    let inner = outer.child("detour", &[Attr::new("leg", 2_i64)]);
+    inner.child("stop", &[]).end();
+    // It may outlive what it is inside of.
+    outer.end();
+    inner.end();
+    let number = |text: &str| lines(text)[0].2.split(' ').nth(1).expect("a number").to_owned();
+    let (outer, inner) = (number("outing begins"), number("detour begins"));
+    assert_ne!(outer, inner);
+    let ended = lines("detour ended after");
+    let [(_, target, line)] = &ended[..] else { panic!("{ended:?}") };
+    assert_eq!(target, "loopkeeper::watcher::nested");
+    assert!(line.ends_with(&format!(" parent={outer} leg=2")), "{line}");
+    assert!(lines("stop begins")[0].2.ends_with(&format!(" parent={inner}")));
+    let begun = &lines("outing begins")[0].2;
+    assert!(!begun.contains("parent"), "{begun}");
+}
+
+#[test]
+fn a_call_begins_spans_inside_its_own() {
+    kept();
+    let env = Env::with(EnvConfig::default().observer(Observer::log())).expect("an environment");
+    let config = WatcherConfig::new("inside", |cx: &Context| {
+        cx.span("nibble", &[]).end();
+        Ok(())
+    });
+    let watcher = loopkeeper::Watcher::start_in(&env, config).expect("it starts");
+    assert!(watcher.wait_ready(Duration::from_secs(5)));
+    assert!(watcher.stop(Duration::from_secs(5)).is_clean());
+    let of = |text: &str| {
+        let lines = lines(text).into_iter().filter(|(_, target, _)| target.ends_with("::inside"));
+        lines.map(|(_, _, line)| line).next().expect("a line")
+    };
+    let probe = of("probe begins");
+    let id = probe.split(' ').nth(1).expect("a number");
+    assert!(of("nibble begins").ends_with(&format!(" parent={id}")), "{probe}");
+}
+
+#[test]
 fn wrt_39_counters_only_count_up() {
     kept();
     // `add` takes no negative number: the type has none.

@@ -135,6 +135,233 @@ fn tcp_ends_while_nobody_answers() {
     ends(probe::tcp(address.to_string()), &[&format!("tcp {address}: no answer after ")]);
 }
 
+// Unix sockets.
+
+#[test]
+fn unix_tells_who_accepts() {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
+    let folder = TempDir::new("unix");
+    let path = folder.path().join("s");
+    let text = path.to_str().unwrap();
+    let listener = UnixListener::bind(&path).unwrap();
+    works(probe::unix(&path));
+    drop(listener);
+    let refused = format!("unix {text}: connection refused after ");
+    fails(&mut probe::unix(&path), AMPLE, ErrorKind::Probe, &[&refused, "ms"]);
+    let file = folder.write("f", "");
+    fails(&mut probe::unix(file), AMPLE, ErrorKind::Probe, &["/f: connection refused after "]);
+    fails(
+        &mut probe::unix(folder.path().join("f/x")),
+        AMPLE,
+        ErrorKind::Probe,
+        &["/f/x: not a directory after "],
+    );
+    fails(
+        &mut probe::unix("/no\n/such"),
+        AMPLE,
+        ErrorKind::Probe,
+        &["unix /no\\n/such: no such file or folder"],
+    );
+    let datagrams = folder.path().join("d");
+    let _datagrams = UnixDatagram::bind(&datagrams).unwrap();
+    fails(&mut probe::unix(datagrams), AMPLE, ErrorKind::Probe, &["/d: it is a socket of another type"]);
+    let name = format!("loopkeeper-test-{}", std::process::id());
+    let missing = format!("unix @{name}: connection refused after ");
+    fails(&mut probe::unix(format!("@{name}")), AMPLE, ErrorKind::Probe, &[&missing]);
+    let _listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+    works(probe::unix(format!("@{name}")));
+    fails(&mut probe::unix(""), AMPLE, ErrorKind::InvalidArgument, &["path: must not be empty"]);
+    fails(&mut probe::unix("/\0"), AMPLE, ErrorKind::InvalidArgument, &["path: must not have a NUL byte"]);
+    fails(
+        &mut probe::unix("x".repeat(108)),
+        AMPLE,
+        ErrorKind::InvalidArgument,
+        &["at most 107 bytes, found 108"],
+    );
+}
+
+#[test]
+fn unix_ends_while_nobody_keeps_up() {
+    use std::os::unix::net::{UnixListener, UnixStream};
+    let folder = TempDir::new("unix");
+    let path = folder.path().join("s");
+    let listener = UnixListener::bind(&path).unwrap();
+    // SAFETY: listen takes no pointers, and the socket is open. Again, with
+    // the shortest queue.
+    #[allow(unsafe_code, reason = "std cannot set the length of the queue")]
+    let answer = unsafe { libc::listen(listener.as_raw_fd(), 0) };
+    assert_eq!(answer, 0);
+    let _taken = UnixStream::connect(&path).unwrap();
+    ends(probe::unix(&path), &["unix ", ": nobody takes the connection, the queue is full, after "]);
+    drop(listener.accept().unwrap());
+    works(probe::unix(&path));
+}
+
+// Names.
+
+#[test]
+fn dns_tells_what_a_name_is() {
+    works(probe::dns("localhost"));
+    fails(
+        &mut probe::dns("no-such-host.invalid"),
+        AMPLE,
+        ErrorKind::Probe,
+        &["dns no-such-host.invalid: failed to lookup address information", " after "],
+    );
+    let [a, b] = ["192.0.2.1", "192.0.2.2"].map(|address| address.parse().unwrap());
+    fails(
+        &mut probe::dns("localhost").expect_address(a).expect_address(b),
+        AMPLE,
+        ErrorKind::Probe,
+        &["dns localhost: 192.0.2.1, 192.0.2.2 are not among its addresses, which are ", ", after "],
+    );
+    for (host, text) in [
+        ("", "host: expected the name of a host such as \"db.internal\", found \"\""),
+        ("a/b", "host: expected the name of a host"),
+        ("127.0.0.1", "host: expected a name to look up, found the address \"127.0.0.1\""),
+    ] {
+        fails(&mut probe::dns(host), AMPLE, ErrorKind::InvalidArgument, &[text]);
+    }
+}
+
+/// With a resolver that never answers, which takes root and a mount of its own.
+#[test]
+fn a_lookup_that_hangs_is_named_and_is_the_only_one() {
+    const CHILD: &str = "LOOPKEEPER_TEST_RESOLVER";
+    if std::env::var_os(CHILD).is_none() {
+        let folder = TempDir::new("dns");
+        let conf = folder.write("resolv.conf", "nameserver 127.0.0.153\noptions timeout:2 attempts:1\n");
+        let run = "mount --bind \"$1\" /etc/resolv.conf && exec \"$0\" --exact a_lookup_that_hangs_is_named_and_is_the_only_one";
+        let mut child = std::process::Command::new("unshare");
+        child.args(["-m", "sh", "-c", run]).arg(std::env::current_exe().unwrap()).arg(conf).env(CHILD, "1");
+        let Ok(output) = child.output() else {
+            println!("skipped: there is no unshare");
+            return;
+        };
+        let text = String::from_utf8_lossy(&output.stdout);
+        if !output.status.success() && !text.contains("running 1 test") {
+            println!("skipped: {}", String::from_utf8_lossy(&output.stderr));
+            return;
+        }
+        assert!(output.status.success() && text.contains("1 passed"), "{text}");
+        return;
+    }
+    let Ok(resolver) = std::net::UdpSocket::bind("127.0.0.153:53") else {
+        println!("skipped: no resolver can be here");
+        return;
+    };
+    resolver.set_read_timeout(Some(PATIENCE)).unwrap();
+    let backoff = loopkeeper::watch::BackoffConfig {
+        initial_delay: Duration::from_millis(1),
+        probe_timeout: Duration::from_millis(200),
+        ..Default::default()
+    };
+    let config = WatcherConfig::new("names", probe::dns("db.example")).backoff(backoff);
+    let watcher = Watcher::start(config).unwrap();
+    // Somebody asks.
+    resolver.recv(&mut [0; 512]).unwrap();
+    eventually("the lookup is told as stuck", || watcher.status().timeouts > 0);
+    let status = watcher.status();
+    let call = status.call.unwrap();
+    assert_eq!((&*call.phase, call.stuck), ("looking up db.example", true));
+    let activity = call.activity.unwrap();
+    assert_eq!(activity.is, loopkeeper::status::ActivityKind::Blocked, "{activity}");
+    assert_eq!(status.runs, 1, "one outstanding lookup");
+    let report = watcher.stop(Duration::from_millis(100));
+    let straggler = &report.stragglers()[0];
+    assert_eq!((straggler.phase, straggler.doing.as_deref()), ("its call", Some("looking up db.example")));
+    assert_eq!((straggler.thread.as_str(), straggler.tid > 0), ("w/names", true));
+    let text = report.to_string();
+    assert!(text.contains("names is still in its call after ") && text.contains(", blocked"), "{text}");
+    assert!(text.ends_with("): looking up db.example"), "{text}");
+    drop(resolver);
+    eventually("the resolver gives up", || watcher.wait_timeout(Duration::from_millis(20)));
+}
+
+// What calls say of themselves.
+
+#[test]
+fn a_stuck_call_says_whether_it_computes_or_waits() {
+    use loopkeeper::status::ActivityKind;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let over = Arc::new(AtomicBool::new(false));
+    let (theirs, ours) = std::sync::mpsc::channel::<()>();
+    let spins = over.clone();
+    let backoff = || loopkeeper::watch::BackoffConfig {
+        probe_timeout: Duration::from_millis(50),
+        ..Default::default()
+    };
+    let spin = move |cx: &Context| {
+        cx.step("counting sheep");
+        while !spins.load(Ordering::Relaxed) {
+            std::hint::spin_loop();
+        }
+        Ok(())
+    };
+    let wait = move |_: &Context| Ok(ours.recv()?);
+    let env = Env::new().unwrap();
+    let burning = Watcher::start_in(&env, WatcherConfig::new("spin", spin).backoff(backoff())).unwrap();
+    let blocked = Watcher::start_in(&env, WatcherConfig::new("wait", wait).backoff(backoff())).unwrap();
+    let seen = |watcher: &Watcher| {
+        let call = watcher.status().call.filter(|call| call.stuck)?;
+        let activity = call.activity?;
+        activity.cpu_percent.map(|_| (call.phase.to_string(), activity.is))
+    };
+    eventually("both were looked at twice", || seen(&burning).is_some() && seen(&blocked).is_some());
+    let (phase, is) = seen(&burning).unwrap();
+    // A machine with more to do than it can gives it less than half of itself.
+    assert!(phase == "counting sheep" && is != ActivityKind::Blocked, "{phase} {is}");
+    assert_eq!(seen(&blocked).unwrap(), ("in its call".to_owned(), ActivityKind::Blocked));
+    let json = serde_json::to_value(blocked.status()).unwrap();
+    assert_eq!(json["call"]["activity"]["is"], "blocked", "{json}");
+    assert!(burning.status().to_string().contains(", counting sheep for "), "{}", burning.status());
+
+    let report = burning.stop(Duration::from_millis(300));
+    let straggler = &report.stragglers()[0];
+    assert_eq!(straggler.doing.as_deref(), Some("counting sheep"));
+    assert!(
+        straggler.activity.as_ref().is_some_and(|activity| activity.is != ActivityKind::Blocked),
+        "{report}"
+    );
+    over.store(true, Ordering::Relaxed);
+    drop(theirs);
+    eventually("both end", || burning.wait_timeout(SHORT) && blocked.status().call.is_none());
+    assert!(blocked.stop(PATIENCE).is_clean());
+}
+
+/// Every example in the pages about probes, as the daemon reads it.
+#[cfg(feature = "http-client")]
+#[test]
+fn every_kind_has_a_page_with_a_descriptor() {
+    use loopkeeper::host::deploy::Descriptor;
+    let registry = loopkeeper::shipped::registry();
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+    let check = |page: &str, block: &str| {
+        let text: String =
+            block.lines().map(|line| line.trim_start_matches("///").to_owned() + "\n").collect();
+        let text = text.split("```").next().unwrap();
+        Descriptor::parse(page, text.as_bytes(), &registry)
+            .unwrap_or_else(|faults| panic!("{faults}: {text}"));
+        text.to_owned()
+    };
+    let page = read("src/docs/probes.md");
+    for kind in ["http", "tcp", "unix", "dns", "exec", "file_age", "disk", "heartbeat"] {
+        let section =
+            page.split(&format!("\n## {kind}\n")).nth(1).unwrap_or_else(|| panic!("no page for {kind}"));
+        let section = section.split("\n## ").next().unwrap();
+        let block = section.split("```json\n").nth(1).unwrap_or_else(|| panic!("no example of {kind}"));
+        let text = check(kind, block);
+        assert!(text.contains(&format!("\"{kind}\": {{")), "{text}");
+        assert!(section.contains(&format!("probe::{kind}")), "{kind} in Rust");
+    }
+    for file in ["src/probe/unix.rs", "src/probe/dns.rs", "src/probe/heartbeat.rs"] {
+        read(file).split("```json\n").skip(1).for_each(|block| drop(check(file, block)));
+    }
+}
+
 #[test]
 fn what_the_system_would_cut_short_is_refused_before_it_is_asked() {
     let hour = Duration::from_secs(3600);
@@ -521,6 +748,103 @@ mod http {
             &[&format!("GET http://127.0.0.1:{port}/x?…: connection refused after ")],
         );
         fails(&mut probe::http("x"), AMPLE, ErrorKind::InvalidArgument, &["url: must begin with http://"]);
+    }
+
+    #[test]
+    fn conditions_look_into_the_body_by_pointer() {
+        let json = |text: &str| text.parse().unwrap();
+        let body = r#"{"state": "ok", "queue": {"depth": 512}, "a/b": [1]}"#;
+        let server =
+            answering(format!("HTTP/1.1 200 OK\r\nx-v: 7\r\ncontent-length: {}\r\n\r\n{body}", body.len()));
+        works(
+            probe::http(&server)
+                .expect_json(json("body./state == 'ok' and body./a~1b/0 == 1"))
+                .expect_json(json("header.x-v == '7' and status in 200..299 and latency < 1m")),
+        );
+        let get = format!("GET {server}: ");
+        for (condition, pieces) in [
+            (
+                "body./queue/depth < 100",
+                &["body./queue/depth < 100 does not hold: body./queue/depth is the number 512, after "][..],
+            ),
+            (
+                "body./queue/dept < 100",
+                &["cannot be told: body: /queue has no \"dept\", did you mean \"depth\"?, after "],
+            ),
+            ("body./state < 5", &["cannot be told: body./state: expected a number, found the string \"ok\""]),
+            ("header.etag == 'x'", &["cannot be told: header.etag is missing"]),
+        ] {
+            let text = fails(
+                &mut probe::http(&server).expect_json(json(condition)),
+                AMPLE,
+                ErrorKind::Probe,
+                pieces,
+            );
+            assert!(text.starts_with(&get), "{text}");
+        }
+        let has = || json("has(body./state)");
+        fails(
+            &mut probe::http(&server).max_body(20).expect_json(has()),
+            AMPLE,
+            ErrorKind::Probe,
+            &["the body is not JSON (EOF", "(of the body the first 20 bytes were read), after "],
+        );
+        // Control characters, and a document that nests without end.
+        fails(
+            &mut probe::http(answering(ok("\x1b[1m{\n"))).expect_json(has()),
+            AMPLE,
+            ErrorKind::Probe,
+            &["the body is not JSON (expected value at line 1 column 1): \"\\u{1b}[1m{\\n\""],
+        );
+        let deep = ok(&"[".repeat(60_000));
+        let text = fails(
+            &mut probe::http(answering(deep)).expect_json(has()),
+            AMPLE,
+            ErrorKind::Probe,
+            &["the body is not JSON (recursion limit exceeded"],
+        );
+        assert!(text.len() < 2048, "{}", text.len());
+        let file = probe::http(&server).expect_json(json("age(/x) < 1h"));
+        assert_eq!(
+            file.check().unwrap_err().to_string(),
+            "expect_json[0]: is about the file \"/x\", expected the answer only"
+        );
+    }
+
+    #[test]
+    fn a_server_that_lies_about_length_is_not_believed() {
+        let has = || "body./a == 1".parse().unwrap();
+        let json = |head: &str, body: &str| answering(format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n{body}"));
+        let closed = "connection closed before the answer was over after ";
+        let document = r#"{"a": 1}"#;
+        // More was promised than came; it is whole JSON all the same.
+        fails(
+            &mut probe::http(json("content-length: 9", document)).expect_json(has()),
+            AMPLE,
+            ErrorKind::Probe,
+            &[closed],
+        );
+        // Less was promised than came: what is beyond belongs to no answer.
+        fails(
+            &mut probe::http(json("content-length: 7", document)).expect_json(has()),
+            AMPLE,
+            ErrorKind::Probe,
+            &["the body is not JSON (EOF"],
+        );
+        for head in [
+            "content-length: 8\r\ncontent-length: 9",
+            "content-length: -8",
+            "content-length: 99999999999999999999999",
+            "content-length: 0x8",
+        ] {
+            let (kind, text) =
+                ask(&mut probe::http(json(head, document)).expect_json(has()), &context(AMPLE)).unwrap_err();
+            assert_eq!(kind, ErrorKind::Probe, "{head}: {text}");
+        }
+        // Chunks win over a length, as the protocol says.
+        let both = json("content-length: 3\r\ntransfer-encoding: chunked", "8\r\n{\"a\": 1}\r\n0\r\n\r\n");
+        works(probe::http(both).expect_json(has()));
+        works(probe::http(json("content-length: 8", document)).expect_json(has()));
     }
 
     #[test]

@@ -1184,13 +1184,19 @@ fn a_heartbeat_that_stays_away_is_noticed_and_one_that_comes_back_at_once() {
         let error = |watcher: &Watcher| watcher.last_error().map(|error| error.to_string());
         clock.settle();
         assert_eq!(error(&watcher).as_deref(), Some("heartbeat: none yet"));
+        let known = |watcher: &Watcher| (watcher.status().health, watcher.status().failures);
+        assert_eq!(known(&watcher), (Health::Unknown, 0));
+        clock.run_for(secs(30));
+        assert_eq!(error(&watcher).as_deref(), Some("heartbeat: none within 30s"));
+        assert_eq!(known(&watcher), (Health::Down, 1));
         env.heartbeat("ingest").expect("it is watched");
         clock.settle();
         assert!(watcher.is_ready(), "without waiting for its next due");
         clock.run_for(secs(30));
         assert!(watcher.is_ready());
-        clock.run_for(secs(10));
-        assert_eq!(error(&watcher).as_deref(), Some("heartbeat: the last was 40s ago, allowed is 30s"));
+        // Not only when the next regular time has come.
+        clock.run_for(Duration::from_millis(1));
+        assert_eq!(error(&watcher).as_deref(), Some("heartbeat: the last was 30.001s ago, allowed is 30s"));
         env.heartbeat("ingest").expect("it is watched");
         clock.settle();
         assert!(watcher.is_ready());
@@ -1199,6 +1205,18 @@ fn a_heartbeat_that_stays_away_is_noticed_and_one_that_comes_back_at_once() {
         env.heartbeat("ingest").expect("it is watched");
         clock.settle();
         assert_eq!(watcher.status().runs, runs);
+
+        // Down wins at once, and until the next beat.
+        let heart = loopkeeper::probe::Heartbeat::new(env, "ingest").expect("a name");
+        heart.down(" no\nspace ").expect("it is watched");
+        clock.settle();
+        let down = "heartbeat: it says that it is down: no\\nspace";
+        assert_eq!((error(&watcher).as_deref(), watcher.is_ready()), (Some(down), false));
+        clock.run_for(secs(20));
+        assert_eq!(error(&watcher).as_deref(), Some(down));
+        heart.beat().expect("it is watched");
+        clock.settle();
+        assert!(watcher.is_ready());
 
         let unknown = env.heartbeat("ingets").unwrap_err();
         assert_eq!(unknown.kind(), ErrorKind::NotFound);

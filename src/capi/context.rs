@@ -282,6 +282,25 @@ pub extern "C" fn lk_context_name(cx: Cx, buf: Buffer, len: usize, needed: Out<u
     })
 }
 
+/// Says what the call begins to do now, or what it has found. The latest is
+/// shown in the loop's status while the call has not returned, and in the
+/// report of a stop that it holds up: say it before what may hang.
+///
+/// cx: the call's context. text: copied, cut at 512 bytes; no secrets.
+/// Returns: LK_OK; LK_ERR_NULL; LK_ERR_UTF8; LK_ERR_STALE when `cx` is not of
+/// a call that this thread is in. Thread: one, the callback's. Does not block.
+/// Next: call_phase of lk_loop_status.
+#[unsafe(no_mangle)]
+pub extern "C" fn lk_context_step(cx: Cx, text: Text) -> lk_status {
+    guard(|| {
+        let text = text.read("text")?;
+        cx.with_context(|cx| {
+            cx.step(text);
+            Ok(())
+        })
+    })
+}
+
 /// How much time the call has left. When it is over the call is told as timed
 /// out while it still runs, and what it returns later is thrown away.
 ///

@@ -147,6 +147,21 @@ pub extern "C" fn lk_env_heartbeat(env: Ref<lk_env>, name: Text) -> lk_status {
     guard(|| Ok(env.get("env")?.heartbeat(name.read("name")?)?))
 }
 
+/// Says that a name is down, and why: believed at once, whatever the grace and
+/// the thresholds of its watcher, until the next lk_env_heartbeat.
+///
+/// env: not consumed. name: copied. reason: copied; shown as one line, cut at
+/// 900 bytes.
+/// Returns: LK_OK; LK_ERR_NOT_FOUND when no loop has the name; LK_ERR_NULL;
+/// LK_ERR_UTF8; LK_ERR_STALE. Thread: any, callbacks included. Does not block.
+#[unsafe(no_mangle)]
+pub extern "C" fn lk_env_heartbeat_down(env: Ref<lk_env>, name: Text, reason: Text) -> lk_status {
+    guard(|| {
+        let (env, name, reason) = (env.get("env")?, name.read("name")?, reason.read("reason")?);
+        Ok(env.heartbeat_down(name, reason)?)
+    })
+}
+
 /// Hears of every event of every source from now on.
 ///
 /// env: not consumed. out: a new handle, the caller's to free with

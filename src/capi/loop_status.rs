@@ -8,7 +8,7 @@ use super::boundary::{Answer, OutStruct, Place, Versioned, chars, guard, init};
 use super::status::lk_status;
 use crate::event::{Health, LoopKind};
 use crate::stamp::Stamp;
-use crate::status::{LoopStatus, Phase};
+use crate::status::{ActivityKind, LoopStatus, Phase};
 
 /// The answer to "can it take work?".
 pub type lk_health = i32;
@@ -112,12 +112,35 @@ pub struct lk_loop_status {
     pub name: [c_char; 64],
     /// Why the last call failed, cut at 255 bytes; "" after a success.
     pub last_error: [c_char; 256],
+    /// For how long the present call has been doing what `call_phase` says.
+    pub call_phase_for_us: u64,
+    /// Whether the thread of a call that has passed its deadline computes or
+    /// waits: LK_ACTIVITY_...
+    pub activity: lk_activity,
+    /// That thread's share of one processor in percent; UINT32_MAX where it is
+    /// not known.
+    pub cpu_percent: u32,
+    /// What the present call says that it is doing, such as "looking up
+    /// db.internal", cut at 127 bytes; "" while there is none.
+    pub call_phase: [c_char; 128],
 }
+
+/// Whether a thread computes or waits. Known on Linux.
+pub type lk_activity = i32;
+
+/// Not known, or no call has passed its deadline.
+pub const LK_ACTIVITY_UNKNOWN: lk_activity = 0;
+/// It burns processor time: an endless loop, or much work.
+pub const LK_ACTIVITY_BURNING: lk_activity = 1;
+/// It waits for something that does not come.
+pub const LK_ACTIVITY_BLOCKED: lk_activity = 2;
+/// It does both in turn.
+pub const LK_ACTIVITY_BOTH: lk_activity = 3;
 
 // SAFETY: numbers and characters only.
 unsafe impl Versioned for lk_loop_status {
     const NAME: &'static str = "lk_loop_status";
-    const MIN: usize = size_of::<Self>();
+    const MIN: usize = std::mem::offset_of!(Self, call_phase_for_us);
 
     fn initial() -> Self {
         Self {
@@ -147,6 +170,10 @@ unsafe impl Versioned for lk_loop_status {
             reserved: 0,
             name: [0; 64],
             last_error: [0; 256],
+            call_phase_for_us: u64::MAX,
+            activity: LK_ACTIVITY_UNKNOWN,
+            cpu_percent: u32::MAX,
+            call_phase: [0; 128],
         }
     }
 }
@@ -167,6 +194,7 @@ impl lk_loop_status {
         let span = |span: Option<Duration>| {
             span.map_or(u64::MAX, |span| u64::try_from(span.as_micros()).unwrap_or(u64::MAX))
         };
+        let activity = status.call.as_ref().and_then(|call| call.activity.as_ref());
         Self {
             kind: kind_number(status.kind),
             health: health_number(status.health),
@@ -192,6 +220,10 @@ impl lk_loop_status {
             tid: status.thread.as_ref().map_or(0, |thread| thread.tid),
             name: chars(status.name.as_str()),
             last_error: chars(status.last_error.as_deref().unwrap_or_default()),
+            call_phase_for_us: span(status.call.as_ref().map(|call| call.phase_for)),
+            activity: activity.map_or(LK_ACTIVITY_UNKNOWN, |activity| activity_number(activity.is)),
+            cpu_percent: activity.and_then(|activity| activity.cpu_percent).unwrap_or(u32::MAX),
+            call_phase: chars(status.call.as_ref().map_or("", |call| &call.phase)),
             ..Self::initial()
         }
     }
@@ -229,6 +261,14 @@ pub(super) fn kind_number(kind: LoopKind) -> lk_loop_kind {
         LoopKind::Monitor => LK_LOOP_MONITOR,
         LoopKind::Recovery => LK_LOOP_RECOVERY,
         LoopKind::Component => LK_LOOP_COMPONENT,
+    }
+}
+
+fn activity_number(is: ActivityKind) -> lk_activity {
+    match is {
+        ActivityKind::Burning => LK_ACTIVITY_BURNING,
+        ActivityKind::Blocked => LK_ACTIVITY_BLOCKED,
+        ActivityKind::Both => LK_ACTIVITY_BOTH,
     }
 }
 

@@ -486,6 +486,26 @@
 #define LK_PHASE_STOPPED 5
 
 /**
+ * Not known, or no call has passed its deadline.
+ */
+#define LK_ACTIVITY_UNKNOWN 0
+
+/**
+ * It burns processor time: an endless loop, or much work.
+ */
+#define LK_ACTIVITY_BURNING 1
+
+/**
+ * It waits for something that does not come.
+ */
+#define LK_ACTIVITY_BLOCKED 2
+
+/**
+ * It does both in turn.
+ */
+#define LK_ACTIVITY_BOTH 3
+
+/**
  * Something failed.
  */
 #define LK_LOG_ERROR 1
@@ -1067,6 +1087,11 @@ typedef int32_t lk_loop_kind;
 typedef int32_t lk_phase;
 
 /**
+ * Whether a thread computes or waits. Known on Linux.
+ */
+typedef int32_t lk_activity;
+
+/**
  * One loop at one moment. Moments are microseconds since 1970 UTC, 0 where
  * there is none; spans of time that there are none of are UINT64_MAX.
  */
@@ -1176,6 +1201,25 @@ typedef struct {
    * Why the last call failed, cut at 255 bytes; "" after a success.
    */
   char last_error[256];
+  /**
+   * For how long the present call has been doing what `call_phase` says.
+   */
+  uint64_t call_phase_for_us;
+  /**
+   * Whether the thread of a call that has passed its deadline computes or
+   * waits: LK_ACTIVITY_...
+   */
+  lk_activity activity;
+  /**
+   * That thread's share of one processor in percent; UINT32_MAX where it is
+   * not known.
+   */
+  uint32_t cpu_percent;
+  /**
+   * What the present call says that it is doing, such as "looking up
+   * db.internal", cut at 127 bytes; "" while there is none.
+   */
+  char call_phase[128];
 } lk_loop_status;
 
 /**
@@ -1954,8 +1998,8 @@ typedef struct {
   const char *name;
   /**
    * A probe that comes with the library, as JSON, such as
-   * {"tcp": {"address": "127.0.0.1:1883"}}: http, tcp, exec, file_age,
-   * disk, heartbeat. Either this or `probe`.
+   * {"tcp": {"address": "127.0.0.1:1883"}}: http, tcp, unix, dns, exec,
+   * file_age, disk, heartbeat. Either this or `probe`.
    */
   const char *probe_json;
   /**
@@ -2621,6 +2665,18 @@ lk_status lk_context_set_requeue(const lk_context *cx, uint64_t delay_ms);
 lk_status lk_context_name(const lk_context *cx, char *buf, size_t len, size_t *needed);
 
 /**
+ * Says what the call begins to do now, or what it has found. The latest is
+ * shown in the loop's status while the call has not returned, and in the
+ * report of a stop that it holds up: say it before what may hang.
+ *
+ * cx: the call's context. text: copied, cut at 512 bytes; no secrets.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_UTF8; LK_ERR_STALE when `cx` is not of
+ * a call that this thread is in. Thread: one, the callback's. Does not block.
+ * Next: call_phase of lk_loop_status.
+ */
+lk_status lk_context_step(const lk_context *cx, const char *text);
+
+/**
  * How much time the call has left. When it is over the call is told as timed
  * out while it still runs, and what it returns later is thrown away.
  *
@@ -3126,6 +3182,17 @@ lk_status lk_env_trigger(const lk_env *env, const char *name);
  * LK_ERR_UTF8; LK_ERR_STALE. Thread: any, callbacks included. Does not block.
  */
 lk_status lk_env_heartbeat(const lk_env *env, const char *name);
+
+/**
+ * Says that a name is down, and why: believed at once, whatever the grace and
+ * the thresholds of its watcher, until the next lk_env_heartbeat.
+ *
+ * env: not consumed. name: copied. reason: copied; shown as one line, cut at
+ * 900 bytes.
+ * Returns: LK_OK; LK_ERR_NOT_FOUND when no loop has the name; LK_ERR_NULL;
+ * LK_ERR_UTF8; LK_ERR_STALE. Thread: any, callbacks included. Does not block.
+ */
+lk_status lk_env_heartbeat_down(const lk_env *env, const char *name, const char *reason);
 
 /**
  * Hears of every event of every source from now on.

@@ -46,6 +46,7 @@ pub use context::{
     lk_context_cancel, lk_context_is_cancelled, lk_context_is_dry_run, lk_context_name,
     lk_context_remaining_ms, lk_context_set_answer, lk_context_set_error, lk_context_set_items,
     lk_context_set_requeue, lk_context_set_retry_after, lk_context_set_terminal, lk_context_sleep,
+    lk_context_step,
 };
 pub use controller::*;
 pub use controller_manager::*;

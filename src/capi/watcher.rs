@@ -59,8 +59,8 @@ pub struct lk_watcher_config {
     /// Its name: a letter or digit, then up to 62 of these and '.', '_', '-'.
     pub name: Text,
     /// A probe that comes with the library, as JSON, such as
-    /// {"tcp": {"address": "127.0.0.1:1883"}}: http, tcp, exec, file_age,
-    /// disk, heartbeat. Either this or `probe`.
+    /// {"tcp": {"address": "127.0.0.1:1883"}}: http, tcp, unix, dns, exec,
+    /// file_age, disk, heartbeat. Either this or `probe`.
     pub probe_json: Text,
     /// How to ask the service. Either this or `probe_json`.
     pub probe: lk_probe_fn,

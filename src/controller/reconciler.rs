@@ -373,7 +373,9 @@ impl Work<Pass> for ReconcileWork {
             return self.pass(cx);
         }
         let span = observer.start_span("reconcile", &[Attr::new("controller", cx.name().as_str())]);
+        cx.set_span(&span);
         let result = self.pass(cx);
+        cx.clear_span();
         let (items, error) = match &result {
             Ok(pass) => (pass.items, pass.error.clone()),
             Err(error) => (0, Some(Error::from_user(&**error))),

@@ -6,9 +6,10 @@ use std::fmt;
 use lexopt::{Arg, Parser};
 use loopkeeper::config::{Layers, LogFormat, level_named, parse_listen};
 
+use super::ask::Where;
 use super::fleet::{About, Ask, Subject};
 use super::help::Topic;
-use super::recovery;
+use super::{recovery, status, trial};
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -25,6 +26,10 @@ pub(crate) enum Command {
     Fleet(Layers, Ask),
     /// Look at what becomes of corrupted runs, or act on one.
     Recovery(Layers, recovery::Ask),
+    /// Tell how the daemon's loops are.
+    Status(Layers, status::Ask),
+    /// Ask once what a descriptor asks.
+    Probe(Layers, trial::Ask),
     /// Explain.
     Help(Topic),
     /// Say which version this is.
@@ -55,13 +60,15 @@ impl fmt::Display for Usage {
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Usage> {
     let mut parser = Parser::from_args(args);
     let usage = |message| Usage { message, topic: Topic::Program };
-    let expected = "expected run, check, types, explain, fleet, recovery or help";
+    let expected = "expected run, status, probe, check, types, explain, fleet, recovery or help";
     match parser.next().map_err(|error| usage(error.to_string()))? {
         None => Err(usage(format!("no command, {expected}"))),
         Some(Arg::Long("help") | Arg::Short('h')) => Ok(Command::Help(Topic::Program)),
         Some(Arg::Long("version") | Arg::Short('V')) => Ok(Command::Version),
         Some(Arg::Value(command)) => match command.to_str() {
             Some("run") => options(parser, Topic::Run),
+            Some("status") => status(parser),
+            Some("probe") => probe(parser),
             Some("check") => options(parser, Topic::Check),
             Some("types") => types(parser),
             Some("explain") => options(parser, Topic::Explain),
@@ -79,6 +86,8 @@ fn help(mut parser: Parser) -> Result<Command, Usage> {
     let topic = match parser.next().map_err(|error| usage(error.to_string()))? {
         None => Topic::Program,
         Some(Arg::Value(word)) if word == "run" => Topic::Run,
+        Some(Arg::Value(word)) if word == "status" => Topic::Status,
+        Some(Arg::Value(word)) if word == "probe" => Topic::Probe,
         Some(Arg::Value(word)) if word == "check" => Topic::Check,
         Some(Arg::Value(word)) if word == "types" => Topic::Types,
         Some(Arg::Value(word)) if word == "explain" => Topic::Explain,
@@ -86,7 +95,7 @@ fn help(mut parser: Parser) -> Result<Command, Usage> {
         Some(Arg::Value(word)) if word == "recovery" => Topic::Recovery,
         Some(Arg::Value(word)) if word == "help" => Topic::Program,
         Some(other) => {
-            let expected = "expected run, check, types, explain, fleet or recovery";
+            let expected = "expected run, status, probe, check, types, explain, fleet or recovery";
             return Err(usage(format!("no help about {}, {expected}", Shown(&other))));
         }
     };
@@ -148,9 +157,17 @@ fn fleet(mut parser: Parser) -> Result<Command, Usage> {
     Ok(Command::Fleet(given.layers(layers), ask))
 }
 
-/// Reads what `recovery` is asked, and of whom.
-fn recovery(mut parser: Parser) -> Result<Command, Usage> {
-    let usage = |message| Usage { message, topic: Topic::Recovery };
+/// What a command is asked that takes words and says whom to ask.
+struct Asked {
+    layers: Layers,
+    words: Vec<String>,
+    json: bool,
+    place: Where,
+}
+
+/// Reads at most so many words, and options; `None` when help is wanted.
+fn asked(mut parser: Parser, topic: Topic, n_words: usize) -> Result<Option<Asked>, Usage> {
+    let usage = |message| Usage { message, topic };
     let mut layers = Layers::default();
     let mut given = Given::default();
     let mut words: Vec<String> = Vec::new();
@@ -158,22 +175,52 @@ fn recovery(mut parser: Parser) -> Result<Command, Usage> {
     loop {
         let option = match parser.next().map_err(|error| usage(error.to_string()))? {
             None => break,
-            Some(Arg::Long("help") | Arg::Short('h')) => return Ok(Command::Help(Topic::Recovery)),
-            Some(Arg::Long("json")) => {
+            Some(Arg::Long("help") | Arg::Short('h')) => return Ok(None),
+            Some(Arg::Long("json")) if topic.options().contains(&"json") => {
                 json = true;
                 continue;
             }
-            Some(Arg::Long(name)) if Topic::Recovery.options().contains(&name) => name.to_owned(),
-            Some(Arg::Value(word)) if words.len() < 2 => {
+            Some(Arg::Long(name)) if topic.options().contains(&name) => name.to_owned(),
+            Some(Arg::Value(word)) if words.len() < n_words => {
                 let word = word.into_string();
                 words.push(word.map_err(|word| usage(format!("expected UTF-8 text, found {word:?}")))?);
                 continue;
             }
-            Some(other) => return Err(usage(unknown(Topic::Recovery, &other))),
+            Some(other) => return Err(usage(unknown(topic, &other))),
         };
         let value = parser.value().map_err(|_| usage(format!("--{option} is missing its value")))?;
         layers = option_value(layers, &option, value, &mut given).map_err(usage)?;
     }
+    let value = |option: &str| given.value(option).map(str::to_owned);
+    let place = Where { url: value("url"), token_file: value("token-file").map(Into::into) };
+    Ok(Some(Asked { layers: given.layers(layers), words, json, place }))
+}
+
+/// Reads what `status` is asked, and of whom.
+fn status(parser: Parser) -> Result<Command, Usage> {
+    let Some(Asked { layers, json, place, .. }) = asked(parser, Topic::Status, 0)? else {
+        return Ok(Command::Help(Topic::Status));
+    };
+    Ok(Command::Status(layers, status::Ask { json, place }))
+}
+
+/// Reads which descriptor is to be tried.
+fn probe(parser: Parser) -> Result<Command, Usage> {
+    let Some(Asked { layers, words, json, .. }) = asked(parser, Topic::Probe, 1)? else {
+        return Ok(Command::Help(Topic::Probe));
+    };
+    let [file] = &words[..] else {
+        return Err(Usage::about(Topic::Probe, "expected the file of a descriptor".to_owned()));
+    };
+    Ok(Command::Probe(layers, trial::Ask { file: file.into(), json }))
+}
+
+/// Reads what `recovery` is asked, and of whom.
+fn recovery(parser: Parser) -> Result<Command, Usage> {
+    let usage = |message| Usage { message, topic: Topic::Recovery };
+    let Some(Asked { layers, words, json, place }) = asked(parser, Topic::Recovery, 2)? else {
+        return Ok(Command::Help(Topic::Recovery));
+    };
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let expected = "expected list, cancel RUN or retry RUN";
     let about = match words[..] {
@@ -185,10 +232,7 @@ fn recovery(mut parser: Parser) -> Result<Command, Usage> {
         [act @ ("cancel" | "retry"), ..] => return Err(usage(format!("{act}: expected the name of a run"))),
         [word, ..] => return Err(usage(format!("unknown question {word:?}, {expected}"))),
     };
-    let value = |option: &str| given.value(option).map(str::to_owned);
-    let ask =
-        recovery::Ask { about, json, url: value("url"), token_file: value("token-file").map(Into::into) };
-    Ok(Command::Recovery(given.layers(layers), ask))
+    Ok(Command::Recovery(layers, recovery::Ask { about, json, place }))
 }
 
 /// Finds what the words after `fleet` are about.
@@ -276,7 +320,8 @@ impl Topic {
             Self::Program | Self::Types => &[],
             Self::Run => &["config", "deploy", "listen", "set", "log-level", "log-format"],
             Self::Check | Self::Explain => &["config", "deploy", "set"],
-            Self::Recovery => &["config", "set", "url", "token-file", "json"],
+            Self::Probe => &["config", "set", "json"],
+            Self::Recovery | Self::Status => &["config", "set", "url", "token-file", "json"],
             Self::Fleet => &["config", "deploy", "set", "limit", "after", "json"],
         }
     }
@@ -368,6 +413,10 @@ mod tests {
             ("help fleet", Topic::Fleet),
             ("help recovery", Topic::Recovery),
             ("recovery list -h", Topic::Recovery),
+            ("help status", Topic::Status),
+            ("status --json -h", Topic::Status),
+            ("probe -h", Topic::Probe),
+            ("help probe", Topic::Probe),
             ("fleet -h", Topic::Fleet),
             ("fleet jobs --json --help", Topic::Fleet),
         ] {
@@ -410,8 +459,8 @@ mod tests {
             let Ok(Command::Recovery(_, found)) = check(&format!("recovery {line}")) else {
                 panic!("{line}")
             };
-            let (url, token_file) = (url.map(str::to_owned), token_file.map(Into::into));
-            assert_eq!(found, Ask { about, json, url, token_file }, "{line}");
+            let place = Where { url: url.map(str::to_owned), token_file: token_file.map(Into::into) };
+            assert_eq!(found, Ask { about, json, place }, "{line}");
         }
         for (line, flaw) in [
             ("", "nothing is asked, expected list, cancel RUN or retry RUN"),
@@ -423,6 +472,28 @@ mod tests {
             ("list --token-file=", "--token-file: expected a file, found \"\""),
         ] {
             assert_eq!(check(&format!("recovery {line}")).unwrap_err(), flaw, "{line}");
+        }
+    }
+
+    #[test]
+    fn questions_about_loops_are_read() {
+        let Ok(Command::Status(_, found)) = check("status --json --url http://h:1 --token-file t") else {
+            panic!("not status")
+        };
+        let place = Where { url: Some("http://h:1".to_owned()), token_file: Some("t".into()) };
+        assert_eq!(found, status::Ask { json: true, place });
+        let Ok(Command::Probe(_, found)) = check("probe a.json --set http.listen=none") else {
+            panic!("not probe")
+        };
+        assert_eq!(found, trial::Ask { file: "a.json".into(), json: false });
+        for (line, flaw) in [
+            ("status now", "unknown option \"now\", expected --config, --set, --url, --token-file, --json"),
+            ("status --url a --url b", "--url is given twice"),
+            ("probe", "expected the file of a descriptor"),
+            ("probe a b", "unknown option \"b\", expected --config, --set, --json"),
+            ("probe a --url b", "unknown option \"--url\", expected --config, --set, --json"),
+        ] {
+            assert_eq!(check(line).unwrap_err(), flaw, "{line}");
         }
     }
 
@@ -442,16 +513,19 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_told_with_what_was_expected() {
         for (line, expected) in [
-            ("", "no command, expected run, check, types, explain, fleet, recovery or help"),
+            ("", "no command, expected run, status, probe, check, types, explain, fleet, recovery or help"),
             (
                 "start",
-                "unknown command \"start\", expected run, check, types, explain, fleet, recovery or help",
+                "unknown command \"start\", expected run, status, probe, check, types, explain, fleet, recovery or help",
             ),
             (
                 "--config x",
-                "unknown option \"--config\", expected run, check, types, explain, fleet, recovery or help",
+                "unknown option \"--config\", expected run, status, probe, check, types, explain, fleet, recovery or help",
             ),
-            ("help me", "no help about \"me\", expected run, check, types, explain, fleet or recovery"),
+            (
+                "help me",
+                "no help about \"me\", expected run, status, probe, check, types, explain, fleet or recovery",
+            ),
             ("explain a b", "unexpected argument \"b\", expected options only"),
             (
                 "run --lisen x",

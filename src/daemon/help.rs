@@ -13,6 +13,10 @@ pub(crate) enum Topic {
     Types,
     /// The command `explain`.
     Explain,
+    /// The command `status`.
+    Status,
+    /// The command `probe`.
+    Probe,
     /// The command `fleet`.
     Fleet,
     Recovery,
@@ -27,6 +31,8 @@ impl Topic {
             Self::Check => CHECK,
             Self::Types => TYPES,
             Self::Explain => EXPLAIN,
+            Self::Status => STATUS,
+            Self::Probe => PROBE,
             Self::Fleet => FLEET,
             Self::Recovery => RECOVERY,
         }
@@ -40,6 +46,8 @@ impl Topic {
             Self::Check => "help check",
             Self::Types => "help types",
             Self::Explain => "help explain",
+            Self::Status => "help status",
+            Self::Probe => "help probe",
             Self::Fleet => "help fleet",
             Self::Recovery => "help recovery",
         }
@@ -50,6 +58,8 @@ const PROGRAM: &str = "\
 loopkeeper watches the services a machine depends on and tells how they are.
 
     loopkeeper run     [OPTIONS]     watch what the folder of descriptors names
+    loopkeeper status  [OPTIONS]     tell how the loops of the running daemon are
+    loopkeeper probe   FILE          ask once what a descriptor asks, step by step
     loopkeeper check   [OPTIONS]     tell everything that is wrong with the files
     loopkeeper types   [TYPE]        tell what a descriptor may hold, and what it means
     loopkeeper explain [KEY]         tell which settings hold, and where each comes from
@@ -68,8 +78,9 @@ Then:
 
     $ loopkeeper check
     ok: 1 component
+    $ loopkeeper probe deploy/mqtt.json
     $ loopkeeper run &
-    $ curl http://127.0.0.1:8470/status";
+    $ loopkeeper status";
 
 const RUN: &str = "\
 loopkeeper run [--config FILE] [--deploy DIR] [--listen ADDR|none] [--set KEY=VALUE]..
@@ -106,6 +117,7 @@ Who sends the token in the file that http.token_file names may act:
 
     $ curl -X POST -H \"Authorization: Bearer $TOKEN\" http://127.0.0.1:8470/deploy/rescan
     $ curl -X POST -H \"Authorization: Bearer $TOKEN\" http://127.0.0.1:8470/trigger/mqtt
+    $ curl -X POST -H \"Authorization: Bearer $TOKEN\" http://127.0.0.1:8470/heartbeat/ingest
 
 Example:
 
@@ -150,6 +162,67 @@ Example:
 
 Ends with 0, with 2 when there is no such setting, or with 78 for a wrong
 configuration.";
+
+const STATUS: &str = "\
+loopkeeper status [--url URL] [--token-file FILE] [--json]
+
+Asks the daemon how its loops are: one line each, with its state, for how long
+it is in that, how long ago it was last looked at, and what is wrong or going
+on. Of a call that is stuck it says in which step, for how long, on which
+thread, and on Linux whether that burns CPU or is blocked.
+
+    --url URL            where the daemon answers (http://, and http.listen of the settings)
+    --token-file FILE    a token to send along (the file that http.token_file names)
+    --config FILE        the configuration of the daemon
+    --set KEY=VALUE      one setting, such as http.listen=127.0.0.1:8471
+    --json               what the daemon answers, in one line
+
+On a terminal it fits its width and has colours, unless NO_COLOR is set.
+
+Example:
+
+    $ loopkeeper status
+    down: 2 of 3 loops ready
+
+    NAME    STATE  FOR  LAST  WHAT
+    backup  down   12s  12s   stuck: running rsync (pid 4711) for 1m, blocked (thread w/backup, tid 4700)
+    disk    ready  3h   4s
+    mqtt    ready  3h   11s
+
+Ends with 0, with 1 when something critical is not ready, 2 for a command line
+that makes no sense, 69 when the daemon cannot be reached, 78 for a wrong
+configuration.";
+
+const PROBE: &str = "\
+loopkeeper probe FILE [--config FILE] [--set KEY=VALUE].. [--json]
+
+Asks once what the watcher or monitor in a descriptor asks again and again, and
+tells step by step what happened, and when: what a name was looked up as, who
+was connected to, what was answered, which condition does not hold. The daemon
+need not run, and hears nothing of it.
+
+    --config FILE        the configuration, for as whom monitors ask
+    --set KEY=VALUE      one setting, such as monitor.principal=ops
+    --json               one JSON object a line for each probe or checker
+
+Example:
+
+    $ loopkeeper probe deploy/queue.json
+    queue: asks once, within 10s
+         0.1ms  asking GET http://queue.internal:8080/health
+         0.2ms  looking up queue.internal
+         1.4ms  queue.internal is 10.0.0.17
+         1.5ms  connecting to 10.0.0.17:8080
+         1.9ms  connected to 10.0.0.17:8080
+         2.0ms  sending the request to 10.0.0.17:8080
+         2.1ms  waiting for the answer of 10.0.0.17:8080
+         5.2ms  status 200, reading the body
+         5.3ms  body of 26 bytes; body: \"{\"queue\": {\"depth\": 512}}\"
+         5.4ms  queue is down: GET http://queue.internal:8080/health: body./queue/depth < 100 does
+                not hold: body./queue/depth is the number 512, after 5.4ms
+
+Ends with 0 when all is ready or degraded, 1 when something is not, 2 for a
+command line that makes no sense, 78 for a wrong descriptor or configuration.";
 
 const FLEET: &str = "\
 loopkeeper fleet agents|jobs|queue|tokens [--limit N] [--after ID] [--json]

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 mod apply;
+mod ask;
 mod cli;
 mod fleet;
 mod help;
@@ -13,7 +14,10 @@ mod logging;
 mod recovery;
 mod run;
 mod serve;
+mod status;
 mod table;
+mod terminal;
+mod trial;
 mod types;
 
 use cli::Command;
@@ -54,6 +58,8 @@ pub(crate) fn main() -> ExitCode {
         Ok(Command::Explain(layers, key)) => explain(load::complete(layers), key.as_deref()),
         Ok(Command::Fleet(layers, ask)) => fleet::run(layers, &ask),
         Ok(Command::Recovery(layers, ask)) => recovery::run(layers, &ask),
+        Ok(Command::Status(layers, ask)) => status::run(layers, &ask),
+        Ok(Command::Probe(layers, ask)) => trial::run(layers, &ask),
         Ok(Command::Help(topic)) => say(topic.text()),
         Ok(Command::Version) => say(concat!("loopkeeper ", env!("CARGO_PKG_VERSION"))),
         Err(usage) => {

@@ -1,22 +1,14 @@
 //! Asks the running daemon what becomes of corrupted runs, or has it act on
 //! one.
 
-use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
-use std::time::Duration;
-
 use loopkeeper::config::Layers;
-use loopkeeper::rest::{Answer, Client, ClientConfig, Key, Request, Template};
-use loopkeeper::{Context, Env, Error, ErrorKind, Name, Result, Stamp};
+use loopkeeper::rest::{Answer, Request, Template};
+use loopkeeper::{Result, Stamp};
 use serde_json::Value;
 
-use super::load::{self, complete};
+use super::ask::{Daemon, Where, fail};
 use super::table::{Table, age, until};
-use super::{Exit, complain, escaped, lines, say};
-
-/// How long the daemon may take to answer.
-const TIMEOUT: Duration = Duration::from_secs(10);
+use super::{Exit, escaped, say};
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,10 +16,8 @@ pub(crate) struct Ask {
     pub(crate) about: About,
     /// Whether the answer is for a program.
     pub(crate) json: bool,
-    /// Where the daemon is, if not where the settings say.
-    pub(crate) url: Option<String>,
-    /// Where the token is, if not where the settings say.
-    pub(crate) token_file: Option<PathBuf>,
+    /// Whom to ask.
+    pub(crate) place: Where,
 }
 
 /// What it is about.
@@ -43,73 +33,31 @@ pub(crate) enum About {
 
 /// The command `recovery`.
 pub(crate) fn run(layers: Layers, ask: &Ask) -> Exit {
-    let settings = match load::settings(&complete(layers)) {
-        Ok(settings) => settings,
-        Err(faults) => {
-            complain(lines(&faults));
-            return Exit::BadConfig;
-        }
+    let request = match request(&ask.about) {
+        Ok(request) => request,
+        Err(error) => return fail(Exit::Usage, &error.report().to_string()),
     };
-    let url = match (&ask.url, settings.http.listen) {
-        (Some(url), _) => url.clone(),
-        (None, Some(listen)) => format!("http://{}", reached(listen)),
-        (None, None) => return fail(Exit::Unreachable, "the daemon does not listen: http.listen is none"),
-    };
-    let token = match &ask.token_file {
-        None => settings.http.token.map(|token| token.expose().to_owned()),
-        Some(path) => match fs::read_to_string(path) {
-            Ok(text) if text.trim().is_empty() => {
-                return fail(Exit::Failed, &format!("{}: is empty", path.display()));
-            }
-            Ok(text) => Some(text.trim().to_owned()),
-            Err(error) => return fail(Exit::Failed, &format!("{}: {error}", path.display())),
-        },
-    };
-    match send(url, token, &ask.about) {
+    let answer = Daemon::find(layers, &ask.place).and_then(|daemon| daemon.send("recovery", &request));
+    match answer {
         Ok(answer) if answer.status() >= 300 => {
             let text = String::from_utf8_lossy(answer.body());
             fail(Exit::Failed, &format!("{} ({})", text.trim(), answer.status()))
         }
         Ok(answer) => tell(ask, &answer),
-        Err(error) if error.kind() == ErrorKind::InvalidArgument => {
-            fail(Exit::Usage, &error.report().to_string())
-        }
-        Err(error) => fail(Exit::Unreachable, &error.report().to_string()),
+        Err(exit) => exit,
     }
 }
 
-fn fail(exit: Exit, text: &str) -> Exit {
-    complain(format_args!("loopkeeper: {}", escaped(text)));
-    exit
-}
-
-/// Where one who listens on all addresses is reached from here.
-fn reached(listen: SocketAddr) -> SocketAddr {
-    let ip = match listen.ip() {
-        ip if !ip.is_unspecified() => ip,
-        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-    };
-    SocketAddr::new(ip, listen.port())
-}
-
-fn send(url: String, token: Option<String>, about: &About) -> Result<Answer> {
-    let mut config = ClientConfig::new(url);
-    if let Some(token) = token {
-        config = config.key(Key::text(token));
-    }
-    let client = Client::new(config)?;
+fn request(about: &About) -> Result<Request> {
     let act = |act: &str, run: &str| {
         let path = Template::new(format!("/recovery/{{run}}/{act}"), &["run"])?.fill(&[("run", run)])?;
-        Ok::<_, Error>(Request::act(path).once())
+        Ok(Request::act(path).once())
     };
-    let request = match about {
-        About::List => Request::get("/recovery"),
-        About::Cancel(run) => act("cancel", run)?,
-        About::Retry(run) => act("retry", run)?,
-    };
-    let env = Env::new()?;
-    client.send(&Context::detached(&env, Name::new("recovery")?, TIMEOUT), &request)
+    match about {
+        About::List => Ok(Request::get("/recovery")),
+        About::Cancel(run) => act("cancel", run),
+        About::Retry(run) => act("retry", run),
+    }
 }
 
 fn tell(ask: &Ask, answer: &Answer) -> Exit {

@@ -54,6 +54,13 @@ impl Control for Everything {
         self.host.env().trigger(name)
     }
 
+    fn heartbeat(&self, name: &str, down: Option<&str>) -> Result<()> {
+        match down {
+            None => self.host.env().heartbeat(name),
+            Some(reason) => self.host.env().heartbeat_down(name, reason),
+        }
+    }
+
     fn cancel_recovery(&self, run: &str) -> Result<()> {
         self.host.env().cancel_recovery(run)
     }

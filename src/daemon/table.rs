@@ -62,7 +62,8 @@ pub(super) fn until(now: Stamp, then: Stamp) -> String {
     if then > now { format!("in {}", age(then, now)) } else { format!("{} ago", age(now, then)) }
 }
 
-fn span(micros: u64) -> String {
+/// How long, in one unit.
+pub(super) fn span(micros: u64) -> String {
     match Duration::from_micros(micros).as_secs() {
         n @ 0..120 => format!("{n}s"),
         n @ 120..7_200 => format!("{}m", n / 60),

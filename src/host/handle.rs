@@ -18,7 +18,7 @@ use crate::event::{Event, Health, LoopKind};
 use crate::looper::wall_at;
 use crate::name::Name;
 use crate::stamp::Stamp;
-use crate::status::{LoopStatus, Phase, StatusSource, ThreadStatus};
+use crate::status::{CallStatus, Looks, LoopStatus, Phase, StatusSource, ThreadStatus};
 use crate::stop::StopReport;
 use crate::subscription::{DEFAULT_CAPACITY, Subscription};
 use crate::thread::{STACK_SIZE, Task};
@@ -776,6 +776,12 @@ fn status(state: &State, member: &Member, now: Tick, wall: Stamp) -> ComponentSt
         requires: member.spec.requires.iter().map(|require| require.name.clone()).collect(),
         waits_for: state.machine.waits_for(member),
         running_for: thread.map(|(_, running_for)| running_for),
+        call: thread.map(|(_, phase_for)| CallStatus {
+            phase: format!("in {}", state.phase(member)).into(),
+            phase_for,
+            stuck: shown == ComponentState::Abandoned,
+            activity: None,
+        }),
         thread: thread.map(|(task, _)| ThreadStatus { name: task.name().to_string(), tid: task.tid() }),
     }
 }
@@ -816,6 +822,11 @@ fn loop_status(status: ComponentStatus) -> LoopStatus {
         transitions: 0,
         running_for: status.running_for,
         overdue_for: None,
+        call: status.call.map(|call| {
+            // A second look would have to be remembered.
+            let tid = status.thread.as_ref().filter(|_| call.stuck).map(|thread| thread.tid);
+            CallStatus { activity: tid.and_then(|tid| Looks::default().look(tid)), ..call }
+        }),
         thread: status.thread,
         lost_callbacks: 0,
         config: None,

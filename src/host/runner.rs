@@ -264,18 +264,23 @@ impl State {
         Some((&*runner.task, now.since(begun)))
     }
 
-    /// How a component that does not end is named.
-    pub(super) fn straggler(&self, member: &Member, now: Tick) -> Straggler {
-        let phase = match self.working_on(member.id).and_then(|work| work.call) {
+    /// What a component is in.
+    pub(super) fn phase(&self, member: &Member) -> &'static str {
+        match self.working_on(member.id).and_then(|work| work.call) {
             Some(Call::Start) => "its start",
             Some(Call::Stop) => "its stop",
             None => "its end",
-        };
+        }
+    }
+
+    /// How a component that does not end is named.
+    pub(super) fn straggler(&self, member: &Member, now: Tick) -> Straggler {
+        let phase = self.phase(member);
         let (thread, tid, stuck_for) = match self.thread_of(member.id, now) {
             Some((task, stuck_for)) => (task.name().to_string(), task.tid(), stuck_for),
             None => (String::new(), 0, now.since(member.called)),
         };
-        Straggler { name: member.name().to_string(), thread, tid, phase, stuck_for }
+        Straggler::of(member.name().as_str(), thread, tid, phase, stuck_for)
     }
 
     fn working_on(&self, id: Id) -> Option<Working> {

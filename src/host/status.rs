@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::event::Health;
 use crate::name::Name;
 use crate::stamp::Stamp;
-use crate::status::ThreadStatus;
+use crate::status::{CallStatus, ThreadStatus};
 
 /// Where a component is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -108,6 +108,9 @@ pub struct ComponentStatus {
     /// For how long the call into it has run.
     #[serde(serialize_with = "as_seconds", skip_serializing_if = "Option::is_none")]
     pub running_for: Option<Duration>,
+    /// What that call is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub call: Option<CallStatus>,
     /// The thread of that call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub thread: Option<ThreadStatus>,

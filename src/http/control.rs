@@ -27,6 +27,17 @@ pub trait Control: Send + Sync {
     /// `InvalidState`, else as 500.
     fn trigger(&self, name: &str) -> Result<()>;
 
+    /// `POST /heartbeat/NAME`: says that somebody is alive, or with
+    /// `?down=REASON` that he is down. Unless implemented, nobody waits for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`trigger`](Self::trigger).
+    fn heartbeat(&self, name: &str, down: Option<&str>) -> Result<()> {
+        let _ = (name, down);
+        Err(Error::new(ErrorKind::NotFound).context("nobody waits for heartbeats here"))
+    }
+
     /// `POST /recovery/NAME/cancel`: ends the recovery of a run, which has
     /// this name now or had it first. Unless implemented, none is recovered.
     ///
@@ -68,6 +79,13 @@ impl Control for Env {
         Self::trigger(self, name)
     }
 
+    fn heartbeat(&self, name: &str, down: Option<&str>) -> Result<()> {
+        match down {
+            None => Self::heartbeat(self, name),
+            Some(reason) => self.heartbeat_down(name, reason),
+        }
+    }
+
     fn cancel_recovery(&self, run: &str) -> Result<()> {
         Self::cancel_recovery(self, run)
     }
@@ -81,6 +99,7 @@ impl Control for Env {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Action {
     Trigger { name: String },
+    Heartbeat { name: String, down: Option<String> },
     Rescan,
     CancelRecovery { run: String },
     RetryRecovery { run: String },
@@ -101,8 +120,27 @@ impl Action {
                 _ => None,
             };
         }
-        let name = path.strip_prefix("/trigger/").filter(|name| !name.is_empty() && !name.contains('/'))?;
-        Some(Self::Trigger { name: name.to_owned() })
+        let named = |prefix: &str| {
+            let name = path.strip_prefix(prefix)?;
+            (!name.is_empty() && !name.contains('/')).then(|| name.to_owned())
+        };
+        match named("/heartbeat/") {
+            Some(name) => Some(Self::Heartbeat { name, down: None }),
+            None => named("/trigger/").map(|name| Self::Trigger { name }),
+        }
+    }
+
+    /// Takes from the query what is the action's own.
+    pub(super) fn with<'q>(
+        self,
+        mut take: impl FnMut(&str) -> Option<Option<&'q str>>,
+    ) -> Result<Self, Response> {
+        let Self::Heartbeat { name, .. } = self else { return Ok(self) };
+        let down = take("down").map(|reason| {
+            let reason = unescape(&reason.unwrap_or_default().replace('+', " "));
+            reason.ok_or_else(|| Response::text(Status::BadRequest, "down: expected an escaped text"))
+        });
+        Ok(Self::Heartbeat { name, down: down.transpose()? })
     }
 
     /// Does it, and answers what came of it.
@@ -115,6 +153,9 @@ impl Action {
         }
         let (body, result) = match self {
             Self::Trigger { name } => (Body { accepted: "trigger", name: Some(name) }, control.trigger(name)),
+            Self::Heartbeat { name, down } => {
+                (Body { accepted: "heartbeat", name: Some(name) }, control.heartbeat(name, down.as_deref()))
+            }
             Self::Rescan => (Body { accepted: "rescan", name: None }, control.rescan()),
             Self::CancelRecovery { run } => {
                 (Body { accepted: "cancel", name: Some(run) }, control.cancel_recovery(run))
@@ -220,6 +261,9 @@ mod tests {
             ("/deploy/rescan", Some(Action::Rescan)),
             ("/trigger/db", trigger("db")),
             ("/trigger/a.b-c_d", trigger("a.b-c_d")),
+            ("/heartbeat/ingest", Some(Action::Heartbeat { name: "ingest".to_owned(), down: None })),
+            ("/heartbeat/", None),
+            ("/heartbeat/a/b", None),
             ("/recovery/r1/cancel", Some(Action::CancelRecovery { run: "r1".to_owned() })),
             ("/recovery/a%2Fb%20%c3%a9/retry", Some(Action::RetryRecovery { run: "a/b \u{e9}".to_owned() })),
             ("/recovery/a/b/retry", None),
@@ -236,6 +280,23 @@ mod tests {
             ("/status", None),
         ] {
             assert_eq!(Action::at(path), action, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_heartbeat_may_say_why_it_is_down() {
+        let beat = || Action::at("/heartbeat/a").unwrap();
+        for (query, down) in [
+            (None, Some(None)),
+            (Some(None), Some(Some(""))),
+            (Some(Some("disk+is%20full%21")), Some(Some("disk is full!"))),
+            (Some(Some("%f")), None),
+            (Some(Some("%ff")), None),
+        ] {
+            let found = beat().with(|key| if key == "down" { query } else { None });
+            let expected =
+                down.map(|down| Action::Heartbeat { name: "a".into(), down: down.map(str::to_owned) });
+            assert_eq!(found.ok(), expected, "{query:?}");
         }
     }
 

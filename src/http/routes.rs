@@ -29,6 +29,7 @@ const PATHS: &str = "\
 /config            the configuration in force and where each value comes from, as JSON
 /metrics           for a Prometheus server, as OpenMetrics or plain text
 POST /trigger/NAME       with the token: has a loop make its next run now
+POST /heartbeat/NAME     with the token: says that NAME is alive; ?down=REASON that it is not
 POST /deploy/rescan      with the token: has the folder of descriptors looked at now
 POST /recovery/RUN/cancel   with the token: ends the recovery of a run
 POST /recovery/RUN/retry    with the token: has a run tried again now
@@ -61,7 +62,9 @@ impl Route {
         };
         if *method == Method::Post {
             gate.admit(token.as_ref())?;
-            Params::new(path, query)?.done()?;
+            let mut params = Params::new(path, query)?;
+            let action = action.with(|key| params.take(key))?;
+            params.done()?;
             return Ok(Self::Act(action));
         }
         // Whether there is anything to be done is told to who has the token.
@@ -361,6 +364,7 @@ mod tests {
             transitions: 0,
             running_for: None,
             overdue_for: None,
+            call: None,
             thread: None,
             lost_callbacks: 0,
             config: None,
@@ -449,6 +453,11 @@ mod tests {
         use Method::{Get, Head, Post};
         for (method, target, token, when_closed, when_open) in [
             (Post, "/trigger/a", Some("t"), 404, 0),
+            (Post, "/heartbeat/a", Some("t"), 404, 0),
+            (Post, "/heartbeat/a?down=x", Some("t"), 404, 0),
+            (Post, "/heartbeat/a?up=x", Some("t"), 404, 400),
+            (Post, "/heartbeat/a", None, 404, 401),
+            (Get, "/heartbeat/a", Some("t"), 404, 405),
             (Post, "/deploy/rescan", Some("t"), 404, 0),
             (Post, "/deploy/rescan?x=1", Some("t"), 404, 400),
             (Post, "/deploy/rescan", None, 404, 401),

@@ -201,13 +201,7 @@ impl StatusServer {
     }
 
     fn straggler(&self, task: &Task, phase: &'static str, stuck_for: Duration) -> Straggler {
-        Straggler {
-            name: format!("http {}", self.local_addr),
-            thread: task.name().to_string(),
-            tid: task.tid(),
-            phase,
-            stuck_for,
-        }
+        Straggler::new(format!("http {}", self.local_addr), task, phase, stuck_for)
     }
 }
 

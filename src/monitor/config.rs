@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::machine::Checked;
-use super::{Checker, Principal, Role};
+use super::{Checker, Principal, Report, Role, Verdict, roll_up};
 use crate::cancel::CancelToken;
 use crate::dispatch::Handler;
 use crate::duration::Shown;
@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, EventKind, Health};
 use crate::name::Name;
 use crate::observe::Observer;
+use crate::trial::{Found, Trial};
 
 /// How many periods what was found counts, unless it is told.
 const STALE_PERIODS: u32 = 3;
@@ -220,6 +221,33 @@ fn expect_some(key: &str, value: Duration) -> Result<Duration> {
         return Err(Error::invalid(format!("{key}: must be more than zero")));
     }
     Ok(value)
+}
+
+impl MonitorConfig {
+    /// Has each checker look once, to be told step by step how that goes.
+    /// Nothing is counted or called.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` when a setting cannot be used.
+    pub fn into_trials(mut self) -> Result<Vec<Trial>> {
+        let checked = self.take_checkers()?;
+        let trial = |(checked, mut checker): (Checked, Box<dyn Checker>)| {
+            Trial::new(checked.name, checked.deadline, move |cx| {
+                let report = Report::new();
+                let verdict = checker.check(cx, &report)?;
+                let items = report.items();
+                let (health, reason) = match verdict {
+                    Verdict::Ready => (Health::Ready, None),
+                    Verdict::Degraded(text) => (Health::Degraded, Some(text)),
+                    Verdict::Items => (roll_up(items.values().map(|item| item.health)), None),
+                };
+                let items = items.into_iter().map(|(name, item)| (name, item.health, item.reason)).collect();
+                Ok(Found { health, reason, items })
+            })
+        };
+        Ok(checked.into_iter().map(trial).collect())
+    }
 }
 
 impl fmt::Debug for MonitorConfig {

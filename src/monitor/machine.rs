@@ -516,6 +516,8 @@ impl Checker {
             last_success: self.succeeded.map(stamp),
             last_error: self.error.clone(),
             stuck_for: self.stuck_since.map(|since| now.since(since)),
+            call: None,
+            thread: None,
             deadline: self.about.deadline,
             stale_after: self.about.stale_after,
             checks: self.counts,

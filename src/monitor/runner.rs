@@ -25,7 +25,8 @@ use crate::name::Name;
 use crate::observe::Attr;
 use crate::primitive::{Condvar, Mutex, MutexGuard};
 use crate::slot::Slot;
-use crate::status::{LoopStatus, Phase, ThreadStatus};
+use crate::status::{CallStatus, Looks, LoopStatus, Phase, ThreadStatus};
+use crate::step::Steps;
 use crate::stop::StopReport;
 use crate::thread::{Straggler, Task, caught};
 use crate::voice::Voice;
@@ -89,6 +90,8 @@ struct Place {
     /// For its looks; another one after each that was given up.
     token: CancelToken,
     report: Report,
+    /// What its present look says it is doing.
+    steps: Arc<Steps>,
 }
 
 struct Office {
@@ -96,6 +99,8 @@ struct Office {
     inbox: Arc<Inbox>,
     task: Task,
     look: Option<Look>,
+    /// What was seen of the thread of a stuck look.
+    looks: Arc<Mutex<Looks>>,
     _ring: LinkGuard,
 }
 
@@ -169,8 +174,12 @@ impl Shared {
         checkers: Vec<(Checked, Box<dyn Checker>)>,
     ) -> Arc<Self> {
         let least = checkers.iter().map(|(about, _)| about.deadline).min();
-        let place =
-            |(_, checker)| Place { checker: Some(checker), token: CancelToken::new(), report: Report::new() };
+        let place = |(_, checker)| Place {
+            checker: Some(checker),
+            token: CancelToken::new(),
+            report: Report::new(),
+            steps: Arc::default(),
+        };
         let state = State {
             machine,
             stage: Stage::Idle,
@@ -265,7 +274,7 @@ impl Shared {
             error.context(context)
         })?;
         state.threads = id;
-        Ok(Office { id, inbox, task, look: None, _ring: ring })
+        Ok(Office { id, inbox, task, look: None, looks: Arc::default(), _ring: ring })
     }
 
     /// The body of each thread.
@@ -332,11 +341,13 @@ impl Shared {
     /// What the looks of a checker need, on this thread.
     fn desk(&self, idx: usize, inbox: &Arc<Inbox>) -> Desk {
         let state = self.state.lock();
-        let (token, report) = (state.places[idx].token.clone(), state.places[idx].report.clone());
+        let Place { token, report, steps, .. } = &state.places[idx];
+        let (token, report, steps) = (token.clone(), report.clone(), steps.clone());
         let Checked { name, deadline, stale_after, .. } = state.machine.about(idx).clone();
         drop(state);
         let ring = token.ring(inbox);
-        let cx = Context::new(self.env.clone(), name, token, inbox.clone());
+        let mut cx = Context::new(self.env.clone(), name, token, inbox.clone());
+        cx.set_steps(steps);
         let soft_deadline = deadline.saturating_sub(deadline_lead(deadline));
         Desk { cx, report, deadline, soft_deadline, stale_after, _ring: ring }
     }
@@ -351,6 +362,7 @@ impl Shared {
         now: Tick,
     ) -> Done {
         desk.cx.set_deadline(now + desk.soft_deadline);
+        desk.cx.begin_steps();
         guard.enter(generation, now + desk.deadline);
         // A panic is a result, and what a user's error holds is dropped here,
         // in the slot.
@@ -361,7 +373,9 @@ impl Shared {
         } else {
             let attrs = [Attr::new("monitor", &self.name), Attr::new("checker", desk.cx.name())];
             let span = observer.start_span("check", &attrs);
+            desk.cx.set_span(&span);
             let result = caught(call);
+            desk.cx.clear_span();
             // Told to end: that is no failure.
             if let Ok(Err(error)) | Err(error) = &result {
                 if !desk.cx.is_cancelled() {
@@ -717,15 +731,19 @@ impl Shared {
             None => {
                 let mut state = self.state.lock();
                 let now = self.env.clock().now();
-                let (name, phase, stuck_for) = match look(&mut state) {
+                let looks = state.office_of(id).map(|office| office.looks.clone());
+                let (name, phase, doing, stuck_for) = match look(&mut state) {
                     Some(look) => {
                         let checker = &state.machine.about(look.idx).name;
-                        (format!("{}/{checker}", self.name), "its check", now.since(look.begun))
+                        let doing = state.places[look.idx].steps.current().map(|(_, text)| text);
+                        (format!("{}/{checker}", self.name), "its check", doing, now.since(look.begun))
                     }
-                    None => (self.name.to_string(), "its end", Duration::ZERO),
+                    None => (self.name.to_string(), "its end", None, Duration::ZERO),
                 };
-                let (thread, tid) = (task.name().to_owned(), task.tid());
-                report.add_straggler(Straggler { name, thread, tid, phase, stuck_for });
+                drop(state);
+                let activity = looks.and_then(|looks| looks.lock().look(task.tid()));
+                let straggler = Straggler::new(name, task, phase, stuck_for);
+                report.add_straggler(straggler.doing(doing).seen(activity));
             }
         }
     }
@@ -790,14 +808,26 @@ impl Shared {
         let state = self.state.lock();
         let (now, wall) = (self.env.clock().now(), self.env.stamp());
         let record = state.machine.record();
-        let (health, monitor) = state.machine.view(now, wall);
+        let (health, mut monitor) = state.machine.view(now, wall);
         let stamp = |tick: Tick| wall_at(tick, now, wall);
         let is_running = state.stage == Stage::Running;
         let look = state.office.as_ref().and_then(|office| office.look);
         let next_run = (is_running && look.is_none() && record.due != Tick::NEVER).then(|| stamp(record.due));
         let task = state.office.as_ref().map(|office| &office.task).filter(|task| !task.has_ended());
         let totals = state.machine.totals();
-        let status = LoopStatus {
+        // Looked at below: that reads files.
+        let mut stuck = Vec::new();
+        for office in state.office.iter().chain(&state.retired) {
+            let Some(look) = office.look.filter(|look| look.timed_out) else { continue };
+            let name = &state.machine.about(look.idx).name;
+            let Some(checker) = monitor.checkers.iter().position(|checker| checker.name == *name) else {
+                continue;
+            };
+            let (since, phase) = state.places[look.idx].present(look);
+            let call = CallStatus { phase, phase_for: now.since(since), stuck: true, activity: None };
+            stuck.push((checker, call, office.task.clone(), office.looks.clone()));
+        }
+        let mut status = LoopStatus {
             name: self.name.clone(),
             kind: LoopKind::Monitor,
             health,
@@ -821,13 +851,28 @@ impl Shared {
             transitions: record.transitions,
             running_for: look.map(|look| now.since(look.begun)),
             overdue_for: state.overdue(now),
+            call: look.map(|look| {
+                let checker = &state.machine.about(look.idx).name;
+                let (since, phase) = state.places[look.idx].present(look);
+                let phase = format!("{checker}: {phase}").into();
+                let stuck = now > look.begun + state.machine.about(look.idx).deadline;
+                CallStatus { phase, phase_for: now.since(since), stuck, activity: None }
+            }),
             thread: task.map(|task| ThreadStatus { name: task.name().to_owned(), tid: task.tid() }),
             lost_callbacks: lost.coalesced + lost.dropped,
             config: None,
             controller: None,
-            monitor: Some(monitor),
+            monitor: None,
             recovery: None,
         };
+        drop(state);
+        for (checker, mut call, task, looks) in stuck {
+            call.activity = looks.lock().look(task.tid());
+            let checker = &mut monitor.checkers[checker];
+            checker.call = Some(call);
+            checker.thread = Some(ThreadStatus { name: task.name().to_owned(), tid: task.tid() });
+        }
+        status.monitor = Some(monitor);
         (is_running, status)
     }
 }
@@ -862,6 +907,11 @@ impl State {
 }
 
 impl Place {
+    /// Since when its look does what it says it is doing.
+    fn present(&self, look: Look) -> (Tick, Arc<str>) {
+        self.steps.current().unwrap_or_else(|| (look.begun, CallStatus::SILENT.into()))
+    }
+
     /// What the look found so far; what it reports from now on is dropped.
     fn give_up(&mut self) -> Found {
         let given_up = std::mem::take(&mut self.report);

@@ -10,8 +10,9 @@ pub(super) fn observer(first: Observer, second: Observer) -> Observer {
         span: pair(first.span, second.span, |first, second| {
             Arc::new(move |name, attrs| {
                 // Each contained alone; with neither there is no span.
-                let sinks = [&first, &second].map(|begin| contain(|| begin(name, attrs)));
-                Arc::new(Sinks(sinks)) as Arc<dyn SpanSink>
+                let begins = [first.clone(), second.clone()];
+                let sinks = begins.each_ref().map(|begin| contain(|| begin(name, attrs)));
+                Arc::new(Sinks { sinks, begins }) as Arc<dyn SpanSink>
             })
         }),
         counter: pair(first.counter, second.counter, instruments),
@@ -66,11 +67,15 @@ both!(Gauge, set);
 both!(Histogram, observe);
 
 /// One span in two places; one that could not begin is absent.
-struct Sinks([Option<Arc<dyn SpanSink>>; 2]);
+struct Sinks {
+    sinks: [Option<Arc<dyn SpanSink>>; 2],
+    /// For spans inside of it, where one does not tell what is inside.
+    begins: [Resolve<Arc<dyn SpanSink>>; 2],
+}
 
 impl Sinks {
     fn each(&self, call: impl Fn(&dyn SpanSink)) {
-        for sink in self.0.iter().flatten() {
+        for sink in self.sinks.iter().flatten() {
             contain(|| call(&**sink));
         }
     }
@@ -87,6 +92,14 @@ impl SpanSink for Sinks {
 
     fn end(&self) {
         self.each(|sink| sink.end());
+    }
+
+    fn child(&self, name: &'static str, attrs: &[Attr]) -> Option<Arc<dyn SpanSink>> {
+        let child = |i: usize| {
+            let inside = || self.sinks[i].as_ref().and_then(|sink| sink.child(name, attrs));
+            contain(|| inside().unwrap_or_else(|| (self.begins[i])(name, attrs)))
+        };
+        Some(Arc::new(Self { sinks: [child(0), child(1)], begins: self.begins.clone() }))
     }
 }
 
@@ -172,6 +185,18 @@ mod tests {
         let expected: Vec<String> =
             expected.iter().flat_map(|what| [format!("a: {what}"), format!("b: {what}")]).collect();
         assert_eq!(*heard.lock(), expected);
+    }
+
+    #[test]
+    fn a_span_inside_is_begun_in_both_also_where_one_does_not_tell() {
+        let heard = Heard::default();
+        let observer = loud("a", &heard).and(loud("b", &heard));
+        let outer = observer.start_span("outer", &[]);
+        let inner = outer.child("inner", &[]);
+        inner.set_attr(Attr::new("k", 1_i64));
+        inner.end();
+        outer.end();
+        assert_eq!(*heard.lock(), ["a: k=1", "b: k=1", "a: end", "b: end", "a: end", "b: end"]);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The observer that writes to the `log` crate.
 //!
-//! A span has a number, so that two of one name can be told apart, and its
-//! end carries its attributes, its duration and its error in one line. What
+//! A span has a number, so that two of one name can be told apart, names the
+//! one that it is inside of, and its end carries its attributes, its duration
+//! and its error in one line. What
 //! it takes to read the duration is in that line alone.
 
 use std::fmt;
@@ -67,13 +68,12 @@ impl<F: Fn(Level, &str, fmt::Arguments<'_>) + Send + Sync + 'static> Sink for Fu
 
 pub(super) fn observer(sink: impl Sink) -> Observer {
     let clock = Clock::system();
-    let spans = AtomicU64::new(0);
+    let spans = Arc::new(AtomicU64::new(0));
     let (begun, counted, set, observed, told) =
         (sink.clone(), sink.clone(), sink.clone(), sink.clone(), sink);
     Observer {
         span: Some(Arc::new(move |name, attrs| {
-            let id = spans.fetch_add(1, Ordering::Relaxed) + 1;
-            Arc::new(LogSpan::begin(begun.clone(), clock.clone(), id, name, attrs))
+            Arc::new(LogSpan::begin(begun.clone(), clock.clone(), spans.clone(), None, name, attrs))
         })),
         counter: Some(Arc::new(move |name, labels| {
             let (sink, labels) = (counted.clone(), join(labels));
@@ -135,6 +135,7 @@ struct LogSpan<S> {
     sink: S,
     clock: Clock,
     target: String,
+    spans: Arc<AtomicU64>,
     id: u64,
     name: &'static str,
     begun: Tick,
@@ -148,16 +149,26 @@ struct Told {
 }
 
 impl<S: Sink> LogSpan<S> {
-    fn begin(sink: S, clock: Clock, id: u64, name: &'static str, attrs: &[Attr]) -> Self {
+    fn begin(
+        sink: S,
+        clock: Clock,
+        spans: Arc<AtomicU64>,
+        parent: Option<&Self>,
+        name: &'static str,
+        attrs: &[Attr],
+    ) -> Self {
+        let id = spans.fetch_add(1, Ordering::Relaxed) + 1;
         // The loop it belongs to is the first thing that is said of it.
-        let target = match attrs.first() {
-            Some(Attr { key, value: AttrValue::Text(of) }) => format!("{TARGET}::{key}::{of}"),
+        let target = match (parent, attrs.first()) {
+            (Some(parent), _) => parent.target.clone(),
+            (None, Some(Attr { key, value: AttrValue::Text(of) })) => format!("{TARGET}::{key}::{of}"),
             _ => TARGET.to_owned(),
         };
-        let attrs = join(attrs);
+        let inside = parent.map_or_else(String::new, |parent| format!(" parent={}", parent.id));
+        let attrs = inside + &join(attrs);
         debug(&sink, &target, format_args!("span {id} {name} begins{attrs}"));
         let begun = clock.now();
-        Self { sink, clock, target, id, name, begun, told: Mutex::new(Told { attrs, error: None }) }
+        Self { sink, clock, target, spans, id, name, begun, told: Mutex::new(Told { attrs, error: None }) }
     }
 }
 
@@ -169,6 +180,11 @@ impl<S: Sink> SpanSink for LogSpan<S> {
 
     fn error(&self, error: &str) {
         self.told.lock().error = Some(error.to_owned());
+    }
+
+    fn child(&self, name: &'static str, attrs: &[Attr]) -> Option<Arc<dyn SpanSink>> {
+        let (sink, clock, spans) = (self.sink.clone(), self.clock.clone(), self.spans.clone());
+        Some(Arc::new(Self::begin(sink, clock, spans, Some(self), name, attrs)))
     }
 
     fn end(&self) {

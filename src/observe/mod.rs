@@ -27,6 +27,7 @@ use crate::name::Name;
 use crate::thread::caught;
 
 pub use exposition::{MetricsFormat, MetricsSource};
+pub(crate) use span::Parent;
 pub use span::{Span, SpanSink};
 pub use timer::Timer;
 
@@ -205,6 +206,23 @@ impl Observer {
         both::observer(self, other)
     }
 
+    /// All of them as one, in their order; see [`and`](Self::and). Of none, or
+    /// of inert ones only, the one is inert.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use loopkeeper::Observer;
+    ///
+    /// let observer = Observer::all([Observer::log(), Observer::default()]);
+    /// assert!(observer.on_event.is_some());
+    /// assert!(Observer::all([]).on_event.is_none());
+    /// ```
+    #[must_use]
+    pub fn all(observers: impl IntoIterator<Item = Self>) -> Self {
+        observers.into_iter().reduce(Self::and).unwrap_or_default()
+    }
+
     /// Begins a span; it ends when it is dropped or told to.
     #[inline]
     #[must_use = "the span ends when it is dropped"]
@@ -212,7 +230,7 @@ impl Observer {
         match &self.span {
             None => Span::inert(),
             Some(begin) => match contain(|| begin(name, attrs)) {
-                Some(sink) => Span::new(sink),
+                Some(sink) => Span::new(sink, begin.clone()),
                 None => Span::inert(),
             },
         }

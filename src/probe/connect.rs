@@ -32,7 +32,26 @@ pub(crate) fn resolve(wait: &Wait, host_and_port: &str) -> Result<Vec<SocketAddr
     if let Ok(address) = host_and_port.parse() {
         return Ok(vec![address]);
     }
-    let found = host_and_port.to_socket_addrs();
+    let host = host_and_port.rsplit_once(':').map_or(host_and_port, |(host, _)| host);
+    let addresses = lookup(wait, host, || host_and_port.to_socket_addrs())?;
+    wait.detail(|| format!("{host} is {}", list(&addresses)));
+    Ok(addresses)
+}
+
+/// The addresses of a name, each once, on which their loop's thread waits for
+/// the system's resolver: what says so is what names a lookup that hangs.
+pub(crate) fn lookup<I: Iterator<Item = SocketAddr>>(
+    wait: &Wait,
+    host: &str,
+    ask: impl FnOnce() -> io::Result<I>,
+) -> Result<Vec<SocketAddr>, Failure> {
+    wait.check().map_err(|stop| match stop {
+        Stop::Cancelled => Failure::Cancelled,
+        Stop::TimedOut => Failure::TimedOut("not asked any more".to_owned()),
+        Stop::Refused(error) => Failure::Local(error),
+    })?;
+    wait.step(format_args!("looking up {host}"));
+    let found = ask();
     match wait.check() {
         Err(Stop::Cancelled) => return Err(Failure::Cancelled),
         Err(_) => return Err(Failure::TimedOut("no answer from the resolver".to_owned())),
@@ -54,6 +73,11 @@ pub(crate) fn resolve(wait: &Wait, host_and_port: &str) -> Result<Vec<SocketAddr
         return Err(Failure::Unreachable("the name has no address".to_owned()));
     }
     Ok(addresses)
+}
+
+pub(super) fn list(addresses: &[SocketAddr]) -> String {
+    let addresses: Vec<String> = addresses.iter().map(|address| address.ip().to_string()).collect();
+    addresses.join(", ")
 }
 
 /// Connects to the first address that answers. Each may take its share of
@@ -98,6 +122,7 @@ enum Trial {
 
 fn connect_one(wait: &Wait, address: &SocketAddr, limit: std::time::Duration) -> Result<TcpStream, Trial> {
     wait.check().map_err(Trial::Stopped)?;
+    wait.step(format_args!("connecting to {address}"));
     let stream = begin_connect(address).map_err(|error| match error.kind() {
         io::ErrorKind::ConnectionRefused
         | io::ErrorKind::HostUnreachable
@@ -122,6 +147,7 @@ fn connect_one(wait: &Wait, address: &SocketAddr, limit: std::time::Duration) ->
     if stream.local_addr().is_ok_and(|own| own == *address) {
         return Err(Trial::Refused("connection refused".to_owned()));
     }
+    wait.step(format_args!("connected to {address}"));
     Ok(stream)
 }
 

@@ -1,11 +1,13 @@
 //! Probes from configuration: `{"probe": {"tcp": {"address": "db:5432"}}}`.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::file_age::check_path;
 use super::text::no_nul;
-use super::{Probe, disk, exec, file_age, heartbeat, tcp};
+use super::{Probe, disk, dns, exec, file_age, heartbeat, tcp, unix};
 use crate::decode::{Field, Object, Size};
+use crate::duration::Shown;
 use crate::tree::{Fault, Node, Value, join, join_idx};
 
 /// Reads the probe in `field` of an object: an object with exactly one key,
@@ -13,8 +15,10 @@ use crate::tree::{Fault, Node, Value, join, join_idx};
 ///
 /// | kind | settings |
 /// | --- | --- |
-/// | `http` | `url`; `method` (`"GET"`), `headers` (none), `expect_status` (a number, a range `"200-299"`, or a list of these; `"200-299"`), `expect_body` (any), `follow_redirects` (0), `max_body` (`"64KiB"`) |
+/// | `http` | `url`; `method` (`"GET"`), `headers` (none), `expect_status` (a number, a range `"200-299"`, or a list of these; `"200-299"`), `expect_body` (any), `expect_json` (a condition such as `"body./queue/depth < 100"`, or a list of these; none), `follow_redirects` (0), `max_body` (`"64KiB"`) |
 /// | `tcp` | `address`, as `HOST:PORT` |
+/// | `unix` | `path` |
+/// | `dns` | `host`; `expect_address` (a list of addresses; any) |
 /// | `exec` | `command`, a list: the program and its arguments |
 /// | `file_age` | `path`, `max_age` |
 /// | `disk` | `path`, `min_free` |
@@ -53,6 +57,8 @@ pub fn decode<'n, 'o>(object: &'o mut Object<'n, '_>, field: &'static str) -> Fi
         .one_of(field)
         .case("http", http::read)
         .case("tcp", read_tcp)
+        .case("unix", read_unix)
+        .case("dns", read_dns)
         .case("exec", read_exec)
         .case("file_age", read_file_age)
         .case("disk", read_disk)
@@ -68,6 +74,36 @@ fn read_tcp(o: &mut Object<'_, '_>) -> Found {
     let address = address.doc("The host and the port, as HOST:PORT.").required();
     let done = o.done()?;
     Some(Box::new(tcp(address.take(done)?)))
+}
+
+fn read_unix(o: &mut Object<'_, '_>) -> Found {
+    o.doc("Connects to a unix stream socket.");
+    let path = o.string("path").check(|path| super::unix::check_path(path.as_ref()));
+    let path = path.doc("The socket; a name that begins with @ is an abstract one.").required();
+    let done = o.done()?;
+    Some(Box::new(unix(path.take(done)?)))
+}
+
+fn read_dns(o: &mut Object<'_, '_>) -> Found {
+    o.doc("Looks a name up, by the system's resolver.");
+    let host = o.string("host").check(|host| super::dns::check_host(host));
+    let host = host.doc("The name.").required();
+    let addresses = o.strings("expect_address").doc("Addresses that must be among those of the name.");
+    let words = addresses.or_default();
+    let mut addresses: Vec<IpAddr> = Vec::new();
+    let mut flaws = Vec::new();
+    for (idx, word) in words.iter().enumerate() {
+        match word.parse() {
+            Ok(address) => addresses.push(address),
+            Err(_) => flaws.push((idx, format!("expected an IP address, found {}", Shown(word)))),
+        }
+    }
+    if !flaws.is_empty() {
+        tell_in_list(o, "expect_address", &flaws);
+    }
+    let done = o.done()?;
+    let probe = dns(host.take(done)?);
+    Some(Box::new(addresses.into_iter().fold(probe, super::DnsProbe::expect_address)))
 }
 
 fn read_exec(o: &mut Object<'_, '_>) -> Found {
@@ -115,11 +151,11 @@ fn read_heartbeat(o: &mut Object<'_, '_>) -> Found {
 }
 
 /// Tells what is wrong with elements of a list, each at its place.
-fn tell_in_list(o: &mut Object<'_, '_>, name: &'static str, flaws: &[(usize, &str)]) {
+fn tell_in_list(o: &mut Object<'_, '_>, name: &'static str, flaws: &[(usize, impl ToString)]) {
     let Some(Node { value: Value::Array(nodes), .. }) = o.value(name).optional() else { return };
     for (idx, message) in flaws {
         let key = join_idx(&join(o.key(), name), *idx);
-        o.faults(Fault { place: nodes[*idx].place.clone(), key, message: (*message).to_owned() }.into());
+        o.faults(Fault { place: nodes[*idx].place.clone(), key, message: message.to_string() }.into());
     }
 }
 
@@ -137,9 +173,16 @@ mod http {
 
     /// The kind is known, so that people hear what is missing.
     pub(super) fn read(o: &mut Object<'_, '_>) -> Found {
-        for field in
-            ["url", "method", "headers", "expect_status", "expect_body", "follow_redirects", "max_body"]
-        {
+        for field in [
+            "url",
+            "method",
+            "headers",
+            "expect_status",
+            "expect_body",
+            "expect_json",
+            "follow_redirects",
+            "max_body",
+        ] {
             let _ = o.value(field).doc(NEEDS).optional();
         }
         o.doc(NEEDS);
@@ -154,8 +197,11 @@ mod http {
     use std::collections::BTreeMap;
     use std::ops::RangeInclusive;
 
-    use super::super::http::{DEFAULT_STATUS, check_method, check_url, read_headers, status_range};
+    use super::super::http::{
+        DEFAULT_STATUS, check_condition, check_method, check_url, read_headers, status_range,
+    };
     use super::{Fault, Found, Node, Object, Size, Value, join, join_idx};
+    use crate::condition::Condition;
     use crate::duration::Shown;
     use crate::probe::http;
 
@@ -168,11 +214,15 @@ mod http {
         let headers = headers.doc("Headers to send along.").or_default();
         let statuses = read_statuses(o);
         let expected = o.string("expect_body").doc("A text that the answer's body must have.").optional();
+        let conditions = read_conditions(o);
         let redirects = o.u32("follow_redirects").at_most(20).doc("How many redirects are followed.").or(0);
         let max_body = o.size("max_body").convert(bytes).shown_as(|bytes| Size::Bytes(*bytes).to_string());
         let max_body = max_body.doc("How much of the answer's body is read.").or(64 * 1024);
         if expected.as_ref().is_some_and(|text| text.len() as u64 > max_body) {
             o.fault("expect_body", "is longer than max_body, so it cannot be found");
+        }
+        if !conditions.is_empty() && max_body == 0 {
+            o.fault("expect_json", "there is no body to look at when max_body is 0");
         }
         let done = o.done()?;
         let mut probe = http(url.take(done)?).method(method).follow_redirects(redirects).max_body(max_body);
@@ -184,6 +234,9 @@ mod http {
         }
         if let Some(text) = expected {
             probe = probe.expect_body(text);
+        }
+        for condition in conditions {
+            probe = probe.expect_json(condition);
         }
         Some(Box::new(probe))
     }
@@ -222,6 +275,34 @@ mod http {
             }
         }
         ranges
+    }
+
+    /// One condition, or a list; each element has a place of its own.
+    fn read_conditions(o: &mut Object<'_, '_>) -> Vec<Condition> {
+        const NAME: &str = "expect_json";
+        let field =
+            o.value(NAME).expecting("a condition such as \"body./queue/depth < 100\", or a list of these");
+        let field = field.doc("What must hold for the answer; values in the JSON of its body by pointer.");
+        let Some(node) = field.optional() else { return Vec::new() };
+        let key = join(o.key(), NAME);
+        let nodes: Vec<(String, &Node)> = match &node.value {
+            Value::Array(nodes) => {
+                nodes.iter().enumerate().map(|(idx, node)| (join_idx(&key, idx), node)).collect()
+            }
+            _ => vec![(key, node)],
+        };
+        let mut conditions = Vec::new();
+        for (key, node) in nodes {
+            let read = match &node.value {
+                Value::String(text) => text.parse::<Condition>().map_err(|error| error.to_string()),
+                _ => Err("expected a condition such as \"body./queue/depth < 100\"".to_owned()),
+            };
+            match read.and_then(|condition| check_condition(&condition).map(|()| condition)) {
+                Ok(condition) => conditions.push(condition),
+                Err(message) => o.faults(Fault { place: node.place.clone(), key, message }.into()),
+            }
+        }
+        conditions
     }
 
     fn read_range(node: &Node) -> Result<RangeInclusive<u16>, String> {
@@ -272,6 +353,10 @@ mod tests {
     fn every_kind_is_read() {
         for probe in [
             r#"{"tcp": {"address": "[::1]:1883"}}"#,
+            r#"{"unix": {"path": "/run/x.sock"}}"#,
+            r#"{"unix": {"path": "@x"}}"#,
+            r#"{"dns": {"host": "db.internal"}}"#,
+            r#"{"dns": {"host": "db", "expect_address": ["10.0.0.1", "::1"]}}"#,
             r#"{"exec": {"command": ["true", ""]}}"#,
             r#"{"file_age": {"path": "/x", "max_age": 60}}"#,
             r#"{"disk": {"path": "/", "min_free": "10%"}}"#,
@@ -287,7 +372,7 @@ mod tests {
             (r#"{"tpc": {}}"#, "1:12: probe: unknown field \"tpc\", did you mean \"tcp\"?"),
             (
                 "{}",
-                "1:11: probe: expected exactly one of \"http\", \"tcp\", \"exec\", \"file_age\", \"disk\", \"heartbeat\", found none",
+                "1:11: probe: expected exactly one of \"http\", \"tcp\", \"unix\", \"dns\", \"exec\", \"file_age\", \"disk\", \"heartbeat\", found none",
             ),
             (r#"{"tcp": {}}"#, "1:19: probe.tcp.address: is missing, expected a string"),
             (
@@ -299,6 +384,18 @@ mod tests {
             (
                 r#"{"exec": {"command": "true"}}"#,
                 "1:32: probe.exec.command: expected a list of strings, found the string \"true\"",
+            ),
+            (r#"{"unix": {"path": ""}}"#, "1:29: probe.unix.path: must not be empty"),
+            (r#"{"unix": {"path": "@"}}"#, "1:29: probe.unix.path: expected a name after the @"),
+            (
+                r#"{"dns": {"host": "a b", "expect_address": ["x", "::1", "1.2.3"]}}"#,
+                "1:28: probe.dns.host: expected the name of a host such as \"db.internal\", found \"a b\"\n\
+                 1:54: probe.dns.expect_address[0]: expected an IP address, found \"x\"\n\
+                 1:66: probe.dns.expect_address[2]: expected an IP address, found \"1.2.3\"",
+            ),
+            (
+                r#"{"dns": {"host": "::1"}}"#,
+                "1:28: probe.dns.host: expected a name to look up, found the address \"::1\"",
             ),
             (
                 r#"{"file_age": {"path": "", "max_age": 0, "mx": 1}}"#,
@@ -340,6 +437,8 @@ mod tests {
             r#"{"http": {"url": "http://h/", "expect_status": [200, "204", "300-399"]}}"#,
             r#"{"http": {"url": "http://h/", "method": "HEAD", "headers": {"x": "y"}, "expect_body": "ok",
                 "follow_redirects": 3, "max_body": "1KiB"}}"#,
+            r#"{"http": {"url": "http://h/", "expect_json": "body./state == 'ok' and latency < 1s"}}"#,
+            r#"{"http": {"url": "http://h/", "expect_json": ["body./state == 'ok'", "header.etag == 'x'"]}}"#,
         ] {
             assert!(check(probe).unwrap().check().is_ok(), "{probe}");
         }
@@ -386,6 +485,16 @@ mod tests {
             (
                 r#""url": "http://h", "expect_body": "abc", "max_body": 2"#,
                 "1:55: probe.http.expect_body: is longer than max_body, so it cannot be found".to_owned(),
+            ),
+            (
+                r#""url": "http://h", "expect_json": ["status == 200", "age(/x) < 1h", 5, "body./a = 1"]"#,
+                "1:73: probe.http.expect_json[1]: is about the file \"/x\", expected the answer only\n\
+                 1:89: probe.http.expect_json[2]: expected a condition such as \"body./queue/depth < 100\"\n\
+                 1:92: probe.http.expect_json[3]: ".to_owned() + &"body./a = 1".parse::<crate::condition::Condition>().unwrap_err().to_string(),
+            ),
+            (
+                r#""url": "http://h", "expect_json": "has(body./a)", "max_body": 0"#,
+                "1:55: probe.http.expect_json: there is no body to look at when max_body is 0".to_owned(),
             ),
             (
                 r#""url": "http://h", "follow_redirects": 21"#,

@@ -59,11 +59,12 @@ impl Probe for DiskProbe {
         check_size(&self.min_free).map_err(|text| Error::invalid(format!("min_free: {text}")))
     }
 
-    fn probe(&mut self, _: &Context) -> Result<(), BoxError> {
+    fn probe(&mut self, cx: &Context) -> Result<(), BoxError> {
         self.check()?;
         let fail = |kind, text: String| {
             Error::new(kind).context(format!("disk {}: {text}", shown(self.path.as_os_str())))
         };
+        cx.step(format_args!("looking at {}", shown(self.path.as_os_str())));
         let space = space(&self.path).map_err(|error| {
             let gone = error.kind() == std::io::ErrorKind::NotFound;
             fail(if gone { ErrorKind::Probe } else { ErrorKind::Io }, reason(&error))

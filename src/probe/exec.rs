@@ -137,6 +137,7 @@ impl ExecProbe {
     fn run(&self, program: &str, wait: &Wait, hear: Hear) -> std::result::Result<Tail, Error> {
         let fail = |kind, text: String| Error::new(kind).context(format!("exec {program}: {text}"));
         let (group, output) = self.spawn(hear).map_err(|(kind, text)| fail(kind, text))?;
+        wait.step(format_args!("running {program} (pid {})", group.id()));
         let end = group.end();
         let mut run = Run { group, end, output: Some(output), tail: Tail::new(self.keep_output) };
         let ended = run.until_ended(wait);
@@ -148,6 +149,9 @@ impl ExecProbe {
             Hear::Answer => String::new(),
         };
         let took = wait.took();
+        if !said.is_empty() {
+            wait.detail(|| format!("output{said}"));
+        }
         let status = match ended {
             Ok(()) => status
                 .map_err(|error| fail(ErrorKind::Io, format!("its exit code is lost: {}", lost(&error))))?,

@@ -68,6 +68,7 @@ impl Probe for FileAgeProbe {
         let fail = |kind, text: String| {
             Error::new(kind).context(format!("file_age {}: {text}", shown(self.path.as_os_str())))
         };
+        cx.step(format_args!("looking at {}", shown(self.path.as_os_str())));
         let written = fs::metadata(&self.path).and_then(|data| data.modified()).map_err(|error| {
             let gone = error.kind() == std::io::ErrorKind::NotFound;
             fail(if gone { ErrorKind::Probe } else { ErrorKind::Io }, reason(&error))

@@ -14,6 +14,8 @@ use super::connect::Failure;
 use super::text::{head, reason};
 use super::wait::Wait;
 use crate::component::Context;
+use crate::condition::{Condition, Facts, Outcome};
+use crate::duration::Shown as Quoted;
 use crate::error::{BoxError, Error, ErrorKind, Result};
 
 pub(crate) mod target;
@@ -57,6 +59,7 @@ pub fn http(url: impl Into<String>) -> HttpProbe {
         headers: Vec::new(),
         statuses: Vec::new(),
         body: None,
+        conditions: Vec::new(),
         redirects: 0,
         max_body: MAX_BODY,
     }
@@ -94,6 +97,7 @@ pub struct HttpProbe {
     /// Empty stands for the default.
     statuses: Vec<RangeInclusive<u16>>,
     body: Option<String>,
+    conditions: Vec<Condition>,
     redirects: u32,
     max_body: u64,
 }
@@ -128,6 +132,29 @@ impl HttpProbe {
         self
     }
 
+    /// Expects that a condition holds for the JSON of the body, such as
+    /// `body./queue/depth < 100`, in which `/queue/depth` is a JSON pointer; it
+    /// may also be about `status`, `latency` and headers of the answer, see
+    /// [`condition`](crate::condition). Call it again for more: all must hold.
+    /// One that cannot be told, because the body is no JSON or has no such
+    /// value, does not hold. Defaults to none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use loopkeeper::{Probe, probe};
+    ///
+    /// let queue = probe::http("http://127.0.0.1:8080/health")
+    ///     .expect_json(r#"body./state == "ok""#.parse()?)
+    ///     .expect_json("body./queue/depth < 100".parse()?);
+    /// assert!(queue.check().is_ok());
+    /// # Ok::<(), loopkeeper::condition::ParseError>(())
+    /// ```
+    pub fn expect_json(mut self, condition: Condition) -> Self {
+        self.conditions.push(condition);
+        self
+    }
+
     /// Follows up to so many redirects, to http and https only. Basic
     /// authentication and the headers `Host`, `Authorization`,
     /// `Proxy-Authorization` and `Cookie` are not sent on to another host or
@@ -153,6 +180,13 @@ impl HttpProbe {
         }
         if self.body.as_ref().is_some_and(|body| body.len() as u64 > self.max_body) {
             return Err(Error::invalid("expect_body: is longer than max_body, so it cannot be found"));
+        }
+        for (idx, condition) in self.conditions.iter().enumerate() {
+            check_condition(condition)
+                .map_err(|text| Error::invalid(format!("expect_json[{idx}]: {text}")))?;
+        }
+        if !self.conditions.is_empty() && self.max_body == 0 {
+            return Err(Error::invalid("expect_json: there is no body to look at when max_body is 0"));
         }
         let mut request = Request::new(());
         *request.uri_mut() = uri;
@@ -204,7 +238,10 @@ impl HttpProbe {
             Some(failure) => failure.into_error(what, wait),
             None => fail(format!("{} after {}", complaint(&error), wait.took())),
         };
+        wait.step(format_args!("asking {what}"));
         let mut response = send(agent, request).map_err(broken)?;
+        let answered = wait.took().0;
+        wait.step(format_args!("status {}, reading the body", response.status().as_u16()));
         if let Some(redirect) = Redirect::of(&response).filter(|_| self.redirects > 0) {
             return Ok(Some(redirect));
         }
@@ -227,6 +264,7 @@ impl HttpProbe {
         }
         let mut body = Vec::new();
         read(&mut response, self.max_body, &mut body).map_err(ureq::Error::from).map_err(broken)?;
+        wait.detail(|| format!("body of {} bytes{}", body.len(), excerpt(&body)));
         match &self.body {
             Some(expected) if !contains(&body, expected.as_bytes()) => {
                 let bound = if body.len() as u64 == self.max_body {
@@ -241,8 +279,46 @@ impl HttpProbe {
                     excerpt(&body)
                 )))
             }
-            _ => Ok(None),
+            _ => self.hold(&response, body, answered, wait).map_err(fail).map(|()| None),
         }
+    }
+
+    /// Says which condition does not hold, and why.
+    fn hold(
+        &self,
+        response: &Response<Body>,
+        body: Vec<u8>,
+        latency: Duration,
+        wait: &Wait,
+    ) -> std::result::Result<(), String> {
+        if self.conditions.is_empty() {
+            return Ok(());
+        }
+        let is_cut = body.len() as u64 == self.max_body;
+        let n_bytes = body.len();
+        let mut facts = Facts::new().latency(latency).status(response.status().as_u16()).body(body);
+        for name in self.conditions.iter().flat_map(Condition::headers) {
+            if let Some(value) = response.headers().get(name) {
+                facts = facts.header(name, String::from_utf8_lossy(value.as_bytes()));
+            }
+        }
+        for condition in &self.conditions {
+            let (verb, found) = match condition.evaluate(&facts) {
+                Outcome::Holds => {
+                    wait.detail(|| format!("{condition} holds"));
+                    continue;
+                }
+                Outcome::Fails(found) => ("does not hold", found),
+                Outcome::Undecided(found) => ("cannot be told", found),
+            };
+            let cut = if is_cut {
+                format!(" (of the body the first {n_bytes} bytes were read)")
+            } else {
+                String::new()
+            };
+            return Err(format!("{condition} {verb}: {found}{cut}, after {}", wait.took()));
+        }
+        Ok(())
     }
 
     fn expects(&self, status: u16) -> bool {
@@ -381,6 +457,14 @@ pub(crate) fn read_headers<'a>(
         headers.append(name, value);
     }
     Ok(headers)
+}
+
+/// Says what is wrong with a condition for an answer.
+pub(crate) fn check_condition(condition: &Condition) -> std::result::Result<(), String> {
+    match condition.files().first() {
+        None => Ok(()),
+        Some(path) => Err(format!("is about the file {}, expected the answer only", Quoted(path))),
+    }
 }
 
 /// Says what is wrong with a range of statuses.

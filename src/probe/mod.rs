@@ -7,6 +7,10 @@
 //! They wait for sockets and processes in real time also where a test owns
 //! the clock. Their errors say what was tried, what came back and how long it
 //! took; none holds a password or what a command line says.
+#![cfg_attr(
+    all(doc, feature = "http-client"),
+    doc = "Each kind has a page, with a descriptor, in [`probes`](crate::_documentation::probes)."
+)]
 
 use crate::component::Context;
 use crate::error::{BoxError, Result};
@@ -14,6 +18,7 @@ use crate::error::{BoxError, Result};
 pub(crate) mod connect;
 mod descriptor;
 pub(crate) mod disk;
+mod dns;
 mod exec;
 pub(crate) mod file_age;
 mod heartbeat;
@@ -21,16 +26,19 @@ mod heartbeat;
 pub(crate) mod http;
 pub(crate) mod tcp;
 pub(crate) mod text;
+mod unix;
 pub(crate) mod wait;
 
 pub use descriptor::decode;
 pub use disk::{DiskProbe, disk};
+pub use dns::{DnsProbe, dns};
 pub use exec::{ExecProbe, exec};
 pub use file_age::{FileAgeProbe, file_age};
-pub use heartbeat::{HeartbeatProbe, heartbeat};
+pub use heartbeat::{Heartbeat, HeartbeatProbe, heartbeat};
 #[cfg(feature = "http-client")]
 pub use http::{HttpProbe, http};
 pub use tcp::{TcpProbe, tcp};
+pub use unix::{UnixProbe, unix};
 
 /// Asks one question about a service: can it take work?
 ///

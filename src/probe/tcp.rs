@@ -43,8 +43,7 @@ pub fn tcp(address: impl Into<String>) -> TcpProbe {
 /// within its share of the time that is left. Ends at its deadline and at
 /// once on cancel, but for the lookup: the system's resolver cannot be told
 /// to end, so a name is bound by the resolver's own timeout. A literal
-/// address needs none. While a lookup hangs, a watcher says how long the call
-/// is stuck, and not on what.
+/// address needs none. While a lookup hangs, its watcher's status names it.
 ///
 /// # Errors
 ///
@@ -98,7 +97,7 @@ fn bad_port(address: &str) -> String {
     format!("expected a port from 1 to 65535, found {}", Shown(address))
 }
 
-fn is_host_name(host: &str) -> bool {
+pub(super) fn is_host_name(host: &str) -> bool {
     let fits = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
     !host.is_empty() && host.len() <= 253 && host.chars().all(fits)
 }

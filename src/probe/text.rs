@@ -40,8 +40,16 @@ pub(crate) fn local(error: &io::Error) -> (ErrorKind, String) {
 #[cfg(feature = "http-client")]
 pub(crate) fn head(bytes: &[u8], max: usize) -> String {
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(max)]);
+    one_line(&text, max, bytes.len() > max)
+}
+
+/// A text as one line of at most `max` bytes.
+pub(crate) fn line(text: &str, max: usize) -> String {
+    one_line(text, max, false)
+}
+
+fn one_line(text: &str, max: usize, mut cut: bool) -> String {
     let mut line = String::new();
-    let mut cut = bytes.len() > max;
     for c in text.trim().chars() {
         let before = line.len();
         escape(c, &mut line);

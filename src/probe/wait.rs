@@ -13,6 +13,7 @@ use crate::clock::{Clock, Tick};
 use crate::component::Context;
 use crate::error::{BoxError, Error};
 use crate::primitive::{AtomicU64, Ordering};
+use crate::step::Notes;
 use crate::sys::wait::{Interest, PollFd, Waker, poll};
 
 /// One call of a probe: until when it waits, and what ends it before.
@@ -22,6 +23,7 @@ use crate::sys::wait::{Interest, PollFd, Waker, poll};
 pub(crate) struct Wait {
     waker: Arc<Waker>,
     cancel: CancelToken,
+    notes: Notes,
     /// Real time, counted from the beginning of the call.
     stopwatch: Clock,
     deadline: AtomicU64,
@@ -65,7 +67,19 @@ impl Wait {
         let cancel = cx.cancel_token().clone();
         let hook = cancel.hook(move || theirs.wake());
         let deadline = AtomicU64::new((Tick::ZERO + remaining).nanos());
-        Self { waker, cancel, stopwatch, deadline, hook: Some(hook), keeps }
+        Self { waker, cancel, notes: cx.notes(), stopwatch, deadline, hook: Some(hook), keeps }
+    }
+
+    /// Says what the call begins to do, or has found.
+    pub(crate) fn step(&self, what: impl fmt::Display) {
+        self.notes.step(what);
+    }
+
+    /// Says what is of use to one alone who wants to be told everything.
+    pub(crate) fn detail(&self, what: impl FnOnce() -> String) {
+        if self.notes.steps.is_kept() {
+            self.notes.step(what());
+        }
     }
 
     /// How long the call has taken so far.

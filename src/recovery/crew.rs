@@ -95,13 +95,8 @@ impl Worker {
 
     pub(super) fn straggler(&self, name: &str, now: Tick) -> Straggler {
         let (phase, run, since) = self.doing.as_ref().map_or(("its end", None, now), Doing::phase);
-        Straggler {
-            name: run.map_or_else(|| name.to_owned(), |run| format!("{name} (run {run})")),
-            thread: self.task.name().to_owned(),
-            tid: self.task.tid(),
-            phase,
-            stuck_for: now.since(since),
-        }
+        let name = run.map_or_else(|| name.to_owned(), |run| format!("{name} (run {run})"));
+        Straggler::new(name, &self.task, phase, now.since(since))
     }
 }
 

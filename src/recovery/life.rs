@@ -229,6 +229,7 @@ impl Engine {
             transitions: books.transitions,
             running_for: None,
             overdue_for: None,
+            call: None,
             thread: thread
                 .map(|worker| ThreadStatus { name: worker.task.name().to_owned(), tid: worker.task.tid() }),
             lost_callbacks: lost.coalesced + lost.dropped,

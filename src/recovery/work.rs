@@ -64,12 +64,14 @@ impl Engine {
         let cx = self.context(attempt.cancel.clone(), deadline, timeout);
         let begun = self.now();
         let span = self.span(attempt);
+        cx.set_span(&span);
         let result = self.attempt(&cx, attempt);
         if let Err(error) = &result {
             if !cx.is_cancelled() {
                 span.set_error(&error.report());
             }
         }
+        cx.clear_span();
         span.end();
         drop(cx);
         self.instruments.attempts.observe(self.now().since(begun).as_secs_f64());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::seconds_of;
+use super::{CallStatus, ThreadStatus, seconds_of};
 use crate::duration::as_seconds;
 use crate::event::Health;
 use crate::name::Name;
@@ -68,6 +68,12 @@ pub struct CheckerStatus {
     /// For how long the present look is stuck that was given up.
     #[serde(serialize_with = "as_seconds", skip_serializing_if = "Option::is_none")]
     pub stuck_for: Option<Duration>,
+    /// What that look is doing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub call: Option<CallStatus>,
+    /// The thread that it holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thread: Option<ThreadStatus>,
     /// How long one look may take.
     #[serde(serialize_with = "seconds_of")]
     pub deadline: Duration,

@@ -17,6 +17,9 @@ pub(crate) mod process;
 pub(crate) mod signals;
 #[cfg(feature = "postgres")]
 pub(crate) mod socket;
+#[cfg(feature = "daemon")]
+pub(crate) mod terminal;
+pub(crate) mod thread_stat;
 pub(crate) mod wait;
 
 use std::io;

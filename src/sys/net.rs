@@ -1,9 +1,12 @@
 //! Connects that do not block.
 
+use std::ffi::OsStr;
 use std::io;
 use std::mem::size_of;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
 
 /// Opens a socket and begins to connect it. Once it is ready to write,
 /// `take_error` tells how that went.
@@ -38,6 +41,62 @@ pub(crate) fn begin_connect(address: &SocketAddr) -> io::Result<TcpStream> {
     }
 }
 
+/// The longest path of a unix socket, in bytes: one less than there is room
+/// for, because some systems want it to end.
+pub(crate) const MAX_UNIX_PATH: usize = size_of::<libc::sockaddr_un>() - PATH_AT - 1;
+const PATH_AT: usize = std::mem::offset_of!(libc::sockaddr_un, sun_path);
+
+/// The same for a unix stream socket; a name that begins with `@` is one of
+/// the abstract ones. `WouldBlock` when its queue is full.
+pub(crate) fn begin_connect_unix(path: &OsStr) -> io::Result<UnixStream> {
+    let bytes = path.as_bytes();
+    if bytes.len() > MAX_UNIX_PATH {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let stream = UnixStream::from(open(libc::AF_UNIX)?);
+    // SAFETY: all-zero bytes are a valid sockaddr_un.
+    let mut raw: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+    raw.sun_family = libc::AF_UNIX as libc::sa_family_t;
+    for (place, byte) in raw.sun_path.iter_mut().zip(bytes) {
+        *place = *byte as libc::c_char;
+    }
+    let mut len = PATH_AT + bytes.len() + 1;
+    if bytes.first() == Some(&b'@') {
+        raw.sun_path[0] = 0;
+        len = PATH_AT + bytes.len();
+    }
+    let address = std::ptr::from_ref(&raw).cast();
+    // SAFETY: `raw` is a socket address of which the first `len` bytes, no
+    // more than it has, are the name; the socket is open.
+    let answer = unsafe { libc::connect(stream.as_raw_fd(), address, len as libc::socklen_t) };
+    match super::check(answer) {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR)) => Ok(stream),
+        answer => answer.map(|_| stream),
+    }
+}
+
+/// Whether an error's number says that a socket is there and is no stream.
+pub(crate) fn is_no_stream(errno: i32) -> bool {
+    matches!(errno, libc::EPROTOTYPE | libc::EPROTONOSUPPORT)
+}
+
+/// Whether an error's number is about what a path leads to, or who may follow
+/// it.
+pub(crate) fn is_about_a_path(errno: i32) -> bool {
+    matches!(
+        errno,
+        libc::ENOENT
+            | libc::ECONNREFUSED
+            | libc::EACCES
+            | libc::EPERM
+            | libc::ENOTDIR
+            | libc::ELOOP
+            | libc::ENOTSOCK
+            | libc::ENAMETOOLONG
+            | libc::ECONNRESET
+    )
+}
+
 fn connect<A>(stream: &TcpStream, address: &A) -> io::Result<()> {
     let len = size_of::<A>() as libc::socklen_t;
     // SAFETY: `address` is one of the socket address types and `len` its
@@ -50,26 +109,29 @@ fn family(address: &SocketAddr) -> libc::c_int {
     if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 }
 }
 
-#[cfg(target_os = "linux")]
 fn socket(address: &SocketAddr) -> io::Result<TcpStream> {
+    open(family(address)).map(TcpStream::from)
+}
+
+/// A stream socket that does not block.
+#[cfg(target_os = "linux")]
+fn open(family: libc::c_int) -> io::Result<OwnedFd> {
     let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     // SAFETY: socket takes no pointers; the descriptor it answers is new and
     // belongs to nobody else.
-    let fd = unsafe { OwnedFd::from_raw_fd(super::check(libc::socket(family(address), kind, 0))?) };
-    Ok(TcpStream::from(fd))
+    Ok(unsafe { OwnedFd::from_raw_fd(super::check(libc::socket(family, kind, 0))?) })
 }
 
+/// A stream socket that does not block.
 #[cfg(not(target_os = "linux"))]
-fn socket(address: &SocketAddr) -> io::Result<TcpStream> {
+fn open(family: libc::c_int) -> io::Result<OwnedFd> {
     // SAFETY: as above; the flags are set on a descriptor that is ours.
-    let fd = unsafe {
-        let fd = OwnedFd::from_raw_fd(super::check(libc::socket(family(address), libc::SOCK_STREAM, 0))?);
+    unsafe {
+        let fd = OwnedFd::from_raw_fd(super::check(libc::socket(family, libc::SOCK_STREAM, 0))?);
         super::check(libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC))?;
-        fd
-    };
-    let stream = TcpStream::from(fd);
-    stream.set_nonblocking(true)?;
-    Ok(stream)
+        super::check(libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK))?;
+        Ok(fd)
+    }
 }
 
 /// Whether an error's number says that this machine does not have the

@@ -37,6 +37,11 @@ impl Group {
         Ok(Self { child, reaped: false })
     }
 
+    /// The number of its leader, which is that of the group.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// A descriptor that is ready to read once the leader has ended, where
     /// the system has such.
     #[cfg(target_os = "linux")]

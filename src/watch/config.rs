@@ -6,7 +6,10 @@ use std::time::Duration;
 use crate::backoff::{Backoff, Explanation};
 use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
+use crate::event::Health;
+use crate::name::Name;
 use crate::probe::Probe;
+use crate::trial::{Found, Trial};
 
 /// More start-up probes than this are no start-up; their delays are listed.
 const MAX_RETRIES: u32 = 1_000_000;
@@ -214,6 +217,21 @@ impl WatcherConfig {
     pub fn on_gave_up(mut self, call: impl FnMut(&Error) + Send + 'static) -> Self {
         self.callbacks.on_gave_up = Some(Box::new(call));
         self
+    }
+
+    /// Asks once what the watcher would ask, to be told step by step how that
+    /// goes. Nothing is counted, retried or called.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` when a setting cannot be used.
+    pub fn into_trial(mut self) -> Result<Trial> {
+        self.check()?;
+        let name = Name::new(&self.name)?;
+        Ok(Trial::new(name, self.backoff.probe_timeout, move |cx| {
+            self.probe.probe(cx)?;
+            Ok(Found { health: Health::Ready, reason: None, items: Vec::new() })
+        }))
     }
 
     pub(super) fn check(&self) -> Result<()> {

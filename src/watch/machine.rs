@@ -58,7 +58,14 @@ impl WatchMachine {
         self.record.last_error.as_ref()
     }
 
-    fn succeed(&mut self, now: Tick, took: Duration, events: &mut Vec<EventKind>) {
+    fn succeed(&mut self, now: Tick, took: Duration, again: Option<Duration>, events: &mut Vec<EventKind>) {
+        self.succeed_now(now, took, events);
+        if let Some(again) = again {
+            self.record.due = self.record.due.min(now + again);
+        }
+    }
+
+    fn succeed_now(&mut self, now: Tick, took: Duration, events: &mut Vec<EventKind>) {
         self.record.succeed(now);
         self.record.latency = Some(took);
         self.successes_in_a_row = self.successes_in_a_row.saturating_add(1);
@@ -79,7 +86,7 @@ impl WatchMachine {
     fn fail(&mut self, now: Tick, error: Error, events: &mut Vec<EventKind>) {
         self.successes_in_a_row = 0;
         self.record.fail(error.clone());
-        let believed = self.record.failures_in_a_row >= self.settings.failure_threshold;
+        let believed = error.is_certain() || self.record.failures_in_a_row >= self.settings.failure_threshold;
         // Asking again soon cannot help: wait for the next regular time.
         let terminal = error.class() == ErrorClass::Terminal;
         if self.record.health != Health::Ready {
@@ -175,7 +182,8 @@ impl WatchMachine {
 }
 
 impl Machine for WatchMachine {
-    type Output = ();
+    /// When to ask again at the latest, where the probe says so.
+    type Output = Option<Duration>;
 
     fn start(&mut self, now: Tick) {
         self.schedule = None;
@@ -184,13 +192,18 @@ impl Machine for WatchMachine {
         self.record.start(now, Phase::Starting);
     }
 
-    fn step(&mut self, now: Tick, input: Input<()>, events: &mut Vec<EventKind>) {
+    fn step(&mut self, now: Tick, input: Input<Option<Duration>>, events: &mut Vec<EventKind>) {
         match input {
             Input::Returned { result, took } => {
                 self.record.last_check = Some(now);
                 match result {
-                    Ok(()) => self.succeed(now, took, events),
+                    Ok(again) => self.succeed(now, took, again, events),
                     Err(error) if error.class() == ErrorClass::Cancelled => self.ask_again(now, &error),
+                    Err(error) if error.is_undecided() => {
+                        self.ask_again(now, &error);
+                        // Why nothing is known.
+                        self.record.last_error = Some(error);
+                    }
                     Err(error) => {
                         self.record.latency = Some(took);
                         self.fail(now, error, events);
@@ -266,7 +279,15 @@ mod tests {
             let mut events = Vec::new();
             let took = Duration::ZERO;
             let input = match input {
-                "ok" => Input::Returned { result: Ok(()), took },
+                "ok" => Input::Returned { result: Ok(None), took },
+                "soon" => Input::Returned { result: Ok(Some(Duration::from_secs(7))), took },
+                "later" => Input::Returned { result: Ok(Some(Duration::from_secs(700))), took },
+                "wait" => {
+                    let error =
+                        Error::new(ErrorKind::Probe).undecided().with_retry_after(Duration::from_secs(30));
+                    Input::Returned { result: Err(error), took }
+                }
+                "certain" => Input::Returned { result: Err(Error::new(ErrorKind::Probe).certain()), took },
                 "no" => Input::Returned { result: Err(Error::new(ErrorKind::Probe)), took },
                 "busy" => {
                     let error = Error::new(ErrorKind::Probe).with_retry_after(Duration::from_secs(90));
@@ -327,6 +348,42 @@ mod tests {
             "0 busy: starting down 90 down
              90 ok: polling ready 150 ready
              150 busy: recovering down 210 down",
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_told_yet_is_asked_again_and_changes_nothing() {
+        check(
+            settings(),
+            "0 wait: starting unknown 30
+             30 wait: starting unknown 60
+             60 ok: polling ready 120 ready
+             120 wait: polling ready 180
+             180 no: recovering down 182 down
+             182 wait: recovering down 212",
+        );
+    }
+
+    #[test]
+    fn what_is_certain_is_believed_at_once() {
+        let settings = Settings { failure_threshold: 5, ..settings() };
+        check(settings.clone(), "0 certain: starting down 2 down");
+        check(
+            settings,
+            "0 ok: polling ready 60 ready
+             60 no: polling ready 62
+             62 certain: recovering down 64 down",
+        );
+    }
+
+    #[test]
+    fn a_probe_may_ask_to_be_asked_sooner() {
+        check(
+            settings(),
+            "0 soon: polling ready 7 ready
+             7 soon: polling ready 14
+             14 later: polling ready 60
+             60 ok: polling ready 120",
         );
     }
 
@@ -437,7 +494,7 @@ mod tests {
         machine.start(Tick::ZERO);
         let mut events = Vec::new();
         for n in 1..=7 {
-            let result = if n < 7 { Err(Error::new(ErrorKind::Probe)) } else { Ok(()) };
+            let result = if n < 7 { Err(Error::new(ErrorKind::Probe)) } else { Ok(None) };
             machine.step(Tick::ZERO, Input::Returned { result, took: Duration::ZERO }, &mut events);
             assert_eq!(machine.record.attempt, n);
         }
@@ -461,7 +518,7 @@ mod tests {
     fn a_stop_leaves_nothing_known_and_a_start_begins_afresh() {
         let mut machine = WatchMachine::new("m".parse().expect("a name"), settings());
         machine.start(Tick::ZERO);
-        let input = Input::Returned { result: Ok(()), took: Duration::ZERO };
+        let input = Input::Returned { result: Ok(None), took: Duration::ZERO };
         machine.step(Tick::ZERO, input, &mut Vec::new());
         machine.stop(Tick::ZERO);
         assert_eq!(

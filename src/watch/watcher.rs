@@ -312,14 +312,23 @@ struct ProbeWork {
     probe: Box<dyn Probe>,
 }
 
-impl Work<()> for ProbeWork {
-    fn call(&mut self, cx: &Context) -> std::result::Result<(), BoxError> {
+impl Work<Option<Duration>> for ProbeWork {
+    fn call(&mut self, cx: &Context) -> std::result::Result<Option<Duration>, BoxError> {
+        self.ask(cx)?;
+        Ok(cx.take_again())
+    }
+}
+
+impl ProbeWork {
+    fn ask(&mut self, cx: &Context) -> std::result::Result<(), BoxError> {
         let observer = cx.env().observer();
         if observer.span.is_none() {
             return self.probe.probe(cx);
         }
         let span = observer.start_span("probe", &[Attr::new("watcher", cx.name().as_str())]);
+        cx.set_span(&span);
         let result = self.probe.probe(cx);
+        cx.clear_span();
         // Told to end: that is no failure of the service.
         if let Some(error) = result.as_ref().err().filter(|_| !cx.is_cancelled()) {
             span.set_error(&Error::from_user(&**error).report());

@@ -97,6 +97,7 @@ static void test_contexts(void)
     OK(lk_watcher_start(env, &config, &watcher));
     OK(lk_watcher_wait_ready(watcher, 10000));
     IS(LK_ERR_STALE, lk_context_set_error(kept, "too late"));
+    IS(LK_ERR_STALE, lk_context_step(kept, "too late"));
     IS(LK_ERR_STALE, lk_context_sleep(kept, 1));
     CHECK(lk_context_is_cancelled(kept) == 1);
     CHECK(pthread_create(&thread, NULL, use_context, (void *)(uintptr_t)kept) == 0);
@@ -232,7 +233,7 @@ static int hold;
 static int32_t hang(void *userdata, const lk_context *cx)
 {
     (void)userdata;
-    (void)cx;
+    OK(lk_context_step(cx, "waiting for\na word"));
     while (LOAD(hold)) {
         struct timespec nap = {0, 1000000};
         nanosleep(&nap, NULL);
@@ -267,9 +268,14 @@ static void test_hang(void)
     OK(lk_loop_status_init(&status, sizeof status));
     EVENTUALLY(lk_watcher_status(watcher, &status) == LK_OK && status.health == LK_HEALTH_DOWN);
     CHECK(status.timeouts >= 1 && status.overdue_for_us != UINT64_MAX);
+    CHECK(strcmp(status.call_phase, "waiting for\na word") == 0 && status.call_phase_for_us != UINT64_MAX);
+#ifdef __linux__
+    CHECK(status.activity == LK_ACTIVITY_BLOCKED);
+#endif
     OK(lk_stop_report_init(&report, sizeof report));
     IS(LK_ERR_TIMEOUT, lk_watcher_stop(watcher, 50, &report));
     CHECK(report.stragglers == 1 && strstr(report.text, "hangs is still in") != NULL);
+    CHECK(strstr(report.text, "waiting for") != NULL);
     CHECK(strcmp(report.text, lk_last_error_message()) == 0);
     OK(lk_watcher_free(watcher));
     CHECK(LOAD(drops) == 0);

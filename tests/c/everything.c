@@ -152,7 +152,7 @@ static void test_heartbeat(void)
     OK(lk_clock_settle(clock));
     OK(lk_loop_status_init(&status, sizeof status));
     OK(lk_watcher_status(watcher, &status));
-    CHECK(status.health == LK_HEALTH_DOWN && strcmp(status.last_error, "heartbeat: none yet") == 0);
+    CHECK(status.health == LK_HEALTH_UNKNOWN && strcmp(status.last_error, "heartbeat: none yet") == 0);
     OK(lk_env_heartbeat(manual, "ingest"));
     OK(lk_clock_settle(clock));
     CHECK(lk_watcher_is_ready(watcher) == 1);
@@ -163,6 +163,16 @@ static void test_heartbeat(void)
     OK(lk_env_heartbeat(manual, "ingest"));
     OK(lk_clock_settle(clock));
     CHECK(lk_watcher_is_ready(watcher) == 1);
+    OK(lk_env_heartbeat_down(manual, "ingest", "the disk is\nfull"));
+    OK(lk_clock_settle(clock));
+    OK(lk_watcher_status(watcher, &status));
+    CHECK(status.health == LK_HEALTH_DOWN);
+    CHECK(strcmp(status.last_error, "heartbeat: it says that it is down: the disk is\\nfull") == 0);
+    OK(lk_env_heartbeat(manual, "ingest"));
+    OK(lk_clock_settle(clock));
+    CHECK(lk_watcher_is_ready(watcher) == 1);
+    IS(LK_ERR_NOT_FOUND, lk_env_heartbeat_down(manual, "ingets", "x"));
+    IS(LK_ERR_NULL, lk_env_heartbeat_down(manual, "ingest", NULL));
     IS(LK_ERR_NOT_FOUND, lk_env_heartbeat(manual, "ingets"));
     OK(lk_clock_jump(clock, 60000));
     CHECK(lk_clock_now_ms(clock) == 105000);

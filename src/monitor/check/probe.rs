@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::component::Context;
-use crate::error::{BoxError, Result};
+use crate::error::{BoxError, Error, Result};
 use crate::monitor::{Checker, Report, Verdict};
 use crate::probe::Probe;
 
@@ -29,7 +29,14 @@ pub struct ProbeChecker<P>(P);
 
 impl<P: Probe> Checker for ProbeChecker<P> {
     fn check(&mut self, cx: &Context, _: &Report) -> Result<Verdict, BoxError> {
-        self.0.probe(cx).map(|()| Verdict::Ready)
+        match self.0.probe(cx) {
+            Ok(()) => Ok(Verdict::Ready),
+            // Without an item it is unknown.
+            Err(error) if error.downcast_ref::<Error>().is_some_and(Error::is_undecided) => {
+                Ok(Verdict::Items)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn validate(&self) -> Result<()> {

@@ -245,8 +245,12 @@ impl Socket {
         })
     }
 
+    fn peer(&self) -> String {
+        self.peer.map_or_else(|| "the server".to_owned(), |peer| peer.to_string())
+    }
+
     fn waited_for(&self, exchange: &Exchange, interest: Interest) -> String {
-        let peer = self.peer.map_or_else(|| "the server".to_owned(), |peer| peer.to_string());
+        let peer = self.peer();
         match (interest, exchange.state.lock().received) {
             (Interest::Write, _) => format!("request not taken by {peer}"),
             (Interest::Read, 0) => format!("no answer from {peer}"),
@@ -263,6 +267,7 @@ impl Transport for Socket {
     fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), Error> {
         let exchange = Exchange::current()?;
         if std::mem::replace(&mut self.asks, false) {
+            exchange.wait.step(format_args!("sending the request to {}", self.peer()));
             exchange.state.lock().received = 0;
         }
         let mut sent = 0;
@@ -279,7 +284,9 @@ impl Transport for Socket {
 
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, Error> {
         let exchange = Exchange::current()?;
-        self.asks = true;
+        if !std::mem::replace(&mut self.asks, true) {
+            exchange.wait.step(format_args!("waiting for the answer of {}", self.peer()));
+        }
         self.is_read = true;
         loop {
             // Looked at first also when there is something to read: a server

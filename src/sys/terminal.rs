@@ -1,0 +1,12 @@
+//! What a terminal says of itself.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// How many columns the terminal has that a descriptor leads to, if it does
+/// and says so.
+pub(crate) fn columns(fd: BorrowedFd<'_>) -> Option<usize> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: `size` is what the call fills in, and the descriptor is open.
+    let answer = unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCGWINSZ, &mut size) };
+    (answer == 0 && size.ws_col > 0).then_some(size.ws_col.into())
+}
