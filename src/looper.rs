@@ -23,7 +23,7 @@ use crate::primitive::{Condvar, Mutex, MutexGuard};
 use crate::record::Record;
 use crate::slot::Slot;
 use crate::stamp::Stamp;
-use crate::status::{LoopStatus, ThreadStatus};
+use crate::status::{LoopStatus, ThreadStatus, is_stale};
 use crate::stop::StopReport;
 use crate::subscription::{Hub, Subscription};
 use crate::thread::{Exit, Straggler, Task, caught};
@@ -678,15 +678,21 @@ impl<M: Machine> Source<M> {
         let due = record.due;
         let running = state.stage == Stage::Running;
         let overdue = state.overdue(now);
+        // A call that hangs has a verdict of its own.
+        let late_by = overdue.filter(|_| state.call.is_none());
+        let apart = record.last_check.map_or(Duration::ZERO, |last| due.since(last));
+        let stale = late_by.is_some_and(|late_by| is_stale(late_by, apart));
         let mut status = LoopStatus {
             name: self.name.clone(),
             kind: self.kind,
             health: record.health,
-            ready: record.health == Health::Ready,
+            ready: record.health == Health::Ready && !stale,
+            stale,
             critical: state.machine.is_critical(),
             phase: record.phase,
             since: stamp(record.since),
             last_check: record.last_check.map(stamp),
+            age: record.last_check.map(|last| now.since(last)),
             last_success: record.last_success.map(stamp),
             last_error: record.last_error.as_ref().map(|error| error.report().to_string()),
             consecutive_failures: record.failures_in_a_row,

@@ -10,8 +10,11 @@ use std::time::Instant;
 
 use crossbeam_channel::Receiver;
 
+use super::cache::{Moment, StatusCache};
 use super::control::Gate;
-use super::response::{Form, Response, Status};
+use super::health::{self, Groups};
+use super::page;
+use super::response::{Form, Output, Response, Status};
 use super::routes::{self, Route, Snapshot};
 use crate::clock::{Tick, real_remaining};
 use crate::config::Config;
@@ -30,6 +33,8 @@ pub(super) struct Sources {
     pub(super) config: Option<Config>,
     pub(super) metrics: Option<Arc<dyn MetricsSource>>,
     pub(super) gate: Gate,
+    pub(super) groups: Groups,
+    pub(super) cache: StatusCache,
 }
 
 /// A request in work.
@@ -38,6 +43,8 @@ pub(super) struct Job {
     pub(super) ticket: u64,
     pub(super) route: Route,
     pub(super) form: Form,
+    /// The tags of what the client has already.
+    pub(super) known: Option<String>,
     /// After this nobody waits for the answer.
     pub(super) deadline: Instant,
 }
@@ -47,7 +54,7 @@ pub(super) struct Job {
 pub(super) struct Done {
     pub(super) ticket: u64,
     pub(super) form: Form,
-    pub(super) bytes: Vec<u8>,
+    pub(super) output: Output,
 }
 
 /// What the handle, the socket thread and the workers share.
@@ -110,9 +117,30 @@ impl Wake {
     }
 }
 
+/// Where jobs come from: those that others must not keep waiting, first.
+#[derive(Debug, Clone)]
+pub(super) struct Queue {
+    pub(super) urgent: Receiver<Job>,
+    pub(super) others: Receiver<Job>,
+}
+
+impl Queue {
+    /// The next job; `None` when no more can come.
+    fn next(&self) -> Option<Job> {
+        if let Ok(job) = self.urgent.try_recv() {
+            return Some(job);
+        }
+        // Both end at once, with the one thread that has the other ends.
+        crossbeam_channel::select! {
+            recv(self.urgent) -> job => job.ok().or_else(|| self.others.recv().ok()),
+            recv(self.others) -> job => job.ok().or_else(|| self.urgent.recv().ok()),
+        }
+    }
+}
+
 /// The body of worker number `idx`: ends when no more jobs can come.
-pub(super) fn run(idx: usize, jobs: &Receiver<Job>, shared: &Shared, sources: &Sources) {
-    for Job { ticket, route, form, deadline } in jobs {
+pub(super) fn run(idx: usize, queue: &Queue, shared: &Shared, sources: &Sources) {
+    while let Some(Job { ticket, route, form, known, deadline }) = queue.next() {
         // Left behind by others that hung.
         if real_remaining(deadline).is_zero() {
             continue;
@@ -125,21 +153,32 @@ pub(super) fn run(idx: usize, jobs: &Receiver<Job>, shared: &Shared, sources: &S
             std::mem::forget(payload);
             Response::text(Status::InternalError, "what makes this answer panicked")
         });
-        let bytes = response.render(form);
-        shared.done.lock().push(Done { ticket, form, bytes });
+        let output = response.unless_known(known.as_deref()).render(form);
+        shared.done.lock().push(Done { ticket, form, output });
         shared.wake.ring();
     }
 }
 
 fn answer(sources: &Sources, route: Route) -> Response {
-    let Sources { env, status, config, metrics, gate } = sources;
-    let snapshot = || Snapshot { boot: env.boot(), at: env.stamp(), loops: status.statuses() };
+    let Sources { env, status, config, metrics, gate, groups, cache } = sources;
+    let snapshot = || {
+        let loops = status.statuses();
+        Snapshot { boot: env.boot(), at: env.stamp(), loops }
+    };
     match route {
-        Route::Page => routes::page(&snapshot()),
-        Route::Ready { verbose } => routes::ready(&snapshot(), verbose),
-        Route::Status => routes::status(&snapshot()),
+        Route::Page { html: true } => page::html(&snapshot()),
+        Route::Page { html: false } => page::text(&snapshot()),
+        // The threads of ours were looked at by the one that passed it on.
+        Route::Live { detail } => health::live(&OWN, &snapshot().loops, groups, detail),
+        Route::Ready { detail } => health::ready(&snapshot(), groups, detail),
+        Route::Startup { detail } => health::startup(&snapshot(), groups, detail),
+        Route::Healthz => health::healthz(&snapshot()),
+        Route::Status => {
+            let moment = Moment::now(env);
+            cache.render(moment, &snapshot())
+        }
         Route::Recovery => routes::recovery(&snapshot()),
-        Route::Events { after, max } => routes::events(env.boot(), &env.events_after(after, max)),
+        Route::Events { after, max, .. } => routes::events(env.boot(), &env.events_after(after, max)),
         Route::Config => routes::config(config.as_ref()),
         Route::Metrics { format } => routes::metrics(metrics.as_deref(), format),
         Route::Act(action) => match &gate.control {
@@ -147,7 +186,8 @@ fn answer(sources: &Sources, route: Route) -> Response {
             // Refused before.
             None => Response::text(Status::NotFound, "nothing can be done here"),
         },
-        // Answered by the socket thread, which alone knows that it runs.
-        Route::Live { verbose } => routes::live(&[], verbose),
     }
 }
+
+/// The threads of ours that `/livez` tells of, when all of them run.
+const OWN: [(&str, bool); 3] = [("server", true), ("workers", true), ("watchdog", true)];
