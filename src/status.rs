@@ -1,5 +1,6 @@
 //! What a loop says of itself: one snapshot, taken under one short lock.
 
+mod json;
 mod monitor;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use crate::event::{Health, LoopKind};
 use crate::name::Name;
 use crate::stamp::Stamp;
 
+pub use json::write_json;
 pub(crate) use monitor::severity;
 pub use monitor::{CheckCounts, CheckerStatus, ItemStatus, MonitorStatus, Role, Tally};
 

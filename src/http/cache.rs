@@ -81,10 +81,7 @@ impl StatusCache {
     /// Renders what was seen after `moment`, or answers the last rendering
     /// where that says the same.
     pub(super) fn render(&self, moment: Moment, snapshot: &Snapshot<'_>) -> Response {
-        let (body, changing) = match super::routes::status_json(snapshot) {
-            Ok(rendered) => rendered,
-            Err(response) => return response,
-        };
+        let (body, changing) = super::routes::status_json(snapshot);
         let last = self.last.lock().1.clone();
         let same = last.filter(|last| {
             moment.tick.since(last.made) < KEPT && is_same(&last.body[last.changing..], &body[changing..])

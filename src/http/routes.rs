@@ -19,7 +19,7 @@ use crate::event_log::{CAPACITY, EventPage};
 use crate::name::Name;
 use crate::observe::{MetricsFormat, MetricsSource};
 use crate::stamp::Stamp;
-use crate::status::{LoopStatus, RecoveryStatus, aggregate};
+use crate::status::{LoopStatus, RecoveryStatus, aggregate, write_json};
 
 /// How many events one answer has at most, unless asked otherwise.
 const DEFAULT_EVENTS: usize = 256;
@@ -218,19 +218,15 @@ pub(super) struct Snapshot<'a> {
 
 /// Every loop, as JSON, and where the part begins that does not say when it
 /// was written.
-pub(super) fn status_json(snapshot: &Snapshot<'_>) -> Result<(Vec<u8>, usize), Response> {
+pub(super) fn status_json(snapshot: &Snapshot<'_>) -> (Vec<u8>, usize) {
     let Snapshot { boot, at, loops } = snapshot;
     let health = aggregate(loops);
     let mut body = format!("{{\"boot\":\"{boot}\",\"at\":\"{at}\",").into_bytes();
     let changing = body.len();
     body.extend_from_slice(format!("\"health\":\"{health}\",\"loops\":").as_bytes());
-    match serde_json::to_writer(&mut body, loops) {
-        Ok(()) => {
-            body.push(b'}');
-            Ok((body, changing))
-        }
-        Err(error) => Err(Response::text(Status::InternalError, &format!("the answer is not JSON: {error}"))),
-    }
+    write_json(loops, &mut body);
+    body.push(b'}');
+    (body, changing)
 }
 
 /// What recovers runs, as JSON.
@@ -477,7 +473,7 @@ pub(super) mod tests {
 
     #[test]
     fn status_is_json() {
-        let (body, changing) = status_json(&snapshot(&[of("a", Health::Ready, true)])).unwrap();
+        let (body, changing) = status_json(&snapshot(&[of("a", Health::Ready, true)]));
         let body = String::from_utf8(body).unwrap();
         assert!(body[changing..].starts_with("\"health\":"), "{body}");
         assert!(serde_json::from_str::<serde_json::Value>(&body).is_ok());
