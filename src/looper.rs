@@ -448,6 +448,11 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
         self.source.status().1
     }
 
+    /// The same for one who asks many loops at one moment.
+    pub(crate) fn status_at(&self, now: Tick, wall: Stamp) -> LoopStatus {
+        self.source.status_at(now, wall).1
+    }
+
     /// Reads something from the machine under its lock.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&M) -> T) -> T {
         read(&self.source.state.lock().machine)
@@ -664,15 +669,18 @@ impl<M: Machine> Source<M> {
 
     /// Whether it runs, and how it is.
     fn status(&self) -> (bool, LoopStatus) {
+        self.status_at(self.env.clock().now(), self.env.stamp())
+    }
+
+    /// The same for one who asks many loops at one moment.
+    fn status_at(&self, now: Tick, wall: Stamp) -> (bool, LoopStatus) {
         let thread = {
             let task = self.task.lock();
             let running = task.as_ref().filter(|task| !task.has_ended());
             running.map(|task| ThreadStatus { name: task.name().to_string(), tid: task.tid() })
         };
-        let clock = self.env.clock();
         let lost = self.voice.lost();
         let state = self.state.lock();
-        let (now, wall) = (clock.now(), self.env.stamp());
         let record = state.machine.record();
         let stamp = |tick: Tick| wall_at(tick, now, wall);
         let due = record.due;

@@ -98,16 +98,16 @@ pub struct LoopStatus {
     pub lost_callbacks: u64,
     /// For a config watcher: what is in force, and what is on disk.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub config: Option<ConfigStatus>,
+    pub config: Option<Box<ConfigStatus>>,
     /// For a controller: its settings, and what its runs did.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub controller: Option<ControllerStatus>,
+    pub controller: Option<Box<ControllerStatus>>,
     /// For a monitor: its checkers, and what they found.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub monitor: Option<MonitorStatus>,
+    pub monitor: Option<Box<MonitorStatus>>,
     /// For a recovery monitor or an executor: which runs it deals with.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub recovery: Option<RecoveryStatus>,
+    pub recovery: Option<Box<RecoveryStatus>>,
 }
 
 /// By how much a loop may be late at least and at most before it is stale.

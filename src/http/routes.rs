@@ -485,7 +485,7 @@ pub(super) mod tests {
     #[test]
     fn recoveries_are_those_of_loops_that_recover() {
         let recovering = LoopStatus {
-            recovery: Some(RecoveryStatus {
+            recovery: Some(Box::new(RecoveryStatus {
                 watched: 3,
                 failing: 1,
                 queued: 0,
@@ -493,7 +493,7 @@ pub(super) mod tests {
                 waiting: 0,
                 stuck: 0,
                 incidents: Vec::new(),
-            }),
+            })),
             ..of("training", Health::Degraded, false)
         };
         let body = text(&recovery(&snapshot(&[of("a", Health::Ready, true), recovering])));

@@ -6,8 +6,6 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Sender, bounded};
-
 use super::cache::StatusCache;
 use super::config::{Checked, Shown, StatusServerConfig};
 use super::connection::Connection;
@@ -16,7 +14,7 @@ use super::lot::{Lot, Parked};
 use super::request::{Method, Request};
 use super::response::{Form, Response, Status};
 use super::routes::Route;
-use super::worker::{self, Done, Job, N_WORKERS, Queue, Shared, Sources};
+use super::worker::{self, Done, Job, Jobs, N_WORKERS, Queue, Shared, Sources};
 use crate::clock::{real_deadline, real_remaining};
 use crate::config::Secret;
 use crate::env::Env;
@@ -107,14 +105,13 @@ impl StatusServer {
         let local_addr = listener.local_addr().map_err(refused)?;
         let shared = Arc::new(Shared::new().map_err(refused)?);
 
-        // As many as there are connections; more only while workers hang.
-        let (jobs, others) = bounded(config.max_connections);
-        let (urgent_jobs, urgent) = bounded(config.max_connections + N_EXTRA);
-        let queue = Queue { urgent, others };
+        // As many of each kind as there are connections; more only while workers
+        // hang.
+        let jobs = Jobs(Arc::new(Queue::new(config.max_connections + N_EXTRA)));
         let workers: Result<Vec<Task>> = (0..N_WORKERS)
             .map(|idx| {
                 let name = format!("http/work-{}", idx + 1);
-                let theirs = (queue.clone(), shared.clone(), sources.clone());
+                let theirs = (jobs.0.clone(), shared.clone(), sources.clone());
                 Task::spawn(env.budget(), name, env.stack_size(), move || {
                     let (queue, shared, sources) = theirs;
                     worker::run(idx, &queue, &shared, &sources);
@@ -128,7 +125,6 @@ impl StatusServer {
             lot: Lot::new(env.events(), move || theirs.wake.ring()),
             shared: shared.clone(),
             jobs,
-            urgent_jobs,
             workers: workers.clone(),
             sources: sources.clone(),
             config,
@@ -242,8 +238,7 @@ struct Poller {
     /// Absent once it stops.
     listener: Option<TcpListener>,
     shared: Arc<Shared>,
-    jobs: Sender<Job>,
-    urgent_jobs: Sender<Job>,
+    jobs: Jobs,
     /// Requests that wait for events.
     lot: Lot,
     workers: Arc<[Task]>,
@@ -360,7 +355,7 @@ impl Poller {
         form.close |= self.listener.is_none() && !connection.has_input();
         let route = Route::Events { after, max, wait: Duration::ZERO };
         let job = Job { ticket, route, form, known: None, deadline: connection.deadline() };
-        if self.jobs.try_send(job).is_err() {
+        if !self.jobs.0.push(job) {
             connection.answer(too_busy().render(form), form.close, now);
             self.serve(idx, now);
         }
@@ -422,9 +417,8 @@ impl Poller {
             }
             _ => {}
         }
-        let jobs = if route.is_health() { &self.urgent_jobs } else { &self.jobs };
         let job = Job { ticket, route, form, known: request.known, deadline: connection.deadline() };
-        jobs.try_send(job).is_err().then(too_busy)
+        (!self.jobs.0.push(job)).then(too_busy)
     }
 
     fn accept(&mut self, now: Instant) {

@@ -1,14 +1,13 @@
 //! The threads that make answers, and what they share with the one that owns
 //! the sockets.
 
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
-
-use crossbeam_channel::Receiver;
 
 use super::cache::{Moment, StatusCache};
 use super::control::Gate;
@@ -117,24 +116,74 @@ impl Wake {
     }
 }
 
-/// Where jobs come from: those that others must not keep waiting, first.
-#[derive(Debug, Clone)]
+/// Jobs from the thread that owns the sockets to the workers; those that
+/// others must not keep waiting come first.
+#[derive(Debug)]
 pub(super) struct Queue {
-    pub(super) urgent: Receiver<Job>,
-    pub(super) others: Receiver<Job>,
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+    /// How many of each kind may wait.
+    room: usize,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    urgent: VecDeque<Job>,
+    others: VecDeque<Job>,
+    ended: bool,
 }
 
 impl Queue {
-    /// The next job; `None` when no more can come.
+    pub(super) fn new(room: usize) -> Self {
+        Self { waiting: Mutex::default(), changed: Condvar::default(), room }
+    }
+
+    /// Has a job done; says whether there was room.
+    pub(super) fn push(&self, job: Job) -> bool {
+        let mut waiting = self.waiting.lock();
+        let jobs = if job.route.is_health() { &mut waiting.urgent } else { &mut waiting.others };
+        if jobs.len() >= self.room {
+            return false;
+        }
+        jobs.push_back(job);
+        drop(waiting);
+        self.changed.notify_all();
+        true
+    }
+
+    /// The next job; `None` once nobody waits for answers any more.
     fn next(&self) -> Option<Job> {
-        if let Ok(job) = self.urgent.try_recv() {
-            return Some(job);
+        let mut waiting = self.waiting.lock();
+        loop {
+            if waiting.ended {
+                return None;
+            }
+            let job = waiting.urgent.pop_front();
+            if let Some(job) = job.or_else(|| waiting.others.pop_front()) {
+                return Some(job);
+            }
+            waiting = self.changed.wait(waiting);
         }
-        // Both end at once, with the one thread that has the other ends.
-        crossbeam_channel::select! {
-            recv(self.urgent) -> job => job.ok().or_else(|| self.others.recv().ok()),
-            recv(self.others) -> job => job.ok().or_else(|| self.urgent.recv().ok()),
-        }
+    }
+
+    fn end(&self) {
+        let left = {
+            let mut waiting = self.waiting.lock();
+            waiting.ended = true;
+            (std::mem::take(&mut waiting.urgent), std::mem::take(&mut waiting.others))
+        };
+        drop(left);
+        self.changed.notify_all();
+    }
+}
+
+/// The end of a queue that jobs are put in at; the workers end with it.
+#[derive(Debug)]
+pub(super) struct Jobs(pub(super) Arc<Queue>);
+
+impl Drop for Jobs {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 

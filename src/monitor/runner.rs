@@ -831,7 +831,7 @@ impl Shared {
             lost_callbacks: lost.coalesced + lost.dropped,
             config: None,
             controller: None,
-            monitor: Some(monitor),
+            monitor: Some(Box::new(monitor)),
             recovery: None,
         };
         (is_running, status)

@@ -237,7 +237,7 @@ impl Engine {
             config: None,
             controller: None,
             monitor: None,
-            recovery: Some(self.recovery_status(&state, wall)),
+            recovery: Some(Box::new(self.recovery_status(&state, wall))),
         }
     }
 

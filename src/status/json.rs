@@ -12,20 +12,21 @@ use crate::stamp::{self, Stamp};
 /// # Examples
 ///
 /// ```
-/// use loopkeeper::{Context, Env, WatchManager, WatcherConfig, status};
+/// use loopkeeper::status::{self, StatusSource};
+/// use loopkeeper::{Context, Env, WatchManager, WatcherConfig};
 ///
 /// let env = Env::new()?;
 /// let manager = WatchManager::new(&env);
 /// manager.watch(WatcherConfig::new("db", |_: &Context| Ok(())))?;
 ///
 /// let mut json = Vec::new();
-/// status::write_json(&manager.status(), &mut json);
+/// status::write_json(&manager.statuses(), &mut json);
 /// assert!(json.starts_with(br#"[{"name":"db","kind":"watcher","state":"#));
 /// # Ok::<(), loopkeeper::Error>(())
 /// ```
 pub fn write_json(loops: &[LoopStatus], out: &mut Vec<u8>) {
     // What a loop of the common kind needs.
-    out.reserve(2 + 512 * loops.len());
+    out.reserve(2 + 640 * loops.len());
     out.push(b'[');
     for (i, status) in loops.iter().enumerate() {
         if i > 0 {
@@ -195,37 +196,43 @@ mod tests {
             overdue_for: some[9].then_some(span),
             thread: some[10].then(|| ThreadStatus { name: text.clone(), tid: small }),
             lost_callbacks: n,
-            config: some[11].then(|| ConfigStatus {
-                source: Some(text.clone()),
-                generation: n,
-                hash: "h".into(),
-                loaded_at: stamp,
-                age: span,
-                hash_on_disk: None,
-                on_disk_since: None,
-                applied: true,
-                needs_restart: vec![text.clone()],
+            config: some[11].then(|| {
+                Box::new(ConfigStatus {
+                    source: Some(text.clone()),
+                    generation: n,
+                    hash: "h".into(),
+                    loaded_at: stamp,
+                    age: span,
+                    hash_on_disk: None,
+                    on_disk_since: None,
+                    applied: true,
+                    needs_restart: vec![text.clone()],
+                })
             }),
-            controller: some[1].then(|| ControllerStatus {
-                interval: span,
-                deadline: span,
-                paused: true,
-                dry_run: false,
-                last_result: Some(RunResult::Panic),
-                last_items: None,
-                last_summary: Some(text.into()),
-                items: n,
-                overruns: n,
+            controller: some[1].then(|| {
+                Box::new(ControllerStatus {
+                    interval: span,
+                    deadline: span,
+                    paused: true,
+                    dry_run: false,
+                    last_result: Some(RunResult::Panic),
+                    last_items: None,
+                    last_summary: Some(text.into()),
+                    items: n,
+                    overruns: n,
+                })
             }),
             monitor: None,
-            recovery: some[2].then(|| RecoveryStatus {
-                watched: 1,
-                failing: 0,
-                queued: 0,
-                in_progress: 0,
-                waiting: 0,
-                stuck: 0,
-                incidents: Vec::new(),
+            recovery: some[2].then(|| {
+                Box::new(RecoveryStatus {
+                    watched: 1,
+                    failing: 0,
+                    queued: 0,
+                    in_progress: 0,
+                    waiting: 0,
+                    stuck: 0,
+                    incidents: Vec::new(),
+                })
             }),
         }
     }

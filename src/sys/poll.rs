@@ -53,6 +53,26 @@ impl PollSet {
     ///
     /// Out of memory, or more descriptors than the process may have.
     pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        #[cfg(shuttle)]
+        return self.wait_in_a_model(timeout);
+        #[cfg(not(shuttle))]
+        self.poll(timeout)
+    }
+
+    /// Real time does not pass in a model, and a thread that sleeps in the
+    /// kernel would hold up all others: waits until something is ready.
+    #[cfg(shuttle)]
+    fn wait_in_a_model(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        loop {
+            self.poll(Some(Duration::ZERO))?;
+            if timeout == Some(Duration::ZERO) || self.fds.iter().any(|fd| fd.revents != 0) {
+                return Ok(());
+            }
+            crate::primitive::thread::yield_now();
+        }
+    }
+
+    fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         // Rounded up: a wait that ends before its deadline would be repeated.
         let millis = timeout
             .map_or(-1, |timeout| i32::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX));
