@@ -299,7 +299,7 @@ pub(super) fn healthz(snapshot: &Snapshot<'_>) -> Response {
         checks: Checks(loops),
     };
     let code = if health == Health::Down { Status::Unavailable } else { Status::Ok };
-    Response::json(&body).as_type("application/health+json").with_status(code)
+    Response::json(&body).with_type("application/health+json").with_status(code)
 }
 
 #[cfg(test)]

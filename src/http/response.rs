@@ -141,7 +141,7 @@ impl Response {
     }
 
     /// The same as another type of content.
-    pub(super) fn as_type(self, content_type: &'static str) -> Self {
+    pub(super) fn with_type(self, content_type: &'static str) -> Self {
         Self { content_type, ..self }
     }
 

@@ -169,7 +169,7 @@ mod tests {
         let span = Duration::from_nanos(n);
         let small = (n % u64::from(u32::MAX)) as u32;
         LoopStatus {
-            name: "a.b-c_9".parse().unwrap(),
+            name: "a.b-c_9".parse().expect("a name"),
             kind: LoopKind::ConfigWatcher,
             health: [Health::Ready, Health::Degraded, Health::Down, Health::Unknown][(n % 4) as usize],
             ready: some[0],
@@ -250,7 +250,7 @@ mod tests {
             let loops = vec![status(text, n, some); len];
             let mut ours = b"x".to_vec();
             write_json(&loops, &mut ours);
-            let serde = serde_json::to_string(&loops).unwrap();
+            let serde = serde_json::to_string(&loops).expect("plain values");
             prop_assert_eq!(std::str::from_utf8(&ours).unwrap(), format!("x{serde}"));
         }
     }
