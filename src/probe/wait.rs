@@ -242,6 +242,53 @@ impl fmt::Display for Took {
 mod tests {
     use super::*;
 
+    /// A call, and a socket whose other end says nothing for as long as it is
+    /// there.
+    #[cfg(all(feature = "http-client", not(shuttle)))]
+    fn silence(limit: Duration) -> (Wait, CancelToken, Arc<TcpStream>, TcpStream) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (other, _) = listener.accept().unwrap();
+        let env = crate::Env::new().unwrap();
+        let cx = Context::detached(&env, crate::Name::new("silence").unwrap(), limit);
+        (Wait::begin(&cx, "x").unwrap(), cx.cancel_token().clone(), Arc::new(stream), other)
+    }
+
+    #[cfg(all(feature = "http-client", not(shuttle)))]
+    #[test]
+    fn a_cancel_ends_a_read_that_blocks() {
+        let (wait, token, stream, _other) = silence(Duration::from_secs(3600));
+        // It has no timeout here: nothing but the cancel ends it.
+        let ends = wait.waker.clone();
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || tell.send(wait.read(&stream, &mut [0]).map(drop)));
+        while ends.read.lock().is_none() {
+            std::thread::yield_now();
+        }
+        token.cancel();
+        let result = told.recv_timeout(Duration::from_secs(10));
+        assert!(matches!(result, Ok(Err(Stop::Cancelled))), "{result:?}");
+    }
+
+    #[cfg(all(feature = "http-client", not(shuttle)))]
+    #[test]
+    fn a_read_is_held_to_its_deadline_also_where_that_is_later_than_its_own_timeout() {
+        let limit = READ_TIMEOUT + Duration::from_millis(100);
+        let (wait, _token, stream, mut other) = silence(limit);
+        wait.prepare(&stream).unwrap();
+        let stop = loop {
+            match wait.read(&stream, &mut [0]) {
+                Ok(read) => assert_eq!(read.unwrap_err().kind(), std::io::ErrorKind::WouldBlock),
+                Err(stop) => break stop,
+            }
+        };
+        assert!(matches!(stop, Stop::TimedOut), "{stop:?}");
+        assert!(wait.took().0 > READ_TIMEOUT, "{}", wait.took());
+        // Also when there is something to read.
+        std::io::Write::write_all(&mut other, &[7]).unwrap();
+        assert!(matches!(wait.read(&stream, &mut [0]), Err(Stop::TimedOut)));
+    }
+
     #[test]
     fn durations_have_the_digits_that_matter() {
         for (micros, text) in [
