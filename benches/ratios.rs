@@ -473,7 +473,7 @@ mod rows {
 
     #[cfg(feature = "http-client")]
     pub(crate) fn polls(suite: &mut Suite) {
-        use crate::support::polls::{Bare, Watched, fetch, serve};
+        use crate::support::polls::{Crew, Watched, serve};
         const N: usize = 1_000;
         let rows = [
             row("polls of 1,000 runs over HTTP", "ms", Ratio(1.20)),
@@ -483,14 +483,12 @@ mod rows {
             return;
         }
         let server = serve();
-        let (watched, bare) = (Watched::start(N, server), Bare::new(server));
-        bare.poll(N);
+        let (watched, bare) = (Watched::start(N, server), Crew::bare(N, server));
+        let source = Crew::of_source(N, server);
         let ms = |time: Duration| [us(time) / 1e3];
-        let env = loopkeeper::Env::new().expect("an environment");
-        let sides: [Side<'_, 1>; 2] =
-            [Box::new(|| ms(watched.poll())), Box::new(|| ms(fetch(N, server, &env)))];
+        let sides: [Side<'_, 1>; 2] = [Box::new(|| ms(watched.poll())), Box::new(|| ms(source.poll()))];
         for (row, ours) in rows.into_iter().zip(sides) {
-            suite.compare([row], SOME, Some(ours), Box::new(|| ms(bare.poll(N))));
+            suite.compare([row], SOME, Some(ours), Box::new(|| ms(bare.poll())));
         }
         watched.check();
     }
