@@ -316,7 +316,7 @@ impl ControllerManager {
     /// A snapshot of each controller, by name.
     #[must_use]
     pub fn status(&self) -> BTreeMap<Name, LoopStatus> {
-        self.shared.statuses().into_iter().map(|status| (status.name.clone(), status)).collect()
+        crate::order::map(self.shared.statuses().into_iter().map(|status| (status.name.clone(), status)))
     }
 
     /// All controllers together: down while a critical one is down or

@@ -217,7 +217,7 @@ impl WatchManager {
     /// A snapshot of each service, by name.
     #[must_use]
     pub fn status(&self) -> BTreeMap<Name, LoopStatus> {
-        self.watchers().iter().map(|watcher| (watcher.name().clone(), watcher.status())).collect()
+        crate::order::map(self.watchers().iter().map(|watcher| (watcher.name().clone(), watcher.status())))
     }
 
     /// All services together: down while a critical one is down or unknown,

@@ -371,7 +371,7 @@ impl Planner<'_> {
                 _ => None,
             })
             .collect();
-        new.sort_unstable_by_key(|(_, file, _)| *file);
+        crate::order::sort_by(&mut new, |a, b| a.1.cmp(&b.1));
         let asks = new.iter().map(|&(_, file, name)| Asks { name, requires: self.requires(file) });
         let faults = circles(&asks.collect::<Vec<_>>());
         let refused: Vec<(usize, Change)> = faults
@@ -397,7 +397,7 @@ impl Planner<'_> {
                 Claim::Held(_) => None,
             })
             .collect();
-        claims.sort_unstable_by_key(|(file, _)| *file);
+        crate::order::sort_by(&mut claims, |a, b| a.0.cmp(&b.0));
         if claims.iter().any(|(file, _)| !self.requires(*file).is_empty()) {
             let names: Vec<&Name> = claims.iter().map(|(_, name)| name).collect();
             let requires = |idx: usize| self.requires(claims[idx].0).iter().map(|(name, _)| name);
