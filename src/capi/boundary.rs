@@ -294,64 +294,96 @@ impl<T: Versioned> In<T> {
     }
 }
 
-/// Whether a struct of C's may have this size. One that is no multiple of the
-/// alignment is no `sizeof` and would cut a pointer in two.
-fn is_size<T: Versioned>(size: usize) -> bool {
-    (T::MIN..=MAX_SIZE).contains(&size) && size % align_of::<T>() == 0
+/// What is known of a type of struct: what a call needs to deal with one, so
+/// that the code for it is there once and not for each type.
+#[derive(Clone, Copy)]
+struct Layout {
+    name: &'static str,
+    min: usize,
+    size: usize,
+    align: usize,
 }
 
-fn size_at<T: Versioned>(at: *const T, what: &str) -> Answer<usize> {
-    // SAFETY: not NULL, and then it begins with its size.
-    let size = unsafe { at.cast::<u32>().read_unaligned() } as usize;
-    if is_size::<T>(size) {
-        return Ok(size);
+impl Layout {
+    const fn of<T: Versioned>() -> Self {
+        Self { name: T::NAME, min: T::MIN, size: size_of::<T>(), align: align_of::<T>() }
     }
-    let (name, min) = (T::NAME, T::MIN);
-    let text = format!(
-        "{what}: size: a {name} has {min} to {} bytes, found {size}: call {name}_init first",
-        size_of::<T>()
-    );
-    Err(Failure::new(LK_ERR_SIZE, text))
+
+    /// Whether a struct of C's may have this size. One that is no multiple of
+    /// the alignment is no `sizeof` and would cut a pointer in two.
+    fn has(self, size: usize) -> bool {
+        (self.min..=MAX_SIZE).contains(&size) && size & (self.align - 1) == 0
+    }
+
+    /// The size that the caller's struct says it has.
+    #[inline(never)]
+    fn size_at(self, at: *const u8, what: &str) -> Answer<usize> {
+        // SAFETY: not NULL, and then it begins with its size.
+        let size = unsafe { at.cast::<u32>().read_unaligned() } as usize;
+        if self.has(size) { Ok(size) } else { Err(self.refuse(size, what)) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn refuse(self, size: usize, what: &str) -> Failure {
+        let Self { name, min, size: known, .. } = self;
+        let text = if what.is_empty() {
+            format!("size: a {name} has {min} to {known} bytes, found {size}")
+        } else {
+            format!("{what}: size: a {name} has {min} to {known} bytes, found {size}: call {name}_init first")
+        };
+        Failure::new(LK_ERR_SIZE, text)
+    }
+
+    /// Copies as much of the caller's struct as `value` has.
+    #[inline(never)]
+    fn read(self, at: *const u8, value: *mut u8, what: &str) -> Answer {
+        let size = self.size_at(at, what)?;
+        let known = size.min(self.size);
+        // SAFETY: the caller has `size` bytes there; of these as many are
+        // copied as `value` has.
+        unsafe { value.copy_from_nonoverlapping(at, known) };
+        // SAFETY: the bytes from `known` to `size` are the caller's, too.
+        let rest = unsafe { std::slice::from_raw_parts(at.add(known), size - known) };
+        if rest.iter().any(|byte| *byte != 0) {
+            let text = format!("{what}: sets a field of {} that this library does not know", self.name);
+            return Err(Failure::new(LK_ERR_SIZE, text));
+        }
+        Ok(())
+    }
+
+    /// Writes as much of `value` as the caller's struct of `size` bytes has,
+    /// which keeps its size.
+    #[inline(never)]
+    fn write(self, at: *mut u8, size: usize, value: *const u8) {
+        let known = size.min(self.size);
+        // SAFETY: the caller has `size` bytes there, `value` has at least
+        // `known`; any struct begins with its size, which is at most MAX_SIZE.
+        unsafe {
+            at.copy_from_nonoverlapping(value, known);
+            at.add(known).write_bytes(0, size - known);
+            at.cast::<u32>().write_unaligned(size as u32);
+        }
+    }
 }
 
 fn read_sized<T: Versioned>(at: *const T, what: &str) -> Answer<T> {
-    let size = size_at(at, what)?;
-    let known = size.min(size_of::<T>());
     let mut value = T::initial();
-    // SAFETY: the caller has `size` bytes there; of these as many are copied
-    // as `value` has, and any bytes are a value of it.
-    unsafe { (&raw mut value).cast::<u8>().copy_from_nonoverlapping(at.cast::<u8>(), known) };
-    // SAFETY: the bytes from `known` to `size` are the caller's, too.
-    let rest = unsafe { std::slice::from_raw_parts(at.cast::<u8>().add(known), size - known) };
-    if rest.iter().any(|byte| *byte != 0) {
-        let text = format!("{what}: sets a field of {} that this library does not know", T::NAME);
-        return Err(Failure::new(LK_ERR_SIZE, text));
-    }
+    // Any bytes are a value of it.
+    Layout::of::<T>().read(at.cast(), (&raw mut value).cast(), what)?;
     Ok(value)
 }
 
 /// Fills in a caller's struct of `size` bytes.
 pub(super) fn init<T: Versioned>(out: &Out<T>, size: usize) -> Answer {
     let place = out.check("out")?;
-    if !is_size::<T>(size) {
-        let text = format!("size: a {} has {} to {} bytes, found {size}", T::NAME, T::MIN, size_of::<T>());
-        return Err(Failure::new(LK_ERR_SIZE, text));
+    let layout = Layout::of::<T>();
+    if !layout.has(size) {
+        return Err(layout.refuse(size, ""));
     }
     let value = T::initial();
-    write_sized(place.0, size, &value);
-    // SAFETY: the caller's struct begins with its size. At most MAX_SIZE.
-    unsafe { place.0.cast::<u32>().write_unaligned(size as u32) };
+    layout.write(place.0.cast(), size, (&raw const value).cast());
     Ok(())
-}
-
-fn write_sized<T: Versioned>(at: *mut T, size: usize, value: &T) {
-    let known = size.min(size_of::<T>());
-    let bytes = (&raw const *value).cast::<u8>();
-    // SAFETY: the caller has `size` bytes there, `value` has at least `known`.
-    unsafe {
-        at.cast::<u8>().copy_from_nonoverlapping(bytes, known);
-        at.cast::<u8>().add(known).write_bytes(0, size - known);
-    }
 }
 
 /// A struct that is filled in when a call succeeds, as far as the caller
@@ -375,7 +407,7 @@ impl<T: Versioned> OutStruct<T> {
         if self.0.is_null() {
             return Ok(None);
         }
-        let size = size_at(self.0.cast_const(), what)?;
+        let size = Layout::of::<T>().size_at(self.0.cast_const().cast(), what)?;
         Ok(Some(StructPlace { at: self.0, size }))
     }
 
@@ -392,14 +424,12 @@ impl<T: Versioned> OutStruct<T> {
 
 impl<T: Versioned> StructPlace<T> {
     pub(super) fn set(self, value: &T) {
-        write_sized(self.at, self.size, value);
-        // SAFETY: the caller's struct begins with its size.
-        unsafe { self.at.cast::<u32>().write_unaligned(self.size as u32) };
+        Layout::of::<T>().write(self.at.cast(), self.size, (&raw const *value).cast());
     }
 
     /// Has a struct filled in, but for its size: in the caller's place, where
     /// that is one of the size that this library knows.
-    pub(super) fn fill(self, fill: impl FnOnce(&mut T)) {
+    pub(super) fn fill(self, fill: impl Fn(&mut T)) {
         if self.size == size_of::<T>() && self.at.is_aligned() {
             // SAFETY: the caller's struct is there and nobody else's during
             // the call; any bytes are a value of it.
@@ -407,10 +437,8 @@ impl<T: Versioned> StructPlace<T> {
         } else {
             let mut value = T::initial();
             fill(&mut value);
-            write_sized(self.at, self.size, &value);
+            self.set(&value);
         }
-        // SAFETY: the caller's struct begins with its size.
-        unsafe { self.at.cast::<u32>().write_unaligned(self.size as u32) };
     }
 }
 

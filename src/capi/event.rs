@@ -290,8 +290,8 @@ pub extern "C" fn lk_events_next(
     })
 }
 
-/// Reads as many events as wait and there is room for: at a quarter of the
-/// cost of one call for each.
+/// Reads as many events as wait and there is room for. Costs less than a call
+/// for each.
 ///
 /// events: as for lk_events_next. timeout_ms: how long to wait for the first; 0
 /// does not wait; LK_FOREVER. items: a row of `capacity` events, each filled in
