@@ -13,6 +13,7 @@ use std::ops::{Add, BitOr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::order::Map;
 use crate::primitive::{AtomicU32, Bell, Condvar, Mutex, MutexGuard, Ordering};
 
 /// How long [`ManualClock::settle`] waits, in real time, before it says who
@@ -325,7 +326,7 @@ struct State {
     now: Tick,
     wall: SystemTime,
     next_seat: u64,
-    participants: BTreeMap<u64, String>,
+    participants: Map<u64, String>,
     /// How many participants wait for something a test holds, not for time.
     parked: usize,
     asleep: BTreeMap<(Tick, u64), Arc<Inbox>>,
@@ -338,7 +339,7 @@ impl Default for State {
             now: Tick::ZERO,
             wall: SystemTime::UNIX_EPOCH,
             next_seat: 0,
-            participants: BTreeMap::new(),
+            participants: Map::default(),
             parked: 0,
             asleep: BTreeMap::new(),
             deadlines: HashMap::new(),

@@ -2,7 +2,6 @@
 //! the event log. No globals: two environments in one process do not notice
 //! each other.
 
-use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
@@ -17,6 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event_log::{EventLog, EventPage};
 use crate::name::Name;
 use crate::observe::Observer;
+use crate::order::Map;
 use crate::primitive::Mutex;
 use crate::stamp::Stamp;
 use crate::status::{LoopStatus, StatusSource, sort};
@@ -40,7 +40,7 @@ struct Inner {
     budget: Arc<Budget>,
     events: EventLog,
     loops: Mutex<Register>,
-    heartbeats: Mutex<BTreeMap<Name, Heartbeat>>,
+    heartbeats: Mutex<Map<Name, Heartbeat>>,
     stack_size: usize,
     spread: bool,
     seed: u64,
@@ -268,7 +268,10 @@ impl Env {
                 let mut heartbeats = self.0.heartbeats.lock();
                 // Of loops that are gone nothing is kept.
                 heartbeats.retain(|name, _| listed.iter().any(|listed| listed.name() == name));
-                heartbeats.entry(known.name().clone()).or_default().beat(now)
+                let mut heartbeat = heartbeats.remove(known.name()).unwrap_or_default();
+                let is_awaited = heartbeat.beat(now);
+                heartbeats.insert(known.name().clone(), heartbeat);
+                is_awaited
             }
         };
         if is_awaited {

@@ -14,6 +14,7 @@ use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::event::Health;
 use crate::looper::StopDeadlines;
 use crate::name::Name;
+use crate::order::Map;
 use crate::primitive::Mutex;
 use crate::status::{LoopStatus, StatusSource, aggregate, verdict};
 use crate::stop::StopReport;
@@ -78,7 +79,7 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    controllers: BTreeMap<Name, Arc<Reconciler>>,
+    controllers: Map<Name, Arc<Reconciler>>,
     /// Those that were removed and have not ended: their names are not free,
     /// or two of one name could be at work.
     leaving: Vec<Arc<Reconciler>>,
@@ -207,17 +208,16 @@ impl ControllerManager {
         if state.started {
             return Err(invalid("start while the manager runs".to_owned()));
         }
-        for (n, reconciler) in state.controllers.values().enumerate() {
+        let begun: Vec<_> = state.controllers.values().cloned().collect();
+        for (n, reconciler) in begun.iter().enumerate() {
             if let Err(error) = reconciler.start_quietly() {
-                let begun: Vec<_> = state.controllers.values().take(n).cloned().collect();
                 state.stops += 1;
                 drop(state);
-                let _ = self.wind_down(&begun, self.config.drop_grace);
+                let _ = self.wind_down(&begun[..n], self.config.drop_grace);
                 return Err(error);
             }
         }
         state.started = true;
-        let begun: Vec<_> = state.controllers.values().cloned().collect();
         drop(state);
         begun.iter().for_each(|reconciler| reconciler.measure());
         self.shared.report();

@@ -13,6 +13,7 @@ use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::event::Health;
 use crate::looper::StopDeadlines;
 use crate::name::Name;
+use crate::order::Map;
 use crate::primitive::Mutex;
 use crate::status::{LoopStatus, StatusSource, aggregate, verdict};
 use crate::stop::StopReport;
@@ -59,7 +60,7 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    watchers: BTreeMap<Name, Arc<Watcher>>,
+    watchers: Map<Name, Arc<Watcher>>,
     stopped: bool,
     /// A stop is over: subscriptions have ended.
     ended: bool,
@@ -364,7 +365,7 @@ impl Drop for WatchManager {
 impl fmt::Debug for WatchManager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WatchManager")
-            .field("watchers", &self.shared.state.lock().watchers.keys())
+            .field("watchers", &self.shared.state.lock().watchers.keys().collect::<Vec<_>>())
             .finish_non_exhaustive()
     }
 }

@@ -13,7 +13,7 @@ use crate::clock::Tick;
 use crate::error::{Error, ErrorClass, ErrorKind};
 use crate::event::EventKind;
 use crate::name::Name;
-use crate::order;
+use crate::order::{self, Map};
 
 /// How often a content is tried before it is rejected.
 const TRIES: u32 = 3;
@@ -82,15 +82,15 @@ pub(super) struct Trouble {
 
 #[derive(Debug)]
 pub(super) struct Ledger {
-    running: BTreeMap<Name, Running>,
-    under_way: BTreeMap<Name, UnderWay>,
-    trouble: BTreeMap<Name, Trouble>,
+    running: Map<Name, Running>,
+    under_way: Map<Name, UnderWay>,
+    trouble: Map<Name, Trouble>,
     /// Until when a name is left alone whose operation was cancelled.
-    paused: BTreeMap<Name, Tick>,
+    paused: Map<Name, Tick>,
     /// What stood in the folder at the last scan and did not tell its name.
-    seen: BTreeMap<PathBuf, Option<Fingerprint>>,
+    seen: Map<PathBuf, Option<Fingerprint>>,
     /// What was rejected at the last scan, and so was told.
-    rejected: BTreeMap<PathBuf, Error>,
+    rejected: Map<PathBuf, Error>,
     /// Whether somebody changed for whom something waits.
     woken: bool,
     backoff: Backoff,
@@ -100,12 +100,12 @@ impl Ledger {
     pub(super) fn new(retry_delay: Duration) -> Self {
         let max = Duration::from_secs(60).max(retry_delay);
         Self {
-            running: BTreeMap::new(),
-            under_way: BTreeMap::new(),
-            trouble: BTreeMap::new(),
-            paused: BTreeMap::new(),
-            seen: BTreeMap::new(),
-            rejected: BTreeMap::new(),
+            running: Map::default(),
+            under_way: Map::default(),
+            trouble: Map::default(),
+            paused: Map::default(),
+            seen: Map::default(),
+            rejected: Map::default(),
             woken: false,
             backoff: Backoff { initial: retry_delay, max, multiplier: 2.0, jitter: 0.0 },
         }
@@ -192,7 +192,7 @@ impl Ledger {
         self.trouble.retain(|name, _| right.contains_key(name) || asked.contains(name));
         self.paused.retain(|name, _| right.contains_key(name));
         let nameless = |file: &&Candidate| matches!(file.reading, Reading::Wrong { name: None, .. });
-        self.seen = order::map(files.iter().filter(nameless).map(|file| (file.path.clone(), file.content)));
+        self.seen = files.iter().filter(nameless).map(|file| (file.path.clone(), file.content)).collect();
         let before = std::mem::take(&mut self.rejected);
         for change in changes {
             match change {
