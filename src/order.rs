@@ -36,6 +36,13 @@ pub(crate) fn map<K: Ord, V>(pairs: impl IntoIterator<Item = (K, V)>) -> BTreeMa
     map
 }
 
+/// The same as JSON.
+pub(crate) fn json(pairs: impl IntoIterator<Item = (String, serde_json::Value)>) -> serde_json::Value {
+    let mut map = serde_json::Map::new();
+    map.extend(pairs);
+    serde_json::Value::Object(map)
+}
+
 /// From where each place of a sorted row of `len` takes what belongs there.
 #[inline(never)]
 fn order(len: usize, compare: &mut dyn FnMut(usize, usize) -> Ordering) -> Vec<usize> {

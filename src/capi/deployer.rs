@@ -260,7 +260,7 @@ fn board_json(board: &Board) -> serde_json::Value {
     let running =
         board.running.iter().map(|(name, file)| (name.to_string(), file.display().to_string().into()));
     serde_json::json!({
-        "running": running.collect::<serde_json::Map<_, _>>(),
+        "running": crate::order::json(running),
         "under_way": board.under_way,
         "rejected": rejected.collect::<Vec<_>>(),
     })

@@ -291,14 +291,11 @@ impl Planner<'_> {
     /// What runs and no right file asks for.
     fn stops(&mut self) -> Vec<Change> {
         // A name in a file that is wrong for another reason is still asked for.
-        let named: BTreeSet<&Name> = self
-            .files
-            .iter()
-            .filter_map(|file| match &file.reading {
-                Reading::Wrong { name, .. } => name.as_ref(),
-                Reading::Right { .. } => None,
-            })
-            .collect();
+        let mut named: BTreeSet<&Name> = BTreeSet::new();
+        named.extend(self.files.iter().filter_map(|file| match &file.reading {
+            Reading::Wrong { name, .. } => name.as_ref(),
+            Reading::Right { .. } => None,
+        }));
         // A new file that does not tell its name may be one of those that are
         // gone, moved and not yet whole. Nothing is taken for gone until it
         // has been seen twice.
