@@ -99,37 +99,64 @@ impl<T: Object> Own<T> {
     /// For objects whose drop waits for threads: not from inside a callback,
     /// which may be what is waited for.
     pub(super) fn free(self, what: &str) -> Answer {
-        if self.0.is_null() {
-            return Ok(());
-        }
-        if is_inside() {
-            let text = format!("{what}: cannot be freed from inside a callback");
-            return Err(Failure::new(LK_ERR_STATE, text));
-        }
-        let used = self.take_out(what)?;
-        // So that it is dropped here, and its threads have ended when this
-        // returns; a call that goes on for longer drops it at its end.
-        if used.slot.is_shared() {
-            used.slot.wait_alone(real_deadline(PATIENCE));
-        }
-        Ok(())
+        free(self.0.addr(), &Kind::of::<T>(), what, true)
     }
 
     /// The same for objects whose drop waits for nothing, from anywhere.
     pub(super) fn release(self, what: &str) -> Answer {
-        if self.0.is_null() { Ok(()) } else { self.take_out(what).map(drop) }
+        free(self.0.addr(), &Kind::of::<T>(), what, false)
     }
+}
 
-    fn take_out(self, what: &str) -> Answer<Use<T::Held>> {
-        let used = find::<T>(self.0.addr(), what)?;
-        if !used.slot.free(self.0.addr()) {
-            return Err(freed(what, T::NAME));
+/// A kind of handle: what a call needs to know of it, so that the code for it
+/// is there once and not for each.
+struct Kind {
+    id: TypeId,
+    name: &'static str,
+    /// [`Object::end`] of an object of this kind that is in use.
+    end: unsafe fn(*const ()),
+}
+
+impl Kind {
+    fn of<T: Object>() -> Self {
+        /// # Safety
+        ///
+        /// There is an object of the kind.
+        unsafe fn end<T: Object>(at: *const ()) {
+            // SAFETY: as the caller says.
+            T::end(unsafe { &*at.cast::<T::Held>() });
         }
-        if used.slot.is_shared() {
-            used.end::<T>();
-        }
-        Ok(used)
+        Self { id: TypeId::of::<T::Held>(), name: T::NAME, end: end::<T> }
     }
+}
+
+fn free(number: usize, kind: &Kind, what: &str, waits: bool) -> Answer {
+    if number == 0 {
+        return Ok(());
+    }
+    if waits && is_inside() {
+        let text = format!("{what}: cannot be freed from inside a callback");
+        return Err(Failure::new(LK_ERR_STATE, text));
+    }
+    let used = look_up(number, kind, what)?;
+    if !used.free(number) {
+        return Err(freed(what, kind.name));
+    }
+    if !used.is_shared() {
+        return Ok(());
+    }
+    // Unless a host has it as a component.
+    let object = used.object();
+    if Arc::strong_count(&object.object) == 1 {
+        // SAFETY: it is of this kind, or it would not have been found, and used.
+        unsafe { (kind.end)(object.at) };
+    }
+    // So that it is dropped here, and its threads have ended when this
+    // returns; a call that goes on for longer drops it at its end.
+    if waits {
+        used.wait_alone(real_deadline(PATIENCE));
+    }
+    Ok(())
 }
 
 impl<T: Object> New<T> {
@@ -161,18 +188,18 @@ fn number_of(held: Held) -> Answer<usize> {
 }
 
 fn find<T: Object>(number: usize, what: &str) -> Answer<Use<T::Held>> {
-    let slot = look_up(number, TypeId::of::<T::Held>(), T::NAME, what)?;
+    let slot = look_up(number, &Kind::of::<T>(), what)?;
     Ok(Use { slot, kind: PhantomData })
 }
 
 /// Once for all kinds of handles.
 #[inline(never)]
-fn look_up(number: usize, kind: TypeId, name: &str, what: &str) -> Answer<Used> {
+fn look_up(number: usize, kind: &Kind, what: &str) -> Answer<Used> {
     match TABLE.get(number) {
-        Found::Held(used) if used.object().kind == kind => Ok(used),
-        Found::Held(_) => Err(of_another_kind(what, name)),
-        Found::Freed => Err(freed(what, name)),
-        Found::Never => Err(never(what, name)),
+        Found::Held(used) if used.object().kind == kind.id => Ok(used),
+        Found::Held(_) => Err(of_another_kind(what, kind.name)),
+        Found::Freed => Err(freed(what, kind.name)),
+        Found::Never => Err(never(what, kind.name)),
     }
 }
 
@@ -412,13 +439,6 @@ impl Drop for Used {
 }
 
 impl<H> Use<H> {
-    /// Ends an object that was freed, unless a host has it as a component.
-    fn end<T: Object<Held = H>>(&self) {
-        if Arc::strong_count(&self.slot.object().object) == 1 {
-            T::end(self);
-        }
-    }
-
     /// The object for those who keep it for longer than the call.
     pub(super) fn shared(&self) -> Arc<H>
     where
