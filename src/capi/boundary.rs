@@ -91,9 +91,11 @@ pub(super) enum Forked {
 }
 
 /// Runs the body of an exported function: whatever happens in it is a status.
-/// Here once for all of them, and not in each.
+/// Here once for all of them, and not in each. Of C's kind, so that it is known
+/// not to unwind and no export needs what deals with that.
 #[inline(never)]
-fn run(forked: Forked, body: &mut dyn FnMut() -> Answer) -> lk_status {
+#[allow(improper_ctypes_definitions, reason = "it is called from here alone")]
+extern "C" fn run(forked: Forked, body: &mut dyn FnMut() -> Answer) -> lk_status {
     if forked == Forked::Refused && fork::is_child() {
         return refuse_child();
     }

@@ -3,9 +3,7 @@
 
 use std::ffi::{c_char, c_int};
 use std::os::fd::AsRawFd;
-use std::ptr::null_mut;
 use std::sync::Arc;
-use std::sync::atomic::AtomicPtr;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -13,12 +11,13 @@ use super::boundary::{
     Answer, Buffer, Failure, Out, OutStruct, Versioned, guard, guard_or, init, millis, set_chars,
 };
 use super::handle::{Own, Ref, object};
+use super::last::Last;
 use super::loop_status::{health_number, kind_number, lk_health, lk_loop_kind};
 use super::status::{
     LK_ERR_ENDED, LK_ERR_IO, LK_ERR_RANGE, LK_ERR_STALE, LK_ERR_STATE, LK_ERR_TIMEOUT, LK_OK, lk_status,
 };
 use crate::event::{Event, EventKind, RecoveryStep};
-use crate::primitive::{Mutex, Ordering};
+use crate::primitive::Mutex;
 use crate::subscription::{Delivery, Subscription};
 
 /// Events as they happen, from the moment of subscribing, in order. A
@@ -34,7 +33,7 @@ object!(lk_events => Events, Events::end);
 #[derive(Debug)]
 pub struct Events {
     subscription: Subscription,
-    last: Last,
+    last: Last<Event>,
     /// Gone once the handle was freed: who reads then waits no more.
     open: Mutex<Option<Sender<()>>>,
     ended: Receiver<()>,
@@ -43,52 +42,11 @@ pub struct Events {
 impl Events {
     pub(super) fn new(subscription: Subscription) -> Self {
         let (open, ended) = bounded(0);
-        Self { subscription, last: Last::default(), open: Mutex::new(Some(open)), ended }
+        Self { subscription, last: Last::new(), open: Mutex::new(Some(open)), ended }
     }
 
     fn end(&self) {
         let _ = self.open.lock().take();
-    }
-}
-
-/// The event that was read last: one atomic for each that is read, where a
-/// lock takes two.
-#[derive(Debug, Default)]
-struct Last(AtomicPtr<Event>);
-
-impl Last {
-    /// Keeps an event in place of the one before.
-    #[inline]
-    fn set(&self, event: Arc<Event>) {
-        self.put(Arc::into_raw(event).cast_mut());
-    }
-
-    #[inline]
-    fn put(&self, event: *mut Event) {
-        drop(Self::owned(self.0.swap(event, Ordering::AcqRel)));
-    }
-
-    fn get(&self) -> Option<Arc<Event>> {
-        let event = Self::owned(self.0.swap(null_mut(), Ordering::AcqRel))?;
-        let kept = Arc::into_raw(event.clone()).cast_mut();
-        // Whoever read one meanwhile has put in a later one.
-        if self.0.compare_exchange(null_mut(), kept, Ordering::Release, Ordering::Relaxed).is_err() {
-            drop(Self::owned(kept));
-        }
-        Some(event)
-    }
-
-    #[inline]
-    fn owned(event: *mut Event) -> Option<Arc<Event>> {
-        // SAFETY: not NULL, and then it came from `into_raw` and was taken out
-        // of the place, where nobody finds it any more.
-        (!event.is_null()).then(|| unsafe { Arc::from_raw(event) })
-    }
-}
-
-impl Drop for Last {
-    fn drop(&mut self) {
-        self.put(null_mut());
     }
 }
 
