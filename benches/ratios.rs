@@ -469,6 +469,19 @@ mod rows {
             let floor = Box::new(|| [ns(heard.borrow_mut().read(EVENTS))]);
             suite.compare([event], MANY, Some(ours), floor);
         }
+        // The same events on both sides, and all that C is told of them.
+        let each = row("events that wait, read as a row in C", "ns each", Ratio(1.20));
+        let one = row("events that wait, read whole in C", "ns each", Shown);
+        if suite.wants(&[each, one]) {
+            let heard = RefCell::new(Heard::new());
+            type Read = fn(&mut Heard, u32) -> Duration;
+            let cases: [(Row, Read); 2] = [(each, Heard::read_row_in_c), (one, Heard::read_in_c)];
+            for (row, read) in cases {
+                let ours = Box::new(|| [ns(read(&mut heard.borrow_mut(), EVENTS))]);
+                let floor = Box::new(|| [ns(heard.borrow_mut().read_whole(EVENTS))]);
+                suite.compare([row], MANY, Some(ours), floor);
+            }
+        }
     }
 
     #[cfg(feature = "http-client")]

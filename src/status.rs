@@ -375,7 +375,7 @@ pub trait StatusSource: Send + Sync {
 
 /// Puts loops in an order that does not change by itself.
 pub(crate) fn sort(loops: &mut [LoopStatus]) {
-    loops.sort_by(|a, b| (a.kind.as_str(), &a.name).cmp(&(b.kind.as_str(), &b.name)));
+    crate::order::sort_by(loops, |a, b| (a.kind.as_str(), &a.name).cmp(&(b.kind.as_str(), &b.name)));
 }
 
 /// All loops together: down while a critical one is down or unknown, degraded

@@ -453,7 +453,7 @@ impl MonitorMachine {
     pub(super) fn view(&self, now: Tick, wall: Stamp) -> (Health, MonitorStatus) {
         let mut checkers: Vec<CheckerStatus> =
             self.checkers.iter().map(|checker| checker.view(now, wall)).collect();
-        checkers.sort_by(|a, b| a.name.cmp(&b.name));
+        crate::order::sort_by(&mut checkers, |a, b| a.name.cmp(&b.name));
         let mut items = Tally::default();
         let mut has_aged = false;
         for (status, checker) in checkers.iter().zip(self.by_name()) {
@@ -480,7 +480,7 @@ impl MonitorMachine {
 
     fn by_name(&self) -> Vec<&Checker> {
         let mut checkers: Vec<&Checker> = self.checkers.iter().collect();
-        checkers.sort_by(|a, b| a.about.name.cmp(&b.about.name));
+        crate::order::sort_by(&mut checkers, |a, b| a.about.name.cmp(&b.about.name));
         checkers
     }
 }

@@ -217,7 +217,7 @@ impl WatchManager {
     /// A snapshot of each service, by name.
     #[must_use]
     pub fn status(&self) -> BTreeMap<Name, LoopStatus> {
-        self.watchers().iter().map(|watcher| (watcher.name().clone(), watcher.status())).collect()
+        crate::order::map(self.watchers().iter().map(|watcher| (watcher.name().clone(), watcher.status())))
     }
 
     /// All services together: down while a critical one is down or unknown,
@@ -367,7 +367,7 @@ impl Drop for WatchManager {
 impl fmt::Debug for WatchManager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WatchManager")
-            .field("watchers", &self.shared.state.lock().watchers.keys())
+            .field("watchers", &self.shared.state.lock().watchers.keys().collect::<Vec<_>>())
             .finish_non_exhaustive()
     }
 }
