@@ -261,7 +261,10 @@ mod tests {
         // It has no timeout here: nothing but the cancel ends it.
         let ends = wait.waker.clone();
         let (tell, told) = std::sync::mpsc::channel();
-        std::thread::spawn(move || tell.send(wait.read(&stream, &mut [0]).map(drop)));
+        let body = move || _ = tell.send(wait.read(&stream, &mut [0]).map(drop));
+        let budget = crate::thread::Budget::default();
+        let _task = crate::thread::Task::spawn(&budget, "reader".to_owned(), crate::thread::STACK_SIZE, body)
+            .unwrap();
         while ends.read.lock().is_none() {
             std::thread::yield_now();
         }
