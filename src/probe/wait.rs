@@ -38,6 +38,7 @@ pub(crate) struct Wait {
 }
 
 /// How long a read blocks at most before its deadline is looked at again.
+#[cfg(feature = "http-client")]
 const READ_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What ends a wait: a poll sees that a descriptor is ready, a read that its
