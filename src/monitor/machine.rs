@@ -79,10 +79,13 @@ struct Pass {
     next: usize,
 }
 
+/// In the order of its fields: what a look that went well reads and writes is
+/// in few cache lines, and what is told when something changes comes last.
+#[repr(C)]
 struct Checker {
-    about: Checked,
     health: Health,
-    since: Tick,
+    /// Since when a look is stuck that was given up.
+    stuck_since: Option<Tick>,
     /// When the last look ended or was given up.
     looked: Option<Tick>,
     succeeded: Option<Tick>,
@@ -90,10 +93,10 @@ struct Checker {
     error: Option<Arc<str>>,
     /// Why it is in its state, where that is not the error.
     reason: Option<Arc<str>>,
-    /// Since when a look is stuck that was given up.
-    stuck_since: Option<Tick>,
     counts: CheckCounts,
     items: Items,
+    since: Tick,
+    about: Checked,
 }
 
 impl Checker {

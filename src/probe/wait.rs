@@ -40,6 +40,7 @@ pub(crate) struct Wait {
 }
 
 /// How long a read blocks at most before its deadline is looked at again.
+#[cfg(feature = "http-client")]
 const READ_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What ends a wait: a poll sees that a descriptor is ready, a read that its
@@ -275,7 +276,10 @@ mod tests {
         // It has no timeout here: nothing but the cancel ends it.
         let ends = wait.waker.clone();
         let (tell, told) = std::sync::mpsc::channel();
-        std::thread::spawn(move || tell.send(wait.read(&stream, &mut [0]).map(drop)));
+        let body = move || _ = tell.send(wait.read(&stream, &mut [0]).map(drop));
+        let budget = crate::thread::Budget::default();
+        let _task = crate::thread::Task::spawn(&budget, "reader".to_owned(), crate::thread::STACK_SIZE, body)
+            .unwrap();
         while ends.read.lock().is_none() {
             std::thread::yield_now();
         }
