@@ -91,11 +91,9 @@ pub(super) enum Forked {
 }
 
 /// Runs the body of an exported function: whatever happens in it is a status.
-/// Here once for all of them, and not in each. Of C's kind, so that it is known
-/// not to unwind and no export needs what deals with that.
+/// Here once for all of them, and not in each.
 #[inline(never)]
-#[allow(improper_ctypes_definitions, reason = "it is called from here alone")]
-extern "C" fn run(forked: Forked, body: &mut dyn FnMut() -> Answer) -> lk_status {
+fn run(forked: Forked, body: &mut dyn FnMut() -> Answer) -> lk_status {
     if forked == Forked::Refused && fork::is_child() {
         return refuse_child();
     }
