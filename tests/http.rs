@@ -435,6 +435,25 @@ fn health_has_groups_reasons_and_a_standard_form() {
 }
 
 #[test]
+fn crt_23_health_is_that_of_what_is_watched() {
+    let site = Site::new(config());
+    let health = |status: u16, word: &str, output: Option<&str>| {
+        let answer = site.get("/healthz");
+        let health: Value = serde_json::from_str(&answer.body).unwrap();
+        assert_eq!((answer.status, &health["status"]), (status, &word.into()), "{health}");
+        assert_eq!(health["checks"]["cache:state"][0]["output"].as_str(), output, "{health}");
+    };
+    site.get("/readyz").is(200, "ready\n");
+    health(200, "pass", None);
+    site.watch("db", "cache", true);
+    site.get("/readyz").is(503, "down\n");
+    health(503, "fail", Some("connection refused"));
+    assert!(site.manager.unwatch("cache", PATIENCE).unwrap().is_clean());
+    site.get("/readyz").is(200, "ready\n");
+    health(200, "pass", None);
+}
+
+#[test]
 fn a_loop_that_is_not_heard_of_is_stale() {
     let _servers = SERVERS.read().unwrap_or_else(|poisoned| poisoned.into_inner());
     // Made by hand: no loop of ours is late by a minute.

@@ -339,10 +339,55 @@ fn is_for_later(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
 
+/// A whole conversation in memory: what is answered when bytes come in pieces
+/// of some size, each request with its own head.
+#[cfg(any(test, fuzzing))]
+pub(super) fn replay(bytes: &[u8], piece: usize, hosts: &Hosts) -> Vec<u8> {
+    struct Pieces<'a>(std::slice::Chunks<'a, u8>, &'a [u8], Vec<u8>);
+    impl Read for Pieces<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            if self.1.is_empty() {
+                self.1 = self.0.next().unwrap_or_default();
+            }
+            let n = self.1.len().min(buffer.len());
+            buffer[..n].copy_from_slice(&self.1[..n]);
+            self.1 = &self.1[n..];
+            Ok(n)
+        }
+    }
+    impl Write for Pieces<'_> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.2.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    impl Stream for Pieces<'_> {
+        fn shut(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let now = crate::clock::real_deadline(Duration::ZERO);
+    let stream = Pieces(bytes.chunks(piece.max(1)), &[], Vec::new());
+    let mut connection = Connection::new(stream, Duration::from_secs(10), now);
+    while !connection.is_closed() {
+        connection.on_ready(now);
+        while let Some(request) = connection.next_request(1, hosts, now) {
+            let close = !request.keep_alive;
+            let own = format!("{request:?}\n").into_bytes();
+            connection.answer(Output { own, shared: None }, close, now);
+        }
+    }
+    connection.stream.2
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::clock::real_deadline;
+    use proptest::prelude::*;
     use std::cell::Cell;
     use std::collections::VecDeque;
 
@@ -581,6 +626,29 @@ mod tests {
         scene.ready();
         scene.connection.on_ready(scene.now);
         assert!(scene.connection.is_closed());
+    }
+
+    proptest! {
+        #[test]
+        fn requests_are_the_same_however_their_bytes_come(
+            parts in prop::collection::vec(
+                prop_oneof![
+                    Just("GET /livez HTTP/1.1\r\n"), Just("POST /x HTTP/1.0\r\n"), Just("Host: localhost\r\n"),
+                    Just("Host: evil\r\n"), Just("\r\n"), Just("\n"), Just("\r"), Just(" "), Just("A: b"),
+                    Just("Content-Length: 0\r\n"), Just("Content-Length: 9\r\n"), Just("\0"), Just("\u{e9}"),
+                    Just("Transfer-Encoding: chunked\r\n"), Just("Connection: close\r\n"), Just(":"), Just("x"),
+                    Just("GET /events?after=1 HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+                ],
+                0..12,
+            ),
+            piece in 1..40usize,
+        ) {
+            let hosts = Hosts::new("127.0.0.1:1".parse().unwrap(), &[]).unwrap();
+            let bytes = parts.concat().into_bytes();
+            let whole = replay(&bytes, usize::MAX, &hosts);
+            let pieces = replay(&bytes, piece, &hosts);
+            prop_assert_eq!(String::from_utf8_lossy(&whole), String::from_utf8_lossy(&pieces));
+        }
     }
 
     #[test]

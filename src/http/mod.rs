@@ -104,6 +104,7 @@ pub fn fuzz_head(bytes: &[u8]) {
         request::Parsed::Incomplete => assert!(bytes.len() < request::MAX_HEAD),
         request::Parsed::Complete { request, len } => {
             assert!(len <= bytes.len() && len <= request::MAX_HEAD);
+            assert!(bytes[..len].ends_with(b"\r\n\r\n"));
             assert!(request.path.starts_with('/'));
             // The same head alone is the same request, and no part of it is one.
             assert!(matches!(request::parse(&bytes[..len], &hosts), request::Parsed::Complete { .. }));
@@ -118,4 +119,17 @@ pub fn fuzz_head(bytes: &[u8]) {
             response.render(form);
         }
     }
+}
+
+/// Has a connection read bytes in pieces of the size of the first, for
+/// fuzzing: what it answers does not depend on it.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub fn fuzz_connection(bytes: &[u8]) {
+    let Some((&piece, bytes)) = bytes.split_first() else { return };
+    let listen = std::net::SocketAddr::from(([127, 0, 0, 1], 8470));
+    let hosts = hosts::Hosts::new(listen, &["box.lan".to_owned()]).expect("a good name");
+    let whole = connection::replay(bytes, usize::MAX, &hosts);
+    let pieces = connection::replay(bytes, piece.into(), &hosts);
+    assert_eq!(String::from_utf8_lossy(&whole), String::from_utf8_lossy(&pieces));
 }
