@@ -50,6 +50,9 @@ struct Inner {
     agent: std::sync::OnceLock<ureq::Agent>,
 }
 
+/// Fewer heartbeats than this are kept, whoever waits for them.
+const MANY_HEARTBEATS: usize = 64;
+
 /// A loop, as its environment lists it.
 pub(crate) trait Listed: Send + Sync {
     /// Whether it was started and not told to end, and how it is.
@@ -320,6 +323,13 @@ impl Env {
     pub(crate) fn pulse(&self, name: &Name, grace: Duration, asker: &Arc<()>) -> Pulse {
         let now = self.0.clock.now();
         let mut heartbeats = self.0.heartbeats.lock();
+        if heartbeats.len() >= MANY_HEARTBEATS && !heartbeats.contains_key(name) {
+            // Of those who are gone nothing is kept for long.
+            heartbeats.retain(|_, heartbeat| {
+                let is_recent = |last: Tick| now.since(last) < Duration::from_secs(3600);
+                heartbeat.asker.strong_count() > 0 || heartbeat.last.is_some_and(is_recent)
+            });
+        }
         let heartbeat = heartbeats.entry(name.clone()).or_default();
         if heartbeat.asker.as_ptr() != Arc::as_ptr(asker) {
             heartbeat.asker = Arc::downgrade(asker);

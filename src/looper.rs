@@ -825,9 +825,11 @@ impl<M: Machine> Guarded for Source<M> {
     }
 
     fn overdue(&self, generation: u64, now: Tick) -> Tick {
-        // The first of two looks, between which its time is counted.
-        let tid = self.task.lock().as_ref().map(Task::tid);
-        tid.and_then(|tid| self.look(tid));
+        if self.looks.lock().0 != generation {
+            // The first of two looks, between which its time is counted.
+            let tid = self.task.lock().as_ref().map(Task::tid);
+            tid.and_then(|tid| self.look(tid));
+        }
         let mut state: MutexGuard<'_, State<M>> = self.state.lock();
         if self.is_ending(&state) {
             drop(state);

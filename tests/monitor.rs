@@ -612,7 +612,8 @@ fn wum_02_all_may_hang_and_each_holds_one_thread() {
             let (held, time) = (gate.clone(), clock.clone());
             config = config.check(
                 name,
-                log.checker(name, move |_, _| {
+                log.checker(name, move |cx, _| {
+                    cx.step(format_args!("counting {name}"));
                     held.pass(&time);
                     Ok(Verdict::Ready)
                 }),
@@ -629,6 +630,14 @@ fn wum_02_all_may_hang_and_each_holds_one_thread() {
             status.to_string().contains("a is unknown: last looked at 9m55s ago, stuck for 10m0s"),
             "{status}"
         );
+        for name in ["a", "b", "c"] {
+            let stuck = checker(&monitor, name);
+            let (call, thread) = (stuck.call.unwrap(), stuck.thread.unwrap());
+            assert_eq!((&*call.phase, call.stuck), (&*format!("counting {name}"), true));
+            assert_eq!((thread.name.as_str(), thread.tid > 0), ("mon/m", true));
+            let is = call.activity.map(|activity| activity.is);
+            assert_eq!(is, Some(loopkeeper::status::ActivityKind::Blocked));
+        }
         let report = monitor.stop(Duration::from_millis(200));
         let stragglers: Vec<_> = report.stragglers().iter().map(ToString::to_string).collect();
         assert_eq!(stragglers.len(), 3, "{report}");
@@ -636,6 +645,7 @@ fn wum_02_all_may_hang_and_each_holds_one_thread() {
             stragglers[0].starts_with("m/a is still in its check after 600.0s (thread mon/m, tid "),
             "{report}"
         );
+        assert!(stragglers[0].ends_with("): counting a"), "{report}");
         assert!(stragglers[2].starts_with("m/c is still in its check after 590.0s"), "{report}");
         // Started again with all of them still stuck: they are left out.
         monitor.restart().unwrap();

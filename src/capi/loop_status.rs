@@ -301,7 +301,7 @@ pub(super) fn kind_number(kind: LoopKind) -> lk_loop_kind {
     }
 }
 
-fn activity_number(is: ActivityKind) -> lk_activity {
+pub(super) fn activity_number(is: ActivityKind) -> lk_activity {
     match is {
         ActivityKind::Burning => LK_ACTIVITY_BURNING,
         ActivityKind::Blocked => LK_ACTIVITY_BLOCKED,

@@ -1045,6 +1045,11 @@ typedef struct {
 } lk_config_watcher_config;
 
 /**
+ * Whether a thread computes or waits. Known on Linux.
+ */
+typedef int32_t lk_activity;
+
+/**
  * How a stop went. Old as soon as it is read: a thread that did not end may
  * end any time.
  */
@@ -1074,6 +1079,28 @@ typedef struct {
    * "clean" when all is well. Cut at 511 bytes.
    */
   char text[512];
+  /**
+   * The kernel's number of the thread that has been stuck for longest; 0
+   * where there is none.
+   */
+  uint32_t tid;
+  /**
+   * Whether that thread computes or waits: LK_ACTIVITY_...
+   */
+  lk_activity activity;
+  /**
+   * The loop or component that it belongs to; "" where there is none.
+   */
+  char straggler[64];
+  /**
+   * The thread's name.
+   */
+  char thread[64];
+  /**
+   * What its call says that it is doing, such as "looking up db.internal",
+   * cut at 127 bytes; else what it is in, such as "its call".
+   */
+  char call_phase[128];
 } lk_stop_report;
 
 /**
@@ -1085,11 +1112,6 @@ typedef int32_t lk_loop_kind;
  * What a loop is doing.
  */
 typedef int32_t lk_phase;
-
-/**
- * Whether a thread computes or waits. Known on Linux.
- */
-typedef int32_t lk_activity;
 
 /**
  * One loop at one moment. Moments are microseconds since 1970 UTC, 0 where

@@ -275,7 +275,11 @@ static void test_hang(void)
     OK(lk_stop_report_init(&report, sizeof report));
     IS(LK_ERR_TIMEOUT, lk_watcher_stop(watcher, 50, &report));
     CHECK(report.stragglers == 1 && strstr(report.text, "hangs is still in") != NULL);
-    CHECK(strstr(report.text, "waiting for") != NULL);
+    CHECK(strcmp(report.straggler, "hangs") == 0 && strcmp(report.thread, "w/hangs") == 0);
+    CHECK(strcmp(report.call_phase, "waiting for\na word") == 0 && report.tid != 0);
+#ifdef __linux__
+    CHECK(report.activity == LK_ACTIVITY_BLOCKED);
+#endif
     CHECK(strcmp(report.text, lk_last_error_message()) == 0);
     OK(lk_watcher_free(watcher));
     CHECK(LOAD(drops) == 0);
