@@ -448,13 +448,6 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
         self.source.status().1
     }
 
-    /// The status without what only some kinds of loops have, and without the
-    /// thread's name.
-    #[cfg(feature = "capi")]
-    pub(crate) fn plain_status(&self) -> LoopStatus {
-        self.source.plain_status(|_| String::new(), |_, _, _| ()).1
-    }
-
     /// Reads something from the machine under its lock.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&M) -> T) -> T {
         read(&self.source.state.lock().machine)
@@ -671,19 +664,10 @@ impl<M: Machine> Source<M> {
 
     /// Whether it runs, and how it is.
     fn status(&self) -> (bool, LoopStatus) {
-        self.plain_status(|task| task.name().to_string(), M::detail)
-    }
-
-    #[inline]
-    fn plain_status(
-        &self,
-        name: impl FnOnce(&Task) -> String,
-        detail: impl FnOnce(&M, Stamp, &mut LoopStatus),
-    ) -> (bool, LoopStatus) {
         let thread = {
             let task = self.task.lock();
             let running = task.as_ref().filter(|task| !task.has_ended());
-            running.map(|task| ThreadStatus { name: name(task), tid: task.tid() })
+            running.map(|task| ThreadStatus { name: task.name().to_string(), tid: task.tid() })
         };
         let clock = self.env.clock();
         let lost = self.voice.lost();
@@ -725,7 +709,7 @@ impl<M: Machine> Source<M> {
             monitor: None,
             recovery: None,
         };
-        detail(&state.machine, wall, &mut status);
+        state.machine.detail(wall, &mut status);
         (running, status)
     }
 }
