@@ -470,14 +470,6 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
         self.source.status_at(now, wall).1
     }
 
-    /// The status without what only some kinds of loops have, and without the
-    /// thread's name.
-    #[cfg(feature = "capi")]
-    pub(crate) fn plain_status(&self) -> LoopStatus {
-        let (now, wall) = (self.source.env.clock().now(), self.source.env.stamp());
-        self.source.plain_status_at(now, wall, |_| String::new(), |_, _, _| ()).1
-    }
-
     /// Reads something from the machine under its lock.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&M) -> T) -> T {
         read(&self.source.state.lock().machine)
@@ -707,21 +699,10 @@ impl<M: Machine> Source<M> {
 
     /// The same for one who asks many loops at one moment.
     fn status_at(&self, now: Tick, wall: Stamp) -> (bool, LoopStatus) {
-        self.plain_status_at(now, wall, |task| task.name().to_string(), M::detail)
-    }
-
-    #[inline]
-    fn plain_status_at(
-        &self,
-        now: Tick,
-        wall: Stamp,
-        name: impl FnOnce(&Task) -> String,
-        detail: impl FnOnce(&M, Stamp, &mut LoopStatus),
-    ) -> (bool, LoopStatus) {
         let thread = {
             let task = self.task.lock();
             let running = task.as_ref().filter(|task| !task.has_ended());
-            running.map(|task| ThreadStatus { name: name(task), tid: task.tid() })
+            running.map(|task| ThreadStatus { name: task.name().to_string(), tid: task.tid() })
         };
         let is_stuck = self.slot.state().phase() == Phase::Overdue;
         let activity = thread.as_ref().filter(|_| is_stuck).and_then(|thread| self.look(thread.tid));
@@ -775,7 +756,7 @@ impl<M: Machine> Source<M> {
             monitor: None,
             recovery: None,
         };
-        detail(&state.machine, wall, &mut status);
+        state.machine.detail(wall, &mut status);
         (running, status)
     }
 }

@@ -223,7 +223,7 @@ pub extern "C" fn lk_watch_manager_status(
 ) -> lk_status {
     guard(|| {
         let (watchers, place) = (manager.get("manager")?, out.check("out")?);
-        loop_status::write(place, &watchers.member(member)?.plain_status());
+        loop_status::write(place, &watchers.member(member)?.status());
         Ok(())
     })
 }

@@ -176,12 +176,6 @@ impl Watcher {
         self.inner.status_at(now, wall)
     }
 
-    /// The status without the thread's name.
-    #[cfg(feature = "capi")]
-    pub(crate) fn plain_status(&self) -> LoopStatus {
-        self.inner.plain_status()
-    }
-
     /// Probes now instead of at the next due. During a probe: once more right
     /// after it. The regular times stay as they are.
     pub fn trigger(&self) {
