@@ -46,6 +46,8 @@ fn main() -> std::process::ExitCode {
     rows::events(&mut suite);
     rows::inert(&mut suite);
     rows::snapshot(&mut suite);
+    #[cfg(feature = "http")]
+    rows::status(&mut suite);
     #[cfg(feature = "prometheus")]
     rows::metrics(&mut suite);
     rows::host(&mut suite);
@@ -187,7 +189,12 @@ mod rows {
         let each = move |time: Duration| [ns(time) / f64::from(passes * CHECKERS)];
         let Some(guarded) = OURS.guarded_calls else { return };
         let ours = OURS.passes.map(|run| -> Side<'_, 1> { Box::new(move || each(run(passes, CHECKERS))) });
-        let floor = Box::new(move || each(guarded(passes * CHECKERS)));
+        // On a thread of its own, as a monitor's looks are: beside other work
+        // the kernel has a new one wait where the main one goes on.
+        let floor = Box::new(move || {
+            let calls = std::thread::spawn(move || guarded(passes * CHECKERS));
+            each(calls.join().expect("its calls return"))
+        });
         let row = row("pass over 100 checkers, to guarded calls", "ns/check", Ratio(1.50));
         suite.compare([row], MANY, ours, floor);
     }
@@ -311,6 +318,74 @@ mod rows {
         (ours.stop)();
     }
 
+    #[cfg(feature = "http")]
+    pub(crate) fn status(suite: &mut Suite) {
+        use crate::support::status::{Dribblers, Kept, bare, json, livez, plain_json, server, watchers};
+        use std::cell::RefCell;
+
+        let as_json = row("snapshot of 1,000 to JSON", "us", Ratio(0.50));
+        let kept = row("/status kept alive, to bytes written", "us", Ratio(2.00));
+        if suite.wants(&[as_json, kept]) {
+            let (env, manager) = watchers(1_000);
+            let reads: u32 = suite.pick(50, 20);
+            let each = |read: fn(&loopkeeper::WatchManager) -> usize| -> Side<'_, 1> {
+                let manager = &manager;
+                Box::new(move || {
+                    let begin = Instant::now();
+                    (0..reads).for_each(|_| {
+                        black_box(read(manager));
+                    });
+                    [us(begin.elapsed()) / f64::from(reads)]
+                })
+            };
+            suite.compare([as_json], MANY, Some(each(json)), each(plain_json));
+
+            let requests: u32 = suite.pick(1_000, 200);
+            let server = server(&env, manager.clone(), 64);
+            let mut ours = Kept::new(server.local_addr());
+            let len = ours.ask();
+            let floor = RefCell::new(Kept::new(bare(ours.answer(len).to_vec())));
+            assert_eq!(floor.borrow_mut().ask(), len);
+            let ours = RefCell::new(ours);
+            let side = |kept: &'_ RefCell<Kept>| [kept.borrow_mut().timed(requests)];
+            suite.compare([kept], SOME, Some(Box::new(|| side(&ours))), Box::new(|| side(&floor)));
+            assert!(server.stop(Duration::from_secs(5)).is_clean());
+            assert!(manager.stop(Duration::from_secs(10)).is_clean());
+        }
+
+        let rows = [
+            row("/livez beside 400 that dribble, p99", "us", Ratio(3.00)),
+            row("/livez beside 400, failed", "in all", Ours(0.0)),
+        ];
+        if suite.wants(&rows) {
+            let samples = suite.pick(1_000, 300);
+            let (env, manager) = watchers(10);
+            let server = server(&env, manager.clone(), 64);
+            let address = server.local_addr();
+            let p99 =
+                |(times, n_failed): (Vec<Duration>, usize)| [quantile_us(&times, 0.99), n_failed as f64];
+            let ours = Box::new(|| {
+                let _dribblers = Dribblers::start(address, 400);
+                p99(livez(address, samples))
+            });
+            suite.compare(rows, FEW, Some(ours), Box::new(|| p99(livez(address, samples))));
+        }
+
+        let rows = [
+            row("10,000 idle connections", "KiB each", Ours(1.0)),
+            row("10,000 idle connections, descriptors", "each", Ours(1.001)),
+            row("10,000 idle connections, threads", "in all", Ours(0.0)),
+        ];
+        let n = suite.pick(10_000, 2_000);
+        // A descriptor each is what no server can do without.
+        suite.compare(
+            rows,
+            ONCE,
+            Some(Box::new(move || child::run(Task::Idle { n }))),
+            Box::new(|| [0.0, 1.0, 0.0]),
+        );
+    }
+
     pub(crate) fn host(suite: &mut Suite) {
         const N: usize = 1_000;
         let each = |time: Duration| us(time) / N as f64;
@@ -399,11 +474,24 @@ mod rows {
             let floor = Box::new(|| [ns(heard.borrow_mut().read(EVENTS))]);
             suite.compare([event], MANY, Some(ours), floor);
         }
+        // The same events on both sides, and all that C is told of them.
+        let each = row("events that wait, read as a row in C", "ns each", Ratio(1.20));
+        let one = row("events that wait, read whole in C", "ns each", Shown);
+        if suite.wants(&[each, one]) {
+            let heard = RefCell::new(Heard::new());
+            type Read = fn(&mut Heard, u32) -> Duration;
+            let cases: [(Row, Read); 2] = [(each, Heard::read_row_in_c), (one, Heard::read_in_c)];
+            for (row, read) in cases {
+                let ours = Box::new(|| [ns(read(&mut heard.borrow_mut(), EVENTS))]);
+                let floor = Box::new(|| [ns(heard.borrow_mut().read_whole(EVENTS))]);
+                suite.compare([row], MANY, Some(ours), floor);
+            }
+        }
     }
 
     #[cfg(feature = "http-client")]
     pub(crate) fn polls(suite: &mut Suite) {
-        use crate::support::polls::{Bare, Watched, fetch, serve};
+        use crate::support::polls::{Crew, Watched, serve};
         const N: usize = 1_000;
         let rows = [
             row("polls of 1,000 runs over HTTP", "ms", Ratio(1.20)),
@@ -413,14 +501,12 @@ mod rows {
             return;
         }
         let server = serve();
-        let (watched, bare) = (Watched::start(N, server), Bare::new(server));
-        bare.poll(N);
+        let (watched, bare) = (Watched::start(N, server), Crew::bare(N, server));
+        let source = Crew::of_source(N, server);
         let ms = |time: Duration| [us(time) / 1e3];
-        let env = loopkeeper::Env::new().expect("an environment");
-        let sides: [Side<'_, 1>; 2] =
-            [Box::new(|| ms(watched.poll())), Box::new(|| ms(fetch(N, server, &env)))];
+        let sides: [Side<'_, 1>; 2] = [Box::new(|| ms(watched.poll())), Box::new(|| ms(source.poll()))];
         for (row, ours) in rows.into_iter().zip(sides) {
-            suite.compare([row], SOME, Some(ours), Box::new(|| ms(bare.poll(N))));
+            suite.compare([row], SOME, Some(ours), Box::new(|| ms(bare.poll())));
         }
         watched.check();
     }

@@ -170,6 +170,11 @@ impl CancelToken {
         self.node.cancelled.load(Ordering::Acquire)
     }
 
+    /// Whether both are one token, and not only one's child.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.node, &other.node)
+    }
+
     /// Blocks until cancelled.
     pub fn wait(&self) {
         // Nothing is ever sent: the channel ends when the token is cancelled.

@@ -43,7 +43,7 @@ impl<W: Write + AsFd> Console<W> {
     fn takes(&mut self) -> bool {
         let patience = if self.is_stalled { Duration::ZERO } else { PATIENCE };
         let mut set = PollSet::default();
-        let out = set.add(self.out.as_fd(), Interest { read: false, write: true });
+        let out = set.add(self.out.as_fd(), Interest { write: true, ..Interest::default() });
         // Without a poll there is only the write itself.
         let takes = set.wait(Some(patience)).is_err() || set.is_ready(out);
         self.is_stalled = !takes;

@@ -271,7 +271,7 @@ impl<'n> Object<'n, '_> {
                 Some((member.key.clone(), text))
             });
             let texts: Vec<Option<(String, String)>> = texts.collect();
-            texts.into_iter().collect()
+            texts.iter().all(Option::is_some).then(|| crate::order::map(texts.into_iter().flatten()))
         })
         .shown_as(describe::json)
     }

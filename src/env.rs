@@ -347,7 +347,7 @@ impl Env {
         let running = self.statuses();
         let mut names: Vec<&str> = running.iter().map(|status| status.name.as_str()).collect();
         // Loops of different kinds may share one.
-        names.sort_unstable();
+        crate::order::sort(&mut names);
         names.dedup();
         let text = format!("no loop that runs is called {}, {}", Shown(name), meant(name, &names));
         Error::new(ErrorKind::NotFound).context(text)
@@ -398,7 +398,7 @@ impl Env {
             .flat_map(|recovery| &recovery.incidents)
             .map(|incident| incident.run.as_str())
             .collect();
-        runs.sort_unstable();
+        crate::order::sort(&mut runs);
         runs.dedup();
         let text = format!("no run that is being recovered is called {}, {}", Shown(run), meant(run, &runs));
         Err(Error::new(ErrorKind::NotFound).context(text))

@@ -2,10 +2,11 @@
 //! and then.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, Weak};
 
 use crate::event::Event;
-use crate::primitive::Mutex;
+use crate::primitive::{AtomicBool, Mutex, Ordering};
 use crate::subscription::{DEFAULT_CAPACITY, Hub, Subscription};
 
 /// How many events are kept.
@@ -35,6 +36,41 @@ struct Kept {
     /// The number of the newest event.
     seq: u64,
     events: VecDeque<Arc<Event>>,
+    bells: Vec<Weak<Bell>>,
+}
+
+/// Rung by the next event, once each time it is set.
+///
+/// Whoever waits for an event sets it, looks whether there is one, and only
+/// then waits: what comes after the look finds it set.
+#[cfg_attr(not(feature = "http"), allow(dead_code, reason = "the server waits for events"))]
+pub(crate) struct Bell {
+    is_set: AtomicBool,
+    ring: Box<dyn Fn() + Send + Sync>,
+}
+
+#[cfg_attr(not(feature = "http"), allow(dead_code, reason = "the server waits for events"))]
+impl Bell {
+    /// A bell that is not set. `ring` is called under the log's lock.
+    pub(crate) fn new(ring: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { is_set: AtomicBool::new(false), ring: Box::new(ring) }
+    }
+
+    pub(crate) fn set(&self) {
+        self.is_set.store(true, Ordering::SeqCst);
+    }
+
+    fn tell(&self) {
+        if self.is_set.swap(false, Ordering::SeqCst) {
+            (self.ring)();
+        }
+    }
+}
+
+impl fmt::Debug for Bell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bell").field("is_set", &self.is_set.load(Ordering::Relaxed)).finish_non_exhaustive()
+    }
 }
 
 impl EventLog {
@@ -47,8 +83,23 @@ impl EventLog {
             kept.events.pop_front();
         }
         kept.events.push_back(event.clone());
+        kept.bells.iter().filter_map(Weak::upgrade).for_each(|bell| bell.tell());
         self.hub.send(&event);
         event
+    }
+
+    /// Has a bell rung by events for as long as there is one.
+    #[cfg_attr(not(feature = "http"), allow(dead_code, reason = "the server waits for events"))]
+    pub(crate) fn hang(&self, bell: &Arc<Bell>) {
+        let mut kept = self.kept.lock();
+        kept.bells.retain(|bell| bell.strong_count() > 0);
+        kept.bells.push(Arc::downgrade(bell));
+    }
+
+    /// The number of the newest event.
+    #[cfg_attr(not(feature = "http"), allow(dead_code, reason = "the server waits for events"))]
+    pub(crate) fn newest(&self) -> u64 {
+        self.kept.lock().seq
     }
 
     /// Hears of every event from now on.
@@ -74,6 +125,35 @@ mod tests {
     use super::*;
     use crate::event::{EventKind, LoopKind};
     use crate::stamp::Stamp;
+
+    #[test]
+    fn a_bell_is_rung_once_each_time_it_is_set() {
+        let log = EventLog::default();
+        let rung = Arc::new(crate::primitive::AtomicU64::new(0));
+        let count = rung.clone();
+        let bell = Arc::new(Bell::new(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+        }));
+        log.hang(&bell);
+        let append = || {
+            log.append(|seq| Event {
+                seq,
+                n: seq,
+                at: Stamp::from_micros(0),
+                source: "s".parse().expect("a name"),
+                kind: LoopKind::Watcher,
+                what: EventKind::Started,
+            });
+            rung.load(Ordering::Relaxed)
+        };
+        assert_eq!(append(), 0);
+        bell.set();
+        assert_eq!((append(), append()), (1, 1));
+        bell.set();
+        assert_eq!((append(), log.newest()), (2, 4));
+        drop(bell);
+        append();
+    }
 
     #[test]
     fn pages_follow_on_and_say_what_is_lost() {

@@ -143,6 +143,7 @@ pub mod duration;
 pub mod error;
 pub mod event;
 pub mod name;
+mod order;
 pub mod pointer;
 mod secret;
 pub mod stamp;

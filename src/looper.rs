@@ -23,7 +23,7 @@ use crate::primitive::{Condvar, Mutex, MutexGuard};
 use crate::record::Record;
 use crate::slot::{Phase, Slot};
 use crate::stamp::Stamp;
-use crate::status::{Activity, CallStatus, Looks, LoopStatus, ThreadStatus};
+use crate::status::{Activity, CallStatus, Looks, LoopStatus, ThreadStatus, is_stale};
 use crate::step::Steps;
 use crate::stop::StopReport;
 use crate::subscription::{Hub, Subscription};
@@ -465,6 +465,11 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
         self.source.status().1
     }
 
+    /// The same for one who asks many loops at one moment.
+    pub(crate) fn status_at(&self, now: Tick, wall: Stamp) -> LoopStatus {
+        self.source.status_at(now, wall).1
+    }
+
     /// Reads something from the machine under its lock.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&M) -> T) -> T {
         read(&self.source.state.lock().machine)
@@ -690,6 +695,11 @@ impl<M: Machine> Source<M> {
 
     /// Whether it runs, and how it is.
     fn status(&self) -> (bool, LoopStatus) {
+        self.status_at(self.env.clock().now(), self.env.stamp())
+    }
+
+    /// The same for one who asks many loops at one moment.
+    fn status_at(&self, now: Tick, wall: Stamp) -> (bool, LoopStatus) {
         let thread = {
             let task = self.task.lock();
             let running = task.as_ref().filter(|task| !task.has_ended());
@@ -697,24 +707,28 @@ impl<M: Machine> Source<M> {
         };
         let is_stuck = self.slot.state().phase() == Phase::Overdue;
         let activity = thread.as_ref().filter(|_| is_stuck).and_then(|thread| self.look(thread.tid));
-        let clock = self.env.clock();
         let lost = self.voice.lost();
         let state = self.state.lock();
-        let (now, wall) = (clock.now(), self.env.stamp());
         let record = state.machine.record();
         let stamp = |tick: Tick| wall_at(tick, now, wall);
         let due = record.due;
         let running = state.stage == Stage::Running;
         let overdue = state.overdue(now);
+        // A call that hangs has a verdict of its own.
+        let late_by = overdue.filter(|_| state.call.is_none());
+        let apart = record.last_check.map_or(Duration::ZERO, |last| due.since(last));
+        let stale = late_by.is_some_and(|late_by| is_stale(late_by, apart));
         let mut status = LoopStatus {
             name: self.name.clone(),
             kind: self.kind,
             health: record.health,
-            ready: record.health == Health::Ready,
+            ready: record.health == Health::Ready && !stale,
+            stale,
             critical: state.machine.is_critical(),
             phase: record.phase,
             since: stamp(record.since),
             last_check: record.last_check.map(stamp),
+            age: record.last_check.map(|last| now.since(last)),
             last_success: record.last_success.map(stamp),
             last_error: record.last_error.as_ref().map(|error| error.report().to_string()),
             consecutive_failures: record.failures_in_a_row,

@@ -240,7 +240,7 @@ mod tests {
         let fleet = if cfg!(any(feature = "sqlite", feature = "postgres")) { &fleet[..] } else { &[] };
         let recovery = if cfg!(feature = "http-client") { &["recovery"][..] } else { &[] };
         let mut known = [fleet, recovery, &["monitor", "watcher"]].concat();
-        known.sort_unstable();
+        crate::order::sort(&mut known);
         assert_eq!(registry.names().collect::<Vec<_>>(), known);
         for name in registry.names() {
             let info = registry.describe(name).unwrap();

@@ -1,6 +1,7 @@
 //! What a loop says of itself: one snapshot, taken under one short lock.
 
 mod activity;
+mod json;
 mod monitor;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use crate::stamp::Stamp;
 
 pub(crate) use activity::Looks;
 pub use activity::{Activity, ActivityKind, CallStatus};
+pub use json::write_json;
 pub(crate) use monitor::severity;
 pub use monitor::{CheckCounts, CheckerStatus, ItemStatus, MonitorStatus, Role, Tally};
 
@@ -34,8 +36,14 @@ pub struct LoopStatus {
     /// verdict and after a stop.
     #[serde(rename = "state")]
     pub health: Health,
-    /// Whether what it looks after can take work, in part at least.
+    /// Whether what it looks after can take work, in part at least. Not while
+    /// it is stale.
     pub ready: bool,
+    /// Whether the loop should have been heard of again by now, so that what
+    /// is known counts no more: no call runs, and the next one is late by more
+    /// than the time between two, by 5 s at least and by 60 s at most.
+    #[serde(skip_serializing_if = "is_false")]
+    pub stale: bool,
     /// Whether the whole is down when this is.
     pub critical: bool,
     /// What the loop is doing.
@@ -45,6 +53,9 @@ pub struct LoopStatus {
     /// When the last call ended or timed out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_check: Option<Stamp>,
+    /// How long ago that is.
+    #[serde(serialize_with = "as_seconds", skip_serializing_if = "Option::is_none")]
+    pub age: Option<Duration>,
     /// When a call last succeeded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_success: Option<Stamp>,
@@ -93,16 +104,31 @@ pub struct LoopStatus {
     pub lost_callbacks: u64,
     /// For a config watcher: what is in force, and what is on disk.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub config: Option<ConfigStatus>,
+    pub config: Option<Box<ConfigStatus>>,
     /// For a controller: its settings, and what its runs did.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub controller: Option<ControllerStatus>,
+    pub controller: Option<Box<ControllerStatus>>,
     /// For a monitor: its checkers, and what they found.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub monitor: Option<MonitorStatus>,
+    pub monitor: Option<Box<MonitorStatus>>,
     /// For a recovery monitor or an executor: which runs it deals with.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub recovery: Option<RecoveryStatus>,
+    pub recovery: Option<Box<RecoveryStatus>>,
+}
+
+/// By how much a loop may be late at least and at most before it is stale.
+const LATE: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(60)];
+
+/// Whether a loop that should have begun its next call so long ago is stale,
+/// when its calls are so far apart.
+pub(crate) fn is_stale(late_by: Duration, apart: Duration) -> bool {
+    let [least, most] = LATE;
+    late_by > apart.clamp(least, most)
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the form serde calls")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// What a recovery monitor or an executor deals with.
@@ -309,6 +335,9 @@ impl fmt::Display for LoopStatus {
         } else if let Some(error) = &self.last_error {
             write!(f, " (failures in a row: {}): {error}", self.consecutive_failures)?;
         }
+        if self.stale {
+            f.write_str(", stale")?;
+        }
         if let Some(overdue) = self.overdue_for {
             write!(f, ", overdue for {overdue:.1?}")?;
         }
@@ -346,7 +375,7 @@ pub trait StatusSource: Send + Sync {
 
 /// Puts loops in an order that does not change by itself.
 pub(crate) fn sort(loops: &mut [LoopStatus]) {
-    loops.sort_by(|a, b| (a.kind.as_str(), &a.name).cmp(&(b.kind.as_str(), &b.name)));
+    crate::order::sort_by(loops, |a, b| (a.kind.as_str(), &a.name).cmp(&(b.kind.as_str(), &b.name)));
 }
 
 /// All loops together: down while a critical one is down or unknown, degraded
@@ -371,4 +400,25 @@ pub fn aggregate<'a>(loops: impl IntoIterator<Item = &'a LoopStatus>) -> Health 
 pub(crate) fn verdict(loops: &[LoopStatus]) -> Health {
     let critical = |health| loops.iter().any(|status| status.critical && status.health == health);
     if critical(Health::Unknown) && !critical(Health::Down) { Health::Unknown } else { aggregate(loops) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loop_is_stale_when_it_is_late_by_a_whole_interval_within_bounds() {
+        let secs = Duration::from_secs_f64;
+        for (late_by, apart, stale) in [
+            (0.0, 0.0, false),
+            (5.0, 0.1, false),
+            (5.1, 0.1, true),
+            (29.0, 30.0, false),
+            (31.0, 30.0, true),
+            (60.0, 3600.0, false),
+            (61.0, 3600.0, true),
+        ] {
+            assert_eq!(is_stale(secs(late_by), secs(apart)), stale, "{late_by} {apart}");
+        }
+    }
 }

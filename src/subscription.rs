@@ -95,6 +95,24 @@ impl Subscription {
         ready.recv(&self.rx).ok().map(|numbered| self.deliver(numbered))
     }
 
+    /// Takes as many events as are there, at most `max`, and how many were lost
+    /// before each. By one reader at a time; says how many there were.
+    #[cfg(feature = "capi")]
+    pub(crate) fn take(&self, max: usize, mut each: impl FnMut(u64, Arc<Event>)) -> usize {
+        let mut seen = self.seen.load(Ordering::Relaxed);
+        let mut taken = 0;
+        while taken < max {
+            let Ok(Numbered { n, event }) = self.rx.try_recv() else { break };
+            each(n.saturating_sub(seen + 1), event);
+            (seen, taken) = (n, taken + 1);
+        }
+        if taken > 0 {
+            self.seen.store(seen, Ordering::Relaxed);
+            self.show_if_empty();
+        }
+        taken
+    }
+
     /// Whether the source has ended and every event of it was read.
     #[must_use]
     pub fn has_ended(&self) -> bool {
@@ -139,12 +157,16 @@ impl Subscription {
         std::iter::from_fn(move || self.recv())
     }
 
-    fn deliver(&self, numbered: Numbered) -> Delivery {
+    fn show_if_empty(&self) {
         if let Some(flag) = self.ear.flag.get() {
             if self.rx.is_empty() {
                 self.show(flag);
             }
         }
+    }
+
+    fn deliver(&self, numbered: Numbered) -> Delivery {
+        self.show_if_empty();
         let before = self.seen.swap(numbered.n, Ordering::Relaxed);
         Delivery { lost: numbered.n.saturating_sub(before + 1), event: numbered.event }
     }

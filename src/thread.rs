@@ -5,6 +5,7 @@
 //! sees: near the limit on memory mappings std would abort the process, so
 //! the budget counts before it spawns.
 
+use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -29,13 +30,17 @@ const RESERVE: u64 = 512;
 /// Runs code of a user's: a panic is an error. What the panic carried is
 /// dropped here; what panics even then is forgotten.
 pub(crate) fn caught<T>(call: impl FnOnce() -> T) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(call)).map_err(|payload| {
-        let error = Error::from_panic(&*payload);
-        if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-            std::mem::forget(again);
-        }
-        error
-    })
+    catch_unwind(AssertUnwindSafe(call)).map_err(panicked)
+}
+
+/// The error that a panic is, from what it carried.
+#[cold]
+pub(crate) fn panicked(payload: Box<dyn Any + Send>) -> Error {
+    let error = Error::from_panic(&*payload);
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        std::mem::forget(again);
+    }
+    error
 }
 
 /// How a thread ended.

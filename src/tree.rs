@@ -339,7 +339,7 @@ impl Node {
             Value::String(text) | Value::Raw(text) => text.as_str().into(),
             Value::Array(nodes) => nodes.iter().map(Self::to_json).collect(),
             Value::Object(members) => {
-                members.iter().map(|member| (member.key.clone(), member.node.to_json())).collect()
+                crate::order::json(members.iter().map(|member| (member.key.clone(), member.node.to_json())))
             }
         }
     }

@@ -34,11 +34,13 @@ fn the_file_comes_first_and_its_folder_is_where_descriptors_are() {
     let dir = TempDir::new("config");
     let file = dir.write(
         "loopkeeper.json",
-        r#"{"http": {"listen": "none", "allowed_hosts": ["box"]}, "deploy": {"dir": "parts"}, "shutdown_timeout": 1}"#,
+        r#"{"http": {"listen": "none", "allowed_hosts": ["box"], "startup": ["db"]}, "deploy": {"dir": "parts"}, "shutdown_timeout": 1}"#,
     );
     let layers = Layers::default().file(&file);
     let config = layers.clone().merge().settings().unwrap();
     assert_eq!((config.http.listen, &*config.http.allowed_hosts), (None, &["box".to_owned()][..]));
+    assert_eq!((&*config.http.liveness, config.http.readiness), (&[][..], None));
+    assert_eq!(config.http.startup, Some(vec!["db".to_owned()]));
     assert_eq!(config.deploy.dir, dir.path().join("parts"));
 
     let variable = ("LOOPKEEPER_HTTP__LISTEN".into(), "127.0.0.1:1".into());

@@ -121,6 +121,19 @@ impl Answer {
         lines.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
+    /// The lines of a health check without how long ago each was looked at.
+    fn without_ages(&self) -> String {
+        let without = |line: &str| match line.split_once(", ") {
+            Some((before, age)) => {
+                let (number, rest) = age.split_once(" s ago").unwrap();
+                number.parse::<f64>().unwrap();
+                format!("{before}{rest}\n")
+            }
+            None => format!("{line}\n"),
+        };
+        self.body.lines().map(without).collect()
+    }
+
     #[track_caller]
     fn is(&self, status: u16, body: &str) {
         assert_eq!(self.status, status, "{self:?}");
@@ -166,7 +179,8 @@ impl Client {
         let status = head[9..12].parse().unwrap();
         let mut answer = Answer { status, head, body: String::new() };
         if with_body {
-            let len = answer.header("content-length").unwrap().parse().unwrap();
+            // What is not modified has none.
+            let len = answer.header("content-length").map_or(0, |len| len.parse().unwrap());
             while self.rest.len() < len {
                 assert!(self.more(), "the body ends early: {answer:?}");
             }
@@ -229,7 +243,8 @@ fn every_path_answers() {
     let ready = site.get("/readyz");
     assert_eq!((ready.status, ready.body.as_str()), (503, "down\n"));
     let verbose = site.get("/readyz?verbose");
-    assert_eq!(verbose.body, "down\n[-]cache down\n[+]db ready\n");
+    assert_eq!(verbose.without_ages(), "down\n[-]cache down\n[+]db ready\n");
+    assert!(verbose.header("oldest-check-age").unwrap().parse::<f64>().unwrap() < 5.0);
     assert_eq!(verbose.header("x-content-type-options"), Some("nosniff"));
     assert_eq!(verbose.header("cache-control"), Some("no-store"));
 
@@ -253,7 +268,9 @@ fn every_path_answers() {
 fn a_loop_that_is_not_critical_only_degrades() {
     let site = Site::new(config());
     site.watch("db", "cache", false);
-    site.get("/readyz?verbose").is(200, "degraded\n[-]cache down (not critical)\n[+]db ready\n");
+    let verbose = site.get("/readyz?verbose");
+    verbose.is(200, "");
+    assert_eq!(verbose.without_ages(), "degraded\n[-]cache down (not critical)\n[+]db ready\n");
     assert_eq!(site.get("/status").json()["health"], "degraded");
 }
 
@@ -285,6 +302,209 @@ fn events_come_in_pages_with_the_fields_of_their_kind() {
 }
 
 #[test]
+fn a_request_waits_for_the_next_event() {
+    let site = Site::new(config());
+    site.watch("db", "cache", true);
+    let next = site.get("/events?max=4096").json()["next"].as_u64().unwrap();
+    let mut client = site.client();
+    // There is one already.
+    client.get("/events?after=0&max=1&wait=5m").is(200, "\"next\":1,");
+    // Of another boot: nothing will come with such a number.
+    client.get(&format!("/events?after={}&wait=5m", next + 100)).is(200, "\"events\":[]");
+    client.get(&format!("/events?after={next}&wait=1ms")).is(200, "\"events\":[]");
+    client.ask(&format!("GET /events?after={next}&wait=5m"));
+    let mut head = site.client();
+    head.ask(&format!("HEAD /events?after={next}&wait=5m"));
+    let mut piped = site.client();
+    piped.send(&format!("GET /events?after={next}&wait=5m HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+    piped.ask("GET /livez");
+    // Half closed: it is told at once, for all that is known it is gone.
+    let mut half = site.client();
+    half.ask(&format!("GET /events?after={next}&wait=5m"));
+    half.stream.shutdown(std::net::Shutdown::Write).unwrap();
+    half.answer().is(200, "\"events\":[]");
+    half.is_closed();
+    site.manager.watch(WatcherConfig::new("late", |_: &Context| Ok(()))).unwrap();
+    let answer = client.answer();
+    assert_eq!(answer.json()["events"][0]["seq"], next + 1, "{answer:?}");
+    assert_eq!(head.read_answer(false).unwrap().status, 200);
+    assert_eq!(piped.answer().json()["events"][0]["seq"], next + 1);
+    piped.answer().is(200, "ok");
+    client.get("/livez").is(200, "ok");
+}
+
+#[test]
+fn requests_that_wait_hold_up_nobody_and_are_answered_by_a_stop() {
+    let _alone = alone();
+    let site = Site::alone(config().max_connections(50).request_deadline(secs(600)));
+    let mut parked: Vec<_> = (0..50).map(|_| site.client()).collect();
+    parked.iter_mut().for_each(|client| client.ask("GET /events?wait=5m"));
+    eventually("the threads have their names", || threads_named("http/") == 3);
+    let mut n_given_up = 0;
+    for _ in 0..20 {
+        site.get("/livez").is(200, "ok");
+        site.get("/status").is(200, "loops");
+    }
+    assert_eq!(threads_named("http/"), 3);
+    // All places were theirs: some had to go, with an answer.
+    for client in &mut parked {
+        client.stream.set_nonblocking(true).unwrap();
+        n_given_up += usize::from(client.stream.peek(&mut [0]).is_ok());
+        client.stream.set_nonblocking(false).unwrap();
+    }
+    assert!((1..50).contains(&n_given_up), "{n_given_up}");
+    let report = site.server.stop(PATIENCE);
+    assert!(report.is_clean(), "{report}");
+    for client in &mut parked {
+        let answer = client.answer();
+        answer.is(200, "\"events\":[]");
+        assert_eq!(answer.header("connection"), Some("close"));
+        client.is_closed();
+    }
+}
+
+#[test]
+fn a_status_that_the_client_has_is_not_sent_again() {
+    let site = Site::new(config());
+    site.watch("db", "cache", true);
+    let mut client = site.client();
+    let mut ask = |method: &str, tag: &str| {
+        client.send(&format!("{method} /status HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: {tag}\r\n\r\n"));
+        client.read_answer(method == "GET").unwrap()
+    };
+    let first = ask("GET", "\"x\"");
+    first.is(200, "\"loops\"");
+    let tag = first.header("etag").unwrap().to_owned();
+    assert!(tag.starts_with('"') && tag.ends_with('"') && tag.len() > 10, "{tag}");
+    assert_eq!((first.header("cache-control"), first.header("age")), (Some("no-cache"), Some("0")));
+    // Also when the loops are looked at again.
+    for pause in [0, 60] {
+        thread::sleep(Duration::from_millis(pause));
+        for method in ["GET", "HEAD"] {
+            let again = ask(method, &format!("\"x\", W/{tag}"));
+            assert_eq!((again.status, again.header("etag")), (304, Some(&*tag)));
+            assert_eq!((again.header("content-length"), again.header("content-type")), (None, None));
+        }
+        assert_eq!(ask("GET", "").body, first.body, "one body for all");
+    }
+    site.manager.trigger("db").unwrap();
+    eventually("the status changes", || {
+        let changed = ask("GET", &tag);
+        changed.status == 200 && changed.header("etag") != Some(&tag)
+    });
+}
+
+#[test]
+fn health_has_groups_reasons_and_a_standard_form() {
+    let site = Site::new(config().liveness(["cache"]).readiness(["db", "gone"]).startup(["db"]));
+    site.watch("db", "cache", true);
+    site.server.set_token(Some(Secret::new("t0p")));
+    let live = site.get("/livez");
+    live.is(503, "dead\n");
+    assert_eq!(live.without_ages(), "dead\n[-]cache down\n");
+    let ready = site.get("/readyz?verbose");
+    ready.is(503, "");
+    assert_eq!(ready.without_ages(), "down\n[+]db ready\n[-]gone unknown\n");
+    let start = site.get("/startupz?verbose");
+    start.is(200, "");
+    assert_eq!(start.without_ages(), "started\n[+]db ready\n");
+    let mut client = site.client();
+    let mut reasons = |path: &str, header: &str| {
+        client.send(&format!("GET {path}?reasons HTTP/1.1\r\nHost: localhost\r\n{header}\r\n"));
+        client.answer()
+    };
+    let told = reasons("/livez", "Authorization: Bearer t0p\r\n");
+    assert!(told.without_ages().contains("[-]cache down: connection refused\n"), "{told:?}");
+    for path in ["/livez", "/readyz", "/startupz"] {
+        let answer = reasons(path, "");
+        answer.is(401, "token");
+        assert!(!answer.body.contains("refused"));
+        reasons(path, "Authorization: Bearer t0q\r\n").is(401, "token");
+    }
+    site.server.set_token(None);
+    site.get("/readyz?reasons").is(403, "none is configured");
+
+    let health = site.get("/healthz");
+    assert_eq!((health.status, health.header("content-type")), (503, Some("application/health+json")));
+    let health: Value = serde_json::from_str(&health.body).unwrap();
+    assert_eq!((&health["status"], &health["output"]), (&"fail".into(), &"cache is down".into()));
+    let cache = &health["checks"]["cache:state"][0];
+    assert_eq!((&cache["status"], &cache["output"]), (&"fail".into(), &"connection refused".into()));
+    assert!(cache["age"].as_f64().unwrap() < 60.0 && cache["time"].as_str().is_some());
+    assert_eq!(health["checks"]["db:state"][0]["status"], "pass");
+}
+
+#[test]
+fn crt_23_health_is_that_of_what_is_watched() {
+    let site = Site::new(config());
+    let health = |status: u16, word: &str, output: Option<&str>| {
+        let answer = site.get("/healthz");
+        let health: Value = serde_json::from_str(&answer.body).unwrap();
+        assert_eq!((answer.status, &health["status"]), (status, &word.into()), "{health}");
+        assert_eq!(health["checks"]["cache:state"][0]["output"].as_str(), output, "{health}");
+    };
+    site.get("/readyz").is(200, "ready\n");
+    health(200, "pass", None);
+    site.watch("db", "cache", true);
+    site.get("/readyz").is(503, "down\n");
+    health(503, "fail", Some("connection refused"));
+    assert!(site.manager.unwatch("cache", PATIENCE).unwrap().is_clean());
+    site.get("/readyz").is(200, "ready\n");
+    health(200, "pass", None);
+}
+
+#[test]
+fn a_loop_that_is_not_heard_of_is_stale() {
+    let _servers = SERVERS.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+    // Made by hand: no loop of ours is late by a minute.
+    struct Late(Arc<WatchManager>);
+    impl StatusSource for Late {
+        fn statuses(&self) -> Vec<LoopStatus> {
+            let mut loops = self.0.statuses();
+            for status in &mut loops {
+                (status.stale, status.ready, status.overdue_for) = (true, false, Some(secs(90)));
+            }
+            loops
+        }
+    }
+    let env = Env::new().unwrap();
+    let manager = Arc::new(WatchManager::new(&env));
+    let watcher = manager.watch(WatcherConfig::new("db", |_: &Context| Ok(()))).unwrap();
+    assert!(watcher.wait_ready(PATIENCE));
+    let server = StatusServer::start(&env, config().liveness(["db"]), Arc::new(Late(manager))).unwrap();
+    let mut client = Client::new(server.local_addr());
+    assert_eq!(client.get("/readyz?verbose").without_ages(), "down\n[-]db stale\n");
+    client.get("/livez").is(503, "[-]db stale");
+    client.get("/startupz").is(200, "started");
+    client.get("/healthz").is(503, "nothing was heard of it for 90.0s past its due");
+    let status = client.get("/status").json();
+    assert_eq!((&status["health"], &status["loops"][0]["stale"]), (&"down".into(), &true.into()));
+    client.get("/").is(200, "db                 stale ");
+}
+
+#[test]
+fn a_browser_gets_a_table_that_can_do_nothing() {
+    let site = Site::new(config());
+    let evil = "<script>alert(1)</script>";
+    let probe = move |_: &Context| Err(evil.into());
+    let watcher = site.manager.watch(WatcherConfig::new("evil", probe)).unwrap();
+    eventually("the probe has failed", || watcher.status().last_error.is_some());
+    let mut client = site.client();
+    client.send("GET / HTTP/1.1\r\nHost: localhost\r\nAccept: text/html,*/*;q=0.8\r\n\r\n");
+    let page = client.answer();
+    page.is(200, "&lt;script&gt;alert(1)&lt;/script&gt;");
+    assert!(!page.body.contains("<script") && !page.body.contains("http:"), "{page:?}");
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    assert!(
+        page.header("content-security-policy").unwrap().starts_with("default-src 'none'; style-src 'sha256-")
+    );
+    assert_eq!(page.header("vary"), Some("Accept"));
+    let text = client.get("/");
+    assert_eq!(text.header("content-type"), Some("text/plain; charset=utf-8"));
+    text.is(200, evil);
+}
+
+#[test]
 fn head_has_the_headers_of_get_and_no_body() {
     let site = Site::new(config());
     site.watch("db", "cache", true);
@@ -293,7 +513,11 @@ fn head_has_the_headers_of_get_and_no_body() {
         let get = client.get(target);
         client.ask(&format!("HEAD {target}"));
         let head = client.read_answer(false).unwrap();
-        assert_eq!(head.head, get.head);
+        let without_age = |answer: &Answer| -> Vec<String> {
+            let lines = answer.head.lines().filter(|line| !line.starts_with("Oldest-Check-Age: "));
+            lines.map(str::to_owned).collect()
+        };
+        assert_eq!(without_age(&head), without_age(&get));
     }
     client.get("/livez").is(200, "ok");
     for request in ["HEAD / HTTP/1.1\r\n\r\n", "HEAD / HTTP/1.1\r\nHost: evil.example\r\n\r\n"] {
@@ -481,12 +705,26 @@ fn a_server_that_answers_as_many_as_it_may_says_so() {
     }
     for _ in 0..10 {
         let mut third = Client::new(server.local_addr());
-        third.ask("GET /livez");
+        third.ask("GET /status");
         let answer = third.answer();
         answer.is(503, "too many connections\n");
         assert_eq!((answer.header("retry-after"), answer.header("connection")), (Some("1"), Some("close")));
         third.is_closed();
     }
+    // However many there are that send nothing.
+    let _silent: Vec<_> = (0..100).map(|_| Client::new(server.local_addr())).collect();
+    for _ in 0..10 {
+        let mut third = Client::new(server.local_addr());
+        third.ask("GET /livez");
+        let answer = third.answer();
+        answer.is(200, "ok\n");
+        assert_eq!(answer.header("connection"), Some("close"));
+        third.is_closed();
+    }
+    // It needs a worker, and they hang.
+    let mut third = Client::new(server.local_addr());
+    third.ask("GET /readyz");
+    third.answer().is(503, "was not ready after 2s");
     drop(opener);
     for client in &mut asked {
         client.answer().is(200, "\"loops\":[]");

@@ -1,5 +1,5 @@
-//! The memory orderings of the slot and the alarm, and of the handles of the C
-//! side, under loom.
+//! The memory orderings of the slot and the alarm, and of the handles and the
+//! events of the C side, under loom.
 //!
 //!     RUSTFLAGS='--cfg loom' cargo test --release --test loom
 //!
@@ -15,6 +15,11 @@ mod slot;
 #[path = "../src/capi/usage.rs"]
 mod usage;
 
+#[allow(dead_code, unreachable_pub, reason = "the model uses some of it, outside its crate")]
+#[path = "../src/capi/last.rs"]
+mod last;
+
+use last::Last;
 use loom::cell::UnsafeCell;
 use loom::sync::{Arc, Mutex};
 use loom::thread;
@@ -176,5 +181,22 @@ fn a_slot_that_was_given_out_anew_is_never_used_by_an_old_number() {
         let _ = guesses.join().unwrap();
         assert!(next.is_none_or(|next| next == generation + 1));
         assert_eq!(handle.usage.begin(generation), Begin::Freed);
+    });
+}
+
+/// Mutants: a load and a store in place of the swap in `Last`; a store in place
+/// of the exchange in `Last::get`, so that the one before comes back and the
+/// later one is nobody's to drop.
+#[test]
+fn what_was_read_last_is_kept_by_one_and_dropped_once() {
+    loom::model(|| {
+        let last = Arc::new(Last::new());
+        last.set(Arc::new(1));
+        let theirs = last.clone();
+        let asks = thread::spawn(move || theirs.get().map(|one| *one));
+        last.set(Arc::new(2));
+        let seen = asks.join().unwrap();
+        assert!(matches!(seen, Some(1 | 2)), "{seen:?}");
+        assert_eq!(last.get().map(|one| *one), Some(2));
     });
 }

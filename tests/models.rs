@@ -1,7 +1,7 @@
 //! Whole loops under shuttle's scheduler, always on the manual clock: watcher,
 //! watchdog, dispatcher and the clock itself, in thousands of interleavings.
 //!
-//!     RUSTFLAGS='--cfg shuttle' cargo test --release --features test-util --test models
+//!     RUSTFLAGS='--cfg shuttle' cargo test --release --features test-util,http --test models
 //!
 //! Each test names the mutant that it catches; how each was seen to catch it
 //! is in the test's comment.
@@ -1014,4 +1014,105 @@ fn a_run_that_is_not_watched_any_more_is_not_restored() {
         assert!(monitor.stop(secs(1)).is_clean());
         drop(monitor);
     });
+}
+
+/// The status server with real sockets: only waiting for them is the model's.
+#[cfg(feature = "http")]
+mod http {
+    use std::io::{ErrorKind, Read, Write};
+    use std::net::{SocketAddr, TcpStream};
+    use std::sync::atomic::AtomicBool;
+
+    use loopkeeper::{StatusServer, StatusServerConfig};
+
+    use super::*;
+
+    /// A tenth of the others: each round opens a handful of sockets.
+    fn model(test: impl Fn() + Send + Sync + Clone + 'static) {
+        let rounds = (rounds() / 10).max(1);
+        shuttle::check_random(test.clone(), rounds);
+        shuttle::check_pct(test, rounds, 3);
+    }
+
+    fn server(env: &Env) -> StatusServer {
+        let config = StatusServerConfig::default().listen("127.0.0.1:0");
+        StatusServer::start(env, config, Arc::new(env.clone())).unwrap()
+    }
+
+    fn ask(address: SocketAddr, path: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+    }
+
+    /// All that comes until the end of the connection, however it ends.
+    fn rest(mut stream: TcpStream) -> String {
+        let mut all = Vec::new();
+        loop {
+            match stream.read_to_end(&mut all) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => shuttle::thread::yield_now(),
+                _ => return String::from_utf8(all).unwrap(),
+            }
+        }
+    }
+
+    /// Mutants: `Lot::ready` sets the bell after its look at the log; `Poller::run`
+    /// lets requests out before it takes those that are to wait. The event rings
+    /// nobody then, and its reader waits for ever.
+    #[test]
+    fn an_event_finds_who_waits_for_it() {
+        model(|| {
+            let clock = ManualClock::default();
+            let env = Env::manual(&clock).unwrap();
+            let server = server(&env);
+            let theirs = env.clone();
+            let starts = shuttle::thread::spawn(move || {
+                let probe = |_: &Context| Ok(());
+                Watcher::start_in(&theirs, WatcherConfig::new("a", probe).backoff(exact())).unwrap()
+            });
+            let answer = rest(ask(server.local_addr(), "/events?after=0&wait=5m"));
+            assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("\"seq\":1,"), "{answer}");
+            let watcher = starts.join().unwrap();
+            assert!(watcher.stop(secs(1)).is_clean());
+            assert!(server.stop(secs(1)).is_clean());
+        });
+    }
+
+    /// Mutants: `Poller::wind_up` closes the listener without accepting what waits
+    /// there, or lets nobody out who waits for an event. What was sent before the
+    /// stop is then not answered, or the stop never ends.
+    #[test]
+    fn a_stop_answers_who_waits_and_what_was_sent_before_it() {
+        model(|| {
+            let clock = ManualClock::default();
+            let env = Env::manual(&clock).unwrap();
+            let server = server(&env);
+            let address = server.local_addr();
+            let waits = ask(address, "/events?after=0&wait=5m");
+            let is_sent = Arc::new(AtomicBool::new(false));
+            let says = is_sent.clone();
+            let asks = shuttle::thread::spawn(move || {
+                // After the stop nobody listens.
+                let mut stream = TcpStream::connect(address).ok()?;
+                stream.set_nonblocking(true).unwrap();
+                shuttle::thread::yield_now();
+                let head = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+                stream.write_all(head).ok()?;
+                says.store(true, Ordering::SeqCst);
+                Some(stream)
+            });
+            shuttle::thread::yield_now();
+            let was_sent = is_sent.load(Ordering::SeqCst);
+            assert!(server.stop(secs(1)).is_clean());
+            let answer = rest(waits);
+            assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\"events\":[]}"), "{answer}");
+            let answer = asks.join().unwrap().map(rest).unwrap_or_default();
+            assert!(
+                answer.ends_with("\r\n\r\nok\n") || answer.is_empty() && !was_sent,
+                "{was_sent} {answer}"
+            );
+        });
+    }
 }

@@ -34,6 +34,7 @@ const LAYERS: &[(Layer, &[&str])] = &[
             "authority",
             "error",
             "name",
+            "order",
             "duration",
             "stamp",
             "event",

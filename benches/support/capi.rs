@@ -19,7 +19,9 @@ use loopkeeper::capi::{
 };
 use loopkeeper::controller::{Outcome, Reconciler};
 use loopkeeper::watch::BackoffConfig;
-use loopkeeper::{Context, ControllerConfig, Env, Probe, Subscription, Watcher, WatcherConfig, bench_hooks};
+use loopkeeper::{
+    Context, ControllerConfig, Delivery, Env, Probe, Subscription, Watcher, WatcherConfig, bench_hooks,
+};
 
 use super::floors::LULL;
 
@@ -219,6 +221,9 @@ fn set_name<T>(place: &mut T, name: &CString) {
 /// How many events are made at once; a queue holds some more.
 pub(crate) const EVENTS: u32 = 200;
 
+/// How many are read with one call.
+const ROW: usize = 32;
+
 /// A loop on both sides that makes `EVENTS` events when it is triggered, and
 /// somebody who reads them when all are there.
 pub(crate) struct Heard {
@@ -227,7 +232,7 @@ pub(crate) struct Heard {
     c_env: *mut lk_env,
     c_busy: *mut capi::lk_controller,
     c_events: *mut lk_events,
-    event: lk_event,
+    row: Vec<lk_event>,
 }
 
 static LEFT: AtomicU32 = AtomicU32::new(0);
@@ -282,15 +287,35 @@ impl Heard {
         // SAFETY: numbers and characters.
         let mut event = unsafe { std::mem::zeroed::<lk_event>() };
         ok!(lk_event_init(&raw mut event => *mut lk_event, size_of_val(&event) => usize));
-        let mut this = Self { busy, events, c_env, c_busy, c_events, event };
+        let mut this = Self { busy, events, c_env, c_busy, c_events, row: vec![event; ROW] };
         // What else there is to hear comes with the first runs.
         this.read(1);
         this.read_in_c(1);
         this
     }
 
-    /// The time that reading takes, of `n` events that wait.
+    /// The time that taking one takes, of `n` events that wait.
     pub(crate) fn read(&mut self, n: u32) -> Duration {
+        self.read_each(n, |delivery| {
+            black_box(&delivery.event.what);
+        })
+    }
+
+    /// The time that taking one takes and looking at all that C is told of it.
+    pub(crate) fn read_whole(&mut self, n: u32) -> Duration {
+        self.read_each(n, |delivery| {
+            let event = &delivery.event;
+            let kind = std::mem::discriminant(&event.what);
+            let error = event.what.error().map(loopkeeper::Error::kind);
+            black_box((kind, error, event.kind, event.seq, event.n, delivery.lost, event.at));
+            let mut source = [0_u8; 64];
+            let name = event.source.as_str().as_bytes();
+            source[..name.len()].copy_from_slice(name);
+            black_box(&source);
+        })
+    }
+
+    fn read_each(&mut self, n: u32, each: impl Fn(&Delivery)) -> Duration {
         LEFT.store(n, Ordering::Relaxed);
         let seen = self.busy.status().runs;
         self.busy.trigger();
@@ -300,7 +325,7 @@ impl Heard {
         let mut read = 0;
         let begin = Instant::now();
         while let Some(delivery) = self.events.try_recv() {
-            black_box(&delivery.event.what);
+            each(&delivery);
             read += 1;
         }
         let time = begin.elapsed();
@@ -309,6 +334,26 @@ impl Heard {
     }
 
     pub(crate) fn read_in_c(&mut self, n: u32) -> Duration {
+        let next = c!(lk_events_next(*const lk_events, u64, *mut lk_event));
+        self.read_each_in_c(n, |events, row| {
+            // SAFETY: the handle is open and the first of the row is one.
+            let status = unsafe { next(events, 0, row.as_mut_ptr()) };
+            u32::from(status == 0)
+        })
+    }
+
+    /// The same with a call for as many as there is room for.
+    pub(crate) fn read_row_in_c(&mut self, n: u32) -> Duration {
+        let read = c!(lk_events_read(*const lk_events, u64, *mut lk_event, usize, *mut usize));
+        self.read_each_in_c(n, |events, row| {
+            let mut n = 0;
+            // SAFETY: the handle is open and the row has as many.
+            let status = unsafe { read(events, 0, row.as_mut_ptr(), row.len(), &raw mut n) };
+            if status == 0 { u32::try_from(n).expect("no more than a row") } else { 0 }
+        })
+    }
+
+    fn read_each_in_c(&mut self, n: u32, next: impl Fn(*mut lk_events, &mut [lk_event]) -> u32) -> Duration {
         LEFT.store(n, Ordering::Relaxed);
         // SAFETY: numbers and characters.
         let mut status = unsafe { std::mem::zeroed::<lk_loop_status>() };
@@ -329,13 +374,15 @@ impl Heard {
             }
             std::thread::yield_now();
         }
-        let next = c!(lk_events_next(*const lk_events, u64, *mut lk_event));
         let mut read = 0;
         let begin = Instant::now();
-        // SAFETY: the handle is open and the event is one.
-        while unsafe { next(self.c_events, 0, &raw mut self.event) } == 0 {
-            black_box(&self.event);
-            read += 1;
+        loop {
+            let more = next(self.c_events, &mut self.row);
+            if more == 0 {
+                break;
+            }
+            black_box(&self.row);
+            read += more;
         }
         let time = begin.elapsed();
         assert!(read >= n, "{read} of {n}");

@@ -27,6 +27,10 @@ pub(crate) enum Task {
     /// CPU and switches a run, lateness: `n` loops at one second for `seconds`.
     /// Ours have phases of their own.
     Periodic { side: Ticking, phases: Phases, n: usize, seconds: u64 },
+    /// KiB and descriptors each, and threads in all, for `n` connections to
+    /// the status server that wait.
+    #[cfg(feature = "http")]
+    Idle { n: usize },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -75,12 +79,19 @@ pub(crate) fn answer(args: &[String]) -> bool {
     if flag != FLAG {
         return false;
     }
+    #[cfg(feature = "http")]
+    if let ["connect", address, n] = task.split(' ').collect::<Vec<_>>()[..] {
+        super::status::connect(address, n.parse().expect("a number"));
+        return true;
+    }
     let task = Task::from_text(task).unwrap_or_else(|| panic!("no such task: {task}"));
     let numbers = match task {
         Task::Memory { side, n } => vec![memory(side, n)],
         Task::Threads { side, n } => vec![threads_of(side, n)],
         Task::Capacity => vec![capacity()],
         Task::Periodic { side, phases, n, seconds } => periodic(side, phases, n, seconds).to_vec(),
+        #[cfg(feature = "http")]
+        Task::Idle { n } => super::status::idle(n).to_vec(),
     };
     numbers.iter().for_each(|number| println!("{number}"));
     true
@@ -167,6 +178,8 @@ impl Task {
             Self::Periodic { side, phases, n, seconds } => {
                 format!("periodic {side:?} {phases:?} {n} {seconds}")
             }
+            #[cfg(feature = "http")]
+            Self::Idle { n } => format!("idle {n}"),
         }
     }
 
@@ -182,6 +195,8 @@ impl Task {
                 Some(Self::Threads { side: named(&sides, side)?, n: n.parse().ok()? })
             }
             ["capacity"] => Some(Self::Capacity),
+            #[cfg(feature = "http")]
+            ["idle", n] => Some(Self::Idle { n: n.parse().ok()? }),
             ["periodic", side, phases, n, seconds] => {
                 let sides = [Ticking::Ours, Ticking::Nanosleep, Ticking::Park];
                 Some(Self::Periodic {

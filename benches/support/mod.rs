@@ -26,6 +26,8 @@ pub(crate) mod ours;
 pub(crate) mod parts;
 #[cfg(feature = "http-client")]
 pub(crate) mod polls;
+#[cfg(feature = "http")]
+pub(crate) mod status;
 
 use std::fmt;
 use std::process::ExitCode;

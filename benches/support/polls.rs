@@ -3,8 +3,8 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -101,7 +101,7 @@ impl Watched {
         let watched = Self { monitor, polled, n };
         // A poll is over a little after it was counted; a trigger before that
         // would poll that run once more.
-        watched.rest();
+        rest();
         watched
     }
 
@@ -113,7 +113,7 @@ impl Watched {
 
     /// Polls all of them once.
     pub(crate) fn poll(&self) -> Duration {
-        self.rest();
+        rest();
         let round = Arc::new(Started::expect(self.n));
         *self.polled.lock() = round.clone();
         let start = Instant::now();
@@ -121,69 +121,104 @@ impl Watched {
         round.wait();
         start.elapsed()
     }
-
-    fn rest(&self) {
-        thread::sleep(Duration::from_millis(50));
-    }
 }
 
-/// The same requests by the source of runs alone, without a monitor.
-pub(crate) fn fetch(n: usize, server: SocketAddr, env: &Env) -> Duration {
-    let config = RestConfig::new(ClientConfig::new(format!("http://{server}")));
-    let source = RestSource::new(&config).expect("it can be used");
-    let name = loopkeeper::Name::new("runs").expect("a name");
-    let next = AtomicUsize::new(0);
-    let start = Instant::now();
-    thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
-            scope.spawn(|| {
-                loop {
-                    let i = next.fetch_add(1, Ordering::Relaxed);
-                    if i >= n {
-                        return;
-                    }
-                    let cx = Context::detached(env, name.clone(), Duration::from_secs(30));
-                    assert!(!source.fetch(&cx, &format!("run-{i}")).expect("a run").corrupted);
-                }
-            });
-        }
-    });
-    start.elapsed()
+fn rest() {
+    thread::sleep(Duration::from_millis(50));
 }
 
-/// The same requests by as many threads, which share a client and read what
-/// comes back.
-pub(crate) struct Bare {
-    agent: ureq::Agent,
-    base: String,
+/// Threads that ask for all runs when they are told to. Like those of the
+/// monitor they are there before a round and wait for it: one that is made for
+/// it costs time, and is given a core where one that wakes has to find its own.
+pub(crate) struct Crew {
+    shared: Arc<Shared>,
+    threads: Vec<thread::JoinHandle<()>>,
 }
 
-impl Bare {
-    pub(crate) fn new(server: SocketAddr) -> Self {
-        let config = ureq::Agent::config_builder().proxy(None).max_idle_connections_per_host(AT_ONCE).build();
-        Self { agent: config.into(), base: format!("http://{server}{PATH}") }
-    }
+struct Shared {
+    n: usize,
+    next: AtomicUsize,
+    /// Begins a round.
+    begin: Barrier,
+    /// The round that is under way; none ends the threads.
+    round: Mutex<Option<Arc<Started>>>,
+}
 
-    pub(crate) fn poll(&self, n: usize) -> Duration {
-        let next = AtomicUsize::new(0);
-        let start = Instant::now();
-        thread::scope(|scope| {
-            for _ in 0..AT_ONCE {
-                scope.spawn(|| {
-                    loop {
-                        let i = next.fetch_add(1, Ordering::Relaxed);
-                        if i >= n {
-                            return;
-                        }
-                        let url = format!("{}run-{i}", self.base);
-                        let mut answer = self.agent.get(&url).call().expect("an answer");
-                        let text = answer.body_mut().read_to_string().expect("a body");
-                        let run: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-                        assert_eq!(run["corrupted"], false);
-                    }
-                });
-            }
+impl Crew {
+    fn start(n: usize, ask: impl Fn(usize) + Send + Sync + 'static) -> Self {
+        let (next, begin) = (AtomicUsize::new(0), Barrier::new(AT_ONCE + 1));
+        let shared = Arc::new(Shared { n, next, begin, round: Mutex::new(None) });
+        let ask = Arc::new(ask);
+        let threads = (0..AT_ONCE).map(|_| {
+            let (shared, ask) = (shared.clone(), ask.clone());
+            thread::spawn(move || shared.work(&*ask))
         });
+        let crew = Self { threads: threads.collect(), shared };
+        crew.poll();
+        crew
+    }
+
+    /// Without a monitor, by the source of runs alone.
+    pub(crate) fn of_source(n: usize, server: SocketAddr) -> Self {
+        let config = RestConfig::new(ClientConfig::new(format!("http://{server}")));
+        let source = RestSource::new(&config).expect("it can be used");
+        let name = loopkeeper::Name::new("runs").expect("a name");
+        let env = Env::new().expect("an environment");
+        Self::start(n, move |i| {
+            let cx = Context::detached(&env, name.clone(), Duration::from_secs(30));
+            assert!(!source.fetch(&cx, &format!("run-{i}")).expect("a run").corrupted);
+        })
+    }
+
+    /// By a bare client, which the threads share; they read what comes back.
+    pub(crate) fn bare(n: usize, server: SocketAddr) -> Self {
+        let config = ureq::Agent::config_builder().proxy(None).max_idle_connections_per_host(AT_ONCE).build();
+        let (agent, base) = (ureq::Agent::from(config), format!("http://{server}{PATH}"));
+        Self::start(n, move |i| {
+            let url = format!("{base}run-{i}");
+            let mut answer = agent.get(&url).call().expect("an answer");
+            let text = answer.body_mut().read_to_string().expect("a body");
+            let run: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+            assert_eq!(run["corrupted"], false);
+        })
+    }
+
+    /// Asks for all of them once.
+    pub(crate) fn poll(&self) -> Duration {
+        rest();
+        let round = Arc::new(Started::expect(self.shared.n));
+        *self.shared.round.lock() = Some(round.clone());
+        self.shared.next.store(0, Ordering::Relaxed);
+        let start = Instant::now();
+        self.shared.begin.wait();
+        round.wait();
         start.elapsed()
+    }
+}
+
+impl Shared {
+    fn work(&self, ask: &impl Fn(usize)) {
+        loop {
+            self.begin.wait();
+            let Some(round) = self.round.lock().clone() else { return };
+            loop {
+                let i = self.next.fetch_add(1, Ordering::Relaxed);
+                if i >= self.n {
+                    break;
+                }
+                ask(i);
+                round.one();
+            }
+        }
+    }
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        *self.shared.round.lock() = None;
+        self.shared.begin.wait();
+        for thread in self.threads.drain(..) {
+            thread.join().expect("none has panicked");
+        }
     }
 }

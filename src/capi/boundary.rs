@@ -6,8 +6,10 @@
 //! in the header's contract that it points to what its type says, or is NULL.
 //! That is why their methods are safe to call.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, c_char};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use super::status::{
@@ -15,40 +17,50 @@ use super::status::{
     LK_ERR_UTF8, LK_FOREVER, LK_OK, lk_status,
 };
 use crate::sys::fork;
-use crate::thread::caught;
+use crate::thread::panicked;
 
-/// Why a call is refused: its status, and the text for people.
+/// Why a call is refused: its status, and the text for people. A pointer, so
+/// that answers without one are small.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(super) struct Failure(Box<Refusal>);
+
+#[derive(Debug)]
+struct Refusal {
     status: lk_status,
-    text: String,
+    text: Cow<'static, str>,
 }
 
 pub(super) type Answer<T = ()> = Result<T, Failure>;
 
 impl Failure {
-    pub(super) fn new(status: lk_status, text: impl Into<String>) -> Self {
-        Self { status, text: text.into() }
+    pub(super) fn new(status: lk_status, text: impl Into<Cow<'static, str>>) -> Self {
+        Self(Box::new(Refusal { status, text: text.into() }))
     }
 
-    fn null(what: &str) -> Self {
+    #[cold]
+    #[inline(never)]
+    pub(super) fn null(what: &str) -> Self {
         Self::new(LK_ERR_NULL, format!("{what}: must not be NULL"))
     }
 
     /// The same for Rust, where a call goes on there.
     pub(super) fn into_error(self) -> crate::error::Error {
-        let kind = super::status::kind_of(self.status).unwrap_or(crate::error::ErrorKind::InvalidArgument);
-        crate::error::Error::new(kind).context(self.text)
+        let Refusal { status, text } = *self.0;
+        let kind = super::status::kind_of(status).unwrap_or(crate::error::ErrorKind::InvalidArgument);
+        crate::error::Error::new(kind).context(text)
     }
 
+    #[cold]
+    #[inline(never)]
     fn tell(self) -> lk_status {
-        let mut text = self.text.into_bytes();
+        let Refusal { status, text } = *self.0;
+        let mut text = text.into_owned().into_bytes();
         // C would see the text end there.
         text.iter_mut().filter(|byte| **byte == 0).for_each(|byte| *byte = b' ');
         text.push(0);
         // A thread that is ending keeps no text any more.
         let _ = LAST.try_with(|last| last.try_borrow_mut().map(|mut last| *last = text));
-        self.status
+        status
     }
 }
 
@@ -78,21 +90,31 @@ pub(super) enum Forked {
     Allowed,
 }
 
-fn attempt<T>(forked: Forked, body: impl FnOnce() -> Answer<T>) -> Answer<T> {
+/// Runs the body of an exported function: whatever happens in it is a status.
+/// Here once for all of them, and not in each.
+#[inline(never)]
+fn run(forked: Forked, body: &mut dyn FnMut() -> Answer) -> lk_status {
     if forked == Forked::Refused && fork::is_child() {
-        let text = "the process was forked after the library was in use, and its threads are in the parent: \
-                    fork first, or run another program";
-        return Err(Failure::new(LK_ERR_FORKED, text));
+        return refuse_child();
     }
-    caught(body).unwrap_or_else(|error| Err(Failure::new(LK_ERR_PANIC, error.to_string())))
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(())) => LK_OK,
+        Ok(Err(failure)) => failure.tell(),
+        Err(payload) => Failure::new(LK_ERR_PANIC, panicked(payload).to_string()).tell(),
+    }
+}
+
+#[cold]
+fn refuse_child() -> lk_status {
+    let text = "the process was forked after the library was in use, and its threads are in the parent: \
+                fork first, or run another program";
+    Failure::new(LK_ERR_FORKED, text).tell()
 }
 
 /// Runs the body of an exported function: whatever happens in it is a status.
 pub(super) fn guard(body: impl FnOnce() -> Answer) -> lk_status {
-    match attempt(Forked::Refused, body) {
-        Ok(()) => LK_OK,
-        Err(failure) => failure.tell(),
-    }
+    let mut body = Some(body);
+    run(Forked::Refused, &mut || body.take().map_or(Ok(()), |body| body()))
 }
 
 /// The same for one that returns a value: the fallback, when it fails.
@@ -101,10 +123,12 @@ pub(super) fn guard_or<T>(fallback: T, body: impl FnOnce() -> Answer<T>) -> T {
 }
 
 pub(super) fn quietly<T>(forked: Forked, fallback: T, body: impl FnOnce() -> Answer<T>) -> T {
-    attempt(forked, body).unwrap_or_else(|failure| {
-        failure.tell();
-        fallback
-    })
+    let (mut body, mut value) = (Some(body), None);
+    run(forked, &mut || {
+        value = body.take().map(|body| body()).transpose()?;
+        Ok(())
+    });
+    value.unwrap_or(fallback)
 }
 
 /// A text from C: NUL-terminated UTF-8.
@@ -270,64 +294,96 @@ impl<T: Versioned> In<T> {
     }
 }
 
-/// Whether a struct of C's may have this size. One that is no multiple of the
-/// alignment is no `sizeof` and would cut a pointer in two.
-fn is_size<T: Versioned>(size: usize) -> bool {
-    (T::MIN..=MAX_SIZE).contains(&size) && size % align_of::<T>() == 0
+/// What is known of a type of struct: what a call needs to deal with one, so
+/// that the code for it is there once and not for each type.
+#[derive(Clone, Copy)]
+struct Layout {
+    name: &'static str,
+    min: usize,
+    size: usize,
+    align: usize,
 }
 
-fn size_at<T: Versioned>(at: *const T, what: &str) -> Answer<usize> {
-    // SAFETY: not NULL, and then it begins with its size.
-    let size = unsafe { at.cast::<u32>().read_unaligned() } as usize;
-    if is_size::<T>(size) {
-        return Ok(size);
+impl Layout {
+    const fn of<T: Versioned>() -> Self {
+        Self { name: T::NAME, min: T::MIN, size: size_of::<T>(), align: align_of::<T>() }
     }
-    let (name, min) = (T::NAME, T::MIN);
-    let text = format!(
-        "{what}: size: a {name} has {min} to {} bytes, found {size}: call {name}_init first",
-        size_of::<T>()
-    );
-    Err(Failure::new(LK_ERR_SIZE, text))
+
+    /// Whether a struct of C's may have this size. One that is no multiple of
+    /// the alignment is no `sizeof` and would cut a pointer in two.
+    fn has(self, size: usize) -> bool {
+        (self.min..=MAX_SIZE).contains(&size) && size & (self.align - 1) == 0
+    }
+
+    /// The size that the caller's struct says it has.
+    #[inline(never)]
+    fn size_at(self, at: *const u8, what: &str) -> Answer<usize> {
+        // SAFETY: not NULL, and then it begins with its size.
+        let size = unsafe { at.cast::<u32>().read_unaligned() } as usize;
+        if self.has(size) { Ok(size) } else { Err(self.refuse(size, what)) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn refuse(self, size: usize, what: &str) -> Failure {
+        let Self { name, min, size: known, .. } = self;
+        let text = if what.is_empty() {
+            format!("size: a {name} has {min} to {known} bytes, found {size}")
+        } else {
+            format!("{what}: size: a {name} has {min} to {known} bytes, found {size}: call {name}_init first")
+        };
+        Failure::new(LK_ERR_SIZE, text)
+    }
+
+    /// Copies as much of the caller's struct as `value` has.
+    #[inline(never)]
+    fn read(self, at: *const u8, value: *mut u8, what: &str) -> Answer {
+        let size = self.size_at(at, what)?;
+        let known = size.min(self.size);
+        // SAFETY: the caller has `size` bytes there; of these as many are
+        // copied as `value` has.
+        unsafe { value.copy_from_nonoverlapping(at, known) };
+        // SAFETY: the bytes from `known` to `size` are the caller's, too.
+        let rest = unsafe { std::slice::from_raw_parts(at.add(known), size - known) };
+        if rest.iter().any(|byte| *byte != 0) {
+            let text = format!("{what}: sets a field of {} that this library does not know", self.name);
+            return Err(Failure::new(LK_ERR_SIZE, text));
+        }
+        Ok(())
+    }
+
+    /// Writes as much of `value` as the caller's struct of `size` bytes has,
+    /// which keeps its size.
+    #[inline(never)]
+    fn write(self, at: *mut u8, size: usize, value: *const u8) {
+        let known = size.min(self.size);
+        // SAFETY: the caller has `size` bytes there, `value` has at least
+        // `known`; any struct begins with its size, which is at most MAX_SIZE.
+        unsafe {
+            at.copy_from_nonoverlapping(value, known);
+            at.add(known).write_bytes(0, size - known);
+            at.cast::<u32>().write_unaligned(size as u32);
+        }
+    }
 }
 
 fn read_sized<T: Versioned>(at: *const T, what: &str) -> Answer<T> {
-    let size = size_at(at, what)?;
-    let known = size.min(size_of::<T>());
     let mut value = T::initial();
-    // SAFETY: the caller has `size` bytes there; of these as many are copied
-    // as `value` has, and any bytes are a value of it.
-    unsafe { (&raw mut value).cast::<u8>().copy_from_nonoverlapping(at.cast::<u8>(), known) };
-    // SAFETY: the bytes from `known` to `size` are the caller's, too.
-    let rest = unsafe { std::slice::from_raw_parts(at.cast::<u8>().add(known), size - known) };
-    if rest.iter().any(|byte| *byte != 0) {
-        let text = format!("{what}: sets a field of {} that this library does not know", T::NAME);
-        return Err(Failure::new(LK_ERR_SIZE, text));
-    }
+    // Any bytes are a value of it.
+    Layout::of::<T>().read(at.cast(), (&raw mut value).cast(), what)?;
     Ok(value)
 }
 
 /// Fills in a caller's struct of `size` bytes.
 pub(super) fn init<T: Versioned>(out: &Out<T>, size: usize) -> Answer {
     let place = out.check("out")?;
-    if !is_size::<T>(size) {
-        let text = format!("size: a {} has {} to {} bytes, found {size}", T::NAME, T::MIN, size_of::<T>());
-        return Err(Failure::new(LK_ERR_SIZE, text));
+    let layout = Layout::of::<T>();
+    if !layout.has(size) {
+        return Err(layout.refuse(size, ""));
     }
     let value = T::initial();
-    write_sized(place.0, size, &value);
-    // SAFETY: the caller's struct begins with its size. At most MAX_SIZE.
-    unsafe { place.0.cast::<u32>().write_unaligned(size as u32) };
+    layout.write(place.0.cast(), size, (&raw const value).cast());
     Ok(())
-}
-
-fn write_sized<T: Versioned>(at: *mut T, size: usize, value: &T) {
-    let known = size.min(size_of::<T>());
-    let bytes = (&raw const *value).cast::<u8>();
-    // SAFETY: the caller has `size` bytes there, `value` has at least `known`.
-    unsafe {
-        at.cast::<u8>().copy_from_nonoverlapping(bytes, known);
-        at.cast::<u8>().add(known).write_bytes(0, size - known);
-    }
 }
 
 /// A struct that is filled in when a call succeeds, as far as the caller
@@ -351,31 +407,38 @@ impl<T: Versioned> OutStruct<T> {
         if self.0.is_null() {
             return Ok(None);
         }
-        let size = size_at(self.0.cast_const(), what)?;
+        let size = Layout::of::<T>().size_at(self.0.cast_const().cast(), what)?;
         Ok(Some(StructPlace { at: self.0, size }))
     }
 
-    /// A row of `count` structs of one size.
-    pub(super) fn row(&self, count: usize, what: &str) -> Answer<Vec<StructPlace<T>>> {
-        if count == 0 {
-            return Ok(Vec::new());
-        }
-        let StructPlace { at, size } = self.check(what)?;
+    /// A row of `count` structs of one size; none of a row of none.
+    pub(super) fn row(&self, count: usize, what: &str) -> Answer<impl Iterator<Item = StructPlace<T>>> {
+        let (at, size) = match count {
+            0 => (self.0, 0),
+            _ => self.check(what).map(|place| (place.at, place.size))?,
+        };
         // SAFETY: the caller's row has `count` structs of this size.
-        Ok((0..count).map(|idx| StructPlace { at: unsafe { at.byte_add(idx * size) }, size }).collect())
+        Ok((0..count).map(move |idx| StructPlace { at: unsafe { at.byte_add(idx * size) }, size }))
     }
 }
 
 impl<T: Versioned> StructPlace<T> {
     pub(super) fn set(self, value: &T) {
-        if self.size == size_of::<T>() {
-            // SAFETY: the caller has as many bytes there.
-            unsafe { self.at.write_unaligned(*value) };
+        Layout::of::<T>().write(self.at.cast(), self.size, (&raw const *value).cast());
+    }
+
+    /// Has a struct filled in, but for its size: in the caller's place, where
+    /// that is one of the size that this library knows.
+    pub(super) fn fill(self, fill: impl Fn(&mut T)) {
+        if self.size == size_of::<T>() && self.at.is_aligned() {
+            // SAFETY: the caller's struct is there and nobody else's during
+            // the call; any bytes are a value of it.
+            fill(unsafe { &mut *self.at });
         } else {
-            write_sized(self.at, self.size, value);
+            let mut value = T::initial();
+            fill(&mut value);
+            self.set(&value);
         }
-        // SAFETY: the caller's struct begins with its size.
-        unsafe { self.at.cast::<u32>().write_unaligned(self.size as u32) };
     }
 }
 
@@ -393,16 +456,25 @@ pub(super) fn millis(value: u64) -> Duration {
     if value == LK_FOREVER { Duration::MAX } else { Duration::from_millis(value) }
 }
 
-/// As much of a text as has room before its NUL, cut at a character.
+/// As much of a text as has room before its NUL, cut at a character; zeros
+/// after it.
 pub(super) fn chars<const N: usize>(text: &str) -> [c_char; N] {
+    let mut chars = [0; N];
+    set_chars(&mut chars, text);
+    chars
+}
+
+/// The same in place.
+pub(super) fn set_chars<const N: usize>(place: &mut [c_char; N], text: &str) {
     let mut end = text.len().min(N - 1);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    let mut bytes = [0_u8; N];
-    bytes[..end].copy_from_slice(&text.as_bytes()[..end]);
-    // SAFETY: a character of C's is a byte, with a sign or without.
-    unsafe { bytes.as_ptr().cast::<[c_char; N]>().read() }
+    // All of it and not the rest: of a size that is known that takes no loop.
+    *place = [0; N];
+    // SAFETY: a character of C's is a byte, with a sign or without; no more
+    // than there is room for.
+    unsafe { place.as_mut_ptr().cast::<u8>().copy_from_nonoverlapping(text.as_ptr(), end) };
 }
 
 #[cfg(test)]
@@ -429,7 +501,7 @@ mod tests {
     }
 
     fn status<T>(answer: Answer<T>) -> lk_status {
-        answer.map_or_else(|failure| failure.status, |_| LK_OK)
+        answer.map_or_else(|failure| failure.0.status, |_| LK_OK)
     }
 
     #[test]

@@ -98,6 +98,6 @@ fn patiently(call: impl FnOnce()) -> Answer {
     }
     catch_unwind(AssertUnwindSafe(call)).map_err(|payload| {
         let text = Error::from_panic(&*payload).to_string();
-        Failure::new(LK_ERR_TIMEOUT, text.strip_prefix("panicked: ").unwrap_or(&text))
+        Failure::new(LK_ERR_TIMEOUT, text.strip_prefix("panicked: ").unwrap_or(&text).to_owned())
     })
 }

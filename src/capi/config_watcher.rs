@@ -9,7 +9,7 @@ use super::context::{Userdata, lk_drop_fn, notify};
 use super::env::lk_env;
 use super::event::{Events, lk_events};
 use super::handle::{New, Own, Ref, object};
-use super::loop_status::lk_loop_status;
+use super::loop_status::{self, lk_loop_status};
 use super::report::{lk_stop_report, tell};
 use super::status::{LK_ERR_INVALID, lk_status};
 use super::watcher::c_text;
@@ -198,7 +198,7 @@ pub extern "C" fn lk_config_watcher_status(
 ) -> lk_status {
     guard(|| {
         let (watcher, place) = (watcher.get("watcher")?, out.check("out")?);
-        place.set(&lk_loop_status::of(&watcher.status()));
+        loop_status::write(place, &watcher.status());
         Ok(())
     })
 }

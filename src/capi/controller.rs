@@ -10,7 +10,7 @@ use super::context::{Cx, Userdata, attempt, lk_drop_fn};
 use super::env::lk_env;
 use super::event::{Events, lk_events};
 use super::handle::{New, Own, Ref, object};
-use super::loop_status::lk_loop_status;
+use super::loop_status::{self, lk_loop_status};
 use super::report::{lk_stop_report, tell};
 use super::status::{LK_ERR_NULL, LK_ERR_RANGE, LK_ERR_TIMEOUT, lk_status};
 use crate::component::Context;
@@ -294,7 +294,7 @@ pub extern "C" fn lk_controller_status(
 ) -> lk_status {
     guard(|| {
         let (controller, place) = (controller.get("controller")?, out.check("out")?);
-        place.set(&lk_loop_status::of(&controller.status()));
+        loop_status::write(place, &controller.status());
         Ok(())
     })
 }

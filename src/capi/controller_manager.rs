@@ -8,7 +8,7 @@ use super::controller::{Table, lk_controller_config};
 use super::env::{StatusBody, lk_env};
 use super::event::{Events, lk_events};
 use super::handle::{New, Own, Ref, object};
-use super::loop_status::{LK_HEALTH_UNKNOWN, health_number, lk_health, lk_loop_status, write_all};
+use super::loop_status::{self, LK_HEALTH_UNKNOWN, health_number, lk_health, lk_loop_status, write_all};
 use super::report::{lk_stop_report, tell};
 use super::status::{LK_ERR_NOT_FOUND, lk_status};
 use crate::controller::{ControllerManager, ControllerManagerConfig};
@@ -181,7 +181,7 @@ pub extern "C" fn lk_controller_manager_status(
                 format!("{name:?}: is no controller of this manager"),
             ));
         };
-        place.set(&lk_loop_status::of(status));
+        loop_status::write(place, status);
         Ok(())
     })
 }

@@ -6,7 +6,7 @@ use super::boundary::{Buffer, In, Out, OutStruct, Text, Versioned, flag, guard, 
 use super::event::{Events, lk_events};
 use super::handle::{New, Own, Ref, object};
 use super::host::{lk_host, target};
-use super::loop_status::lk_loop_status;
+use super::loop_status::{self, lk_loop_status};
 use super::report::{lk_stop_report, tell};
 use super::status::lk_status;
 use crate::host::deploy::{Board, Deployer, DeployerConfig};
@@ -201,7 +201,7 @@ pub extern "C" fn lk_deployer_status(
 ) -> lk_status {
     guard(|| {
         let (deployer, place) = (deployer.get("deployer")?, out.check("out")?);
-        place.set(&lk_loop_status::of(&deployer.status()));
+        loop_status::write(place, &deployer.status());
         Ok(())
     })
 }
@@ -260,7 +260,7 @@ fn board_json(board: &Board) -> serde_json::Value {
     let running =
         board.running.iter().map(|(name, file)| (name.to_string(), file.display().to_string().into()));
     serde_json::json!({
-        "running": running.collect::<serde_json::Map<_, _>>(),
+        "running": crate::order::json(running),
         "under_way": board.under_way,
         "rejected": rejected.collect::<Vec<_>>(),
     })

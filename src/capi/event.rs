@@ -7,10 +7,15 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::boundary::{Buffer, Failure, Out, OutStruct, Versioned, chars, guard, guard_or, init, millis};
+use super::boundary::{
+    Answer, Buffer, Failure, Out, OutStruct, Versioned, guard, guard_or, init, millis, set_chars,
+};
 use super::handle::{Own, Ref, object};
+use super::last::Last;
 use super::loop_status::{health_number, kind_number, lk_health, lk_loop_kind};
-use super::status::{LK_ERR_ENDED, LK_ERR_IO, LK_ERR_STALE, LK_ERR_STATE, LK_ERR_TIMEOUT, LK_OK, lk_status};
+use super::status::{
+    LK_ERR_ENDED, LK_ERR_IO, LK_ERR_RANGE, LK_ERR_STALE, LK_ERR_STATE, LK_ERR_TIMEOUT, LK_OK, lk_status,
+};
 use crate::event::{Event, EventKind, RecoveryStep};
 use crate::primitive::Mutex;
 use crate::subscription::{Delivery, Subscription};
@@ -28,7 +33,7 @@ object!(lk_events => Events, Events::end);
 #[derive(Debug)]
 pub struct Events {
     subscription: Subscription,
-    last: Mutex<Option<Arc<Event>>>,
+    last: Last<Event>,
     /// Gone once the handle was freed: who reads then waits no more.
     open: Mutex<Option<Sender<()>>>,
     ended: Receiver<()>,
@@ -37,7 +42,7 @@ pub struct Events {
 impl Events {
     pub(super) fn new(subscription: Subscription) -> Self {
         let (open, ended) = bounded(0);
-        Self { subscription, last: Mutex::new(None), open: Mutex::new(Some(open)), ended }
+        Self { subscription, last: Last::new(), open: Mutex::new(Some(open)), ended }
     }
 
     fn end(&self) {
@@ -229,23 +234,60 @@ pub extern "C" fn lk_events_next(
 ) -> lk_status {
     guard(|| {
         let (events, place) = (events.get("events")?, out.check("out")?);
-        let subscription = &events.subscription;
-        let delivery = match subscription.try_recv() {
-            None if timeout_ms > 0 => subscription.recv_unless(millis(timeout_ms), &events.ended),
-            delivery => delivery,
+        let mut place = Some(place);
+        let mut each = |lost, event: Arc<Event>| {
+            if let Some(place) = place.take() {
+                place.fill(|out| out.tell(&event, lost));
+            }
+            events.last.set(event);
         };
-        let Some(delivery) = delivery else {
-            return Err(if subscription.has_ended() {
-                Failure::new(LK_ERR_ENDED, "the source of these events has ended")
-            } else if events.open.lock().is_none() {
-                Failure::new(LK_ERR_STALE, "events: was freed meanwhile")
-            } else {
-                Failure::new(LK_ERR_TIMEOUT, "no event in that time")
-            });
+        match events.subscription.take(1, &mut each) {
+            0 => events.wait(timeout_ms).map(|delivery| each(delivery.lost, delivery.event)),
+            _ => Ok(()),
+        }
+    })
+}
+
+/// Reads as many events as wait and there is room for. Costs less than a call
+/// for each.
+///
+/// events: as for lk_events_next. timeout_ms: how long to wait for the first; 0
+/// does not wait; LK_FOREVER. items: a row of `capacity` events, each filled in
+/// by lk_event_init. count: how many were read, at least one.
+/// Returns: LK_OK; LK_ERR_RANGE when `capacity` is 0; as lk_events_next, and
+/// then nothing is written. Thread: one. Blocks for `timeout_ms` at most. Next:
+/// lk_events_last_json, for the last of them.
+#[unsafe(no_mangle)]
+pub extern "C" fn lk_events_read(
+    events: Ref<lk_events>,
+    timeout_ms: u64,
+    items: OutStruct<lk_event>,
+    capacity: usize,
+    count: Out<usize>,
+) -> lk_status {
+    guard(|| {
+        let (events, count) = (events.get("events")?, count.check("count")?);
+        if capacity == 0 {
+            return Err(Failure::new(LK_ERR_RANGE, "capacity: must be at least 1"));
+        }
+        let mut row = items.row(capacity, "items")?;
+        let mut last = None;
+        let mut each = |lost, event: Arc<Event>| {
+            if let Some(place) = row.next() {
+                place.fill(|out| out.tell(&event, lost));
+            }
+            last = Some(event);
         };
-        place.set(&lk_event::of(&delivery));
-        let before = events.last.lock().replace(delivery.event);
-        drop(before);
+        let mut n = events.subscription.take(capacity, &mut each);
+        if n == 0 {
+            let first = events.wait(timeout_ms)?;
+            each(first.lost, first.event);
+            n = 1 + events.subscription.take(capacity - 1, &mut each);
+        }
+        if let Some(event) = last {
+            events.last.set(event);
+        }
+        count.set(n);
         Ok(())
     })
 }
@@ -331,31 +373,51 @@ pub extern "C" fn lk_events_free(events: Own<lk_events>) -> lk_status {
 }
 
 impl Events {
-    fn last(&self) -> Result<Arc<Event>, Failure> {
-        let last = self.last.lock().clone();
-        last.ok_or_else(|| Failure::new(LK_ERR_STATE, "events: none was read yet"))
+    fn last(&self) -> Answer<Arc<Event>> {
+        self.last.get().ok_or_else(|| Failure::new(LK_ERR_STATE, "events: none was read yet"))
+    }
+
+    /// The next event, when there was none at once.
+    #[cold]
+    fn wait(&self, timeout_ms: u64) -> Answer<Delivery> {
+        let delivery = match timeout_ms {
+            0 => None,
+            _ => self.subscription.recv_unless(millis(timeout_ms), &self.ended),
+        };
+        delivery.ok_or_else(|| {
+            if self.subscription.has_ended() {
+                Failure::new(LK_ERR_ENDED, "the source of these events has ended")
+            } else if self.open.lock().is_none() {
+                Failure::new(LK_ERR_STALE, "events: was freed meanwhile")
+            } else {
+                Failure::new(LK_ERR_TIMEOUT, "no event in that time")
+            }
+        })
     }
 }
 
 impl lk_event {
-    fn of(delivery: &Delivery) -> Self {
-        Self::of_event(&delivery.event, delivery.lost)
+    pub(super) fn of(event: &Event) -> Self {
+        let mut this = Self::initial();
+        this.tell(event, 0);
+        this
     }
 
-    pub(super) fn of_event(event: &Event, lost: u64) -> Self {
-        let Event { seq, n, at, source, kind, what } = event;
-        Self {
-            kind: event_number(what),
-            loop_kind: kind_number(*kind),
-            error: what.error().map_or(LK_OK, |error| error.kind() as lk_status),
-            health: health_after(what),
-            seq: *seq,
-            n: *n,
-            lost,
-            at_us: at.as_micros(),
-            source: chars(source.as_str()),
-            ..Self::initial()
-        }
+    /// Says what happened; all but the size.
+    #[inline]
+    fn tell(&mut self, event: &Event, before: u64) {
+        // Every field by name: what is left out would be the event's before.
+        let Self { size: _, kind, loop_kind, error, health, reserved, seq, n, lost, at_us, source } = self;
+        *kind = event_number(&event.what);
+        *loop_kind = kind_number(event.kind);
+        *error = event.what.error().map_or(LK_OK, |error| error.kind() as lk_status);
+        *health = health_after(&event.what);
+        *reserved = 0;
+        *seq = event.seq;
+        *n = event.n;
+        *lost = before;
+        *at_us = event.at.as_micros();
+        set_chars(source, event.source.as_str());
     }
 }
 

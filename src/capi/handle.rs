@@ -5,15 +5,16 @@
 //! never given, is found out without touching what it stood for. Whoever is in
 //! a call keeps the object; the last to use one that was freed drops it.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::cell::UnsafeCell;
+use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::boundary::{Answer, Failure};
 use super::context::is_inside;
-use super::status::{LK_ERR_BUDGET, LK_ERR_HANDLE, LK_ERR_NULL, LK_ERR_STALE, LK_ERR_STATE};
+use super::status::{LK_ERR_BUDGET, LK_ERR_HANDLE, LK_ERR_STALE, LK_ERR_STATE};
 use super::usage::{Begin, End, Usage};
 use crate::clock::real_deadline;
 use crate::primitive::{Condvar, Mutex};
@@ -79,7 +80,7 @@ impl<T: Object> Ref<T> {
     pub(super) const NONE: Self = Self(std::ptr::null());
 
     pub(super) fn get(&self, what: &str) -> Answer<Use<T::Held>> {
-        self.optional(what)?.ok_or_else(|| Failure::new(LK_ERR_NULL, format!("{what}: must not be NULL")))
+        if self.0.is_null() { Err(Failure::null(what)) } else { find::<T>(self.0.addr(), what) }
     }
 
     /// The object; `None` for NULL.
@@ -98,46 +99,70 @@ impl<T: Object> Own<T> {
     /// For objects whose drop waits for threads: not from inside a callback,
     /// which may be what is waited for.
     pub(super) fn free(self, what: &str) -> Answer {
-        if self.0.is_null() {
-            return Ok(());
-        }
-        if is_inside() {
-            let text = format!("{what}: cannot be freed from inside a callback");
-            return Err(Failure::new(LK_ERR_STATE, text));
-        }
-        let used = find::<T>(self.0.addr(), what)?;
-        if !used.slot.free(self.0.addr()) {
-            return Err(freed::<T>(what));
-        }
-        // So that it is dropped here, and its threads have ended when this
-        // returns; a call that goes on for longer drops it at its end.
-        if used.slot.is_shared() {
-            used.end::<T>();
-            used.slot.wait_alone(real_deadline(PATIENCE));
-        }
-        Ok(())
+        free(self.0.addr(), &Kind::of::<T>(), what, true)
     }
 
     /// The same for objects whose drop waits for nothing, from anywhere.
     pub(super) fn release(self, what: &str) -> Answer {
-        if self.0.is_null() {
-            return Ok(());
-        }
-        let used = find::<T>(self.0.addr(), what)?;
-        if !used.slot.free(self.0.addr()) {
-            return Err(freed::<T>(what));
-        }
-        if used.slot.is_shared() {
-            used.end::<T>();
-        }
-        Ok(())
+        free(self.0.addr(), &Kind::of::<T>(), what, false)
     }
+}
+
+/// A kind of handle: what a call needs to know of it, so that the code for it
+/// is there once and not for each.
+struct Kind {
+    id: TypeId,
+    name: &'static str,
+    /// [`Object::end`] of an object of this kind that is in use.
+    end: unsafe fn(*const ()),
+}
+
+impl Kind {
+    fn of<T: Object>() -> Self {
+        /// # Safety
+        ///
+        /// There is an object of the kind.
+        unsafe fn end<T: Object>(at: *const ()) {
+            // SAFETY: as the caller says.
+            T::end(unsafe { &*at.cast::<T::Held>() });
+        }
+        Self { id: TypeId::of::<T::Held>(), name: T::NAME, end: end::<T> }
+    }
+}
+
+fn free(number: usize, kind: &Kind, what: &str, waits: bool) -> Answer {
+    if number == 0 {
+        return Ok(());
+    }
+    if waits && is_inside() {
+        let text = format!("{what}: cannot be freed from inside a callback");
+        return Err(Failure::new(LK_ERR_STATE, text));
+    }
+    let used = look_up(number, kind, what)?;
+    if !used.free(number) {
+        return Err(freed(what, kind.name));
+    }
+    if !used.is_shared() {
+        return Ok(());
+    }
+    // Unless a host has it as a component.
+    let object = used.object();
+    if Arc::strong_count(&object.object) == 1 {
+        // SAFETY: it is of this kind, or it would not have been found, and used.
+        unsafe { (kind.end)(object.at) };
+    }
+    // So that it is dropped here, and its threads have ended when this
+    // returns; a call that goes on for longer drops it at its end.
+    if waits {
+        used.wait_alone(real_deadline(PATIENCE));
+    }
+    Ok(())
 }
 
 impl<T: Object> New<T> {
     pub(super) fn check(&self, what: &str) -> Answer<NewPlace<T>> {
         if self.0.is_null() {
-            return Err(Failure::new(LK_ERR_NULL, format!("{what}: must not be NULL")));
+            return Err(Failure::null(what));
         }
         Ok(NewPlace { at: self.0 })
     }
@@ -146,11 +171,7 @@ impl<T: Object> New<T> {
 impl<T: Object> NewPlace<T> {
     /// Makes a handle of an object.
     pub(super) fn set(self, held: T::Held) -> Answer {
-        fork::watch();
-        let Some(number) = TABLE.insert(Arc::new(held)) else {
-            let text = format!("no room for another handle, {MAX_SLOTS} are open");
-            return Err(Failure::new(LK_ERR_BUDGET, text));
-        };
+        let number = number_of(Held::new(Arc::new(held)))?;
         let handle = std::ptr::without_provenance_mut::<T>(number);
         // SAFETY: not NULL, and then the caller's to be written to, at
         // whichever address.
@@ -159,24 +180,59 @@ impl<T: Object> NewPlace<T> {
     }
 }
 
+fn number_of(held: Held) -> Answer<usize> {
+    fork::watch();
+    TABLE.insert(held).ok_or_else(|| {
+        Failure::new(LK_ERR_BUDGET, format!("no room for another handle, {MAX_SLOTS} are open"))
+    })
+}
+
 fn find<T: Object>(number: usize, what: &str) -> Answer<Use<T::Held>> {
-    let name = T::NAME;
+    let slot = look_up(number, &Kind::of::<T>(), what)?;
+    Ok(Use { slot, kind: PhantomData })
+}
+
+/// Once for all kinds of handles.
+#[inline(never)]
+fn look_up(number: usize, kind: &Kind, what: &str) -> Answer<Used> {
     match TABLE.get(number) {
-        Found::Held(used) => used.of_kind::<T::Held>().ok_or_else(|| {
-            Failure::new(LK_ERR_HANDLE, format!("{what}: is a handle of another kind than {name}"))
-        }),
-        Found::Freed => Err(freed::<T>(what)),
-        Found::Never => {
-            Err(Failure::new(LK_ERR_HANDLE, format!("{what}: is no {name} that this library has given")))
-        }
+        Found::Held(used) if used.object().kind == kind.id => Ok(used),
+        Found::Held(_) => Err(of_another_kind(what, kind.name)),
+        Found::Freed => Err(freed(what, kind.name)),
+        Found::Never => Err(never(what, kind.name)),
     }
 }
 
-fn freed<T: Object>(what: &str) -> Failure {
-    Failure::new(LK_ERR_STALE, format!("{what}: this {} was freed", T::NAME))
+#[cold]
+#[inline(never)]
+fn freed(what: &str, name: &str) -> Failure {
+    Failure::new(LK_ERR_STALE, format!("{what}: this {name} was freed"))
 }
 
-type Held = Arc<dyn Any + Send + Sync>;
+#[cold]
+#[inline(never)]
+fn of_another_kind(what: &str, name: &str) -> Failure {
+    Failure::new(LK_ERR_HANDLE, format!("{what}: is a handle of another kind than {name}"))
+}
+
+#[cold]
+#[inline(never)]
+fn never(what: &str, name: &str) -> Failure {
+    Failure::new(LK_ERR_HANDLE, format!("{what}: is no {name} that this library has given"))
+}
+
+/// An object, and where it is as what.
+struct Held {
+    object: Arc<dyn Any + Send + Sync>,
+    kind: TypeId,
+    at: *const (),
+}
+
+impl Held {
+    fn new<H: Any + Send + Sync>(object: Arc<H>) -> Self {
+        Self { kind: TypeId::of::<H>(), at: Arc::as_ptr(&object).cast(), object }
+    }
+}
 
 enum Found {
     Held(Used),
@@ -244,8 +300,8 @@ struct Used {
 
 /// An object of a known kind that is used by a call.
 pub(super) struct Use<H> {
-    object: *const H,
     slot: Used,
+    kind: PhantomData<fn() -> H>,
 }
 
 impl Table {
@@ -352,48 +408,43 @@ impl Used {
         held.as_ref().unwrap_or_else(|| unreachable!("an object that is used is there"))
     }
 
-    fn of_kind<H: Any + Send + Sync>(self) -> Option<Use<H>> {
-        let object: *const H = self.object().downcast_ref::<H>()?;
-        Some(Use { object, slot: self })
+    /// Lets go of an object that was freed.
+    #[cold]
+    #[inline(never)]
+    fn leave(&self, end: End) {
+        if end == End::Others {
+            // Who waits has looked before this, and sleeps, or looks after
+            // it.
+            drop(LEAVING.lock());
+            LEFT.notify_all();
+            return;
+        }
+        // SAFETY: freed, so nobody comes to use it, and this was the last who
+        // did.
+        let held = unsafe { (*self.slot.held.get()).take() };
+        TABLE.put_back(self.slot);
+        // Last: it may stop threads and call the program.
+        drop(held);
     }
 }
 
 impl Drop for Used {
+    #[inline]
     fn drop(&mut self) {
         match self.slot.usage.end() {
             End::Open => {}
-            End::Others => {
-                // Who waits has looked before this, and sleeps, or looks
-                // after it.
-                drop(LEAVING.lock());
-                LEFT.notify_all();
-            }
-            End::Last => {
-                // SAFETY: freed, so nobody comes to use it, and this was the
-                // last who did.
-                let held = unsafe { (*self.slot.held.get()).take() };
-                TABLE.put_back(self.slot);
-                // Last: it may stop threads and call the program.
-                drop(held);
-            }
+            end => self.leave(end),
         }
     }
 }
 
 impl<H> Use<H> {
-    /// Ends an object that was freed, unless a host has it as a component.
-    fn end<T: Object<Held = H>>(&self) {
-        if Arc::strong_count(self.slot.object()) == 1 {
-            T::end(self);
-        }
-    }
-
     /// The object for those who keep it for longer than the call.
     pub(super) fn shared(&self) -> Arc<H>
     where
         H: Any + Send + Sync,
     {
-        let object = self.slot.object().clone();
+        let object = self.slot.object().object.clone();
         object.downcast::<H>().unwrap_or_else(|_| unreachable!("its kind was looked at"))
     }
 }
@@ -402,8 +453,9 @@ impl<H> Deref for Use<H> {
     type Target = H;
 
     fn deref(&self) -> &H {
-        // SAFETY: the object is in the slot while it is used.
-        unsafe { &*self.object }
+        // SAFETY: the object is in the slot while it is used, and of this kind:
+        // that was looked at before there was a `Use` of it.
+        unsafe { &*self.slot.object().at.cast::<H>() }
     }
 }
 
@@ -476,6 +528,15 @@ mod tests {
         Box::leak(Box::new(Table::new()))
     }
 
+    fn held<H: Any + Send + Sync>(object: H) -> Held {
+        Held::new(Arc::new(object))
+    }
+
+    fn of_kind<H: Any>(slot: Used) -> Use<H> {
+        assert!(slot.object().kind == TypeId::of::<H>());
+        Use { slot, kind: PhantomData }
+    }
+
     /// Frees in a table of the test's own, which puts no slot back by itself.
     fn free(table: &'static Table, number: usize) -> bool {
         let Found::Held(used) = table.get(number) else { return false };
@@ -496,10 +557,10 @@ mod tests {
     #[test]
     fn a_freed_number_is_known_as_such_for_ever() {
         let table = table();
-        let first = table.insert(Arc::new(1_u8)).unwrap();
+        let first = table.insert(held(1_u8)).unwrap();
         assert!(first & 1 == 1 && is_held(table, first));
         assert!(free(table, first) && !free(table, first));
-        let second = table.insert(Arc::new(2_u8)).unwrap();
+        let second = table.insert(held(2_u8)).unwrap();
         assert_ne!(first, second);
         assert!(matches!(table.get(first), Found::Freed) && is_held(table, second));
         assert!(!free(table, first) && is_held(table, second));
@@ -512,12 +573,12 @@ mod tests {
     #[test]
     fn a_slot_that_is_used_up_rests() {
         let table = table();
-        let first = table.insert(Arc::new(1_u8)).unwrap();
+        let first = table.insert(held(1_u8)).unwrap();
         table.slot(0).unwrap().usage.skip_to(MAX_GENERATION as u64);
         let last = (MAX_GENERATION << (SLOT_BITS + 1)) | 1;
         assert!(matches!(table.get(first), Found::Freed));
         assert!(free(table, last));
-        let next = table.insert(Arc::new(2_u8)).unwrap();
+        let next = table.insert(held(2_u8)).unwrap();
         assert_eq!((next >> 1) & (MAX_SLOTS - 1), 1);
     }
 
@@ -533,10 +594,10 @@ mod tests {
         }
         assert!(Table::place(MAX_SLOTS - 1).0 < ROWS);
         let table = table();
-        let numbers: Vec<usize> = (0..300_usize).map(|n| table.insert(Arc::new(n)).unwrap()).collect();
+        let numbers: Vec<usize> = (0..300_usize).map(|n| table.insert(held(n)).unwrap()).collect();
         for (n, number) in numbers.iter().enumerate() {
             let Found::Held(used) = table.get(*number) else { panic!("{n} is not there") };
-            assert_eq!(*used.of_kind::<usize>().unwrap(), n);
+            assert_eq!(*of_kind::<usize>(used), n);
         }
     }
 
@@ -556,14 +617,14 @@ mod tests {
         let budget = Budget::default();
         for _ in 0..200 {
             ALIVE.fetch_add(1, Ordering::SeqCst);
-            let number = TABLE.insert(Arc::new(Counted(7))).unwrap();
+            let number = TABLE.insert(held(Counted(7))).unwrap();
             let tasks: Vec<Task> = (0..3)
                 .map(|n| {
                     let body = move || {
                         // One of them frees it, the others use it until then.
                         for round in 0_usize.. {
                             let Found::Held(used) = TABLE.get(number) else { break };
-                            let used = used.of_kind::<Counted>().unwrap();
+                            let used = of_kind::<Counted>(used);
                             assert_eq!(used.0, 7);
                             if n == 0 && round == 50 {
                                 assert!(used.slot.free(number));

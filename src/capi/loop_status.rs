@@ -3,8 +3,7 @@
 use std::ffi::c_char;
 use std::time::Duration;
 
-use super::boundary::Out;
-use super::boundary::{Answer, OutStruct, Place, Versioned, chars, guard, init};
+use super::boundary::{Answer, Out, OutStruct, Place, StructPlace, Versioned, guard, init, set_chars};
 use super::status::lk_status;
 use crate::event::{Health, LoopKind};
 use crate::stamp::Stamp;
@@ -189,44 +188,82 @@ pub extern "C" fn lk_loop_status_init(out: Out<lk_loop_status>, size: usize) -> 
 }
 
 impl lk_loop_status {
-    pub(super) fn of(status: &LoopStatus) -> Self {
+    /// Says it of a loop; all but the size.
+    pub(super) fn tell(&mut self, status: &LoopStatus) {
         let us = |stamp: Option<Stamp>| stamp.map_or(0, Stamp::as_micros);
         let span = |span: Option<Duration>| {
             span.map_or(u64::MAX, |span| u64::try_from(span.as_micros()).unwrap_or(u64::MAX))
         };
-        let activity = status.call.as_ref().and_then(|call| call.activity.as_ref());
-        Self {
-            kind: kind_number(status.kind),
-            health: health_number(status.health),
-            phase: phase_number(status.phase),
-            ready: i32::from(status.ready),
-            critical: i32::from(status.critical),
-            consecutive_failures: status.consecutive_failures,
-            attempt: status.attempt,
-            since_us: status.since.as_micros(),
-            last_check_us: us(status.last_check),
-            last_success_us: us(status.last_success),
-            next_run_us: us(status.next_run),
-            latency_us: span(status.latency),
-            running_for_us: span(status.running_for),
-            overdue_for_us: span(status.overdue_for),
-            runs: status.runs,
-            failures: status.failures,
-            timeouts: status.timeouts,
-            late: status.late,
-            missed: status.missed,
-            transitions: status.transitions,
-            lost_callbacks: status.lost_callbacks,
-            tid: status.thread.as_ref().map_or(0, |thread| thread.tid),
-            name: chars(status.name.as_str()),
-            last_error: chars(status.last_error.as_deref().unwrap_or_default()),
-            call_phase_for_us: span(status.call.as_ref().map(|call| call.phase_for)),
-            activity: activity.map_or(LK_ACTIVITY_UNKNOWN, |activity| activity_number(activity.is)),
-            cpu_percent: activity.and_then(|activity| activity.cpu_percent).unwrap_or(u32::MAX),
-            call_phase: chars(status.call.as_ref().map_or("", |call| &call.phase)),
-            ..Self::initial()
-        }
+        // Every field by name: what is left out would be the loop's before.
+        let Self {
+            size: _,
+            kind,
+            health,
+            phase,
+            ready,
+            critical,
+            consecutive_failures,
+            attempt,
+            since_us,
+            last_check_us,
+            last_success_us,
+            next_run_us,
+            latency_us,
+            running_for_us,
+            overdue_for_us,
+            runs,
+            failures,
+            timeouts,
+            late,
+            missed,
+            transitions,
+            lost_callbacks,
+            tid,
+            reserved,
+            name,
+            last_error,
+            call_phase_for_us,
+            activity,
+            cpu_percent,
+            call_phase,
+        } = self;
+        *kind = kind_number(status.kind);
+        *health = health_number(status.health);
+        *phase = phase_number(status.phase);
+        *ready = i32::from(status.ready);
+        *critical = i32::from(status.critical);
+        *consecutive_failures = status.consecutive_failures;
+        *attempt = status.attempt;
+        *since_us = status.since.as_micros();
+        *last_check_us = us(status.last_check);
+        *last_success_us = us(status.last_success);
+        *next_run_us = us(status.next_run);
+        *latency_us = span(status.latency);
+        *running_for_us = span(status.running_for);
+        *overdue_for_us = span(status.overdue_for);
+        *runs = status.runs;
+        *failures = status.failures;
+        *timeouts = status.timeouts;
+        *late = status.late;
+        *missed = status.missed;
+        *transitions = status.transitions;
+        *lost_callbacks = status.lost_callbacks;
+        *tid = status.thread.as_ref().map_or(0, |thread| thread.tid);
+        *reserved = 0;
+        let call = status.call.as_ref();
+        let seen = call.and_then(|call| call.activity.as_ref());
+        *call_phase_for_us = span(call.map(|call| call.phase_for));
+        *activity = seen.map_or(LK_ACTIVITY_UNKNOWN, |seen| activity_number(seen.is));
+        *cpu_percent = seen.and_then(|seen| seen.cpu_percent).unwrap_or(u32::MAX);
+        set_chars(call_phase, call.map_or("", |call| &call.phase));
+        set_chars(name, status.name.as_str());
+        set_chars(last_error, status.last_error.as_deref().unwrap_or_default());
     }
+}
+
+/// Writes a status.
+pub(super) fn write(place: StructPlace<lk_loop_status>, status: &LoopStatus) {
+    place.fill(|out| out.tell(status));
 }
 
 /// Writes as many statuses as there is room for, and how many there are.
@@ -236,8 +273,8 @@ pub(super) fn write_all(
     capacity: usize,
     count: Place<usize>,
 ) -> Answer {
-    for (place, status) in row.row(capacity.min(loops.len()), "items")?.into_iter().zip(loops) {
-        place.set(&lk_loop_status::of(status));
+    for (place, status) in row.row(capacity.min(loops.len()), "items")?.zip(loops) {
+        write(place, status);
     }
     count.set(loops.len());
     Ok(())

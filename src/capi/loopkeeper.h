@@ -3317,6 +3317,23 @@ lk_status lk_event_init(lk_event *out, size_t size);
 lk_status lk_events_next(const lk_events *events, uint64_t timeout_ms, lk_event *out);
 
 /**
+ * Reads as many events as wait and there is room for. Costs less than a call
+ * for each.
+ *
+ * events: as for lk_events_next. timeout_ms: how long to wait for the first; 0
+ * does not wait; LK_FOREVER. items: a row of `capacity` events, each filled in
+ * by lk_event_init. count: how many were read, at least one.
+ * Returns: LK_OK; LK_ERR_RANGE when `capacity` is 0; as lk_events_next, and
+ * then nothing is written. Thread: one. Blocks for `timeout_ms` at most. Next:
+ * lk_events_last_json, for the last of them.
+ */
+lk_status lk_events_read(const lk_events *events,
+                         uint64_t timeout_ms,
+                         lk_event *items,
+                         size_t capacity,
+                         size_t *count);
+
+/**
  * A descriptor that is ready to read while an event waits, and once the
  * source has ended: for poll, epoll, select and the loops built on them. When
  * it is ready, read events with a timeout of 0 until there is none; never

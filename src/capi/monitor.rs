@@ -12,7 +12,7 @@ use super::context::{Cx, Userdata, attempt_with, lk_drop_fn, notify};
 use super::env::lk_env;
 use super::event::{Events, lk_events};
 use super::handle::{New, Own, Ref, object};
-use super::loop_status::{health_number, lk_health, lk_loop_status};
+use super::loop_status::{self, health_number, lk_health, lk_loop_status};
 use super::report::{lk_stop_report, tell};
 use super::status::{LK_ERR_NULL, LK_ERR_STATE, LK_ERR_TIMEOUT, lk_status};
 use super::watcher::c_text;
@@ -401,7 +401,7 @@ pub extern "C" fn lk_monitor_stop(
 pub extern "C" fn lk_monitor_status(monitor: Ref<lk_monitor>, out: OutStruct<lk_loop_status>) -> lk_status {
     guard(|| {
         let (monitor, place) = (monitor.get("monitor")?, out.check("out")?);
-        place.set(&lk_loop_status::of(&monitor.get()?.status()));
+        loop_status::write(place, &monitor.get()?.status());
         Ok(())
     })
 }

@@ -272,7 +272,7 @@ impl Table<lk_observer> {
         }
         if let Some(call) = table.on_event {
             observer.on_event = Some(Arc::new(move |event| {
-                let (told, text) = (lk_event::of_event(event, 0), c_text(event.to_string()));
+                let (told, text) = (lk_event::of(event), c_text(event.to_string()));
                 _ = enter(None, |_| call(userdata.get(), &raw const told, text.as_ptr()));
             }));
         }

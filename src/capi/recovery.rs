@@ -11,7 +11,7 @@ use super::context::{Cx, Userdata, attempt, lk_drop_fn, notify};
 use super::env::lk_env;
 use super::event::{Events, lk_events};
 use super::handle::{New, Own, Ref, object};
-use super::loop_status::lk_loop_status;
+use super::loop_status::{self, lk_loop_status};
 use super::report::{lk_stop_report, tell};
 use super::status::{LK_ERR_INVALID, LK_ERR_NOT_FOUND, LK_ERR_NULL, LK_ERR_TIMEOUT, lk_status};
 use super::watcher::c_text;
@@ -403,7 +403,7 @@ pub extern "C" fn lk_recovery_status(
 ) -> lk_status {
     guard(|| {
         let (recovery, place) = (recovery.get("recovery")?, out.check("out")?);
-        place.set(&lk_loop_status::of(&recovery.status()));
+        loop_status::write(place, &recovery.status());
         Ok(())
     })
 }

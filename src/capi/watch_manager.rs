@@ -6,7 +6,7 @@ use super::boundary::{Answer, Buffer, Failure, In, Out, OutStruct, Text, guard, 
 use super::env::{StatusBody, lk_env};
 use super::event::{Events, lk_events};
 use super::handle::{Members, New, Own, Ref, object};
-use super::loop_status::{LK_HEALTH_UNKNOWN, health_number, lk_health, lk_loop_status, write_all};
+use super::loop_status::{self, LK_HEALTH_UNKNOWN, health_number, lk_health, lk_loop_status, write_all};
 use super::report::{lk_stop_report, tell};
 use super::status::{LK_ERR_NOT_FOUND, LK_ERR_STALE, LK_ERR_TIMEOUT, lk_status};
 use super::watcher::{callbacks, lk_watcher_config, settings};
@@ -223,7 +223,7 @@ pub extern "C" fn lk_watch_manager_status(
 ) -> lk_status {
     guard(|| {
         let (watchers, place) = (manager.get("manager")?, out.check("out")?);
-        place.set(&lk_loop_status::of(&watchers.member(member)?.status()));
+        loop_status::write(place, &watchers.member(member)?.status());
         Ok(())
     })
 }

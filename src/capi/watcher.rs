@@ -10,7 +10,7 @@ use super::context::{Cx, Userdata, attempt, lk_drop_fn, notify};
 use super::env::lk_env;
 use super::event::{Events, lk_events};
 use super::handle::{New, Own, Ref, object};
-use super::loop_status::lk_loop_status;
+use super::loop_status::{self, lk_loop_status};
 use super::report::{lk_stop_report, tell};
 use super::status::{LK_ERR_INVALID, LK_ERR_TIMEOUT, lk_status};
 use crate::component::Context;
@@ -282,7 +282,7 @@ pub extern "C" fn lk_watcher_is_ready(watcher: Ref<lk_watcher>) -> i32 {
 pub extern "C" fn lk_watcher_status(watcher: Ref<lk_watcher>, out: OutStruct<lk_loop_status>) -> lk_status {
     guard(|| {
         let (watcher, place) = (watcher.get("watcher")?, out.check("out")?);
-        place.set(&lk_loop_status::of(&watcher.status()));
+        loop_status::write(place, &watcher.status());
         Ok(())
     })
 }

@@ -69,7 +69,7 @@ pub(super) fn resolve<'s>(
     }
     // In the order of their paths, so that what is in the way of another
     // comes just before all that it is in the way of.
-    found.sort_by(|a, b| a.keys.cmp(&b.keys));
+    crate::order::sort_by(&mut found, |a, b| a.keys.cmp(&b.keys));
     let mut clashes = vec![false; found.len()];
     let mut above = 0;
     for idx in 1..found.len() {

@@ -134,7 +134,7 @@ impl Layers {
         let variables = variables.into_iter();
         self.variables.extend(variables.filter_map(|(name, value)| Variable::new(&prefix, name, value)));
         // The environment has no order; faults should have one.
-        self.variables.sort();
+        crate::order::sort(&mut self.variables);
         self.variables.dedup();
         self
     }

@@ -234,7 +234,7 @@ impl Machine for ConfigMachine {
     fn detail(&self, at: Stamp, status: &mut LoopStatus) {
         let snapshot = self.config.snapshot();
         let age = at.as_micros().saturating_sub(snapshot.loaded_at().as_micros());
-        status.config = Some(ConfigStatus {
+        status.config = Some(Box::new(ConfigStatus {
             source: self.config.source(),
             generation: snapshot.generation(),
             hash: snapshot.fingerprint().to_string(),
@@ -244,7 +244,7 @@ impl Machine for ConfigMachine {
             on_disk_since: self.on_disk.map(|(_, since)| since),
             applied: self.on_disk.is_some_and(|(newest, _)| newest == snapshot.fingerprint()),
             needs_restart: self.needs_restart(&snapshot),
-        });
+        }));
     }
 }
 

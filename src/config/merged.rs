@@ -221,7 +221,7 @@ impl Merged {
                     let value = self.redacted(&member.node, &tree::join(key, &member.key));
                     (member.key.clone(), value)
                 };
-                members.iter().map(entry).collect()
+                crate::order::json(members.iter().map(entry))
             }
             // As digits: a float would show others.
             Value::Number(text) if is_wide(text) => (**text).into(),

@@ -11,6 +11,7 @@ use super::Secret;
 use crate::authority::Host;
 use crate::decode::{Field, Object};
 use crate::duration::{self, Shown};
+use crate::name::Name;
 
 /// What the daemon is told by its configuration.
 ///
@@ -69,6 +70,15 @@ pub struct HttpConfig {
     /// Who sends this token may act, not only look; `None`: nobody may. Best
     /// in a file of its own, which `token_file` names. Defaults to none.
     pub token: Option<Secret>,
+    /// The names of the loops that `/livez` depends on beside the program's
+    /// own threads. Defaults to none.
+    pub liveness: Vec<String>,
+    /// The names of the loops that `/readyz` depends on; `None`: all. Defaults
+    /// to `None`.
+    pub readiness: Option<Vec<String>>,
+    /// The names of the loops that `/startupz` depends on; `None`: all.
+    /// Defaults to `None`.
+    pub startup: Option<Vec<String>>,
 }
 
 /// Where the descriptors are.
@@ -200,9 +210,12 @@ impl StoreUrl {
 impl Settings {
     /// The keys that are read only when the daemon starts; all others take
     /// effect while it runs.
-    pub const READ_AT_START: [&str; 11] = [
+    pub const READ_AT_START: [&str; 14] = [
         "http.listen",
         "http.allowed_hosts",
+        "http.liveness",
+        "http.readiness",
+        "http.startup",
         "deploy.dir",
         "store.url",
         "monitor.poll_period",
@@ -227,7 +240,15 @@ impl Settings {
                 "format": logging.format.as_str(),
                 "source": logging.source,
             },
-            "http": {"listen": listen, "allowed_hosts": http.allowed_hosts, "token": null, "token_file": null},
+            "http": {
+                "listen": listen,
+                "allowed_hosts": http.allowed_hosts,
+                "token": null,
+                "token_file": null,
+                "liveness": http.liveness,
+                "readiness": http.readiness,
+                "startup": http.startup,
+            },
             "deploy": {"dir": deploy.dir, "scan_interval": duration::format(deploy.scan_interval)},
             "config": {"watch_interval": duration::format(config.watch_interval)},
             "store": {"url": null, "url_file": null},
@@ -256,6 +277,9 @@ impl Default for Settings {
                 listen: Some(SocketAddr::from(([127, 0, 0, 1], 8470))),
                 allowed_hosts: Vec::new(),
                 token: None,
+                liveness: Vec::new(),
+                readiness: None,
+                startup: None,
             },
             deploy: DeployConfig { dir: PathBuf::from(DEPLOY_DIR), scan_interval: Duration::from_secs(5) },
             config: ReloadConfig { watch_interval: Duration::from_secs(2) },
@@ -373,7 +397,11 @@ pub(super) fn read(o: &mut Object<'_, '_>, bases: &Bases) -> Option<Settings> {
         let token = o.string("token").check(|token| is_token(token)).map(Secret::new).optional();
         // Its content stands in the token's place by now, unless it is null.
         let _ = o.string("token_file").optional();
-        o.done().map(|_| HttpConfig { listen, allowed_hosts, token })
+        let are_names = |names: &Vec<String>| names.iter().try_for_each(|name| Name::new(name).map(drop));
+        let liveness = o.strings("liveness").check(are_names).or_default();
+        let readiness = o.strings("readiness").check(are_names).optional();
+        let startup = o.strings("startup").check(are_names).optional();
+        o.done().map(|_| HttpConfig { listen, allowed_hosts, token, liveness, readiness, startup })
     });
     let http = http.or(default.http);
     let deploy = o.object("deploy", |o| {

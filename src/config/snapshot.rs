@@ -257,7 +257,7 @@ impl Snapshot {
     pub fn changes_since(&self, older: &Self) -> Vec<String> {
         let mut changed = Vec::new();
         differences(&older.merged.root, &self.merged.root, "", &self.merged.secrets, &mut changed);
-        changed.sort();
+        crate::order::sort(&mut changed);
         changed
     }
 

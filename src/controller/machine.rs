@@ -333,7 +333,7 @@ impl Machine for ControllerMachine {
     }
 
     fn detail(&self, _: Stamp, status: &mut LoopStatus) {
-        status.controller = Some(self.about());
+        status.controller = Some(Box::new(self.about()));
     }
 }
 

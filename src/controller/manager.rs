@@ -207,17 +207,16 @@ impl ControllerManager {
         if state.started {
             return Err(invalid("start while the manager runs".to_owned()));
         }
-        for (n, reconciler) in state.controllers.values().enumerate() {
+        let begun: Vec<_> = state.controllers.values().cloned().collect();
+        for (n, reconciler) in begun.iter().enumerate() {
             if let Err(error) = reconciler.start_quietly() {
-                let begun: Vec<_> = state.controllers.values().take(n).cloned().collect();
                 state.stops += 1;
                 drop(state);
-                let _ = self.wind_down(&begun, self.config.drop_grace);
+                let _ = self.wind_down(&begun[..n], self.config.drop_grace);
                 return Err(error);
             }
         }
         state.started = true;
-        let begun: Vec<_> = state.controllers.values().cloned().collect();
         drop(state);
         begun.iter().for_each(|reconciler| reconciler.measure());
         self.shared.report();
@@ -316,7 +315,7 @@ impl ControllerManager {
     /// A snapshot of each controller, by name.
     #[must_use]
     pub fn status(&self) -> BTreeMap<Name, LoopStatus> {
-        self.shared.statuses().into_iter().map(|status| (status.name.clone(), status)).collect()
+        crate::order::map(self.shared.statuses().into_iter().map(|status| (status.name.clone(), status)))
     }
 
     /// All controllers together: down while a critical one is down or

@@ -89,8 +89,8 @@ loopkeeper run [--config FILE] [--deploy DIR] [--listen ADDR|none] [--set KEY=VA
 Watches what the descriptors in a folder name, until SIGTERM or SIGINT, and
 answers over HTTP how everything is. Edits of the folder and of the
 configuration take effect while it runs, at once with SIGHUP; one that is wrong
-is told and leaves alone what runs. http.listen, http.allowed_hosts, deploy.dir
-and store.url are read at the start only, which a change of them says.
+is told and leaves alone what runs. What of http is not the token, deploy.dir and
+store.url are read at the start only, which a change of them says.
 
     --config FILE        the configuration; without it every setting has its default
     --deploy DIR         the folder of descriptors (deploy, beside the configuration)
@@ -103,11 +103,15 @@ Settings also come from the environment: LOOPKEEPER_HTTP__LISTEN is http.listen.
 The command line wins over the environment, and that over the file:
 
     {\"logging\": {\"level\": \"info\", \"format\": \"text\", \"source\": false},
-     \"http\": {\"listen\": \"127.0.0.1:8470\", \"allowed_hosts\": [], \"token_file\": null},
+     \"http\": {\"listen\": \"127.0.0.1:8470\", \"allowed_hosts\": [], \"token_file\": null,
+              \"liveness\": [], \"readiness\": null, \"startup\": null},
      \"deploy\": {\"dir\": \"deploy\", \"scan_interval\": \"5s\"},
      \"config\": {\"watch_interval\": \"2s\"},
      \"store\": {\"url\": \"sqlite:loopkeeper.db\"},
      \"shutdown_timeout\": \"30s\"}
+
+http.liveness, readiness and startup name the loops that /livez, /readyz and
+/startupz depend on; null is all of them.
 
 The store is opened only when something that looks after a fleet is deployed:
 agent-health, job-recovery, queue-priority, token-cleanup, audit-retention. A

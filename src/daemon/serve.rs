@@ -19,12 +19,19 @@ pub(crate) fn start(
     everything: Arc<Everything>,
 ) -> Result<Option<Arc<StatusServer>>> {
     let Some(listen) = config.listen else { return Ok(None) };
-    let server = StatusServerConfig::default()
+    let mut server = StatusServerConfig::default()
         .listen(listen.to_string())
         .allowed_hosts(config.allowed_hosts.clone())
+        .liveness(config.liveness.clone())
         .control(everything.clone(), config.token.clone())
         .config(shown)
         .metrics(metrics);
+    if let Some(names) = &config.readiness {
+        server = server.readiness(names.clone());
+    }
+    if let Some(names) = &config.startup {
+        server = server.startup(names.clone());
+    }
     StatusServer::start(env, server, everything).map(|server| Some(Arc::new(server)))
 }
 

@@ -51,7 +51,7 @@ impl<'n, 'f, T> OneOf<'n, 'f, T> {
     pub fn end(self) -> Field<'n, 'f, T> {
         let Self { mut field, members, choices, mut taken, empty: _ } = self;
         // Cases come in the order of the program, faults in that of the file.
-        taken.sort_by(|a, b| a.key_place.cmp(&b.key_place));
+        crate::order::sort_by(&mut taken, |a, b| a.key_place.cmp(&b.key_place));
         let expected = format!("exactly one of {}", guess::list(&choices, ", "));
         field.expected = format!("an object with {expected}").into();
         field.sink.kind(field.note, &field.expected);

@@ -1,4 +1,4 @@
-//! Which of two forms of the metrics a client would rather have.
+//! Which form of an answer a client would rather have.
 
 use crate::observe::MetricsFormat;
 
@@ -6,7 +6,23 @@ use crate::observe::MetricsFormat;
 /// is plain text is named and liked better; a browser shows that and would
 /// save the other.
 pub(super) fn format<'a>(values: impl Iterator<Item = &'a [u8]>) -> MetricsFormat {
-    let (mut open, mut plain) = (None, None);
+    let open = ["application/openmetrics-text", "application/*"];
+    let plain = ["text/plain", "text/html", "text/*"];
+    let [open, plain] = weights(values, [&open, &plain]);
+    let is_plain = plain.is_some_and(|plain| plain > open.unwrap_or(0.0));
+    if is_plain { MetricsFormat::Prometheus } else { MetricsFormat::OpenMetrics }
+}
+
+/// Whether a page is wanted, as by a browser, and not plain text: when it is
+/// named, and not liked less.
+pub(super) fn is_html<'a>(values: impl Iterator<Item = &'a [u8]>) -> bool {
+    let [html, plain] = weights(values, [&["text/html"], &["text/plain"]]);
+    html.is_some_and(|html| html > 0.0 && html >= plain.unwrap_or(0.0))
+}
+
+/// How much each of two sets of types is liked, if one of it is named.
+fn weights<'a>(values: impl Iterator<Item = &'a [u8]>, sets: [&[&str]; 2]) -> [Option<f32>; 2] {
+    let mut found = [None; 2];
     let ranges = values.flat_map(|value| value.split(|&byte| byte == b','));
     for range in ranges.filter_map(|range| std::str::from_utf8(range).ok()) {
         let mut parts = range.split(';').map(str::trim);
@@ -14,23 +30,35 @@ pub(super) fn format<'a>(values: impl Iterator<Item = &'a [u8]>) -> MetricsForma
         let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
         // One that is no number is one that is not said.
         let weight = weight.and_then(|weight| weight.parse::<f32>().ok()).unwrap_or(1.0);
-        let is = |names: &[&str]| names.iter().any(|other| name.eq_ignore_ascii_case(other));
-        let place = if is(&["application/openmetrics-text", "application/*"]) {
-            &mut open
-        } else if is(&["text/plain", "text/html", "text/*"]) {
-            &mut plain
-        } else {
-            continue;
-        };
-        *place = Some(place.unwrap_or(weight).max(weight));
+        for (names, found) in sets.iter().zip(&mut found) {
+            if names.iter().any(|other| name.eq_ignore_ascii_case(other)) {
+                *found = Some(found.unwrap_or(weight).max(weight));
+            }
+        }
     }
-    let is_plain = plain.is_some_and(|plain| plain > open.unwrap_or(0.0));
-    if is_plain { MetricsFormat::Prometheus } else { MetricsFormat::OpenMetrics }
+    found
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_is_for_who_names_it() {
+        let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8";
+        for (accept, expected) in [
+            ("", false),
+            ("*/*", false),
+            ("text/*", false),
+            (browser, true),
+            ("TEXT/HTML;charset=utf-8", true),
+            ("text/plain", false),
+            ("text/plain, text/html;q=0.9", false),
+            ("text/html;q=0", false),
+        ] {
+            assert_eq!(is_html([accept.as_bytes()].into_iter()), expected, "{accept}");
+        }
+    }
 
     #[test]
     fn plain_text_is_for_who_likes_it_better() {

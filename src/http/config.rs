@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::control::{Control, Gate};
+use super::health::Groups;
 use super::hosts::Hosts;
 use crate::config::{Config, Secret};
 use crate::error::{Error, Result};
+use crate::name::Name;
 use crate::observe::MetricsSource;
 
 /// The most connections that may be asked for.
-const MAX_CONNECTIONS: usize = 4096;
+const MAX_CONNECTIONS: usize = 65_536;
 
 /// Settings of a [`StatusServer`](super::StatusServer), checked when it
 /// starts.
@@ -28,6 +30,7 @@ pub struct StatusServerConfig {
     token: Option<Secret>,
     config: Option<Config>,
     metrics: Option<Arc<dyn MetricsSource>>,
+    groups: [Option<Vec<String>>; 3],
 }
 
 impl fmt::Debug for StatusServerConfig {
@@ -54,6 +57,7 @@ impl Default for StatusServerConfig {
             token: None,
             config: None,
             metrics: None,
+            groups: Default::default(),
         }
     }
 }
@@ -68,11 +72,12 @@ impl StatusServerConfig {
         self
     }
 
-    /// How many connections are served at once, 1 to 4096. At the limit a
+    /// How many connections are served at once, 1 to 65,536. At the limit a
     /// kept connection that waits for nothing makes room, else the one that
-    /// has waited longest without sending a whole request; while all are
-    /// being answered, a new connection is answered 503 and closed. Defaults
-    /// to 64.
+    /// has waited longest without sending a whole request. While all are
+    /// being answered, 16 further ones are answered if they ask for `/livez`,
+    /// `/readyz` or `/startupz`, else 503, and closed. One that waits costs a
+    /// descriptor and less than 1 KiB. Defaults to 64.
     pub fn max_connections(mut self, n: usize) -> Self {
         self.max_connections = n;
         self
@@ -97,8 +102,9 @@ impl StatusServerConfig {
     /// Lets `POST` requests act that carry this token, as `Authorization:
     /// Bearer TOKEN`. It goes over the wire as it is: beyond loopback put
     /// something with TLS in front. Without a token, now or
-    /// [later](super::StatusServer::set_token), actions answer 404. Defaults
-    /// to nothing that could be done.
+    /// [later](super::StatusServer::set_token), actions answer 404. The token
+    /// also opens the `reasons` of health checks. Defaults to nothing that
+    /// could be done.
     pub fn control(mut self, control: Arc<dyn Control>, token: Option<Secret>) -> Self {
         self.control = Some(control);
         self.token = token;
@@ -121,6 +127,31 @@ impl StatusServerConfig {
         self
     }
 
+    /// The loops by name that `/livez` depends on, beside the library's own
+    /// threads: it is 503 while one of them is down or stale. For what a
+    /// restart of this process mends, such as a watcher of the program's own
+    /// main loop. Names may be of loops that do not run yet, or no more: of
+    /// those nothing bad is known. `/livez` then waits for the status, as all
+    /// other paths do. Defaults to none.
+    pub fn liveness<T: Into<String>>(mut self, names: impl IntoIterator<Item = T>) -> Self {
+        self.groups[LIVENESS] = Some(names.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// The loops by name that `/readyz` depends on. One that does not run is
+    /// not ready. Defaults to all that run.
+    pub fn readiness<T: Into<String>>(mut self, names: impl IntoIterator<Item = T>) -> Self {
+        self.groups[READINESS] = Some(names.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// The loops by name that `/startupz` depends on: it is 503 until each that
+    /// is critical was heard of, whatever was heard. Defaults to all that run.
+    pub fn startup<T: Into<String>>(mut self, names: impl IntoIterator<Item = T>) -> Self {
+        self.groups[STARTUP] = Some(names.into_iter().map(Into::into).collect());
+        self
+    }
+
     /// The grace of the stop that dropping the server is. Defaults to 1 s.
     pub fn drop_grace(mut self, grace: Duration) -> Self {
         self.drop_grace = grace;
@@ -138,6 +169,7 @@ impl StatusServerConfig {
             token,
             config,
             metrics,
+            groups,
         } = self;
         let Ok(listen) = listen.parse::<SocketAddr>() else {
             return Err(Error::invalid(format!(
@@ -156,9 +188,25 @@ impl StatusServerConfig {
         let request_deadline = request_deadline.min(Duration::from_secs(86_400));
         let hosts = Hosts::new(listen, &allowed_hosts)?;
         let gate = Gate::new(control, token);
-        let shown = Shown { gate, config, metrics };
+        let groups = Groups {
+            liveness: names("liveness", &groups[LIVENESS])?.unwrap_or_default(),
+            readiness: names("readiness", &groups[READINESS])?,
+            startup: names("startup", &groups[STARTUP])?,
+        };
+        let shown = Shown { gate, config, metrics, groups };
         Ok(Checked { listen, max_connections, request_deadline, hosts, drop_grace, shown })
     }
+}
+
+// The places of groups.
+const LIVENESS: usize = 0;
+const READINESS: usize = 1;
+const STARTUP: usize = 2;
+
+fn names(group: &str, names: &Option<Vec<String>>) -> Result<Option<Vec<Name>>> {
+    let Some(names) = names else { return Ok(None) };
+    let names = names.iter().map(|name| Name::new(name).map_err(|error| error.context(group.to_owned())));
+    names.collect::<Result<_>>().map(Some)
 }
 
 /// Settings that can be used.
@@ -178,6 +226,7 @@ pub(super) struct Shown {
     pub(super) gate: Gate,
     pub(super) config: Option<Config>,
     pub(super) metrics: Option<Arc<dyn MetricsSource>>,
+    pub(super) groups: Groups,
 }
 
 impl fmt::Debug for Shown {
@@ -197,10 +246,13 @@ mod tests {
         for (config, expected) in [
             (config().listen("8470"), "listen: expected an address and port such as"),
             (config().listen("localhost:8470"), "found \"localhost:8470\""),
-            (config().max_connections(0), "max_connections: expected 1 to 4096, found 0"),
-            (config().max_connections(4097), "found 4097"),
+            (config().max_connections(0), "max_connections: expected 1 to 65536, found 0"),
+            (config().max_connections(65_537), "found 65537"),
             (config().request_deadline(Duration::ZERO), "request_deadline: must be more than zero"),
             (config().allowed_hosts(["http://x"]), "allowed_hosts: expected a name or an address"),
+            (config().liveness(["a", "b c"]), "liveness"),
+            (config().readiness([""]), "readiness"),
+            (config().startup(["-"]), "startup"),
         ] {
             let error = config.check().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidArgument);

@@ -8,13 +8,13 @@
 //! it too: closing with unread input would make the kernel throw away the
 //! answer that is still on its way.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::hosts::Hosts;
 use super::request::{MAX_HEAD, Method, Parsed, Request, parse};
-use super::response::{Form, Response, Status};
+use super::response::{Form, Output, Response, Status};
 use crate::sys::poll::Interest;
 
 /// How long an ended connection is read before it is closed, and how long a
@@ -43,6 +43,8 @@ enum Phase {
     Reading,
     /// A whole request is with a worker.
     Answering { ticket: u64, head_only: bool },
+    /// A whole request waits for an event.
+    Parked { ticket: u64, head_only: bool },
     /// An answer is written.
     Writing { close: bool },
     /// All is written and shut; what still comes in is thrown away.
@@ -59,7 +61,8 @@ pub(super) struct Connection<S> {
     input: Vec<u8>,
     /// Whether the input may hold more than when it was last looked at.
     is_news: bool,
-    output: Vec<u8>,
+    output: Output,
+    /// How much of both parts of the output is written.
     n_written: usize,
     /// When the present phase ends whatever happens.
     deadline: Instant,
@@ -67,7 +70,7 @@ pub(super) struct Connection<S> {
     /// answer.
     patience: Duration,
     n_served: u64,
-    refused: bool,
+    is_extra: bool,
 }
 
 impl<S: Stream> Connection<S> {
@@ -79,21 +82,19 @@ impl<S: Stream> Connection<S> {
             phase: Phase::Reading,
             input: Vec::new(),
             is_news: false,
-            output: Vec::new(),
+            output: Output::default(),
             n_written: 0,
             deadline: now + patience,
             patience,
             n_served: 0,
-            refused: false,
+            is_extra: false,
         }
     }
 
-    /// A connection for which there is no room: it gets `response` and ends.
-    pub(super) fn refused(stream: S, response: &Response, now: Instant) -> Self {
-        let mut connection = Self::new(stream, LINGER, now);
-        connection.refused = true;
-        connection.end_with(response, now);
-        connection
+    /// A connection for which there is no place but one that is kept for who
+    /// asks about health.
+    pub(super) fn extra(stream: S, patience: Duration, now: Instant) -> Self {
+        Self { is_extra: true, ..Self::new(stream, patience, now) }
     }
 
     pub(super) fn stream(&self) -> &S {
@@ -104,9 +105,9 @@ impl<S: Stream> Connection<S> {
         self.phase == Phase::Closed
     }
 
-    /// Whether it was refused at the door and only takes its answer.
-    pub(super) fn is_refused(&self) -> bool {
-        self.refused
+    /// Whether it has a place that is kept for who asks about health.
+    pub(super) fn is_extra(&self) -> bool {
+        self.is_extra
     }
 
     /// Whether it has been served and waits, with nothing begun.
@@ -116,7 +117,7 @@ impl<S: Stream> Connection<S> {
 
     /// Whether it may be closed to make room: nobody waits for an answer.
     pub(super) fn is_spare(&self) -> bool {
-        !self.refused && (self.is_idle() || matches!(self.phase, Phase::Draining { .. }))
+        self.is_idle() || matches!(self.phase, Phase::Draining { .. })
     }
 
     /// Whether it has not sent a whole request, as far as was looked.
@@ -137,14 +138,39 @@ impl<S: Stream> Connection<S> {
         }
     }
 
+    /// The ticket of the request that waits for an event.
+    pub(super) fn parked(&self) -> Option<u64> {
+        match self.phase {
+            Phase::Parked { ticket, .. } => Some(ticket),
+            _ => None,
+        }
+    }
+
+    /// Lets the request that was just taken wait, until then at the latest.
+    pub(super) fn park(&mut self, until: Instant) {
+        if let Phase::Answering { ticket, head_only } = self.phase {
+            self.phase = Phase::Parked { ticket, head_only };
+            self.deadline = until;
+        }
+    }
+
+    /// Has the request that waits answered; its time begins anew.
+    pub(super) fn unpark(&mut self, now: Instant) {
+        if let Phase::Parked { ticket, head_only } = self.phase {
+            self.phase = Phase::Answering { ticket, head_only };
+            self.deadline = now + self.patience;
+        }
+    }
+
     pub(super) fn deadline(&self) -> Instant {
         self.deadline
     }
 
     pub(super) fn interest(&self) -> Interest {
         match self.phase {
-            Phase::Reading | Phase::Draining { .. } => Interest { read: true, write: false },
-            Phase::Writing { .. } => Interest { read: false, write: true },
+            Phase::Reading | Phase::Draining { .. } => Interest { read: true, ..Interest::default() },
+            Phase::Writing { .. } => Interest { write: true, ..Interest::default() },
+            Phase::Parked { .. } => Interest { end: true, ..Interest::default() },
             Phase::Answering { .. } | Phase::Closed => Interest::default(),
         }
     }
@@ -155,6 +181,8 @@ impl<S: Stream> Connection<S> {
             Phase::Reading => self.read(now),
             Phase::Draining { n_read } => self.drain(n_read),
             Phase::Writing { .. } => self.write(now),
+            // Gone, or half closed and still owed an answer: it gets one now.
+            Phase::Parked { .. } => self.deadline = now,
             // Only a broken connection reports without being asked.
             Phase::Answering { .. } => self.phase = Phase::Closed,
             Phase::Closed => {}
@@ -173,7 +201,7 @@ impl<S: Stream> Connection<S> {
                 None
             }
             Parsed::Refused(response) => {
-                self.end_with(&response, now);
+                self.end_with(response, now);
                 None
             }
             Parsed::Complete { request, len } => {
@@ -191,8 +219,8 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Writes the answer, as far as the client takes it.
-    pub(super) fn answer(&mut self, bytes: Vec<u8>, close: bool, now: Instant) {
-        self.output = bytes;
+    pub(super) fn answer(&mut self, output: Output, close: bool, now: Instant) {
+        self.output = output;
         self.n_written = 0;
         self.phase = Phase::Writing { close };
         self.write(now);
@@ -206,12 +234,14 @@ impl<S: Stream> Connection<S> {
         match self.phase {
             Phase::Reading if !self.input.is_empty() => {
                 let text = format!("the request was not complete after {:?}", self.patience);
-                self.end_with(&Response::text(Status::RequestTimeout, &text), now);
+                self.end_with(Response::text(Status::RequestTimeout, &text), now);
             }
             Phase::Answering { .. } => {
                 let text = format!("the answer was not ready after {:?}: the status hangs", self.patience);
-                self.end_with(&Response::text(Status::Unavailable, &text), now);
+                self.end_with(Response::text(Status::Unavailable, &text), now);
             }
+            // Let out and answered by who parked it.
+            Phase::Parked { .. } => {}
             Phase::Reading | Phase::Writing { .. } | Phase::Draining { .. } | Phase::Closed => {
                 self.phase = Phase::Closed;
             }
@@ -227,9 +257,9 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Answers for the last time.
-    fn end_with(&mut self, response: &Response, now: Instant) {
+    fn end_with(&mut self, response: Response, now: Instant) {
         let head_only = match self.phase {
-            Phase::Answering { head_only, .. } => head_only,
+            Phase::Answering { head_only, .. } | Phase::Parked { head_only, .. } => head_only,
             _ => self.input.starts_with(b"HEAD "),
         };
         self.deadline = self.deadline.max(now + LINGER);
@@ -255,8 +285,15 @@ impl<S: Stream> Connection<S> {
     }
 
     fn write(&mut self, now: Instant) {
-        while self.n_written < self.output.len() {
-            match self.stream.write(&self.output[self.n_written..]) {
+        let Output { own, shared } = &self.output;
+        let shared = shared.as_deref().unwrap_or_default();
+        while self.n_written < own.len() + shared.len() {
+            let written = match own.get(self.n_written..).filter(|rest| !rest.is_empty()) {
+                Some(rest) if shared.is_empty() => self.stream.write(rest),
+                Some(rest) => self.stream.write_vectored(&[IoSlice::new(rest), IoSlice::new(shared)]),
+                None => self.stream.write(&shared[self.n_written - own.len()..]),
+            };
+            match written {
                 Ok(0) => return self.phase = Phase::Closed,
                 Ok(n) => self.n_written += n,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -264,13 +301,17 @@ impl<S: Stream> Connection<S> {
                 Err(_) => return self.phase = Phase::Closed,
             }
         }
-        self.output = Vec::new();
+        self.output = Output::default();
         self.n_served += 1;
         if self.phase != (Phase::Writing { close: false }) {
             return self.begin_drain(now);
         }
         self.phase = Phase::Reading;
         self.deadline = now + if self.input.is_empty() { KEEP_ALIVE } else { self.patience };
+        if self.input.is_empty() {
+            // A connection that is kept costs little.
+            self.input = Vec::new();
+        }
     }
 
     fn begin_drain(&mut self, now: Instant) {
@@ -298,10 +339,55 @@ fn is_for_later(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
 
+/// A whole conversation in memory: what is answered when bytes come in pieces
+/// of some size, each request with its own head.
+#[cfg(any(test, fuzzing))]
+pub(super) fn replay(bytes: &[u8], piece: usize, hosts: &Hosts) -> Vec<u8> {
+    struct Pieces<'a>(std::slice::Chunks<'a, u8>, &'a [u8], Vec<u8>);
+    impl Read for Pieces<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            if self.1.is_empty() {
+                self.1 = self.0.next().unwrap_or_default();
+            }
+            let n = self.1.len().min(buffer.len());
+            buffer[..n].copy_from_slice(&self.1[..n]);
+            self.1 = &self.1[n..];
+            Ok(n)
+        }
+    }
+    impl Write for Pieces<'_> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.2.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    impl Stream for Pieces<'_> {
+        fn shut(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let now = crate::clock::real_deadline(Duration::ZERO);
+    let stream = Pieces(bytes.chunks(piece.max(1)), &[], Vec::new());
+    let mut connection = Connection::new(stream, Duration::from_secs(10), now);
+    while !connection.is_closed() {
+        connection.on_ready(now);
+        while let Some(request) = connection.next_request(1, hosts, now) {
+            let close = !request.keep_alive;
+            let own = format!("{request:?}\n").into_bytes();
+            connection.answer(Output { own, shared: None }, close, now);
+        }
+    }
+    connection.stream.2
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::clock::real_deadline;
+    use proptest::prelude::*;
     use std::cell::Cell;
     use std::collections::VecDeque;
 
@@ -385,7 +471,8 @@ mod tests {
         }
 
         fn answer(&mut self, text: &str, close: bool) {
-            self.connection.answer(text.as_bytes().to_vec(), close, self.now);
+            let output = Output { own: text.as_bytes().to_vec(), shared: None };
+            self.connection.answer(output, close, self.now);
         }
 
         fn pass(&mut self, time: Duration) {
@@ -463,6 +550,42 @@ mod tests {
     }
 
     #[test]
+    fn a_shared_body_follows_its_head_however_little_is_taken() {
+        for takes in 1..10 {
+            let mut scene = Scene::new(&[GET, GET]);
+            scene.ready();
+            scene.connection.stream.takes = takes;
+            let output = Output { own: b"head".to_vec(), shared: Some(b"body"[..].into()) };
+            scene.connection.answer(output, false, scene.now);
+            while scene.connection.interest().write {
+                scene.connection.stream.takes = takes;
+                scene.ready();
+            }
+            assert_eq!(scene.got(), "headbody", "{takes}");
+            assert_eq!(scene.ready().as_deref(), Some("/a"));
+        }
+    }
+
+    #[test]
+    fn who_waits_for_an_event_is_answered_by_who_let_it_wait() {
+        let mut scene = Scene::new(&[GET, GET]);
+        scene.ready();
+        scene.connection.park(scene.now + PATIENCE * 3);
+        assert_eq!((scene.connection.parked(), scene.connection.ticket()), (Some(1), None));
+        assert!(scene.connection.interest().end && !scene.connection.interest().read);
+        assert!(
+            !scene.connection.is_spare() && !scene.connection.is_waiting() && !scene.connection.is_done()
+        );
+        scene.pass(PATIENCE * 4);
+        assert!(scene.got().is_empty());
+        scene.connection.unpark(scene.now);
+        assert_eq!((scene.connection.parked(), scene.connection.ticket()), (None, Some(1)));
+        scene.pass(PATIENCE / 2);
+        scene.answer("late", false);
+        assert_eq!((scene.got().as_str(), scene.ready().as_deref()), ("late", Some("/a")));
+    }
+
+    #[test]
     fn an_answer_that_does_not_come_is_a_503() {
         let mut scene = Scene::new(&[&GET.replace("GET", "HEAD")]);
         scene.ready();
@@ -503,6 +626,29 @@ mod tests {
         scene.ready();
         scene.connection.on_ready(scene.now);
         assert!(scene.connection.is_closed());
+    }
+
+    proptest! {
+        #[test]
+        fn requests_are_the_same_however_their_bytes_come(
+            parts in prop::collection::vec(
+                prop_oneof![
+                    Just("GET /livez HTTP/1.1\r\n"), Just("POST /x HTTP/1.0\r\n"), Just("Host: localhost\r\n"),
+                    Just("Host: evil\r\n"), Just("\r\n"), Just("\n"), Just("\r"), Just(" "), Just("A: b"),
+                    Just("Content-Length: 0\r\n"), Just("Content-Length: 9\r\n"), Just("\0"), Just("\u{e9}"),
+                    Just("Transfer-Encoding: chunked\r\n"), Just("Connection: close\r\n"), Just(":"), Just("x"),
+                    Just("GET /events?after=1 HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+                ],
+                0..12,
+            ),
+            piece in 1..40usize,
+        ) {
+            let hosts = Hosts::new("127.0.0.1:1".parse().unwrap(), &[]).unwrap();
+            let bytes = parts.concat().into_bytes();
+            let whole = replay(&bytes, usize::MAX, &hosts);
+            let pieces = replay(&bytes, piece, &hosts);
+            prop_assert_eq!(String::from_utf8_lossy(&whole), String::from_utf8_lossy(&pieces));
+        }
     }
 
     #[test]

@@ -211,6 +211,19 @@ impl Gate {
             let text = "nothing can be done here, only looked at: no token is configured";
             return Err(Response::text(Status::NotFound, text));
         };
+        Self::compare(&token, given)
+    }
+
+    /// Tells reasons to who has the token; answers everybody else.
+    pub(super) fn admit_reasons(&self, given: Option<&Secret>) -> Result<(), Response> {
+        let Some(token) = self.token.lock().clone() else {
+            let text = "reasons are told to who has the token, and none is configured";
+            return Err(Response::text(Status::Forbidden, text));
+        };
+        Self::compare(&token, given)
+    }
+
+    fn compare(token: &Secret, given: Option<&Secret>) -> Result<(), Response> {
         let is_right = |given: &Secret| {
             let (given, token) = (given.expose().as_bytes(), token.expose().as_bytes());
             // Takes the same time wherever they differ; their lengths may show.
@@ -328,5 +341,15 @@ mod tests {
             assert_eq!(status(&gate.admit(Some(&secret("x"))).unwrap_err()), 404);
             assert_eq!(status(&gate.admit(None).unwrap_err()), 404);
         }
+    }
+
+    #[test]
+    fn reasons_are_for_the_token_whatever_may_be_done() {
+        let secret = |text: &str| Secret::new(text);
+        let gate = Gate::new(None, Some(secret("right")));
+        assert!(gate.admit_reasons(Some(&secret("right"))).is_ok());
+        assert_eq!(status(&gate.admit_reasons(Some(&secret("wrong"))).unwrap_err()), 401);
+        assert_eq!(status(&gate.admit_reasons(None).unwrap_err()), 401);
+        assert_eq!(status(&Gate::default().admit_reasons(Some(&secret("x"))).unwrap_err()), 403);
     }
 }

@@ -2,13 +2,32 @@
 //!
 //! | Path | Answer |
 //! | --- | --- |
-//! | `/` | one line for each loop, and these paths |
-//! | `/livez` | 200 `ok` while the library's own threads run, else 503 |
-//! | `/readyz` | 200 `ready` or `degraded`, 503 `down` while a critical loop is down or unknown; `?verbose` names each loop, without reasons |
-//! | `/status` | JSON: `boot`, `at`, `health`, `loops` |
+//! | `/` | one line for each loop, and these paths; for a browser a table |
+//! | `/livez` | 200 `ok` while the library's own threads run and no loop [named](StatusServerConfig::liveness) for it is down or stale, else 503 |
+//! | `/readyz` | 200 `ready` or `degraded`, 503 `down` while a critical loop is down, unknown or stale |
+//! | `/startupz` | 200 `started` once every critical loop was heard of, 503 `starting` before |
+//! | `/healthz` | every loop as `application/health+json` (draft-inadarei-api-health-check-06): `pass`, `warn`, or `fail` and 503 |
+//! | `/status` | JSON: `boot`, `at`, `health`, `loops`; with an `ETag` |
 //! | `/config` | JSON: the configuration in force, without secrets, and where each value comes from, when the server was [given](StatusServerConfig::config) it |
 //! | `/metrics` | every metric as [OpenMetrics](crate::observe::MetricsFormat), or in Prometheus' older text form for who asks for plain text, when the server was [given](StatusServerConfig::metrics) a source |
 //! | `/events?after=SEQ&max=N` | JSON: `boot`, `next`, `lost`, `events`; at most 256 events unless `max` says otherwise, up to 4096 |
+//!
+//! With `wait=30s`, up to 5 minutes, `/events` waits until there is an event
+//! after the number, and has none when the time is over. Nothing is held up by
+//! requests that wait.
+//!
+//! `/livez`, `/readyz` and `/startupz` name each loop with `?verbose`, and how
+//! long ago it was looked at; `?reasons` says why, too, to who has the token.
+//! The header `Oldest-Check-Age` is the greatest of these ages, in seconds. A
+//! loop is *stale* when it should have been heard of again long ago: it is not
+//! ready then, whatever was known. Answers are made from what is known; none
+//! has anything checked.
+//!
+//! `/status` is made at most every 50 ms, unless there was an event, for all
+//! who ask. It keeps its `ETag` for up to 10 s while nothing changes but how
+//! long ago things were: `at` is then when it was made, and the header `Age`
+//! how many seconds ago that is. Who sends the tag as `If-None-Match` is
+//! answered 304 and no body.
 //!
 //! `boot` is another word each time an [`Env`](crate::Env) is made; event
 //! numbers begin again with it. Requests have no body, and the `Host` must be
@@ -34,7 +53,8 @@
 //! # Threads
 //!
 //! One thread owns all sockets, reads and writes them without blocking, and
-//! answers `/livez` itself. Two workers make the other answers: they ask the
+//! answers `/livez` itself, and `/status` while it was made just now. Two
+//! workers make the other answers, health first: they ask the
 //! [`StatusSource`](crate::status::StatusSource), which is code of the user's
 //! and may be slow, and never touch a socket. So a client that is slow to
 //! send or to read holds up nobody, a source that hangs leaves `/livez`
@@ -49,14 +69,20 @@
 //! one that has waited longest without sending a whole request: it is closed
 //! without a word. So clients that send nothing or very slowly, however many
 //! they are, do not keep others from an answer. A request that is whole keeps
-//! its place until its answer is taken or its deadline is over; only while
-//! all places are such is a new connection answered 503.
+//! its place until its answer is taken or its deadline is over; one that waits
+//! for events is answered that there is none when others need its place. Only
+//! while all places are taken is a new connection answered 503, unless it asks
+//! for `/livez`, `/readyz` or `/startupz`: for those there are 16 more places.
 
 mod accept;
+mod cache;
 mod config;
 mod connection;
 mod control;
+mod health;
 mod hosts;
+mod lot;
+mod page;
 mod request;
 mod response;
 mod routes;
@@ -78,12 +104,13 @@ pub fn fuzz_head(bytes: &[u8]) {
         request::Parsed::Incomplete => assert!(bytes.len() < request::MAX_HEAD),
         request::Parsed::Complete { request, len } => {
             assert!(len <= bytes.len() && len <= request::MAX_HEAD);
+            assert!(bytes[..len].ends_with(b"\r\n\r\n"));
             assert!(request.path.starts_with('/'));
             // The same head alone is the same request, and no part of it is one.
             assert!(matches!(request::parse(&bytes[..len], &hosts), request::Parsed::Complete { .. }));
             assert!(matches!(request::parse(&bytes[..len - 1], &hosts), request::Parsed::Incomplete));
             if let Err(response) = routes::Route::new(&request, &control::Gate::default()) {
-                assert!(matches!(response.status().code(), 400 | 404 | 405));
+                assert!(matches!(response.status().code(), 400 | 403 | 404 | 405));
                 response.render(form);
             }
         }
@@ -92,4 +119,17 @@ pub fn fuzz_head(bytes: &[u8]) {
             response.render(form);
         }
     }
+}
+
+/// Has a connection read bytes in pieces of the size of the first, for
+/// fuzzing: what it answers does not depend on it.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub fn fuzz_connection(bytes: &[u8]) {
+    let Some((&piece, bytes)) = bytes.split_first() else { return };
+    let listen = std::net::SocketAddr::from(([127, 0, 0, 1], 8470));
+    let hosts = hosts::Hosts::new(listen, &["box.lan".to_owned()]).expect("a good name");
+    let whole = connection::replay(bytes, usize::MAX, &hosts);
+    let pieces = connection::replay(bytes, piece.into(), &hosts);
+    assert_eq!(String::from_utf8_lossy(&whole), String::from_utf8_lossy(&pieces));
 }

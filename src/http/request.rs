@@ -51,6 +51,10 @@ pub(super) struct Request {
     pub(super) token: Option<Secret>,
     /// The form that metrics are asked for in.
     pub(super) format: MetricsFormat,
+    /// Whether a page for a browser is wanted.
+    pub(super) html: bool,
+    /// The tags of what the client has already.
+    pub(super) known: Option<String>,
 }
 
 /// Reads the first request of `bytes`.
@@ -70,10 +74,19 @@ pub(super) fn parse(bytes: &[u8], hosts: &Hosts) -> Parsed {
         }
         Err(error) => return Parsed::Refused(bad(&format!("the head is not HTTP: {error}"))),
     };
+    if !has_whole_line_ends(&bytes[..len]) {
+        return Parsed::Refused(bad("the lines of a head end with CR and LF"));
+    }
     match decide(&head, hosts) {
         Ok(request) => Parsed::Complete { request, len },
         Err(response) => Parsed::Refused(response),
     }
+}
+
+/// Whether no line ends with LF alone. Others that read the same bytes may
+/// take such a line end for none, and see another request.
+fn has_whole_line_ends(head: &[u8]) -> bool {
+    head.iter().enumerate().all(|(i, &byte)| byte != b'\n' || i > 0 && head[i - 1] == b'\r')
 }
 
 fn decide(head: &httparse::Request<'_, '_>, hosts: &Hosts) -> Result<Request, Response> {
@@ -125,6 +138,8 @@ fn decide(head: &httparse::Request<'_, '_>, hosts: &Hosts) -> Result<Request, Re
         keep_alive: minor == 1 && !asks_to_close,
         token,
         format: accept::format(values(head, "accept")),
+        html: accept::is_html(values(head, "accept")),
+        known: known(head),
     })
 }
 
@@ -225,6 +240,12 @@ fn one<'a>(head: &'a httparse::Request<'_, '_>, name: &'a str) -> Result<Option<
     Ok(value.map(<[u8]>::trim_ascii))
 }
 
+/// All values of `If-None-Match`, as one.
+fn known(head: &httparse::Request<'_, '_>) -> Option<String> {
+    let values: Vec<_> = values(head, "if-none-match").map(String::from_utf8_lossy).collect();
+    (!values.is_empty()).then(|| values.join(","))
+}
+
 fn bad(text: &str) -> Response {
     Response::text(Status::BadRequest, text)
 }
@@ -250,6 +271,8 @@ mod tests {
             keep_alive: true,
             token: None,
             format: MetricsFormat::OpenMetrics,
+            html: false,
+            known: None,
         }
     }
 
@@ -299,6 +322,16 @@ mod tests {
             assert_eq!(complete(&head).keep_alive, keep_alive, "{headers:?}");
         }
         assert!(!complete("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").keep_alive);
+    }
+
+    #[test]
+    fn what_the_client_has_and_likes_is_read() {
+        let request = complete(
+            "GET / HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: \"a\", \"b\"\r\nAccept: text/html\r\n\
+             if-none-match: W/\"c\"\r\n\r\n",
+        );
+        assert_eq!(request.known.as_deref(), Some("\"a\", \"b\",W/\"c\""));
+        assert!(request.html);
     }
 
     #[test]
@@ -401,6 +434,20 @@ mod tests {
             (get(" folded\r\n"), 400, "invalid header name"),
             (get("A: b\r\n folded\r\n"), 400, "invalid header name"),
             (get("A : b\r\n"), 400, "invalid header name"),
+            (get("Transfer-Encoding : chunked\r\n"), 400, "invalid header name"),
+            (get("Transfer-Encoding:\tchunked\r\nContent-Length: 0\r\n"), 400, "Transfer-Encoding"),
+            (get("transfer-encoding: identity\r\n"), 400, "Transfer-Encoding"),
+            (get("Content-Length: +0\r\n"), 400, "not a number"),
+            (get("Content-Length: 0, 0\r\n"), 400, "not a number"),
+            (get("Content-Length: 0x0\r\n"), 400, "not a number"),
+            (get("Content-Length:\r\n"), 400, "not a number"),
+            ("GET / HTTP/1.1\nHost: localhost\n\n".into(), 400, "CR and LF"),
+            ("\nGET / HTTP/1.1\r\nHost: localhost\r\n\r\n".into(), 400, "CR and LF"),
+            ("GET / HTTP/1.1\r\nHost: localhost\r\nA: b\n\r\n".into(), 400, "CR and LF"),
+            ("GET / HTTP/1.1\r\nHost: localhost\r\n\n".into(), 400, "CR and LF"),
+            (get("A: b\rContent-Length: 5\r\n"), 400, "invalid header value"),
+            ("GET / HTTP/1.1\rHost: localhost\r\n\r\n".into(), 400, "not HTTP"),
+            ("GET /\r\nHost: localhost\r\n\r\n".into(), 400, "not HTTP"),
             (get("A: \0\r\n"), 400, "invalid header value"),
             (long, 431, "8192 bytes"),
             (whole, 431, "8192 bytes"),

@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 use std::io::Write;
+use std::sync::Arc;
 
 /// The statuses this server answers with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Status {
     Ok,
     Accepted,
+    NotModified,
     BadRequest,
     Unauthorized,
     Forbidden,
@@ -28,6 +30,7 @@ impl Status {
         match self {
             Self::Ok => 200,
             Self::Accepted => 202,
+            Self::NotModified => 304,
             Self::BadRequest => 400,
             Self::Unauthorized => 401,
             Self::Forbidden => 403,
@@ -48,6 +51,7 @@ impl Status {
         match self {
             Self::Ok => "OK",
             Self::Accepted => "Accepted",
+            Self::NotModified => "Not Modified",
             Self::BadRequest => "Bad Request",
             Self::Unauthorized => "Unauthorized",
             Self::Forbidden => "Forbidden",
@@ -75,30 +79,81 @@ pub(super) struct Response {
     content_type: &'static str,
     /// Further headers; names and values are ours, so nothing is escaped.
     headers: Vec<(&'static str, Cow<'static, str>)>,
-    body: Vec<u8>,
+    /// What these very bytes are known by, if they may be asked for again.
+    tag: Option<Arc<str>>,
+    body: Body,
+}
+
+#[derive(Debug, Clone)]
+enum Body {
+    Own(Vec<u8>),
+    /// One copy for all who ask.
+    Shared(Arc<[u8]>),
+}
+
+impl Body {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Own(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+}
+
+/// What goes over the wire: the head and a body of its own, then a body that
+/// is shared.
+#[derive(Debug, Default)]
+pub(super) struct Output {
+    pub(super) own: Vec<u8>,
+    pub(super) shared: Option<Arc<[u8]>>,
 }
 
 impl Response {
+    fn new(status: Status, content_type: &'static str, body: Body) -> Self {
+        Self { status, content_type, headers: Vec::new(), tag: None, body }
+    }
+
     /// A text; a line end is added where it has none.
     pub(super) fn text(status: Status, text: &str) -> Self {
         let mut body = text.as_bytes().to_vec();
         if body.last() != Some(&b'\n') {
             body.push(b'\n');
         }
-        Self { status, content_type: TEXT, headers: Vec::new(), body }
+        Self::new(status, TEXT, Body::Own(body))
     }
 
     /// A value as JSON, or what stands in when it cannot be written.
     pub(super) fn json(value: &impl serde::Serialize) -> Self {
         match serde_json::to_vec(value) {
-            Ok(body) => Self { status: Status::Ok, content_type: JSON, headers: Vec::new(), body },
+            Ok(body) => Self::new(Status::Ok, JSON, Body::Own(body)),
             Err(error) => Self::text(Status::InternalError, &format!("the answer is not JSON: {error}")),
         }
     }
 
+    /// JSON that others are answered, too, and that is known by `tag`.
+    pub(super) fn shared_json(body: Arc<[u8]>, tag: Arc<str>) -> Self {
+        Self { tag: Some(tag), ..Self::new(Status::Ok, JSON, Body::Shared(body)) }
+    }
+
     /// A text that is not for people.
     pub(super) fn of_type(content_type: &'static str, text: String) -> Self {
-        Self { status: Status::Ok, content_type, headers: Vec::new(), body: text.into_bytes() }
+        Self::new(Status::Ok, content_type, Body::Own(text.into_bytes()))
+    }
+
+    /// The same as another type of content.
+    pub(super) fn with_type(self, content_type: &'static str) -> Self {
+        Self { content_type, ..self }
+    }
+
+    /// The same, or that it is what the client has: `known` is the value of
+    /// its `If-None-Match`.
+    pub(super) fn unless_known(self, known: Option<&str>) -> Self {
+        let (Some(tag), Some(known)) = (&self.tag, known) else { return self };
+        let is_tag = |text: &str| text == "*" || text.strip_prefix("W/").unwrap_or(text) == &**tag;
+        if !known.split(',').any(|text| is_tag(text.trim())) {
+            return self;
+        }
+        Self { status: Status::NotModified, body: Body::Own(Vec::new()), ..self }
     }
 
     /// The same with another status.
@@ -119,34 +174,40 @@ impl Response {
 
     #[cfg(test)]
     pub(super) fn body(&self) -> &[u8] {
-        &self.body
+        self.body.bytes()
     }
 
-    /// The answer as it goes over the wire, head and body in one piece, so
-    /// that it is one write and one packet.
-    pub(super) fn render(&self, form: Form) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(256 + self.body.len());
-        let Self { status, content_type, headers, body } = self;
+    /// The answer as it goes over the wire. What is its own is in one piece,
+    /// so that it is one write and one packet.
+    pub(super) fn render(self, form: Form) -> Output {
+        let Self { status, content_type, headers, tag, body } = self;
+        let mut own = Vec::with_capacity(320 + if let Body::Own(body) = &body { body.len() } else { 0 });
         // Writing to a vector does not fail.
-        let _ = write!(
-            bytes,
-            "HTTP/1.1 {} {}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\
-             Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n",
-            status.code(),
-            status.reason(),
-            body.len()
-        );
+        let _ = write!(own, "HTTP/1.1 {} {}\r\n", status.code(), status.reason());
+        if status != Status::NotModified {
+            let len = body.bytes().len();
+            let _ = write!(own, "Content-Type: {content_type}\r\nContent-Length: {len}\r\n");
+        }
+        // What has a tag may be kept, and is asked about each time.
+        let cache = if tag.is_some() { "no-cache" } else { "no-store" };
+        let _ = write!(own, "Cache-Control: {cache}\r\nX-Content-Type-Options: nosniff\r\n");
+        if let Some(tag) = tag {
+            let _ = write!(own, "ETag: {tag}\r\n");
+        }
         for (name, value) in headers {
-            let _ = write!(bytes, "{name}: {value}\r\n");
+            let _ = write!(own, "{name}: {value}\r\n");
         }
         if form.close {
-            bytes.extend_from_slice(b"Connection: close\r\n");
+            own.extend_from_slice(b"Connection: close\r\n");
         }
-        bytes.extend_from_slice(b"\r\n");
-        if !form.head_only {
-            bytes.extend_from_slice(body);
+        own.extend_from_slice(b"\r\n");
+        let mut shared = None;
+        match body {
+            _ if form.head_only => {}
+            Body::Own(body) => own.extend_from_slice(&body),
+            Body::Shared(body) => shared = Some(body),
         }
-        bytes
+        Output { own, shared }
     }
 }
 
@@ -174,8 +235,32 @@ mod tests {
             (Form { head_only: true, close: false }, "\r\n"),
             (Form { head_only: false, close: true }, "Connection: close\r\n\r\nno\n"),
         ] {
-            assert_eq!(String::from_utf8(response.render(form)).unwrap(), format!("{head}{rest}"));
+            let output = response.clone().render(form);
+            assert_eq!(String::from_utf8(output.own).unwrap(), format!("{head}{rest}"));
+            assert!(output.shared.is_none());
         }
+    }
+
+    #[test]
+    fn what_the_client_has_is_not_sent_again() {
+        let response = || Response::shared_json(b"[]"[..].into(), "\"a-1\"".into()).header("Age", "2");
+        for known in [None, Some(""), Some("a-1"), Some("\"a-2\""), Some("W/\"a\", \"b\""), Some("\"a-1")] {
+            let output = response().unless_known(known).render(Form::default());
+            assert_eq!(output.shared.as_deref(), Some(&b"[]"[..]), "{known:?}");
+            let head = String::from_utf8(output.own).unwrap();
+            assert!(head.contains("Content-Length: 2\r\nCache-Control: no-cache\r\n"), "{head}");
+            assert!(head.contains("\r\nETag: \"a-1\"\r\nAge: 2\r\n\r\n"), "{head}");
+        }
+        for known in ["\"a-1\"", "*", "W/\"a-1\"", "\"b\" ,\"a-1\""] {
+            let output = response().unless_known(Some(known)).render(Form::default());
+            assert!(output.shared.is_none(), "{known}");
+            let expected = "HTTP/1.1 304 Not Modified\r\nCache-Control: no-cache\r\n\
+                            X-Content-Type-Options: nosniff\r\nETag: \"a-1\"\r\nAge: 2\r\n\r\n";
+            assert_eq!(String::from_utf8(output.own).unwrap(), expected, "{known}");
+        }
+        // Without a tag nothing is known.
+        let text = Response::text(Status::Ok, "x").unless_known(Some("*"));
+        assert_eq!(text.status().code(), 200);
     }
 
     #[test]

@@ -1,49 +1,40 @@
 //! Which path is what, and what it answers, as functions of a snapshot.
 
-use std::fmt::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use super::control::{Action, Gate};
+use super::health::Detail;
+use super::lot::MAX_WAIT;
+use super::page::PATHS;
 use super::request::{Method, Request};
 use super::response::{Response, Status};
 use crate::config::{Config, Explanation};
+use crate::duration::{self, GoDuration};
 use crate::error::clip;
 use crate::event::{Event, Health};
 use crate::event_log::{CAPACITY, EventPage};
 use crate::name::Name;
 use crate::observe::{MetricsFormat, MetricsSource};
 use crate::stamp::Stamp;
-use crate::status::{LoopStatus, RecoveryStatus, aggregate};
+use crate::status::{LoopStatus, RecoveryStatus, aggregate, write_json};
 
 /// How many events one answer has at most, unless asked otherwise.
 const DEFAULT_EVENTS: usize = 256;
 
-const PATHS: &str = "\
-/livez             whether this process can do its work: 200 or 503
-/readyz            whether everything critical is ready: 200 or 503; ?verbose names each
-/status            every loop, as JSON
-/recovery          what becomes of corrupted runs, as JSON
-/events            what happened, as JSON; ?after=SEQ&max=N
-/config            the configuration in force and where each value comes from, as JSON
-/metrics           for a Prometheus server, as OpenMetrics or plain text
-POST /trigger/NAME       with the token: has a loop make its next run now
-POST /heartbeat/NAME     with the token: says that NAME is alive; ?down=REASON that it is not
-POST /deploy/rescan      with the token: has the folder of descriptors looked at now
-POST /recovery/RUN/cancel   with the token: ends the recovery of a run
-POST /recovery/RUN/retry    with the token: has a run tried again now
-";
-
 /// A path and its query, understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Route {
-    Page,
-    Live { verbose: bool },
-    Ready { verbose: bool },
+    Page { html: bool },
+    Live { detail: Detail },
+    Ready { detail: Detail },
+    Startup { detail: Detail },
+    Healthz,
     Status,
     Recovery,
-    Events { after: u64, max: usize },
+    Events { after: u64, max: usize, wait: Duration },
     Config,
     Metrics { format: MetricsFormat },
     Act(Action),
@@ -52,11 +43,16 @@ pub(super) enum Route {
 impl Route {
     /// Understands what is asked for, or answers what is wrong with it.
     pub(super) fn new(request: &Request, gate: &Gate) -> Result<Self, Response> {
-        let Request { method, path, query, token, format, .. } = request;
+        let Request { method, path, query, token, format, html, .. } = request;
         let (path, query) = (path.as_str(), query.as_deref());
         let Some(action) = Action::at(path) else {
-            return Self::look(*method, path, query).map(|route| match route {
+            let route = Self::look(*method, path, query)?;
+            if route.detail().is_some_and(|detail| detail.reasons) {
+                gate.admit_reasons(token.as_ref())?;
+            }
+            return Ok(match route {
                 Self::Metrics { .. } => Self::Metrics { format: *format },
+                Self::Page { .. } => Self::Page { html: *html },
                 route => route,
             });
         };
@@ -75,14 +71,17 @@ impl Route {
     fn look(method: Method, path: &str, query: Option<&str>) -> Result<Self, Response> {
         let mut params = Params::new(path, query)?;
         let route = match path {
-            "/" => Self::Page,
-            "/livez" => Self::Live { verbose: params.flag("verbose")? },
-            "/readyz" => Self::Ready { verbose: params.flag("verbose")? },
+            "/" => Self::Page { html: false },
+            "/livez" => Self::Live { detail: params.detail()? },
+            "/readyz" => Self::Ready { detail: params.detail()? },
+            "/startupz" => Self::Startup { detail: params.detail()? },
+            "/healthz" => Self::Healthz,
             "/status" => Self::Status,
             "/recovery" => Self::Recovery,
             "/events" => Self::Events {
                 after: params.number("after", 0, 0..=u64::MAX)?,
                 max: params.number("max", DEFAULT_EVENTS as u64, 1..=CAPACITY as u64)? as usize,
+                wait: params.wait("wait")?,
             },
             "/config" => Self::Config,
             "/metrics" => Self::Metrics { format: MetricsFormat::default() },
@@ -96,6 +95,19 @@ impl Route {
         }
         params.done()?;
         Ok(route)
+    }
+
+    fn detail(&self) -> Option<Detail> {
+        match self {
+            Self::Live { detail } | Self::Ready { detail } | Self::Startup { detail } => Some(*detail),
+            _ => None,
+        }
+    }
+
+    /// Whether who asks decides by the answer about this process: such a
+    /// request is not kept waiting by others.
+    pub(super) fn is_health(&self) -> bool {
+        self.detail().is_some()
     }
 }
 
@@ -156,6 +168,26 @@ impl<'a> Params<'a> {
         })
     }
 
+    /// Who asks for reasons asks for all lines.
+    fn detail(&mut self) -> Result<Detail, Response> {
+        let (verbose, reasons) = (self.flag("verbose")?, self.flag("reasons")?);
+        Ok(Detail { verbose: verbose || reasons, reasons })
+    }
+
+    fn wait(&mut self, key: &str) -> Result<Duration, Response> {
+        let Some(value) = self.take(key) else { return Ok(Duration::ZERO) };
+        let value = value.unwrap_or_default();
+        let wait = duration::parse(value).ok().filter(|wait| *wait <= MAX_WAIT);
+        wait.ok_or_else(|| {
+            let text = format!(
+                "{key}: expected a duration such as \"30s\", {} at most, found {}",
+                GoDuration(MAX_WAIT),
+                show(value)
+            );
+            bad(&text)
+        })
+    }
+
     fn done(self) -> Result<(), Response> {
         match self.rest.first() {
             None => Ok(()),
@@ -186,46 +218,17 @@ pub(super) struct Snapshot<'a> {
     pub(super) loops: Vec<LoopStatus>,
 }
 
-/// Whether the process can do its work: our own threads run. What a loop
-/// looks after, and a call that hangs, do not count: no restart mends them.
-pub(super) fn live(checks: &[(&str, bool)], verbose: bool) -> Response {
-    let is_live = checks.iter().all(|(_, ok)| *ok);
-    let status = if is_live { Status::Ok } else { Status::Unavailable };
-    let mut text = String::from(if is_live { "ok\n" } else { "dead\n" });
-    for (name, ok) in checks.iter().filter(|(_, ok)| verbose || !ok) {
-        let _ = writeln!(text, "{}{name} {}", mark(*ok), if *ok { "ok" } else { "dead" });
-    }
-    Response::text(status, &text)
-}
-
-/// Whether everything critical is ready. Names, never reasons: this is asked
-/// by load balancers and strangers.
-pub(super) fn ready(snapshot: &Snapshot<'_>, verbose: bool) -> Response {
-    let health = aggregate(&snapshot.loops);
-    let status = if health == Health::Down { Status::Unavailable } else { Status::Ok };
-    let mut text = format!("{health}\n");
-    for status in snapshot.loops.iter().filter(|_| verbose) {
-        let optional = if status.critical { "" } else { " (not critical)" };
-        let _ = writeln!(text, "{}{} {}{optional}", mark(status.ready), status.name, status.health);
-    }
-    Response::text(status, &text)
-}
-
-fn mark(ok: bool) -> &'static str {
-    if ok { "[+]" } else { "[-]" }
-}
-
-/// Every loop, as JSON.
-pub(super) fn status(snapshot: &Snapshot<'_>) -> Response {
-    #[derive(Serialize)]
-    struct Body<'a> {
-        boot: &'a str,
-        at: Stamp,
-        health: Health,
-        loops: &'a [LoopStatus],
-    }
+/// Every loop, as JSON, and where the part begins that does not say when it
+/// was written.
+pub(super) fn status_json(snapshot: &Snapshot<'_>) -> (Vec<u8>, usize) {
     let Snapshot { boot, at, loops } = snapshot;
-    Response::json(&Body { boot, at: *at, health: aggregate(loops), loops })
+    let health = aggregate(loops);
+    let mut body = format!("{{\"boot\":\"{boot}\",\"at\":\"{at}\",").into_bytes();
+    let changing = body.len();
+    body.extend_from_slice(format!("\"health\":\"{health}\",\"loops\":").as_bytes());
+    write_json(loops, &mut body);
+    body.push(b'}');
+    (body, changing)
 }
 
 /// What recovers runs, as JSON.
@@ -298,36 +301,8 @@ pub(super) fn metrics(source: Option<&dyn MetricsSource>, format: MetricsFormat)
     }
 }
 
-/// One line for each loop, and where to look further.
-pub(super) fn page(snapshot: &Snapshot<'_>) -> Response {
-    let mut text = format!("{} at {}\n\n", aggregate(&snapshot.loops), snapshot.at);
-    for status in &snapshot.loops {
-        let LoopStatus { name, health, since, last_error, .. } = status;
-        let _ = write!(text, "{name:<18} {health:<8} since {since}");
-        if let Some(error) = last_error {
-            text.push_str("  ");
-            // Without control characters and what turns the direction of text.
-            for c in error.chars() {
-                match c {
-                    '"' | '\'' | '\\' => text.push(c),
-                    c => text.extend(c.escape_debug()),
-                }
-            }
-        }
-        text.push('\n');
-    }
-    if snapshot.loops.is_empty() {
-        text.push_str("no loops\n");
-    }
-    text.push('\n');
-    text.push_str(PATHS);
-    Response::text(Status::Ok, &text)
-}
-
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
+pub(super) mod tests {
     use super::super::control::Control;
     use super::*;
     use crate::config::Secret;
@@ -335,20 +310,22 @@ mod tests {
     use crate::event::{EventKind, LoopKind, RecoveryEvent, RecoveryStep};
     use crate::status::Phase;
 
-    fn text(response: &Response) -> String {
+    pub(in super::super) fn text(response: &Response) -> String {
         String::from_utf8(response.body().to_vec()).unwrap()
     }
 
-    fn of(name: &str, health: Health, critical: bool) -> LoopStatus {
+    pub(in super::super) fn of(name: &str, health: Health, critical: bool) -> LoopStatus {
         LoopStatus {
             name: name.parse().unwrap(),
             kind: LoopKind::Watcher,
             health,
             ready: health == Health::Ready,
+            stale: false,
             critical,
             phase: Phase::Polling,
             since: Stamp::from_micros(0),
             last_check: None,
+            age: None,
             last_success: None,
             last_error: (health == Health::Down).then(|| "no\r\n\u{202e}\"answer\"".to_owned()),
             consecutive_failures: 0,
@@ -374,24 +351,29 @@ mod tests {
         }
     }
 
-    fn snapshot(loops: &[LoopStatus]) -> Snapshot<'_> {
+    pub(in super::super) fn snapshot(loops: &[LoopStatus]) -> Snapshot<'_> {
         Snapshot { boot: "b", at: Stamp::from_micros(0), loops: loops.to_vec() }
     }
 
     #[test]
     fn paths_and_queries_are_understood() {
-        let events = |after, max| Route::Events { after, max };
+        let events = |after, max, secs| Route::Events { after, max, wait: Duration::from_secs(secs) };
+        let detail = |verbose, reasons| Detail { verbose, reasons };
         for (path, query, route) in [
-            ("/", None, Route::Page),
-            ("/livez", None, Route::Live { verbose: false }),
-            ("/readyz", Some(""), Route::Ready { verbose: false }),
-            ("/readyz", Some("verbose"), Route::Ready { verbose: true }),
-            ("/readyz", Some("verbose=true&"), Route::Ready { verbose: true }),
-            ("/readyz", Some("verbose=0"), Route::Ready { verbose: false }),
+            ("/", None, Route::Page { html: false }),
+            ("/livez", None, Route::Live { detail: detail(false, false) }),
+            ("/livez", Some("reasons"), Route::Live { detail: detail(true, true) }),
+            ("/readyz", Some(""), Route::Ready { detail: detail(false, false) }),
+            ("/readyz", Some("verbose"), Route::Ready { detail: detail(true, false) }),
+            ("/readyz", Some("verbose=true&"), Route::Ready { detail: detail(true, false) }),
+            ("/readyz", Some("verbose=0"), Route::Ready { detail: detail(false, false) }),
+            ("/startupz", Some("verbose&reasons=1"), Route::Startup { detail: detail(true, true) }),
+            ("/healthz", None, Route::Healthz),
             ("/status", None, Route::Status),
             ("/recovery", None, Route::Recovery),
-            ("/events", None, events(0, 256)),
-            ("/events", Some("max=4096&after=18446744073709551615"), events(u64::MAX, 4096)),
+            ("/events", None, events(0, 256, 0)),
+            ("/events", Some("after=7&wait=30s"), events(7, 256, 30)),
+            ("/events", Some("wait=0&max=4096&after=18446744073709551615"), events(u64::MAX, 4096, 0)),
         ] {
             assert_eq!(Route::look(Method::Get, path, query).unwrap(), route, "{path} {query:?}");
         }
@@ -412,6 +394,11 @@ mod tests {
             ("/events", Some("max=0"), 400, "max: expected a number from 1 to 4096, found \"0\""),
             ("/events", Some("max=4097"), 400, "found \"4097\""),
             ("/events", Some("max=1&max=2"), 400, "\"max\": stands more than once"),
+            ("/events", Some("wait=301s"), 400, "wait: expected a duration such as \"30s\", 5m0s at most"),
+            ("/events", Some("wait=-1s"), 400, "found \"-1s\""),
+            ("/events", Some("wait"), 400, "found \"\""),
+            ("/events", Some("wait=30"), 400, "found \"30\""),
+            ("/healthz", Some("verbose"), 400, "\"verbose\": not a parameter of /healthz"),
             ("/readyz", Some("verbose=yes"), 400, "verbose: expected true or false, found \"yes\""),
         ] {
             let response = Route::look(Method::Get, path, query).unwrap_err();
@@ -443,6 +430,8 @@ mod tests {
                 keep_alive: true,
                 token,
                 format: MetricsFormat::Prometheus,
+                html: false,
+                known: None,
             };
             match Route::new(&request, gate) {
                 Ok(Route::Act(_)) => 0,
@@ -467,6 +456,10 @@ mod tests {
             (Post, "/status", Some("t"), 405, 405),
             (Post, "/nowhere", Some("t"), 404, 404),
             (Get, "/status", None, 200, 200),
+            (Get, "/readyz?verbose", None, 200, 200),
+            (Get, "/readyz?reasons", None, 403, 401),
+            (Get, "/livez?reasons", Some("u"), 403, 401),
+            (Head, "/startupz?reasons", Some("t"), 403, 200),
             (Get, "/config", None, 200, 200),
         ] {
             assert_eq!(check(&closed, method, target, token), when_closed, "{method:?} {target} {token:?}");
@@ -487,47 +480,11 @@ mod tests {
     }
 
     #[test]
-    fn readiness_is_the_critical_loops() {
-        let up = of("a", Health::Ready, true);
-        let down = of("b", Health::Down, true);
-        let unknown = of("c", Health::Unknown, true);
-        let minor = of("d", Health::Down, false);
-        for (loops, code, word) in [
-            (vec![], 200, "ready\n"),
-            (vec![up.clone()], 200, "ready\n"),
-            (vec![up.clone(), minor.clone()], 200, "degraded\n"),
-            (vec![up.clone(), down.clone()], 503, "down\n"),
-            (vec![unknown], 503, "down\n"),
-        ] {
-            let response = ready(&snapshot(&loops), false);
-            assert_eq!((response.status().code(), &*text(&response)), (code, word));
-        }
-        let verbose = text(&ready(&snapshot(&[up, down, minor]), true));
-        assert_eq!(verbose, "down\n[+]a ready\n[-]b down\n[-]d down (not critical)\n");
-    }
-
-    #[test]
-    fn a_dead_thread_of_ours_is_named() {
-        let response = live(&[("watchdog", true), ("workers", true)], false);
-        assert_eq!((response.status().code(), &*text(&response)), (200, "ok\n"));
-        let response = live(&[("watchdog", false), ("workers", true)], false);
-        assert_eq!((response.status().code(), &*text(&response)), (503, "dead\n[-]watchdog dead\n"));
-        let verbose = text(&live(&[("watchdog", true)], true));
-        assert_eq!(verbose, "ok\n[+]watchdog ok\n");
-    }
-
-    #[test]
-    fn the_page_has_one_line_for_each_loop() {
-        let page = text(&page(&snapshot(&[of("a", Health::Ready, true), of("b", Health::Down, false)])));
-        let expected = "degraded at 1970-01-01T00:00:00.000Z\n\n\
-            a                  ready    since 1970-01-01T00:00:00.000Z\n\
-            b                  down     since 1970-01-01T00:00:00.000Z  no\\r\\n\\u{202e}\"answer\"\n\n/livez";
-        assert!(page.starts_with(expected), "{page}");
-    }
-
-    #[test]
     fn status_is_json() {
-        let body = text(&status(&snapshot(&[of("a", Health::Ready, true)])));
+        let (body, changing) = status_json(&snapshot(&[of("a", Health::Ready, true)]));
+        let body = String::from_utf8(body).unwrap();
+        assert!(body[changing..].starts_with("\"health\":"), "{body}");
+        assert!(serde_json::from_str::<serde_json::Value>(&body).is_ok());
         let start = "{\"boot\":\"b\",\"at\":\"1970-01-01T00:00:00.000Z\",\"health\":\"ready\",\
                      \"loops\":[{\"name\":\"a\",\"kind\":\"watcher\",\"state\":\"ready\",\"ready\":true,";
         assert!(body.starts_with(start), "{body}");
@@ -536,7 +493,7 @@ mod tests {
     #[test]
     fn recoveries_are_those_of_loops_that_recover() {
         let recovering = LoopStatus {
-            recovery: Some(RecoveryStatus {
+            recovery: Some(Box::new(RecoveryStatus {
                 watched: 3,
                 failing: 1,
                 queued: 0,
@@ -544,7 +501,7 @@ mod tests {
                 waiting: 0,
                 stuck: 0,
                 incidents: Vec::new(),
-            }),
+            })),
             ..of("training", Health::Degraded, false)
         };
         let body = text(&recovery(&snapshot(&[of("a", Health::Ready, true), recovering])));

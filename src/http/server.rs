@@ -6,14 +6,15 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Sender, bounded};
-
+use super::cache::StatusCache;
 use super::config::{Checked, Shown, StatusServerConfig};
 use super::connection::Connection;
-use super::request::Method;
+use super::health;
+use super::lot::{Lot, Parked};
+use super::request::{Method, Request};
 use super::response::{Form, Response, Status};
-use super::routes::{self, Route};
-use super::worker::{self, Done, Job, N_WORKERS, Shared, Sources};
+use super::routes::Route;
+use super::worker::{self, Done, Job, Jobs, N_WORKERS, Queue, Shared, Sources};
 use crate::clock::{real_deadline, real_remaining};
 use crate::config::Secret;
 use crate::env::Env;
@@ -26,8 +27,11 @@ use crate::thread::{Exit, STACK_SIZE, Straggler, Task};
 
 /// How long accepting pauses after the system had no room for a connection.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How many connections over the limit are told so; more are closed at once.
-const MAX_REFUSED: usize = 16;
+/// How many places there are beyond the limit, for who asks about health;
+/// others are told there that there is no room.
+const N_EXTRA: usize = 16;
+/// How long a request in such a place may take.
+const EXTRA_PATIENCE: Duration = Duration::from_secs(2);
 /// How many connections are accepted before the others get their turn.
 const MAX_ACCEPTS: usize = 64;
 /// How long a stop waits past its grace for threads that run no user code.
@@ -87,8 +91,10 @@ impl StatusServer {
     pub fn start(env: &Env, config: StatusServerConfig, source: Arc<dyn StatusSource>) -> Result<Self> {
         let mut config = config.check()?;
         let drop_grace = config.drop_grace;
-        let Shown { gate, config: shown, metrics } = std::mem::take(&mut config.shown);
-        let sources = Sources { env: env.clone(), status: source, config: shown, metrics, gate };
+        let Shown { gate, config: shown, metrics, groups } = std::mem::take(&mut config.shown);
+        let cache = StatusCache::new();
+        let sources =
+            Sources { env: env.clone(), status: source, config: shown, metrics, gate, groups, cache };
         let sources = Arc::new(sources);
         let refused = |error| {
             let context = format!("listen on {}", config.listen);
@@ -99,12 +105,13 @@ impl StatusServer {
         let local_addr = listener.local_addr().map_err(refused)?;
         let shared = Arc::new(Shared::new().map_err(refused)?);
 
-        // As many as there are connections; more only while workers hang.
-        let (jobs, queue) = bounded(config.max_connections);
+        // As many of each kind as there are connections; more only while workers
+        // hang.
+        let jobs = Jobs(Arc::new(Queue::new(config.max_connections + N_EXTRA)));
         let workers: Result<Vec<Task>> = (0..N_WORKERS)
             .map(|idx| {
                 let name = format!("http/work-{}", idx + 1);
-                let theirs = (queue.clone(), shared.clone(), sources.clone());
+                let theirs = (jobs.0.clone(), shared.clone(), sources.clone());
                 Task::spawn(env.budget(), name, env.stack_size(), move || {
                     let (queue, shared, sources) = theirs;
                     worker::run(idx, &queue, &shared, &sources);
@@ -112,8 +119,10 @@ impl StatusServer {
             })
             .collect();
         let workers: Arc<[Task]> = workers?.into();
+        let theirs = shared.clone();
         let poller = Poller {
             listener: Some(listener),
+            lot: Lot::new(env.events(), move || theirs.wake.ring()),
             shared: shared.clone(),
             jobs,
             workers: workers.clone(),
@@ -133,9 +142,10 @@ impl StatusServer {
         self.local_addr
     }
 
-    /// Takes this token for requests that act, from now on; with none they
-    /// answer 404. Without [`control`](StatusServerConfig::control) it changes
-    /// nothing.
+    /// Takes this token for requests that act and for the reasons of health
+    /// checks, from now on; with none they answer 404 and 403. Without
+    /// [`control`](StatusServerConfig::control) nothing can be done in any
+    /// case.
     pub fn set_token(&self, token: Option<Secret>) {
         self.sources.gate.set_token(token);
     }
@@ -222,7 +232,9 @@ struct Poller {
     /// Absent once it stops.
     listener: Option<TcpListener>,
     shared: Arc<Shared>,
-    jobs: Sender<Job>,
+    jobs: Jobs,
+    /// Requests that wait for events.
+    lot: Lot,
     workers: Arc<[Task]>,
     sources: Arc<Sources>,
     config: Checked,
@@ -245,6 +257,8 @@ impl Poller {
             for idx in 0..self.connections.len() {
                 self.serve(idx, now);
             }
+            // After what parks: the next event must ring.
+            self.unpark(now);
             self.connections.retain(|connection| !connection.is_closed());
             let stop = *self.shared.stop.lock();
             if stop.is_some_and(|until| self.wind_up(until, now)) {
@@ -257,7 +271,7 @@ impl Poller {
     /// what sockets are ready for.
     fn wait(&mut self, set: &mut PollSet) {
         set.clear();
-        let read = Interest { read: true, write: false };
+        let read = Interest { read: true, ..Interest::default() };
         let wake = set.add(self.shared.wake.fd(), read);
         let paused = self.paused_until.is_some();
         let listener = self.listener.as_ref().filter(|_| !paused);
@@ -271,7 +285,7 @@ impl Poller {
         let earliest = deadlines.chain(self.paused_until).chain(stop).min();
         if set.wait(earliest.map(real_remaining)).is_err() {
             // No memory, or the process may have fewer files than it has.
-            self.make_room();
+            let _ = self.make_room(false) || self.make_room(true);
             let stop = self.shared.stop.lock();
             if stop.is_none() {
                 drop(self.shared.stopping.wait_until(stop, real_deadline(PAUSE)));
@@ -285,6 +299,9 @@ impl Poller {
         for (i, connection) in self.connections.iter_mut().enumerate() {
             if set.is_ready(first + i) {
                 connection.on_ready(now);
+                if let Some(ticket) = connection.parked() {
+                    self.lot.hurry(ticket, now);
+                }
             }
         }
         if self.paused_until.is_some_and(|until| now >= until) {
@@ -305,44 +322,97 @@ impl Poller {
     /// or was told that it came too late, is thrown away.
     fn finish(&mut self, now: Instant) {
         let done = std::mem::take(&mut *self.shared.done.lock());
-        for Done { ticket, form, bytes } in done {
+        for Done { ticket, form, output } in done {
             let waiting = self.connections.iter_mut().find(|connection| connection.ticket() == Some(ticket));
             if let Some(connection) = waiting {
-                connection.answer(bytes, form.close, now);
+                connection.answer(output, form.close, now);
             }
+        }
+    }
+
+    /// Has requests answered that have waited for events; all of them once it
+    /// stops.
+    fn unpark(&mut self, now: Instant) {
+        let ending = self.listener.is_none();
+        for parked in self.lot.ready(self.sources.env.events(), now, ending) {
+            self.let_out(parked, now);
+        }
+    }
+
+    /// Has a request answered that waits no longer.
+    fn let_out(&mut self, parked: Parked, now: Instant) {
+        let Parked { ticket, after, max, mut form, .. } = parked;
+        let is_it = |connection: &Connection<_>| connection.parked() == Some(ticket);
+        let Some(idx) = self.connections.iter().position(is_it) else { return };
+        let connection = &mut self.connections[idx];
+        connection.unpark(now);
+        form.close |= self.listener.is_none() && !connection.has_input();
+        let route = Route::Events { after, max, wait: Duration::ZERO };
+        let job = Job { ticket, route, form, known: None, deadline: connection.deadline() };
+        if !self.jobs.0.push(job) {
+            connection.answer(too_busy().render(form), form.close, now);
+            self.serve(idx, now);
         }
     }
 
     /// Answers what a connection has asked, or has a worker do it.
     fn serve(&mut self, idx: usize, now: Instant) {
         let stopping = self.listener.is_none();
-        let connection = &mut self.connections[idx];
-        while let Some(request) = connection.next_request(self.next_ticket, &self.config.hosts, now) {
+        loop {
             let ticket = self.next_ticket;
+            let connection = &mut self.connections[idx];
+            let Some(request) = connection.next_request(ticket, &self.config.hosts, now) else { return };
             self.next_ticket += 1;
-            let close = !request.keep_alive || stopping && !connection.has_input();
+            let is_extra = connection.is_extra();
+            let close = !request.keep_alive || stopping && !connection.has_input() || is_extra;
             let form = Form { head_only: request.method == Method::Head, close };
-            let response = match Route::new(&request, &self.sources.gate) {
-                Err(response) => response,
-                Ok(Route::Live { verbose }) => {
-                    let workers = self.workers.iter().all(|worker| !worker.has_ended());
-                    let checks = [
-                        ("server", true),
-                        ("workers", workers),
-                        ("watchdog", self.sources.env.watchdog().is_alive()),
-                    ];
-                    routes::live(&checks, verbose)
-                }
-                Ok(route) => {
-                    let job = Job { ticket, route, form, deadline: connection.deadline() };
-                    if self.jobs.try_send(job).is_ok() {
-                        return;
-                    }
-                    busy("too many requests wait for a status that hangs")
-                }
+            let answer = match Route::new(&request, &self.sources.gate) {
+                Err(response) => Some(response),
+                Ok(route) if is_extra && !route.is_health() => Some(busy("too many connections")),
+                Ok(route) => self.begin(idx, route, request, ticket, form, now),
             };
-            connection.answer(response.render(form), close, now);
+            let Some(response) = answer else { return };
+            self.connections[idx].answer(response.render(form), close, now);
         }
+    }
+
+    /// Answers at once what needs no worker; else passes it on, or lets it
+    /// wait.
+    fn begin(
+        &mut self,
+        idx: usize,
+        route: Route,
+        request: Request,
+        ticket: u64,
+        form: Form,
+        now: Instant,
+    ) -> Option<Response> {
+        let Sources { env, groups, cache, .. } = &*self.sources;
+        let connection = &mut self.connections[idx];
+        match route {
+            Route::Live { detail } => {
+                let workers = self.workers.iter().all(|worker| !worker.has_ended());
+                let own = [("server", true), ("workers", workers), ("watchdog", env.watchdog().is_alive())];
+                if groups.liveness.is_empty() || own.iter().any(|(_, is_alive)| !is_alive) {
+                    return Some(health::live(&own, &[], &health::Groups::default(), detail));
+                }
+            }
+            Route::Events { after, max, wait } if !wait.is_zero() && self.listener.is_some() => {
+                let until = now + wait;
+                connection.park(until);
+                // Whether there is something already is looked at in this turn.
+                self.lot.park(Parked { ticket, after, max, form, until });
+                return None;
+            }
+            Route::Status => {
+                if let Some(response) = cache.fresh(env) {
+                    return Some(response.unless_known(request.known.as_deref()));
+                }
+            }
+            _ => {}
+        }
+        let job = Job { ticket, route, form, known: request.known, deadline: connection.deadline() };
+        (!self.jobs.0.push(job)).then(too_busy)
     }
 
     fn accept(&mut self, now: Instant) {
@@ -357,7 +427,7 @@ impl Poller {
                     // stays ready: without a pause this would spin.
                     _ => {
                         if is_shortage(&error) {
-                            self.make_room();
+                            let _ = self.make_room(false) || self.make_room(true);
                         }
                         self.paused_until = Some(now + PAUSE);
                         return;
@@ -374,30 +444,38 @@ impl Poller {
         // An answer is one write: there is nothing to gather. A socket that
         // refuses this is slower, not wrong.
         let _ = stream.set_nodelay(true);
-        let n_refused = self.connections.iter().filter(|connection| connection.is_refused()).count();
-        let n_served = self.connections.len() - n_refused;
-        if n_served < self.config.max_connections || self.make_room() || self.send_away(now) {
+        let n_extra = self.connections.iter().filter(|connection| connection.is_extra()).count();
+        let n_served = self.connections.len() - n_extra;
+        let has_room = n_served < self.config.max_connections
+            || self.make_room(false)
+            || self.send_away(false, now)
+            || self.give_up(now);
+        if has_room {
             self.connections.push(Connection::new(stream, self.config.request_deadline, now));
-        } else if n_refused < MAX_REFUSED {
-            let response = busy("too many connections");
-            self.connections.push(Connection::refused(stream, &response, now));
+        } else if n_extra < N_EXTRA || self.make_room(true) || self.send_away(true, now) {
+            let patience = self.config.request_deadline.min(EXTRA_PATIENCE);
+            self.connections.push(Connection::extra(stream, patience, now));
         }
     }
 
     /// Closes a connection that has its answer or, where there is none, the
-    /// kept one that has waited longest; says whether there was any.
-    fn make_room(&mut self) -> bool {
-        let spare = self.connections.iter().enumerate().filter(|(_, connection)| connection.is_spare());
+    /// kept one that has waited longest, among the `extra` ones or the others;
+    /// says whether there was any.
+    fn make_room(&mut self, extra: bool) -> bool {
+        let spare = self.connections.iter().enumerate();
+        let spare = spare.filter(|(_, connection)| connection.is_extra() == extra && connection.is_spare());
         let longest = spare.min_by_key(|(_, connection)| connection.deadline()).map(|(idx, _)| idx);
         longest.map(|idx| self.connections.swap_remove(idx)).is_some()
     }
 
-    /// Closes the connection that has waited longest without a whole request;
-    /// says whether there was any. Whose request is whole by now is answered.
-    fn send_away(&mut self, now: Instant) -> bool {
+    /// Closes the connection that has waited longest without a whole request,
+    /// among the `extra` ones or the others; says whether there was any. Whose
+    /// request is whole by now is answered.
+    fn send_away(&mut self, extra: bool, now: Instant) -> bool {
         loop {
+            let waiting = self.connections.iter().enumerate();
             let waiting =
-                self.connections.iter().enumerate().filter(|(_, connection)| connection.is_waiting());
+                waiting.filter(|(_, connection)| connection.is_extra() == extra && connection.is_waiting());
             let longest = waiting.min_by_key(|(_, connection)| connection.deadline()).map(|(idx, _)| idx);
             let Some(idx) = longest else { return false };
             self.connections[idx].read_last(now);
@@ -410,6 +488,14 @@ impl Poller {
         }
     }
 
+    /// Has the request answered that would wait for events the shortest, so
+    /// that its place is free in a moment; says whether there was any.
+    fn give_up(&mut self, now: Instant) -> bool {
+        let Some(parked) = self.lot.give_up() else { return false };
+        self.let_out(Parked { form: Form { close: true, ..parked.form }, ..parked }, now);
+        true
+    }
+
     /// A turn of stopping; says whether it is the last.
     fn wind_up(&mut self, until: Instant, now: Instant) -> bool {
         if self.listener.is_some() {
@@ -420,6 +506,7 @@ impl Poller {
                 self.connections[idx].read_last(now);
                 self.serve(idx, now);
             }
+            self.unpark(now);
         }
         self.connections.retain(|connection| !connection.is_done());
         if now >= until {
@@ -433,6 +520,10 @@ impl Poller {
 /// The present moment in real time: sockets know no other.
 fn now() -> Instant {
     real_deadline(Duration::ZERO)
+}
+
+fn too_busy() -> Response {
+    busy("too many requests wait for a status that hangs")
 }
 
 fn busy(text: &str) -> Response {

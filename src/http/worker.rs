@@ -1,6 +1,7 @@
 //! The threads that make answers, and what they share with the one that owns
 //! the sockets.
 
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -8,10 +9,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crossbeam_channel::Receiver;
-
+use super::cache::{Moment, StatusCache};
 use super::control::Gate;
-use super::response::{Form, Response, Status};
+use super::health::{self, Groups};
+use super::page;
+use super::response::{Form, Output, Response, Status};
 use super::routes::{self, Route, Snapshot};
 use crate::clock::{Tick, real_remaining};
 use crate::config::Config;
@@ -30,6 +32,8 @@ pub(super) struct Sources {
     pub(super) config: Option<Config>,
     pub(super) metrics: Option<Arc<dyn MetricsSource>>,
     pub(super) gate: Gate,
+    pub(super) groups: Groups,
+    pub(super) cache: StatusCache,
 }
 
 /// A request in work.
@@ -38,6 +42,8 @@ pub(super) struct Job {
     pub(super) ticket: u64,
     pub(super) route: Route,
     pub(super) form: Form,
+    /// The tags of what the client has already.
+    pub(super) known: Option<String>,
     /// After this nobody waits for the answer.
     pub(super) deadline: Instant,
 }
@@ -47,7 +53,7 @@ pub(super) struct Job {
 pub(super) struct Done {
     pub(super) ticket: u64,
     pub(super) form: Form,
-    pub(super) bytes: Vec<u8>,
+    pub(super) output: Output,
 }
 
 /// What the handle, the socket thread and the workers share.
@@ -110,9 +116,80 @@ impl Wake {
     }
 }
 
+/// Jobs from the thread that owns the sockets to the workers; those that
+/// others must not keep waiting come first.
+#[derive(Debug)]
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+    /// How many of each kind may wait.
+    room: usize,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    urgent: VecDeque<Job>,
+    others: VecDeque<Job>,
+    ended: bool,
+}
+
+impl Queue {
+    pub(super) fn new(room: usize) -> Self {
+        Self { waiting: Mutex::default(), changed: Condvar::default(), room }
+    }
+
+    /// Has a job done; says whether there was room.
+    pub(super) fn push(&self, job: Job) -> bool {
+        let mut waiting = self.waiting.lock();
+        let jobs = if job.route.is_health() { &mut waiting.urgent } else { &mut waiting.others };
+        if jobs.len() >= self.room {
+            return false;
+        }
+        jobs.push_back(job);
+        drop(waiting);
+        self.changed.notify_all();
+        true
+    }
+
+    /// The next job; `None` once nobody waits for answers any more.
+    fn next(&self) -> Option<Job> {
+        let mut waiting = self.waiting.lock();
+        loop {
+            if waiting.ended {
+                return None;
+            }
+            let job = waiting.urgent.pop_front();
+            if let Some(job) = job.or_else(|| waiting.others.pop_front()) {
+                return Some(job);
+            }
+            waiting = self.changed.wait(waiting);
+        }
+    }
+
+    fn end(&self) {
+        let left = {
+            let mut waiting = self.waiting.lock();
+            waiting.ended = true;
+            (std::mem::take(&mut waiting.urgent), std::mem::take(&mut waiting.others))
+        };
+        drop(left);
+        self.changed.notify_all();
+    }
+}
+
+/// The end of a queue that jobs are put in at; the workers end with it.
+#[derive(Debug)]
+pub(super) struct Jobs(pub(super) Arc<Queue>);
+
+impl Drop for Jobs {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 /// The body of worker number `idx`: ends when no more jobs can come.
-pub(super) fn run(idx: usize, jobs: &Receiver<Job>, shared: &Shared, sources: &Sources) {
-    for Job { ticket, route, form, deadline } in jobs {
+pub(super) fn run(idx: usize, queue: &Queue, shared: &Shared, sources: &Sources) {
+    while let Some(Job { ticket, route, form, known, deadline }) = queue.next() {
         // Left behind by others that hung.
         if real_remaining(deadline).is_zero() {
             continue;
@@ -125,21 +202,32 @@ pub(super) fn run(idx: usize, jobs: &Receiver<Job>, shared: &Shared, sources: &S
             std::mem::forget(payload);
             Response::text(Status::InternalError, "what makes this answer panicked")
         });
-        let bytes = response.render(form);
-        shared.done.lock().push(Done { ticket, form, bytes });
+        let output = response.unless_known(known.as_deref()).render(form);
+        shared.done.lock().push(Done { ticket, form, output });
         shared.wake.ring();
     }
 }
 
 fn answer(sources: &Sources, route: Route) -> Response {
-    let Sources { env, status, config, metrics, gate } = sources;
-    let snapshot = || Snapshot { boot: env.boot(), at: env.stamp(), loops: status.statuses() };
+    let Sources { env, status, config, metrics, gate, groups, cache } = sources;
+    let snapshot = || {
+        let loops = status.statuses();
+        Snapshot { boot: env.boot(), at: env.stamp(), loops }
+    };
     match route {
-        Route::Page => routes::page(&snapshot()),
-        Route::Ready { verbose } => routes::ready(&snapshot(), verbose),
-        Route::Status => routes::status(&snapshot()),
+        Route::Page { html: true } => page::html(&snapshot()),
+        Route::Page { html: false } => page::text(&snapshot()),
+        // The threads of ours were looked at by the one that passed it on.
+        Route::Live { detail } => health::live(&OWN, &snapshot().loops, groups, detail),
+        Route::Ready { detail } => health::ready(&snapshot(), groups, detail),
+        Route::Startup { detail } => health::startup(&snapshot(), groups, detail),
+        Route::Healthz => health::healthz(&snapshot()),
+        Route::Status => {
+            let moment = Moment::now(env);
+            cache.render(moment, &snapshot())
+        }
         Route::Recovery => routes::recovery(&snapshot()),
-        Route::Events { after, max } => routes::events(env.boot(), &env.events_after(after, max)),
+        Route::Events { after, max, .. } => routes::events(env.boot(), &env.events_after(after, max)),
         Route::Config => routes::config(config.as_ref()),
         Route::Metrics { format } => routes::metrics(metrics.as_deref(), format),
         Route::Act(action) => match &gate.control {
@@ -147,7 +235,8 @@ fn answer(sources: &Sources, route: Route) -> Response {
             // Refused before.
             None => Response::text(Status::NotFound, "nothing can be done here"),
         },
-        // Answered by the socket thread, which alone knows that it runs.
-        Route::Live { verbose } => routes::live(&[], verbose),
     }
 }
+
+/// The threads of ours that `/livez` tells of, when all of them run.
+const OWN: [(&str, bool); 3] = [("server", true), ("workers", true), ("watchdog", true)];

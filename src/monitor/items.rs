@@ -87,7 +87,7 @@ impl Items {
             }
         }
         // Stable: by name where equally bad.
-        not_ready.sort_by_key(|(health, ..)| severity(*health));
+        crate::order::sort_by(&mut not_ready, |a, b| severity(a.0).cmp(&severity(b.0)));
         let more = not_ready.len().saturating_sub(SHOWN);
         let shown = not_ready.into_iter().take(SHOWN).map(|(health, name, item)| ItemStatus {
             name: name.clone(),

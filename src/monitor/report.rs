@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::backoff::hash;
 use crate::error::{BoxError, Error, clip};
 use crate::event::Health;
-use crate::primitive::Mutex;
+use crate::primitive::{AtomicBool, Mutex, Ordering};
 use crate::status::Tally;
 
 /// How many items of one call are kept; of further ones only the states are
@@ -50,7 +50,15 @@ pub struct ItemState {
 /// assert_eq!(items["c"].health, Health::Degraded);
 /// ```
 #[derive(Clone, Default)]
-pub struct Report(Arc<Mutex<State>>);
+pub struct Report(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// Whether something may have been found. Most calls say nothing of items,
+    /// and what they did not say is taken without the lock.
+    has_found: AtomicBool,
+}
 
 #[derive(Default)]
 struct State {
@@ -94,24 +102,30 @@ impl Report {
     /// What was reported so far, by name.
     #[must_use]
     pub fn items(&self) -> BTreeMap<String, ItemState> {
-        self.0.lock().found.items.clone()
+        self.0.state.lock().found.items.clone()
     }
 
     /// Takes what was reported, so that another call may use the report.
     pub(super) fn take(&self) -> Found {
-        std::mem::take(&mut self.0.lock().found)
+        if !self.0.has_found.load(Ordering::Acquire) {
+            return Found::default();
+        }
+        let mut state = self.0.state.lock();
+        self.0.has_found.store(false, Ordering::Relaxed);
+        std::mem::take(&mut state.found)
     }
 
     /// Takes what was reported, and drops what is reported from now on.
     pub(super) fn close(&self) -> Found {
-        let mut state = self.0.lock();
+        let mut state = self.0.state.lock();
         state.closed = true;
         std::mem::take(&mut state.found)
     }
 
     /// A report that begins with what another one has.
     pub(super) fn with(found: Found) -> Self {
-        Self(Arc::new(Mutex::new(State { found, closed: false })))
+        let state = Mutex::new(State { found, closed: false });
+        Self(Arc::new(Shared { state, has_found: AtomicBool::new(true) }))
     }
 
     /// Whether both are the same.
@@ -126,10 +140,11 @@ impl Report {
 
     fn set(&self, name: String, item: ItemState) {
         let name = bounded(name);
-        let mut state = self.0.lock();
+        let mut state = self.0.state.lock();
         if state.closed {
             return;
         }
+        self.0.has_found.store(true, Ordering::Release);
         let found = &mut state.found;
         if found.items.len() >= MAX_ITEMS && !found.items.contains_key(&name) {
             found.more.add(item.health);
@@ -152,6 +167,8 @@ fn bounded(name: String) -> String {
 
 impl fmt::Debug for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Report").field("items", &self.0.lock().found.items.len()).finish_non_exhaustive()
+        f.debug_struct("Report")
+            .field("items", &self.0.state.lock().found.items.len())
+            .finish_non_exhaustive()
     }
 }

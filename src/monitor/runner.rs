@@ -25,7 +25,7 @@ use crate::name::Name;
 use crate::observe::Attr;
 use crate::primitive::{Condvar, Mutex, MutexGuard};
 use crate::slot::Slot;
-use crate::status::{CallStatus, Looks, LoopStatus, Phase, ThreadStatus};
+use crate::status::{CallStatus, Looks, LoopStatus, Phase, ThreadStatus, is_stale};
 use crate::step::Steps;
 use crate::stop::StopReport;
 use crate::thread::{Straggler, Task, caught};
@@ -827,15 +827,21 @@ impl Shared {
             let call = CallStatus { phase, phase_for: now.since(since), stuck: true, activity: None };
             stuck.push((checker, call, office.task.clone(), office.looks.clone()));
         }
+        // A look that hangs has a verdict of its own.
+        let late_by = state.overdue(now).filter(|_| look.is_none());
+        let apart = record.last_check.map_or(Duration::ZERO, |last| record.due.since(last));
+        let stale = late_by.is_some_and(|late_by| is_stale(late_by, apart));
         let mut status = LoopStatus {
             name: self.name.clone(),
             kind: LoopKind::Monitor,
             health,
-            ready: matches!(health, Health::Ready | Health::Degraded),
+            ready: matches!(health, Health::Ready | Health::Degraded) && !stale,
+            stale,
             critical: state.machine.is_critical(),
             phase: record.phase,
             since: stamp(record.since),
             last_check: record.last_check.map(stamp),
+            age: record.last_check.map(|last| now.since(last)),
             last_success: record.last_success.map(stamp),
             last_error: monitor.worst().map(ToString::to_string),
             consecutive_failures: record.failures_in_a_row,
@@ -872,7 +878,7 @@ impl Shared {
             checker.call = Some(call);
             checker.thread = Some(ThreadStatus { name: task.name().to_owned(), tid: task.tid() });
         }
-        status.monitor = Some(monitor);
+        status.monitor = Some(Box::new(monitor));
         (is_running, status)
     }
 }

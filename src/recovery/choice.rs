@@ -38,7 +38,7 @@ pub(super) fn choose(
 fn sort(known: &mut Vec<Checkpoint>, strategy: &CheckpointStrategy, last: Option<&str>) {
     let newest_first = |a: &Checkpoint, b: &Checkpoint| b.time.cmp(&a.time);
     let CheckpointStrategy::Best { metric, prefer } = strategy else {
-        known.sort_by(newest_first);
+        crate::order::sort_by(known, newest_first);
         // Where times are not told, what is the last one is.
         let is_last = |one: &Checkpoint| one.time.is_none() && last == Some(&*one.path);
         if let Some(at) = known.iter().position(is_last) {
@@ -48,7 +48,7 @@ fn sort(known: &mut Vec<Checkpoint>, strategy: &CheckpointStrategy, last: Option
     };
     let value = |checkpoint: &Checkpoint| checkpoint.metrics.get(metric).copied();
     known.retain(|checkpoint| value(checkpoint).is_some_and(f64::is_finite));
-    known.sort_by(|a, b| {
+    crate::order::sort_by(known, |a, b| {
         let order = value(a).partial_cmp(&value(b)).unwrap_or(Ordering::Equal);
         let order = if *prefer == Prefer::Higher { order.reverse() } else { order };
         order.then_with(|| newest_first(a, b))

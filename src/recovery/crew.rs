@@ -8,11 +8,14 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use super::TrainingRun;
 use super::engine::{Chore, Engine, Job, Stage, State};
 use super::tell::Afterwards;
-use crate::cancel::LinkGuard;
+use crate::cancel::{CancelToken, LinkGuard};
 use crate::clock::{Inbox, Seat, Signals, Tick};
+use crate::component::Context;
 use crate::error::{Error, ErrorKind, Result};
+use crate::looper::deadline_lead;
 use crate::slot::Slot;
 use crate::thread::{Straggler, Task, caught};
 use crate::watchdog::Guarded;
@@ -79,6 +82,10 @@ impl Worker {
         self.role != role || self.retired || self.doing.is_none()
     }
 
+    fn is_at_work(&self) -> bool {
+        self.doing.is_some() && !self.retired
+    }
+
     pub(super) fn is_stuck(&self) -> bool {
         self.retired && self.doing.is_some()
     }
@@ -101,9 +108,23 @@ impl Worker {
 }
 
 enum Take {
-    Job { job: Job, timeout: Duration },
+    Job { job: Job, timeout: Duration, token: CancelToken },
     Wait(Tick),
     Over,
+}
+
+/// The context of a thread's polls, kept from one to the next.
+#[derive(Default)]
+pub(super) struct PollContext(Option<Context>);
+
+impl PollContext {
+    /// For a poll under `token`.
+    pub(super) fn begin(&mut self, engine: &Engine, token: CancelToken, seen: Tick) -> &Context {
+        let kept = self.0.take().filter(|kept| kept.cancel_token().is_same(&token));
+        let cx = self.0.insert(kept.unwrap_or_else(|| engine.context(token, seen)));
+        cx.set_deadline(seen);
+        cx
+    }
 }
 
 impl Engine {
@@ -112,6 +133,13 @@ impl Engine {
             Role::Poll => self.limits.polls,
             Role::Attempt => self.limits.attempts,
         }
+    }
+
+    /// Forgets threads that have ended; one with a job it has not put down
+    /// has not.
+    pub(super) fn dismiss(state: &mut State) {
+        // Tasks and doorbells are ours: nothing of a user's is dropped here.
+        state.workers.retain(|worker| worker.is_at_work() || !worker.task.has_ended());
     }
 
     /// Sees to it that there is somebody for what can be done now, and for
@@ -126,12 +154,18 @@ impl Engine {
         if state.stage != Stage::Running {
             return true;
         }
-        // Tasks and doorbells are ours: nothing of a user's is dropped here.
-        state.workers.retain(|worker| !worker.task.has_ended());
         let places = self.places(role);
+        let at_work = |worker: &&Worker| worker.role == role && worker.is_at_work();
+        if state.workers.iter().filter(at_work).count() >= places {
+            // There is nobody to be woken, and no place for one more.
+            return true;
+        }
         let (ready, next) = state.ahead(role, now, places);
         let mut wanted = ready;
         let mut has_lookout = next == Tick::NEVER;
+        if wanted == 0 && has_lookout {
+            return true;
+        }
         let (mut at_work, mut stuck) = (0, 0);
         for worker in state.workers.iter_mut().filter(|worker| worker.role == role) {
             if worker.retired {
@@ -193,9 +227,11 @@ impl Engine {
     fn run(self: Arc<Self>, id: u64, role: Role, inbox: &Arc<Inbox>, seat: Seat) {
         let desk = Arc::new(Desk { slot: Slot::new(), engine: Arc::downgrade(&self), id });
         let guard = self.env.watchdog().guard(desk);
+        let mut cx = PollContext::default();
         let mut calls = 0;
+        let mut next = self.take(id, role);
         loop {
-            match self.take(id, role) {
+            next = match next {
                 Take::Over => break,
                 Take::Wait(until) => {
                     guard.wait_until(Tick::NEVER);
@@ -203,19 +239,37 @@ impl Engine {
                         self.end_by_token(id);
                         break;
                     }
+                    self.take(id, role)
                 }
-                Take::Job { job, timeout } => {
+                Take::Job { job, timeout, token } => {
                     calls += 1;
                     let deadline = self.now() + timeout;
                     guard.enter(calls, deadline);
-                    let done = caught(|| self.carry_out(job, deadline, timeout));
-                    // What was late is known by its ticket.
-                    let _ = guard.leave(calls);
-                    self.put_down(id, done.err());
+                    let seen = seen_deadline(deadline, timeout);
+                    let done = caught(|| match job {
+                        Job::Poll { run, ticket } => {
+                            let result = self.fetch(cx.begin(&self, token, seen), &run);
+                            self.end_and_take(id, role, || guard.leave(calls), &run, ticket, result)
+                        }
+                        job => {
+                            self.carry_out(job, token, seen, timeout);
+                            None
+                        }
+                    });
+                    match done {
+                        Ok(Some(next)) => next,
+                        done => {
+                            // What was late is known by its ticket.
+                            let _ = guard.leave(calls);
+                            self.put_down(id, done.err());
+                            self.take(id, role)
+                        }
+                    }
                 }
             }
         }
         drop(guard);
+        drop(cx);
         // Before its seat, so that a test which waits for rest finds all done.
         drop(self);
         drop(seat);
@@ -223,27 +277,53 @@ impl Engine {
 
     /// Takes the next job, or says until when there is none.
     fn take(self: &Arc<Self>, id: u64, role: Role) -> Take {
+        self.act(|state, now, after| self.take_next(state, now, after, id, role))
+    }
+
+    /// A poll is over. Where nothing is left to be done for it that may call
+    /// or drop what is the user's, its thread goes on at once.
+    fn end_and_take(
+        self: &Arc<Self>,
+        id: u64,
+        role: Role,
+        leave: impl FnOnce() -> bool,
+        run: &Arc<str>,
+        ticket: u64,
+        result: Result<TrainingRun>,
+    ) -> Option<Take> {
         self.act(|state, now, after| {
-            let is_on = state.stage == Stage::Running && !self.parent.is_cancelled();
-            let Some(at) = state.workers.iter().position(|worker| worker.id == id) else { return Take::Over };
-            if state.workers[at].retired {
-                return Take::Over;
+            self.polled(state, now, after, run, ticket, result);
+            // A call that was taken away is told of as soon as this lock is
+            // free, and must not be taken for the next one.
+            if !after.is_ours() || !leave() {
+                return None;
             }
-            if !is_on {
-                self.end(state, now, after, "its token was cancelled");
-                return Take::Over;
-            }
-            let Some((job, timeout)) = self.take_job(state, role, now, after) else {
-                let (_, until) = state.ahead(role, now, self.places(role));
-                let until = if state.is_short { until.min(now + TRY_AGAIN) } else { until };
-                state.workers[at].asleep_until = until;
-                return Take::Wait(until);
-            };
-            let worker = &mut state.workers[at];
-            worker.doing = Some(Doing::of(&job, now));
-            worker.asleep_until = Tick::ZERO;
-            Take::Job { job, timeout }
+            state.workers.iter_mut().find(|worker| worker.id == id)?.doing = None;
+            Some(self.take_next(state, now, after, id, role))
         })
+    }
+
+    fn take_next(&self, state: &mut State, now: Tick, after: &mut Afterwards, id: u64, role: Role) -> Take {
+        let is_on = state.stage == Stage::Running && !self.parent.is_cancelled();
+        let Some(at) = state.workers.iter().position(|worker| worker.id == id) else { return Take::Over };
+        if state.workers[at].retired {
+            return Take::Over;
+        }
+        if !is_on {
+            self.end(state, now, after, "its token was cancelled");
+            return Take::Over;
+        }
+        let Some((job, timeout)) = self.take_job(state, role, now, after) else {
+            let (_, until) = state.ahead(role, now, self.places(role));
+            let until = if state.is_short { until.min(now + TRY_AGAIN) } else { until };
+            state.workers[at].asleep_until = until;
+            return Take::Wait(until);
+        };
+        let token = state.token.clone();
+        let worker = &mut state.workers[at];
+        worker.doing = Some(Doing::of(&job, now));
+        worker.asleep_until = Tick::ZERO;
+        Take::Job { job, timeout, token }
     }
 
     /// A thread is back from its job.
@@ -315,6 +395,7 @@ impl Engine {
             }
             _ => Tick::NEVER,
         };
+        Self::dismiss(&mut state);
         let is_manned = self.staff(&mut state, role, now, &mut after);
         self.settle(&mut state, now, &mut after);
         drop(state);
@@ -323,6 +404,12 @@ impl Engine {
         self.lock().trash.extend(trash);
         if is_manned { again } else { again.min(now + TRY_AGAIN) }
     }
+}
+
+/// The deadline that a call sees: a little before the one it is held to.
+pub(super) fn seen_deadline(deadline: Tick, timeout: Duration) -> Tick {
+    let lead = u64::try_from(deadline_lead(timeout).as_nanos()).unwrap_or(u64::MAX);
+    if deadline == Tick::NEVER { deadline } else { Tick::from_nanos(deadline.nanos().saturating_sub(lead)) }
 }
 
 /// Where the watchdog looks at one thread of the crew.

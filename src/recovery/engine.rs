@@ -86,7 +86,7 @@ pub(super) struct State {
     random: Random,
     pub(super) watches: BTreeMap<Arc<str>, Watch>,
     /// When the runs are polled that are in no poll.
-    polls: BTreeSet<(Tick, u64, Arc<str>)>,
+    polls: Polls,
     pub(super) cases: BTreeMap<Arc<str>, Box<Case>>,
     fresh: VecDeque<Arc<str>>,
     retries: BTreeSet<(Tick, u64, Arc<str>)>,
@@ -99,6 +99,8 @@ pub(super) struct State {
     tally: [usize; 5],
     pub(super) books: Books,
 }
+
+type Polls = BTreeSet<(Tick, u64, Arc<str>)>;
 
 /// What a status says of the whole.
 #[derive(Debug, Clone, Copy, Default)]
@@ -138,6 +140,16 @@ enum Poll {
         /// When it is told next that it is stuck.
         told_at: Tick,
     },
+}
+
+impl Watch {
+    fn put_poll(&mut self, polls: &mut Polls, run: &Arc<str>, due: Tick, n: u64) {
+        if let Poll::Due(due, n) = self.poll {
+            polls.remove(&(due, n, run.clone()));
+        }
+        self.poll = Poll::Due(due, n);
+        polls.insert((due, n, run.clone()));
+    }
 }
 
 impl Poll {
@@ -290,12 +302,26 @@ impl State {
 
     fn put_poll(&mut self, run: &Arc<str>, due: Tick) {
         let n = self.number();
-        let Some(watch) = self.watches.get_mut(run) else { return };
-        if let Poll::Due(due, n) = watch.poll {
-            self.polls.remove(&(due, n, run.clone()));
+        if let Some(watch) = self.watches.get_mut(run) {
+            watch.put_poll(&mut self.polls, run, due, n);
         }
-        watch.poll = Poll::Due(due, n);
-        self.polls.insert((due, n, run.clone()));
+    }
+
+    /// Has all those polled that are to be, in the order of their names. One
+    /// by one the set would be searched twice for each.
+    fn put_polls(&mut self, due: Tick, is_to_be: impl Fn(&mut Watch) -> bool) {
+        let Self { watches, polls, next, .. } = self;
+        let mut put = Vec::with_capacity(watches.len());
+        for (run, watch) in watches.iter_mut() {
+            if is_to_be(watch) {
+                *next += 1;
+                watch.poll = Poll::Due(due, *next);
+            }
+            if let Poll::Due(due, n) = watch.poll {
+                put.push((due, n, run.clone()));
+            }
+        }
+        *polls = put.into_iter().collect();
     }
 
     fn add_watch(&mut self, run: &Arc<str>, watch: Watch, due: Tick) {
@@ -445,6 +471,9 @@ impl Engine {
 
     /// The last thing under the lock.
     pub(super) fn settle(self: &Arc<Self>, state: &mut State, now: Tick, after: &mut Afterwards) {
+        if state.stage == Stage::Running {
+            Self::dismiss(state);
+        }
         let [polls, attempts] = [Role::Poll, Role::Attempt].map(|role| self.staff(state, role, now, after));
         state.is_short = !(polls && attempts);
         let health = state.health();

@@ -208,10 +208,12 @@ impl Engine {
             kind: LoopKind::Recovery,
             health: books.health,
             ready: books.health == crate::event::Health::Ready,
+            stale: false,
             critical: self.critical,
             phase: if is_running { Phase::Polling } else { Phase::Stopped },
             since: wall.at(books.since),
             last_check: books.last_poll.map(|tick| wall.at(tick)),
+            age: books.last_poll.map(|tick| wall.now.since(tick)),
             last_success: books.last_success.map(|tick| wall.at(tick)),
             last_error: failed
                 .map(|error| error.text.clone())
@@ -236,7 +238,7 @@ impl Engine {
             config: None,
             controller: None,
             monitor: None,
-            recovery: Some(self.recovery_status(&state, wall)),
+            recovery: Some(Box::new(self.recovery_status(&state, wall))),
         }
     }
 

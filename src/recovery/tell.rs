@@ -133,6 +133,11 @@ pub(super) enum Trash {
 }
 
 impl Afterwards {
+    /// Whether nothing of it can call or drop what is the user's.
+    pub(super) fn is_ours(&self) -> bool {
+        self.steps.is_empty() && self.cancels.is_empty() && self.trash.is_empty()
+    }
+
     /// All of it but what drops objects of the user's, which is handed back.
     #[must_use = "dropped where user code may run"]
     pub(super) fn run(self, instruments: &Instruments) -> Vec<Trash> {

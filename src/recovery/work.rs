@@ -4,16 +4,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::crew::seen_deadline;
 use super::engine::{Attempt, Chore, Engine, Job};
 use super::incident::Incident;
 use super::metadata::{Metadata, check_run};
 use super::policy::{CheckpointStrategy, RecoveryPolicy};
-use super::{Checkpoint, Restore, Restored};
+use super::{Checkpoint, Restore, Restored, TrainingRun};
 use crate::cancel::CancelToken;
 use crate::clock::Tick;
 use crate::component::{Context, Reporter};
 use crate::error::{BoxError, Error, ErrorClass, ErrorKind, Result};
-use crate::looper::deadline_lead;
 use crate::observe::{Attr, Span};
 use crate::thread::caught;
 
@@ -24,26 +24,23 @@ fn call<T>(call: impl FnOnce() -> std::result::Result<T, BoxError>) -> Result<T>
 }
 
 impl Engine {
-    pub(super) fn carry_out(self: &Arc<Self>, job: Job, deadline: Tick, timeout: Duration) {
+    /// Asks how a run is.
+    pub(super) fn fetch(&self, cx: &Context, run: &Arc<str>) -> Result<TrainingRun> {
+        let found = call(|| self.source.fetch(cx, run))?;
+        if found.training_run_id == **run {
+            return Ok(found);
+        }
+        let other = crate::duration::Shown(&found.training_run_id).to_string();
+        Err(Error::new(ErrorKind::Component).context(format!("asked for {run}, was told of {other}")))
+    }
+
+    /// Does what is not a poll.
+    pub(super) fn carry_out(self: &Arc<Self>, job: Job, token: CancelToken, seen: Tick, timeout: Duration) {
         match job {
-            Job::Poll { run, ticket } => {
-                let token = self.lock().token.clone();
-                let cx = self.context(token, deadline, timeout);
-                let result = call(|| self.source.fetch(&cx, &run)).and_then(|found| {
-                    if found.training_run_id == *run {
-                        return Ok(found);
-                    }
-                    let other = crate::duration::Shown(&found.training_run_id).to_string();
-                    Err(Error::new(ErrorKind::Component)
-                        .context(format!("asked for {run}, was told of {other}")))
-                });
-                drop(cx);
-                self.act(|state, now, after| self.polled(state, now, after, &run, ticket, result));
-            }
-            Job::Attempt(attempt) => self.carry_out_attempt(&attempt, deadline, timeout),
+            Job::Poll { .. } => {}
+            Job::Attempt(attempt) => self.carry_out_attempt(&attempt, seen, timeout),
             Job::Chore(Chore::Retire { run, metadata }) => {
-                let token = self.lock().token.clone();
-                let cx = self.context(token, deadline, timeout);
+                let cx = self.context(token, seen);
                 if let Err(error) = call(|| self.remedy.retire(&cx, &run)) {
                     self.left_behind(&run, &metadata, error);
                 }
@@ -52,16 +49,12 @@ impl Engine {
         }
     }
 
-    fn context(&self, token: CancelToken, deadline: Tick, timeout: Duration) -> Context {
-        let lead = deadline_lead(timeout).as_nanos();
-        let lead = u64::try_from(lead).unwrap_or(u64::MAX);
-        let seen = Tick::from_nanos(deadline.nanos().saturating_sub(lead));
-        let seen = if deadline == Tick::NEVER { deadline } else { seen };
+    pub(super) fn context(&self, token: CancelToken, seen: Tick) -> Context {
         Context::for_call(&self.env, self.name.clone(), token, seen, Reporter::default())
     }
 
-    fn carry_out_attempt(self: &Arc<Self>, attempt: &Attempt, deadline: Tick, timeout: Duration) {
-        let cx = self.context(attempt.cancel.clone(), deadline, timeout);
+    fn carry_out_attempt(self: &Arc<Self>, attempt: &Attempt, seen: Tick, timeout: Duration) {
+        let cx = self.context(attempt.cancel.clone(), seen);
         let begun = self.now();
         let span = self.span(attempt);
         cx.set_span(&span);
@@ -165,7 +158,7 @@ impl Engine {
     /// Lets go of a run that was restored, but is not wanted any more.
     fn discard(self: &Arc<Self>, restored: &Restored, timeout: Duration) {
         // The cancel that made it unwanted must not end this call, too.
-        let cx = self.context(CancelToken::new(), self.now() + timeout, timeout);
+        let cx = self.context(CancelToken::new(), seen_deadline(self.now() + timeout, timeout));
         if let Err(error) = call(|| self.remedy.discard(&cx, restored)) {
             self.left_behind(&restored.training_run_id, &Metadata::default(), error);
         }

@@ -1,9 +1,12 @@
 //! Who asks: a server, a key, bounds, and one request at a time.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::Read;
 use std::sync::Arc;
 
+use ureq::http::header::{CONTENT_ENCODING, LOCATION};
+use ureq::http::uri::Parts;
 use ureq::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Uri};
 use ureq::{Agent, Body};
 
@@ -145,7 +148,8 @@ pub struct Client(Arc<Inner>);
 struct Inner {
     config: ClientConfig,
     base: Uri,
-    /// What stands before a path: the base without user and password.
+    /// The base without user and password, to which paths go.
+    server: Parts,
     prefix: String,
     headers: HeaderMap,
     #[cfg(feature = "tls")]
@@ -166,9 +170,11 @@ impl Client {
         headers.entry("accept").or_insert(HeaderValue::from_static("application/json"));
         #[cfg(feature = "tls")]
         let identity = config.tls.clone().map(super::tls::Identity::new).transpose()?;
-        let prefix = without_credentials(&base).to_string().trim_end_matches('/').to_owned();
+        let server = without_credentials(&base).into_parts();
+        let prefix = base.path().trim_end_matches('/').to_owned();
         Ok(Self(Arc::new(Inner {
             base,
+            server,
             prefix,
             headers,
             #[cfg(feature = "tls")]
@@ -185,7 +191,7 @@ impl Client {
     /// encoding nobody asked for, or a redirect was not followed.
     pub fn send(&self, cx: &Context, request: &Request) -> Result<Answer> {
         let uri = self.uri(request)?;
-        let what = format!("{} {}", request.method, Shown(&uri));
+        let what = Shown(&uri).with_method(&request.method);
         let headers = self.headers(cx, request).map_err(|error| {
             let text = format!("{what}: {}", error.report());
             let kind = match error.kind() {
@@ -195,11 +201,8 @@ impl Client {
             };
             Error::new(kind).with_class(error.class()).context(text)
         })?;
-        let exchange =
-            Arc::new(Exchange::new(Wait::begin_kept(cx, &what).map_err(|error| Error::from_user(&*error))?));
-        if let Some(timeout) = request.timeout {
-            exchange.wait().hurry(timeout);
-        }
+        let wait = Wait::begin_kept(cx, request.timeout, &what).map_err(|error| Error::from_user(&*error))?;
+        let exchange = Arc::new(Exchange::new(wait));
         let own = self.own_agent().map_err(|error| {
             let text = format!("{what}: {}", error.report());
             Error::new(error.kind()).context(text)
@@ -245,8 +248,13 @@ impl Client {
             }
             Target::Path(path) => {
                 // The base was looked at already.
-                let uri = format!("{}{path}", self.0.prefix).parse();
-                return uri.map_err(|_| Error::invalid("path: cannot be part of a URL"));
+                let mut parts = Parts::default();
+                parts.scheme.clone_from(&self.0.server.scheme);
+                parts.authority.clone_from(&self.0.server.authority);
+                let flaw = "path: cannot be part of a URL";
+                let whole = [&*self.0.prefix, path].concat();
+                parts.path_and_query = Some(whole.try_into().map_err(|_| Error::invalid(flaw))?);
+                return Uri::from_parts(parts).map_err(|_| Error::invalid(flaw));
             }
             Target::Link(link) => {
                 let uri = follow(base, link).map_err(|text| {
@@ -263,7 +271,10 @@ impl Client {
         Ok(without_credentials(&uri))
     }
 
-    fn headers(&self, cx: &Context, request: &Request) -> Result<HeaderMap> {
+    fn headers(&self, cx: &Context, request: &Request) -> Result<Cow<'_, HeaderMap>> {
+        if self.0.config.key.is_none() && request.headers.is_empty() {
+            return Ok(Cow::Borrowed(&self.0.headers));
+        }
         let mut headers = self.0.headers.clone();
         if let Some(key) = &self.0.config.key {
             let name = self.0.config.key_header.to_ascii_lowercase();
@@ -283,7 +294,7 @@ impl Client {
             headers.remove(name);
         }
         headers.extend(own.iter().map(|(name, value)| (name.clone(), value.clone())));
-        Ok(headers)
+        Ok(Cow::Owned(headers))
     }
 
     /// What goes with a request and may be in no error: the key, the password
@@ -326,7 +337,7 @@ impl Client {
         loop {
             let response = self.ask_once(agent, request, headers, &step, exchange)?;
             let status = response.status().as_u16();
-            let location = response.headers().get("location");
+            let location = response.headers().get(LOCATION);
             let redirect = location.filter(|_| [301, 302, 303, 307, 308].contains(&status));
             if let Some(location) = redirect.filter(|_| self.0.config.redirects > 0) {
                 let location = String::from_utf8_lossy(location.as_bytes()).into_owned();
@@ -386,7 +397,7 @@ impl Client {
             Error::new(ErrorKind::Probe).context(format!("{what}: {text} after {}", wait.took()))
         };
         let max = self.0.config.max_body;
-        let encoding = response.headers().get("content-encoding");
+        let encoding = response.headers().get(CONTENT_ENCODING);
         if let Some(encoding) =
             encoding.filter(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
         {

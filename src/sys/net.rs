@@ -105,6 +105,40 @@ fn connect<A>(stream: &TcpStream, address: &A) -> io::Result<()> {
     super::check(answer).map(drop)
 }
 
+/// Sends what there is room for now, also by a socket that blocks.
+#[cfg(feature = "http-client")]
+pub(crate) fn send_now(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    // That the other end is gone is an error, not a signal.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    const FLAGS: libc::c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    const FLAGS: libc::c_int = libc::MSG_DONTWAIT;
+    // SAFETY: the pointer and the length are those of one slice, which is only
+    // read; the socket is open.
+    let sent = unsafe { libc::send(stream.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), FLAGS) };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+/// Receives what is there now, also by a socket that blocks.
+#[cfg(feature = "http-client")]
+pub(crate) fn receive_now(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    receive(stream, buffer, libc::MSG_DONTWAIT)
+}
+
+/// How much could be received now, at most a byte, which stays where it is.
+#[cfg(feature = "http-client")]
+pub(crate) fn peek_now(stream: &TcpStream) -> io::Result<usize> {
+    receive(stream, &mut [0], libc::MSG_DONTWAIT | libc::MSG_PEEK)
+}
+
+#[cfg(feature = "http-client")]
+fn receive(stream: &TcpStream, buffer: &mut [u8], flags: libc::c_int) -> io::Result<usize> {
+    // SAFETY: the pointer and the length are those of one slice, which is
+    // borrowed for writing; the socket is open.
+    let received = unsafe { libc::recv(stream.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), flags) };
+    usize::try_from(received).map_err(|_| io::Error::last_os_error())
+}
+
 fn family(address: &SocketAddr) -> libc::c_int {
     if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 }
 }

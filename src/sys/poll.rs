@@ -11,7 +11,15 @@ pub(crate) struct Interest {
     pub(crate) read: bool,
     /// Room to write.
     pub(crate) write: bool,
+    /// The other side's end of writing, and not what came before it. Where
+    /// the system cannot tell, it is not noticed.
+    pub(crate) end: bool,
 }
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const END: libc::c_short = libc::POLLRDHUP;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const END: libc::c_short = 0;
 
 /// Descriptors to wait for, and after a wait what became of each.
 ///
@@ -33,7 +41,8 @@ impl PollSet {
     pub(crate) fn add(&mut self, fd: BorrowedFd<'_>, interest: Interest) -> usize {
         let read = if interest.read { libc::POLLIN } else { 0 };
         let write = if interest.write { libc::POLLOUT } else { 0 };
-        self.fds.push(libc::pollfd { fd: fd.as_raw_fd(), events: read | write, revents: 0 });
+        let end = if interest.end { END } else { 0 };
+        self.fds.push(libc::pollfd { fd: fd.as_raw_fd(), events: read | write | end, revents: 0 });
         self.fds.len() - 1
     }
 
@@ -44,6 +53,26 @@ impl PollSet {
     ///
     /// Out of memory, or more descriptors than the process may have.
     pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        #[cfg(shuttle)]
+        return self.wait_in_a_model(timeout);
+        #[cfg(not(shuttle))]
+        self.poll(timeout)
+    }
+
+    /// Real time does not pass in a model, and a thread that sleeps in the
+    /// kernel would hold up all others: waits until something is ready.
+    #[cfg(shuttle)]
+    fn wait_in_a_model(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        loop {
+            self.poll(Some(Duration::ZERO))?;
+            if timeout == Some(Duration::ZERO) || self.fds.iter().any(|fd| fd.revents != 0) {
+                return Ok(());
+            }
+            crate::primitive::thread::yield_now();
+        }
+    }
+
+    fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         // Rounded up: a wait that ends before its deadline would be repeated.
         let millis = timeout
             .map_or(-1, |timeout| i32::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX));
@@ -90,9 +119,9 @@ mod tests {
     use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
 
-    const READ: Interest = Interest { read: true, write: false };
-    const WRITE: Interest = Interest { read: false, write: true };
-    const NOTHING: Interest = Interest { read: false, write: false };
+    const READ: Interest = Interest { read: true, write: false, end: false };
+    const WRITE: Interest = Interest { read: false, write: true, end: false };
+    const NOTHING: Interest = Interest { read: false, write: false, end: false };
 
     #[test]
     fn readiness_is_told_per_descriptor() {
@@ -105,6 +134,20 @@ mod tests {
         near.write_all(b"x").unwrap();
         set.wait(None).unwrap();
         assert!(set.is_ready(reading));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn an_end_of_writing_is_told_apart_from_what_came_before() {
+        let (mut near, far) = UnixStream::pair().unwrap();
+        let mut set = PollSet::default();
+        let idx = set.add(far.as_fd(), Interest { end: true, ..NOTHING });
+        near.write_all(b"x").unwrap();
+        set.wait(Some(Duration::ZERO)).unwrap();
+        assert!(!set.is_ready(idx));
+        near.shutdown(std::net::Shutdown::Write).unwrap();
+        set.wait(None).unwrap();
+        assert!(set.is_ready(idx));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 pub(crate) fn open_sockets() -> BTreeMap<String, RawFd> {
     let descriptors = std::fs::read_dir("/proc/self/fd").into_iter().flatten();
     let descriptors = descriptors.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    descriptors.filter_map(|fd: RawFd| Some((name(fd)?, fd))).collect()
+    crate::order::map(descriptors.filter_map(|fd: RawFd| Some((name(fd)?, fd))))
 }
 
 fn name(fd: RawFd) -> Option<String> {

@@ -40,7 +40,7 @@ impl Faults {
     #[must_use]
     pub fn collect(mut faults: Vec<Fault>) -> Option<Self> {
         // Stable: what stands at one place stays in the order it was found.
-        faults.sort_by(|a, b| a.place.cmp(&b.place));
+        crate::order::sort_by(&mut faults, |a, b| a.place.cmp(&b.place));
         (!faults.is_empty()).then_some(Self(faults))
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::config::{Callbacks, WatcherConfig};
 use super::machine::{Settings, WatchMachine};
-use crate::clock::real_deadline;
+use crate::clock::{Tick, real_deadline};
 use crate::component::{Component, Context, Hosted, Kept, Reporter};
 use crate::dispatch::Handler;
 use crate::env::Env;
@@ -16,6 +16,7 @@ use crate::looper::{Instruments, Loop, Spec, StopDeadlines, Work};
 use crate::name::Name;
 use crate::observe::{Attr, Observer};
 use crate::probe::Probe;
+use crate::stamp::Stamp;
 use crate::status::LoopStatus;
 use crate::stop::StopReport;
 use crate::subscription::{DEFAULT_CAPACITY, Hub, Subscription};
@@ -169,6 +170,10 @@ impl Watcher {
     #[must_use]
     pub fn status(&self) -> LoopStatus {
         self.inner.status()
+    }
+
+    pub(crate) fn status_at(&self, now: Tick, wall: Stamp) -> LoopStatus {
+        self.inner.status_at(now, wall)
     }
 
     /// Probes now instead of at the next due. During a probe: once more right

@@ -23,6 +23,37 @@ static int32_t count_stop(void *userdata, const lk_context *cx)
     return 0;
 }
 
+/* Row by row: in order, none left out, and the last one is what the others
+   speak of. */
+static void read_in_rows(lk_events *events, uint64_t seq)
+{
+    lk_event rows[3];
+    char text[512], last[32];
+    size_t count = 7, i;
+
+    for (i = 0; i < 3; i++)
+        OK(lk_event_init(&rows[i], sizeof rows[i]));
+    IS(LK_ERR_RANGE, lk_events_read(events, 0, rows, 0, &count));
+    rows[0].size = 3;
+    IS(LK_ERR_SIZE, lk_events_read(events, 0, rows, 3, &count));
+    CHECK(count == 7 && rows[1].seq == 0);
+    OK(lk_event_init(&rows[0], sizeof rows[0]));
+    do {
+        OK(lk_events_read(events, 0, rows, 3, &count));
+        CHECK(count >= 1 && count <= 3);
+        for (i = 0; i < count; i++) {
+            seq++;
+            CHECK(rows[i].seq == seq && rows[i].lost == 0 && rows[i].size == sizeof rows[i]);
+            CHECK(rows[i].kind != 0 && strcmp(rows[i].source, "same") == 0);
+        }
+        OK(lk_events_last_json(events, text, sizeof text, NULL));
+        sprintf(last, "\"seq\":%u,", (unsigned)seq);
+        CHECK(strstr(text, last) != NULL);
+    } while (!lk_events_has_ended(events));
+    CHECK(seq > 4);
+    IS(LK_ERR_ENDED, lk_events_read(events, LK_FOREVER, rows, 3, &count));
+}
+
 static void test_two(void)
 {
     static int number[2] = {0, 1};
@@ -30,6 +61,7 @@ static void test_two(void)
     lk_host *host[2];
     lk_events *events[2];
     lk_event event;
+    size_t count;
     int i;
 
     for (i = 0; i < 2; i++) {
@@ -54,13 +86,13 @@ static void test_two(void)
     OK(lk_events_next(events[0], 10000, &event));
     CHECK(event.seq == 1);
     IS(LK_ERR_TIMEOUT, lk_events_next(events[1], 0, &event));
+    IS(LK_ERR_TIMEOUT, lk_events_read(events[1], 0, &event, 1, &count));
     OK(lk_host_start(host[1]));
     OK(lk_host_stop(host[0], 5000, NULL));
     CHECK(stops[0] == 1 && stops[1] == 0);
     OK(lk_host_free(host[0]));
     OK(lk_env_free(env[0]));
-    while (lk_events_next(events[0], 0, &event) == LK_OK)
-        ;
+    read_in_rows(events[0], event.seq);
     CHECK(lk_events_has_ended(events[0]) == 1);
     IS(LK_ERR_ENDED, lk_events_next(events[0], LK_FOREVER, &event));
     CHECK(lk_events_has_ended(events[1]) == 0);

@@ -1,11 +1,14 @@
 //! Runs that are polled, corrupted, restored and proven well.
 
+use std::sync::Arc;
+
 use loopkeeper::event::RecoveryStep;
+use loopkeeper::observe::{Counter, Observer};
 use loopkeeper::recovery::{
     Executor, ExecutorConfig, RecoveryMonitor, RecoveryMonitorConfig, RecoveryPolicy,
 };
 use loopkeeper::testing::Gate;
-use loopkeeper::{Env, ErrorKind, EventKind, Health, ManualClock};
+use loopkeeper::{Env, EnvConfig, ErrorKind, EventKind, Health, ManualClock};
 
 use crate::fixture::*;
 
@@ -267,6 +270,42 @@ fn wrc_11_polls_that_hang_lose_their_place_and_are_bounded() {
     assert_eq!((world.fetches("run-11"), monitor.status().late), (1, 8));
     assert_eq!(monitor.status().health, Health::Ready);
     assert_eq!(world.fetches("run-00"), 2, "asked again at once");
+    assert!(monitor.stop(secs(1)).is_clean());
+}
+
+#[test]
+fn what_hangs_in_the_telling_of_a_poll_loses_its_place_too() {
+    let world = World::new();
+    let gate = Gate::default();
+    let (theirs, clock) = (gate.clone(), world.clock.clone());
+    let observer = Observer {
+        counter: Some(Arc::new(move |_, labels| {
+            let (gate, clock) = (theirs.clone(), clock.clone());
+            let hangs = labels[0].to_string() == "event=poll_error";
+            Counter::function(move |_| {
+                if hangs {
+                    gate.pass(&clock);
+                }
+            })
+        })),
+        ..Observer::default()
+    };
+    let config = EnvConfig::default().clock(&world.clock).spread(false).seed(0).observer(observer);
+    let env = Env::with(config).unwrap();
+    let config = RecoveryMonitorConfig::new("m", policy().poll_timeout(secs(2))).max_polls(1);
+    let monitor = RecoveryMonitor::start_in(&env, config, world.clone(), world.clone()).unwrap();
+    world.add("run-1", &[]);
+    world.add("run-2", &[]);
+    world.fetch_fault("run-1", Fault::Refuse);
+    monitor.watch_run("run-1", plain()).unwrap();
+    world.clock.settle();
+    monitor.watch_run("run-2", plain()).unwrap();
+    world.clock.settle();
+    assert_eq!((gate.waiting(), world.fetches("run-2")), (1, 0));
+    world.clock.run_for(secs(3));
+    assert_eq!(world.fetches("run-2"), 1);
+    gate.open();
+    world.clock.settle();
     assert!(monitor.stop(secs(1)).is_clean());
 }
 

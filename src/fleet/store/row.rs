@@ -13,7 +13,7 @@ use super::{Listing, Touched};
 use crate::error::{Error, ErrorClass, ErrorKind, Result};
 use crate::fleet::agent::Agent;
 use crate::fleet::audit::AuditRecord;
-use crate::fleet::command::{Command, Priority};
+use crate::fleet::command::{Command, CommandState, Priority};
 use crate::fleet::id::{AgentId, CommandId, TenantId, TokenId};
 use crate::fleet::tenant::Tenant;
 use crate::fleet::token::Token;
@@ -331,6 +331,91 @@ impl CommandRow {
             completed_at: self.completed_at.map(stamp),
             lease_until: self.lease_until.map(stamp),
         })
+    }
+}
+
+/// What of a command its claim does not know already: each column costs both
+/// sides, at every claim.
+#[derive(Debug, QueryableByName)]
+pub(super) struct ClaimedRow {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+    #[diesel(sql_type = Text)]
+    kind: String,
+    #[diesel(sql_type = BigInt)]
+    priority: i64,
+    #[diesel(sql_type = Text)]
+    payload: String,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pinned_to: Option<i64>,
+    #[diesel(sql_type = BigInt)]
+    fence: i64,
+    #[diesel(sql_type = BigInt)]
+    version: i64,
+    #[diesel(sql_type = BigInt)]
+    attempts: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    max_attempts: Option<i64>,
+    #[diesel(sql_type = BigInt)]
+    queue_priority: i64,
+    #[diesel(sql_type = BigInt)]
+    queue_penalty: i64,
+    #[diesel(sql_type = Nullable<Text>)]
+    message: Option<String>,
+    #[diesel(sql_type = BigInt)]
+    created_at: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    scheduled_at: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    expires_at: Option<i64>,
+    #[diesel(sql_type = BigInt)]
+    queued_at: i64,
+    #[diesel(sql_type = BigInt)]
+    waiting_since: i64,
+}
+
+/// Whose claim it is, and from when until when.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Claimed {
+    pub(super) tenant: TenantId,
+    pub(super) platform: bool,
+    pub(super) agent: AgentId,
+    pub(super) at: i64,
+    pub(super) until: i64,
+}
+
+impl ClaimedRow {
+    pub(super) fn read(self, by: Claimed) -> Result<Command> {
+        let row = CommandRow {
+            id: self.id,
+            tenant_id: by.tenant.0,
+            platform: by.platform,
+            kind: self.kind,
+            priority: self.priority,
+            payload: self.payload,
+            state: CommandState::Acknowledged.as_str().to_owned(),
+            pinned_to: self.pinned_to,
+            agent_id: Some(by.agent.0),
+            fence: self.fence,
+            version: self.version,
+            attempts: self.attempts,
+            max_attempts: self.max_attempts,
+            queue_priority: self.queue_priority,
+            queue_penalty: self.queue_penalty,
+            progress: None,
+            message: self.message,
+            result: None,
+            created_at: self.created_at,
+            scheduled_at: self.scheduled_at,
+            expires_at: self.expires_at,
+            queued_at: self.queued_at,
+            waiting_since: self.waiting_since,
+            acknowledged_at: Some(by.at),
+            started_at: None,
+            completed_at: None,
+            lease_until: Some(by.until),
+        };
+        row.read()
     }
 }
 

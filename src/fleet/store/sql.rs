@@ -6,7 +6,9 @@ use super::guard::{
     Ask, canceled_already, check_attempts, check_pin, claim_of, may_claim, no_agent, no_command, no_tenant,
     removal_record, revoked, settle, unknown_secret, wrong_kind,
 };
-use super::row::{CommandRow, Extent, Hashed, Number, TouchedRow, listing, micros, span, stamp, word};
+use super::row::{
+    Claimed, ClaimedRow, Extent, Hashed, Number, TouchedRow, listing, micros, span, stamp, word,
+};
 use super::statement::Link;
 use super::statements::{self as st, Now};
 use super::{
@@ -57,8 +59,8 @@ fn one<T>(rows: Vec<T>, what: impl FnOnce() -> String) -> Result<T> {
     rows.into_iter().next().ok_or_else(|| Error::new(ErrorKind::NotFound).context(what()))
 }
 
-fn claimed(rows: Vec<CommandRow>) -> Result<Option<Claim>> {
-    rows.into_iter().next().map(|row| row.read().and_then(claim_of)).transpose()
+fn claimed(rows: Vec<ClaimedRow>, by: Claimed) -> Result<Option<Claim>> {
+    rows.into_iter().next().map(|row| row.read(by).and_then(claim_of)).transpose()
 }
 
 #[allow(private_bounds, reason = "nothing in here can be called from outside")]
@@ -319,9 +321,11 @@ impl<L: Link> CommandStore for SqlStore<L> {
             if waiting.held_jobs >= claimer.max_jobs {
                 return Ok(None);
             }
-            let (now, most) = (Some(waiting.now), waiting.max_attempts);
+            let (at, most) = (waiting.now, waiting.max_attempts);
+            let (now, until) = (Some(at), at.saturating_add(lease));
             if let Some(tenant) = claimer.tenant {
-                return claimed(st::claim_order(link, now, agent.0, tenant.0, lease, most)?);
+                let by = Claimed { tenant, platform, agent, at, until };
+                return claimed(st::claim_order(link, now, agent.0, tenant.0, lease, most)?, by);
             }
             let (first, last) = (waiting.first_tenant, waiting.last_tenant);
             let tenants = match first {
@@ -337,7 +341,8 @@ impl<L: Link> CommandStore for SqlStore<L> {
                     st::claim_job(link, now, agent.0, tenant, lease, most)?
                 };
                 // None where others have taken meanwhile all that was there.
-                if let Some(claim) = claimed(found)? {
+                let by = Claimed { tenant: TenantId(tenant), platform, agent, at, until };
+                if let Some(claim) = claimed(found, by)? {
                     return Ok(Some(claim));
                 }
             }

@@ -33,6 +33,16 @@ impl Dialect {
             Self::Postgres => "-- sqlite",
         }
     }
+
+    /// How a text says the `n`th of what is bound.
+    fn place(self, n: usize) -> String {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite => format!("?{n}"),
+            #[cfg(feature = "postgres")]
+            Self::Postgres => format!("${n}"),
+        }
+    }
 }
 
 /// The text of a statement, in each dialect.
@@ -42,7 +52,14 @@ pub(super) struct Sql {
     text: &'static str,
     /// Lines that end so are left out.
     without: &'static str,
-    chosen: [OnceLock<String>; 2],
+    parts: [OnceLock<Result<Vec<Part>, String>>; 2],
+}
+
+/// A piece of a text, and which of what is bound follows it.
+#[derive(Debug, PartialEq, Eq)]
+struct Part {
+    text: String,
+    bind: Option<usize>,
 }
 
 impl Sql {
@@ -52,21 +69,51 @@ impl Sql {
 
     /// The same, but for the lines that end so.
     pub(super) const fn without(name: &'static str, text: &'static str, without: &'static str) -> Self {
-        Self { name, text, without, chosen: [OnceLock::new(), OnceLock::new()] }
+        Self { name, text, without, parts: [OnceLock::new(), OnceLock::new()] }
     }
 
-    pub(super) fn text(&self, dialect: Dialect) -> &str {
+    /// Taken apart once: at each call Diesel walks over a statement three
+    /// times. So a statement's names must come in the same order each time.
+    fn parts(&self, dialect: Dialect, binds: &[(&str, Bind<'_>)]) -> Result<&[Part], &str> {
         let place = match dialect {
             #[cfg(feature = "sqlite")]
             Dialect::Sqlite => 0,
             #[cfg(feature = "postgres")]
             Dialect::Postgres => 1,
         };
-        self.chosen[place].get_or_init(|| {
+        let parts = self.parts[place].get_or_init(|| {
             let lines = self.text.lines().filter(|line| !line.trim_end().ends_with(self.without));
-            choose(&lines.collect::<Vec<_>>().join("\n"), dialect)
-        })
+            let text = choose(&lines.collect::<Vec<_>>().join("\n"), dialect);
+            let names: Vec<&str> = binds.iter().map(|(name, _)| *name).collect();
+            take_apart(&text, dialect, &names)
+        });
+        parts.as_deref().map_err(String::as_str)
     }
+}
+
+/// A text at its places. What is bound is bound once: where its name comes
+/// again, the text has the number that it has got.
+fn take_apart(text: &str, dialect: Dialect, names: &[&str]) -> Result<Vec<Part>, String> {
+    let (mut parts, mut bound) = (Vec::new(), Vec::new());
+    let (mut piece, mut rest) = (String::new(), text);
+    while let Some(at) = rest.find(':') {
+        let after = &rest[at + 1..];
+        let end = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len());
+        let (name, after) = after.split_at(end);
+        piece.push_str(&rest[..at]);
+        rest = after;
+        if let Some(known) = bound.iter().position(|known| *known == name) {
+            piece.push_str(&dialect.place(known + 1));
+            continue;
+        }
+        let bind = names.iter().position(|known| *known == name);
+        let bind = bind.ok_or_else(|| format!("nothing is bound to :{name}"))?;
+        bound.push(name);
+        parts.push(Part { text: std::mem::take(&mut piece), bind: Some(bind) });
+    }
+    piece.push_str(rest);
+    parts.push(Part { text: piece, bind: None });
+    Ok(parts)
 }
 
 /// The lines that are for a dialect, without comments.
@@ -148,26 +195,18 @@ macro_rules! fragment {
     ($backend:ty) => {
         impl QueryFragment<$backend> for Query<'_> {
             fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, $backend>) -> QueryResult<()> {
-                let mut rest = self.sql.text(self.dialect);
-                while let Some(at) = rest.find(':') {
-                    let name = &rest[at + 1..];
-                    let end =
-                        name.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(name.len());
-                    let (name, after) = name.split_at(end);
-                    out.push_sql(&rest[..at]);
-                    let bound = self.binds.iter().find(|(known, _)| *known == name);
-                    match bound.map(|(_, bind)| bind) {
+                let parts = self.sql.parts(self.dialect, self.binds).map_err(|text| {
+                    DieselError::QueryBuilderError(format!("{}: {text}", self.name()).into())
+                })?;
+                for part in parts {
+                    out.push_sql(&part.text);
+                    match part.bind.map(|idx| &self.binds[idx].1) {
                         Some(Bind::Int(value)) => out.push_bind_param::<Nullable<BigInt>, _>(value)?,
                         Some(Bind::Flag(value)) => out.push_bind_param::<Nullable<Bool>, _>(value)?,
                         Some(Bind::Text(value)) => out.push_bind_param::<Nullable<Text>, _>(value)?,
-                        None => {
-                            let text = format!("{}: nothing is bound to :{name}", self.name());
-                            return Err(DieselError::QueryBuilderError(text.into()));
-                        }
+                        None => {}
                     }
-                    rest = after;
                 }
-                out.push_sql(rest);
                 Ok(())
             }
         }
@@ -266,6 +305,21 @@ pub(super) fn one_line(text: &str) -> String {
 #[cfg(all(test, feature = "sqlite"))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_is_taken_apart_at_what_is_bound() {
+        let text = "SELECT :now, :agent WHERE a = :agent AND b > :now;";
+        let parts = |dialect| take_apart(text, dialect, &["agent", "now", "unused"]).unwrap();
+        let part = |text: &str, bind| Part { text: text.to_owned(), bind };
+        assert_eq!(
+            parts(Dialect::Sqlite),
+            [part("SELECT ", Some(1)), part(", ", Some(0)), part(" WHERE a = ?2 AND b > ?1;", None)]
+        );
+        #[cfg(feature = "postgres")]
+        assert_eq!(parts(Dialect::Postgres)[2], part(" WHERE a = $2 AND b > $1;", None));
+        let missing = take_apart("a = :b", Dialect::Sqlite, &["a"]);
+        assert_eq!(missing.unwrap_err(), "nothing is bound to :b");
+    }
 
     #[test]
     fn a_line_is_for_one_database() {

@@ -2,8 +2,8 @@
 //! same names.
 
 use super::row::{
-    AgentRow, Allowed, AuditRow, Boundary, ClaimerRow, CommandRow, Extent, Hashed, Head, Number, TenantRow,
-    TokenRow, TouchedRow, WaitingRow, Word,
+    AgentRow, Allowed, AuditRow, Boundary, ClaimedRow, ClaimerRow, CommandRow, Extent, Hashed, Head, Number,
+    TenantRow, TokenRow, TouchedRow, WaitingRow, Word,
 };
 use super::statement::{Bind, Link, Sql};
 use crate::error::Result;
@@ -25,11 +25,11 @@ pub(super) fn claim_needless_job(
     tenant: i64,
     lease: i64,
     max_attempts: i64,
-) -> Result<Vec<CommandRow>> {
+) -> Result<Vec<ClaimedRow>> {
     static SQL: Sql = Sql::without("claim_needless_job", include_str!("sql/claim_job.sql"), "-- needs");
-    let binds = [("now", now.into()), ("agent", agent.into()), ("tenant", tenant.into())];
-    let more = [("lease", lease.into()), ("max_attempts", max_attempts.into())];
-    link.load(&SQL, &[&binds[..], &more].concat())
+    let (now, agent, tenant) = (("now", now.into()), ("agent", agent.into()), ("tenant", tenant.into()));
+    let (lease, max_attempts) = (("lease", lease.into()), ("max_attempts", max_attempts.into()));
+    link.load(&SQL, &[now, agent, tenant, lease, max_attempts])
 }
 
 /// `now` is bound by tests alone; without it the database's clock decides.
@@ -98,8 +98,8 @@ statements! {
     fn lock_claimer(agent: i64) -> ClaimerRow;
     fn select_waiting(agent: i64, platform: bool) -> WaitingRow;
     fn rank_tenants(agent: i64) -> Number;
-    fn claim_job(agent: i64, tenant: i64, lease: i64, max_attempts: i64) -> CommandRow;
-    fn claim_order(agent: i64, tenant: i64, lease: i64, max_attempts: i64) -> CommandRow;
+    fn claim_job(agent: i64, tenant: i64, lease: i64, max_attempts: i64) -> ClaimedRow;
+    fn claim_order(agent: i64, tenant: i64, lease: i64, max_attempts: i64) -> ClaimedRow;
     fn start_command(command: i64, agent: i64, fence: i64) -> Number;
     fn progress_command(command: i64, agent: i64, fence: i64, percent: i64) -> Number;
     fn complete_command(command: i64, agent: i64, fence: i64, result: &str) -> Number;

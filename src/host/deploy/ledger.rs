@@ -13,6 +13,7 @@ use crate::clock::Tick;
 use crate::error::{Error, ErrorClass, ErrorKind};
 use crate::event::EventKind;
 use crate::name::Name;
+use crate::order;
 
 /// How often a content is tried before it is rejected.
 const TRIES: u32 = 3;
@@ -159,11 +160,9 @@ impl Ledger {
     pub(super) fn board(&self) -> Board {
         let rejected = self.rejected.iter();
         Board {
-            running: self
-                .running
-                .iter()
-                .map(|(name, running)| (name.clone(), running.path.clone()))
-                .collect(),
+            running: order::map(
+                self.running.iter().map(|(name, running)| (name.clone(), running.path.clone())),
+            ),
             under_way: self.under_way.keys().cloned().collect(),
             rejected: rejected
                 .map(|(file, error)| Rejection { file: file.clone(), error: error.clone() })

@@ -291,14 +291,11 @@ impl Planner<'_> {
     /// What runs and no right file asks for.
     fn stops(&mut self) -> Vec<Change> {
         // A name in a file that is wrong for another reason is still asked for.
-        let named: BTreeSet<&Name> = self
-            .files
-            .iter()
-            .filter_map(|file| match &file.reading {
-                Reading::Wrong { name, .. } => name.as_ref(),
-                Reading::Right { .. } => None,
-            })
-            .collect();
+        let mut named: BTreeSet<&Name> = BTreeSet::new();
+        named.extend(self.files.iter().filter_map(|file| match &file.reading {
+            Reading::Wrong { name, .. } => name.as_ref(),
+            Reading::Right { .. } => None,
+        }));
         // A new file that does not tell its name may be one of those that are
         // gone, moved and not yet whole. Nothing is taken for gone until it
         // has been seen twice.
@@ -371,7 +368,7 @@ impl Planner<'_> {
                 _ => None,
             })
             .collect();
-        new.sort_unstable_by_key(|(_, file, _)| *file);
+        crate::order::sort_by(&mut new, |a, b| a.1.cmp(&b.1));
         let asks = new.iter().map(|&(_, file, name)| Asks { name, requires: self.requires(file) });
         let faults = circles(&asks.collect::<Vec<_>>());
         let refused: Vec<(usize, Change)> = faults
@@ -397,7 +394,7 @@ impl Planner<'_> {
                 Claim::Held(_) => None,
             })
             .collect();
-        claims.sort_unstable_by_key(|(file, _)| *file);
+        crate::order::sort_by(&mut claims, |a, b| a.0.cmp(&b.0));
         if claims.iter().any(|(file, _)| !self.requires(*file).is_empty()) {
             let names: Vec<&Name> = claims.iter().map(|(_, name)| name).collect();
             let requires = |idx: usize| self.requires(claims[idx].0).iter().map(|(name, _)| name);

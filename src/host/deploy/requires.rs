@@ -69,7 +69,7 @@ pub(super) fn circles(all: &[Asks<'_>]) -> BTreeMap<usize, Fault> {
 /// ```
 pub fn check_requirements(descriptors: &[Descriptor]) -> Result<(), Faults> {
     let by_name: BTreeMap<&Name, &Descriptor> =
-        descriptors.iter().map(|descriptor| (&descriptor.name, descriptor)).collect();
+        crate::order::map(descriptors.iter().map(|descriptor| (&descriptor.name, descriptor)));
     let enabled: Vec<&Descriptor> = descriptors.iter().filter(|descriptor| descriptor.enabled).collect();
     let asked: Vec<_> = enabled.iter().map(|descriptor| descriptor.asks()).collect();
     let all: Vec<Asks<'_>> = enabled

@@ -109,7 +109,7 @@ struct Entry {
 
 fn in_order(entries: &[Entry]) -> Vec<&Entry> {
     let mut ordered: Vec<&Entry> = entries.iter().collect();
-    ordered.sort_unstable();
+    crate::order::sort(&mut ordered);
     ordered
 }
 

@@ -227,7 +227,7 @@ impl HttpJsonChecker {
         // By name, so that the order of the list decides nothing.
         let name = |parent: Item| (named.add(parent.name.clone(), parent.state.clone()), parent);
         let mut parents: Vec<(String, Item)> = parents.into_iter().map(name).collect();
-        parents.sort_by(|(a, _), (b, _)| a.cmp(b));
+        crate::order::sort_by(&mut parents, |(a, _), (b, _)| a.cmp(b));
         let begin_at = self.begin_at.as_ref();
         let first = begin_at.map_or(0, |begin_at| parents.partition_point(|(name, _)| name < begin_at));
         let n_parents = parents.len();

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ureq::http::{HeaderValue, Uri};
+use ureq::http::{HeaderValue, Method, Uri};
 
 use crate::probe::text::head;
 
@@ -181,19 +181,27 @@ const SCHEMES: &str = "must begin with http:// or https://";
 /// Prints a URL without user, password and query.
 pub(crate) struct Shown<'a>(pub(crate) &'a Uri);
 
+impl Shown<'_> {
+    /// In the order in which they are shown.
+    fn pieces(&self) -> [&str; 6] {
+        let scheme = self.0.scheme_str();
+        let authority = self.0.authority().map_or("", |authority| authority.as_str());
+        let (hidden, host) = authority.rsplit_once('@').map_or(("", authority), |(_, host)| ("***@", host));
+        let after_scheme = if scheme.is_some() { "://" } else { "" };
+        let query = if self.0.query().is_some() { "?…" } else { "" };
+        [scheme.unwrap_or_default(), after_scheme, hidden, host, self.0.path(), query]
+    }
+
+    /// The same with the method before it.
+    pub(crate) fn with_method(&self, method: &Method) -> String {
+        let [scheme, after_scheme, hidden, host, path, query] = self.pieces();
+        [method.as_str(), " ", scheme, after_scheme, hidden, host, path, query].concat()
+    }
+}
+
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(scheme) = self.0.scheme_str() {
-            write!(f, "{scheme}://")?;
-        }
-        if let Some(authority) = self.0.authority() {
-            match authority.as_str().rsplit_once('@') {
-                Some((_, host)) => write!(f, "***@{host}")?,
-                None => f.write_str(authority.as_str())?,
-            }
-        }
-        f.write_str(self.0.path())?;
-        if self.0.query().is_some() { f.write_str("?…") } else { Ok(()) }
+        self.pieces().iter().try_for_each(|piece| f.write_str(piece))
     }
 }
 

@@ -8,14 +8,14 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ureq::config::{Config, ConfigBuilder};
-use ureq::http::uri::Scheme;
+use ureq::http::uri::{Authority, Scheme};
 use ureq::http::{Request, Uri};
 use ureq::typestate::AgentScope;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
@@ -27,6 +27,7 @@ use ureq::{Agent, Error};
 use crate::primitive::Mutex;
 use crate::probe::connect::{Failure, connect, resolve};
 use crate::probe::wait::{Stop, Wait};
+use crate::sys::net::{peek_now, send_now};
 use crate::sys::wait::Interest;
 
 /// The longest head of an answer that is read, in bytes.
@@ -183,14 +184,30 @@ impl Resolver for Lookup {
         if *scheme == Scheme::HTTPS && !cfg!(feature = "tls") {
             return Err(Error::TlsRequired);
         }
+        let mut addresses = self.empty();
+        if let Some(address) = literal(scheme, authority) {
+            addresses.push(address);
+            return Ok(addresses);
+        }
         let host_and_port = DefaultResolver::host_and_port(scheme, authority).ok_or(Error::HostNotFound)?;
         let found = resolve(&exchange.wait, &host_and_port).map_err(|failure| exchange.end(failure))?;
-        let mut addresses = self.empty();
         for address in found {
             addresses.push(address);
         }
         Ok(addresses)
     }
+}
+
+/// The address of a host that is one, as it is for each request.
+fn literal(scheme: &Scheme, authority: &Authority) -> Option<SocketAddr> {
+    let host = authority.host();
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let port = match authority.port() {
+        Some(port) => port.as_str().parse().ok()?,
+        None if *scheme == Scheme::HTTPS => 443,
+        None => 80,
+    };
+    Some(SocketAddr::new(bare.parse().ok()?, port))
 }
 
 #[derive(Debug)]
@@ -211,6 +228,8 @@ impl Connector for Connect {
         // A head and a body are two writes; on a kept connection the second
         // would wait for the first to be acknowledged.
         let _ = stream.set_nodelay(true);
+        exchange.wait.prepare(&stream)?;
+        let stream = Arc::new(stream);
         let peer = stream.peer_addr().ok();
         let buffers =
             LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
@@ -221,7 +240,7 @@ impl Connector for Connect {
 /// One connection. Waits as the call in progress on its thread does, so that
 /// it may serve one after the other.
 struct Socket {
-    stream: TcpStream,
+    stream: Arc<TcpStream>,
     peer: Option<SocketAddr>,
     buffers: LazyBuffers,
     /// Whether what was last done was to read: what is written next is a new
@@ -273,7 +292,7 @@ impl Transport for Socket {
         let mut sent = 0;
         while sent < amount {
             exchange.wait.check().map_err(|stop| self.stopped(&exchange, Interest::Write, stop))?;
-            match self.stream.write(&self.buffers.output()[sent..amount]) {
+            match send_now(&self.stream, &self.buffers.output()[sent..amount]) {
                 Ok(n) => sent += n,
                 Err(error) if again(&error) => self.wait(&exchange, Interest::Write)?,
                 Err(error) => return Err(error.into()),
@@ -289,10 +308,8 @@ impl Transport for Socket {
         }
         self.is_read = true;
         loop {
-            // Looked at first also when there is something to read: a server
-            // that never stops must not outrun the deadline.
-            self.wait(&exchange, Interest::Read)?;
-            match self.stream.read(self.buffers.input_append_buf()) {
+            let read = exchange.wait.read(&self.stream, self.buffers.input_append_buf());
+            match read.map_err(|stop| self.stopped(&exchange, Interest::Read, stop))? {
                 Ok(n) => {
                     exchange.state.lock().received += n as u64;
                     self.buffers.input_appended(n);
@@ -312,7 +329,7 @@ impl Transport for Socket {
             return true;
         }
         let renewed = Exchange::current().is_ok_and(|exchange| exchange.state.lock().fresh);
-        let silent = self.stream.peek(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        let silent = peek_now(&self.stream).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
         silent && !renewed
     }
 }

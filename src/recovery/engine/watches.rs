@@ -63,27 +63,21 @@ impl Engine {
 
     /// Polls all now, also those that are in a poll, once more.
     pub(in crate::recovery) fn poll_all(state: &mut State, now: Tick) {
-        let runs: Vec<_> = state.watches.keys().cloned().collect();
-        for run in &runs {
-            match state.watches.get_mut(run) {
-                Some(watch) if matches!(watch.poll, Poll::Begun { .. }) => watch.again = true,
-                _ => state.put_poll(run, now),
-            }
-        }
+        state.put_polls(now, |watch| {
+            let is_in_poll = matches!(watch.poll, Poll::Begun { .. });
+            watch.again |= is_in_poll;
+            !is_in_poll
+        });
     }
 
     /// After a restart: what a stop left in a poll is polled like the others.
     pub(in crate::recovery) fn poll_afresh(state: &mut State, now: Tick) {
-        let runs: Vec<_> = state.watches.keys().cloned().collect();
-        for run in &runs {
-            state.put_poll(run, now);
-        }
+        state.put_polls(now, |_| true);
     }
 
     pub(super) fn take_poll(state: &mut State, now: Tick) -> Option<(Job, Duration)> {
-        let first = state.polls.first().filter(|(due, _, _)| *due <= now)?.clone();
-        state.polls.remove(&first);
-        let (_, _, run) = first;
+        state.polls.first().filter(|(due, _, _)| *due <= now)?;
+        let (_, _, run) = state.polls.pop_first()?;
         let ticket = state.number();
         let watch = state.watches.get_mut(&run)?;
         watch.poll = Poll::Begun { ticket, at: now, told_at: Tick::NEVER };
@@ -91,26 +85,41 @@ impl Engine {
         Some((Job::Poll { run, ticket }, watch.policy.poll_timeout))
     }
 
-    /// Whether a poll came back in time, and how long it took.
-    pub(super) fn end_poll(&self, state: &mut State, now: Tick, run: &Arc<str>, ticket: u64) -> bool {
-        let Some(watch) = state.watches.get_mut(run) else { return false };
-        let Poll::Begun { ticket: own, at, told_at } = watch.poll else { return false };
+    /// What the run added to the health of the whole before a poll that came
+    /// back in time; how long it took is noted.
+    pub(super) fn end_poll(
+        &self,
+        state: &mut State,
+        now: Tick,
+        run: &Arc<str>,
+        ticket: u64,
+        is_ok: bool,
+    ) -> Option<Class> {
+        let n = state.number();
+        let State { watches, polls, books, .. } = state;
+        let watch = watches.get_mut(run)?;
+        let Poll::Begun { ticket: own, at, told_at } = watch.poll else { return None };
         if own != ticket {
-            return false;
+            return None;
         }
         let timed_out = told_at != Tick::NEVER;
         let again = std::mem::take(&mut watch.again);
         // Of a run that was stuck nothing is known for long enough.
         let delay = if again || timed_out { Duration::ZERO } else { watch.policy.poll_interval };
         if timed_out {
-            state.books.late += 1;
+            books.late += 1;
         } else {
-            state.books.latency = Some(now.since(at));
+            books.latency = Some(now.since(at));
             watch.last_poll = Some(now);
-            state.books.last_poll = Some(now);
+            books.last_poll = Some(now);
         }
-        state.put_poll(run, now + delay);
-        !timed_out
+        if is_ok && !timed_out {
+            books.last_success = Some(now);
+            books.failures_in_a_row = 0;
+            watch.error = None;
+        }
+        watch.put_poll(polls, run, now + delay, n);
+        (!timed_out).then_some(watch.class)
     }
 
     /// A poll is over.
@@ -123,21 +132,19 @@ impl Engine {
         ticket: u64,
         result: Result<TrainingRun>,
     ) {
-        if state.stage != Stage::Running || !self.end_poll(state, now, run, ticket) {
+        if state.stage != Stage::Running {
             return;
         }
+        let is_ok = result.is_ok();
+        let Some(before) = self.end_poll(state, now, run, ticket, is_ok) else { return };
         match result {
             Err(error) => self.poll_failed(state, after, run, error),
-            Ok(found) => {
-                state.books.last_success = Some(now);
-                state.books.failures_in_a_row = 0;
-                if let Some(watch) = state.watches.get_mut(run) {
-                    watch.error = None;
-                }
-                self.found(state, now, after, run, found);
-            }
+            Ok(found) => self.found(state, now, after, run, found),
         }
-        state.sort_in(run);
+        let is_as_before = is_ok && before == Class::Fine && state.cases.is_empty();
+        if !is_as_before {
+            state.sort_in(run);
+        }
     }
 
     pub(super) fn poll_failed(

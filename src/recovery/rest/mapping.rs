@@ -158,7 +158,8 @@ impl RunMapping {
     ///
     /// `Probe`, which says where what was expected and what was found.
     pub fn run(&self, document: &Value) -> Result<TrainingRun> {
-        let run = self.within(RunField::Run, At::TOP, document)?;
+        let document = Found::whole(document);
+        let run = self.required(RunField::Run, &document)?;
         let id = self.required(RunField::Id, &run)?.name()?;
         let corrupted = self.find(RunField::Corrupted, &run).map_or(Ok(false), |found| found.flag())?;
         let last = self.find(RunField::LastCheckpoint, &run);
@@ -176,12 +177,14 @@ impl RunMapping {
     ///
     /// `Probe`, which says where what was expected and what was found.
     pub fn checkpoints(&self, document: &Value) -> Result<Vec<Checkpoint>> {
-        let list = self.within(RunField::Checkpoints, At::TOP, document)?;
+        let document = Found::whole(document);
+        let list = self.required(RunField::Checkpoints, &document)?;
         let Value::Array(items) = list.value else { return Err(list.expected("a list of checkpoints")) };
-        let items = items.iter().enumerate();
-        items
-            .map(|(idx, value)| self.checkpoint(&Found { at: list.at.join(&format!("/{idx}")), value }))
-            .collect()
+        let item = |(idx, value)| {
+            let pointer = format!("/{idx}");
+            self.checkpoint(&Found { at: list.at.join(&pointer), value })
+        };
+        items.iter().enumerate().map(item).collect()
     }
 
     /// Reads the name of the run from the answer to a restore.
@@ -190,7 +193,7 @@ impl RunMapping {
     ///
     /// `Probe`, which says what was found in its place.
     pub fn restored(&self, document: &Value) -> Result<String> {
-        self.required(RunField::Restored, &Found { at: At::TOP, value: document })?.name()
+        self.required(RunField::Restored, &Found::whole(document))?.name()
     }
 
     fn checkpoint(&self, found: &Found<'_>) -> Result<Checkpoint> {
@@ -234,14 +237,23 @@ impl RunMapping {
         told.into_iter().chain(defaults.iter().copied())
     }
 
-    fn find<'v>(&self, field: RunField, below: &Found<'v>) -> Option<Found<'v>> {
-        self.pointers(field).find_map(|pointer| {
-            let value = lookup(below.value, pointer).filter(|value| !value.is_null())?;
+    fn find<'f>(&'f self, field: RunField, below: &'f Found<'f>) -> Option<Found<'f>> {
+        let found = |pointer, value: Option<&'f Value>| {
+            let value = value.filter(|value| !value.is_null())?;
             Some(Found { at: below.at.join(pointer), value })
-        })
+        };
+        if let Some((_, told)) = self.told.iter().find(|(known, _)| *known == field) {
+            return found(told.as_str(), lookup(below.value, told.as_str()));
+        }
+        // Each of them is one key, or nothing.
+        let step = |pointer: &str| match pointer.strip_prefix('/') {
+            Some(key) => below.value.get(key),
+            None => Some(below.value),
+        };
+        field.defaults().iter().find_map(|pointer| found(pointer, step(pointer)))
     }
 
-    fn required<'v>(&self, field: RunField, below: &Found<'v>) -> Result<Found<'v>> {
+    fn required<'f>(&'f self, field: RunField, below: &'f Found<'f>) -> Result<Found<'f>> {
         if let Some(found) = self.find(field, below) {
             return Ok(found);
         }
@@ -252,39 +264,53 @@ impl RunMapping {
         // Says how far the document goes, or that there is a null.
         let missing = Pointer::new(first).ok().and_then(|pointer| pointer.find(below.value).err());
         let text = match missing {
-            Some(missing) if below.at.0.is_empty() => missing.to_string(),
+            Some(missing) if below.at.is_top() => missing.to_string(),
             Some(_) => format!("{}: not there", below.at.join(first)),
             None => format!("{}: expected a value, found null", below.at.join(first)),
         };
         Err(Error::new(ErrorKind::Probe).context(text))
     }
+}
 
-    fn within<'v>(&self, field: RunField, at: At, document: &'v Value) -> Result<Found<'v>> {
-        self.required(field, &Found { at, value: document })
+/// Where in a document something is. Written out only where it is shown.
+#[derive(Clone, Copy)]
+struct At<'f> {
+    above: Option<&'f At<'f>>,
+    pointer: &'f str,
+}
+
+impl<'f> At<'f> {
+    const TOP: Self = Self { above: None, pointer: "" };
+
+    fn join(&'f self, pointer: &'f str) -> Self {
+        Self { above: Some(self), pointer }
+    }
+
+    fn is_top(&self) -> bool {
+        self.pointer.is_empty() && self.above.is_none_or(Self::is_top)
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.above.map_or(Ok(()), |above| above.write(f))?;
+        f.write_str(self.pointer)
     }
 }
 
-/// Where in a document something is.
-#[derive(Debug, Clone)]
-struct At(String);
-
-impl At {
-    const TOP: Self = Self(String::new());
-
-    fn join(&self, pointer: &str) -> Self {
-        Self(format!("{}{pointer}", self.0))
-    }
-}
-
-impl fmt::Display for At {
+impl fmt::Display for At<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_empty() { "the document" } else { &self.0 })
+        if self.is_top() { f.write_str("the document") } else { self.write(f) }
     }
 }
 
-struct Found<'v> {
-    at: At,
-    value: &'v Value,
+struct Found<'f> {
+    at: At<'f>,
+    value: &'f Value,
+}
+
+impl<'f> Found<'f> {
+    const fn whole(document: &'f Value) -> Self {
+        Self { at: At::TOP, value: document }
+    }
 }
 
 impl Found<'_> {
@@ -339,8 +365,8 @@ impl Found<'_> {
 
 /// The run in a path such as `tinker://run/weights/7`.
 fn run_of(path: &str) -> Option<String> {
-    let (_, rest) = path.split_once("://")?;
-    let run = rest.split('/').next()?;
+    let scheme = path.as_bytes().windows(3).position(|three| three == b"://")?;
+    let run = path[scheme + 3..].split('/').next()?;
     (!run.is_empty()).then(|| run.to_owned())
 }
 
@@ -348,6 +374,14 @@ fn run_of(path: &str) -> Option<String> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn what_stands_by_default_is_one_key_or_nothing() {
+        for pointer in RunField::ALL.into_iter().flat_map(RunField::defaults) {
+            let is_key = pointer.strip_prefix('/').is_some_and(|key| !key.contains(['/', '~']));
+            assert!(pointer.is_empty() || is_key, "{pointer}");
+        }
+    }
 
     #[test]
     fn every_field_is_read() {

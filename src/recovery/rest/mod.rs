@@ -256,8 +256,8 @@ impl RestSource {
         run: &str,
         read: impl FnOnce(&Value) -> Result<T>,
     ) -> Result<T> {
-        let now = cx.env().clock().now();
-        let left = self.quiet.lock().since(now);
+        let quiet = *self.quiet.lock();
+        let left = if quiet == Tick::ZERO { Duration::ZERO } else { quiet.since(cx.env().clock().now()) };
         if !left.is_zero() {
             let text = format!("the service asks to be left alone for another {}", GoDuration(left));
             return Err(Error::new(ErrorKind::Probe).with_retry_after(left).context(text));

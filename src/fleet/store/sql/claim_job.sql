@@ -22,6 +22,5 @@ WHERE state = 'pending' AND id = (
     ORDER BY c.queue_priority + c.queue_penalty DESC, c.waiting_since, c.id LIMIT 1
     FOR NO KEY UPDATE SKIP LOCKED -- postgres
 )
-RETURNING id, tenant_id, platform, kind, priority, payload, state, pinned_to, agent_id, fence, version, attempts, max_attempts,
-    queue_priority, queue_penalty, progress, message, result, created_at, scheduled_at, expires_at, queued_at,
-    waiting_since, acknowledged_at, started_at, completed_at, lease_until
+RETURNING id, kind, priority, payload, pinned_to, fence, version, attempts, max_attempts, queue_priority, queue_penalty,
+    message, created_at, scheduled_at, expires_at, queued_at, waiting_since
