@@ -677,6 +677,7 @@ impl<M: Machine> Source<M> {
             Some(call) => ("its call", self.steps.current(), now.since(call.begun)),
             None => ("its end", None, Duration::ZERO),
         };
+        drop(state);
         let straggler = Straggler::new(self.name.as_str(), task, phase, stuck_for);
         Some(straggler.doing(doing.map(|(_, text)| text)).seen(activity))
     }

@@ -11,7 +11,7 @@ use super::seconds_of;
 use crate::sys::thread_stat::{ThreadLook, look};
 
 /// Two looks that are closer say nothing: the kernel counts in steps.
-const LEAST_WINDOW: Duration = Duration::from_millis(100);
+const LEAST_WINDOW: Duration = Duration::from_millis(30);
 /// After this time an earlier look makes place for a later one.
 const WINDOW: Duration = Duration::from_secs(5);
 
@@ -160,6 +160,8 @@ mod tests {
             (None, at(0, 0, 'S'), "blocked in pipe_read"),
             (None, at(0, 0, 'D'), "blocked in pipe_read"),
             (None, at(0, 70, 'R'), "burning"),
+            (Some(at(0, 70, 'R')), at(20, 70, 'R'), "burning"),
+            (Some(at(0, 70, 'R')), at(40, 70, 'R'), "working and waiting 0% CPU"),
             (Some(at(0, 70, 'R')), at(50, 70, 'S'), "blocked in pipe_read"),
             (Some(at(0, 70, 'R')), at(1000, 1060, 'R'), "burning 99% CPU"),
             (Some(at(0, 70, 'S')), at(1000, 70, 'S'), "blocked in pipe_read"),

@@ -129,6 +129,52 @@ static void test_observer(void)
     CHECK(begun == 1 && ended == 1 && drops == 2);
 }
 
+/* Probes that come with the library, by their configuration. */
+
+static void test_probes(void)
+{
+    static const struct {
+        const char *json;
+        const char *error;
+    } probes[] = {
+        {"{\"dns\": {\"host\": \"localhost\"}}", NULL},
+        {"{\"unix\": {\"path\": \"/no/such.sock\"}}", "unix /no/such.sock: no such file or folder"},
+        {"{\"dns\": {\"host\": \"localhost\", \"expect_address\": [\"192.0.2.1\"]}}",
+         "dns localhost: 192.0.2.1 is not among its addresses"},
+        {"{\"http\": {\"url\": \"http://127.0.0.1:1/\", \"expect_json\": \"body./a == 1\"}}",
+         "GET http://127.0.0.1:1/: connection refused"},
+    };
+    lk_env *own = NULL;
+    lk_watcher_config config;
+    size_t i;
+
+    OK(lk_env_new(NULL, &own));
+    for (i = 0; i < sizeof probes / sizeof *probes; i++) {
+        lk_watcher *watcher = NULL;
+        lk_loop_status status;
+
+        OK(lk_watcher_config_init(&config, sizeof config));
+        config.name = "shipped";
+        config.probe_json = probes[i].json;
+        OK(lk_watcher_start(own, &config, &watcher));
+        OK(lk_loop_status_init(&status, sizeof status));
+        EVENTUALLY(lk_watcher_status(watcher, &status) == LK_OK && status.health != LK_HEALTH_UNKNOWN);
+        CHECK(status.health == (probes[i].error == NULL ? LK_HEALTH_READY : LK_HEALTH_DOWN));
+        CHECK(probes[i].error == NULL || strncmp(status.last_error, probes[i].error, strlen(probes[i].error)) == 0);
+        OK(lk_watcher_free(watcher));
+    }
+    OK(lk_watcher_config_init(&config, sizeof config));
+    config.name = "shipped";
+    config.probe_json = "{\"http\": {\"url\": \"http://127.0.0.1:1/\", \"expect_json\": \"age(/x) < 1h\"}}";
+    {
+        lk_watcher *watcher = NULL;
+
+        IS(LK_ERR_CONFIG, lk_watcher_start(own, &config, &watcher));
+        CHECK(watcher == NULL && strstr(lk_last_error_message(), "expected the answer only") != NULL);
+    }
+    OK(lk_env_free(own));
+}
+
 /* Heartbeats, by the clock of a test. */
 
 static void test_heartbeat(void)
@@ -711,6 +757,7 @@ int main(int argc, char **argv)
     CHECK(lk_abi_version() == LK_ABI_VERSION && strlen(lk_version()) > 0);
     OK(lk_env_new(NULL, &env));
     test_observer();
+    test_probes();
     test_heartbeat();
     test_controllers();
     test_monitor();

@@ -140,7 +140,7 @@ static const char *const texts[] = {
     "{}", "[]", "null", "{\"a\": ", "[\"a\"]", "[\"a\", {\"name\": \"b\", \"on_down\": \"stop\", \"timeout\": \"1s\"}]",
     "{\"heartbeat\": {\"grace\": \"1s\"}}", "{\"disk\": {\"path\": \"/\", \"min_free\": \"1KiB\"}}",
     "{\"file_age\": {\"path\": \"/etc/passwd\", \"max_age\": \"1h\"}}", "{\"tcp\": {\"address\": \"127.0.0.1:1\"}}",
-    "{\"exec\": {\"command\": [\"true\"]}}",
+    "{\"exec\": {\"command\": [\"true\"]}}", "{\"unix\": {\"path\": \"@nobody\"}}", "{\"dns\": {\"host\": \"localhost\"}}",
     "{\"poll_period\": \"10ms\", \"checkers\": [{\"name\": \"disk\", \"probe\": {\"disk\": {\"path\": \"/\", "
     "\"min_free\": \"1KiB\"}}}]}",
     "{\"name\": \"a\", \"type\": \"a\", \"config\": {}}", "{\"name\": \"d\", \"type\": \"watcher\", \"config\": "
