@@ -399,3 +399,34 @@ impl Callbacks {
         }))
     }
 }
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::status::aggregate;
+    use crate::watch::BackoffConfig;
+
+    #[test]
+    fn a_watcher_that_is_not_heard_of_is_stale_and_not_ready() {
+        let clock = ManualClock::default();
+        let env = Env::manual(&clock).expect("a thread");
+        let interval = Duration::from_secs(30);
+        let backoff = BackoffConfig { poll_interval: interval, jitter: 0.0, ..BackoffConfig::default() };
+        let config = WatcherConfig::new("a", |_: &Context| Ok(())).backoff(backoff);
+        let watcher = Watcher::start_in(&env, config).expect("a thread");
+        clock.settle();
+        let (now, wall) = (clock.now(), env.stamp());
+        for (late, is_stale) in [(0, false), (29, false), (31, true), (3600, true)] {
+            // As one sees it whose loop has not had its turn by then.
+            let age = interval + Duration::from_secs(late);
+            let status = watcher.status_at(now + age, wall);
+            assert_eq!((status.age, status.health), (Some(age), Health::Ready), "{late}");
+            assert_eq!((status.stale, status.ready), (is_stale, !is_stale), "{late}");
+            let all = if is_stale { Health::Down } else { Health::Ready };
+            assert_eq!(aggregate([&status]), all, "{late}");
+            assert_eq!(status.to_string().contains(", stale, overdue"), is_stale, "{status}");
+        }
+        assert!(watcher.stop(Duration::from_secs(1)).is_clean());
+    }
+}
