@@ -20,8 +20,7 @@ fuzz_target!(|text: &str| {
         .ready(["ok", "true", "1"])
         .down(["bad", "false"])
         .otherwise(Health::Degraded);
-    let setters =
-        [ItemMap::items, ItemMap::name, ItemMap::group_by, ItemMap::message, ItemMap::require];
+    let setters = [ItemMap::items, ItemMap::name, ItemMap::group_by, ItemMap::message, ItemMap::require];
     for (set, pointer) in setters.into_iter().zip(pointers) {
         map = set(map, pointer);
     }
