@@ -497,11 +497,10 @@ fn edits_of_the_configuration_take_effect_while_it_runs() {
     swap("v2");
     let event = tells(&daemon, 1, "config_reloaded");
     assert_eq!(event["changed"], serde_json::json!(["logging.level"]));
-    let log = daemon.log();
     daemon.signal("-HUP");
     let runs = daemon.status("config")["runs"].as_u64();
     eventually("it looks", || daemon.status("config")["runs"].as_u64() > runs.map(|runs| runs + 2));
-    assert_eq!(daemon.log(), log, "errors alone are logged now");
+    assert!(!daemon.log().contains("SIGHUP"), "errors alone are logged now: {}", daemon.log());
 
     // Broken: told once, and all stays as it is.
     let in_force = daemon.status("config")["config"]["hash"].clone();
