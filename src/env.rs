@@ -292,7 +292,10 @@ impl Env {
 
     fn beat(&self, name: &str, down: Option<Arc<str>>) -> Result<()> {
         let now = self.0.clock.now();
-        let known = self.0.heartbeats.lock().get_mut(name).map(|heartbeat| heartbeat.beat(now, &down));
+        let known = self.0.heartbeats.lock().get_mut(name).and_then(|heartbeat| {
+            // One that nobody asks any more is looked for among the loops.
+            (heartbeat.asker.strong_count() > 0).then(|| heartbeat.beat(now, &down))
+        });
         let is_awaited = match known {
             Some(is_awaited) => is_awaited,
             None => {

@@ -1223,6 +1223,15 @@ fn a_heartbeat_that_stays_away_is_noticed_and_one_that_comes_back_at_once() {
         assert!(unknown.to_string().contains("did you mean \"ingest\"?"), "{unknown}");
         drop(watcher);
         assert_eq!(env.heartbeat("other").unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(heart.beat().unwrap_err().kind(), ErrorKind::NotFound, "nobody is there any more");
+        let forever = config("forever", loopkeeper::probe::heartbeat(Duration::MAX));
+        let forever = Watcher::start_in(env, forever).expect("it starts");
+        clock.settle();
+        env.heartbeat("forever").expect("it is watched");
+        clock.settle();
+        assert!(forever.is_ready(), "{:?}", error(&forever));
+        clock.run_for(secs(600));
+        assert!(forever.is_ready(), "{:?}", error(&forever));
         let never = Watcher::new(env, config("never", loopkeeper::probe::heartbeat(Duration::ZERO)));
         assert_eq!(never.unwrap_err().to_string(), "grace: must be more than zero");
     });

@@ -122,6 +122,15 @@ pub struct lk_loop_status {
     /// What the present call says that it is doing, such as "looking up
     /// db.internal", cut at 127 bytes; "" while there is none.
     pub call_phase: [c_char; 128],
+    /// How long ago the last call ended or timed out; UINT64_MAX before one
+    /// has. Steps of the wall clock do not change it, unlike what
+    /// `last_check_us` is compared with.
+    pub age_us: u64,
+    /// 1 when the loop should have been heard of again by now, so that what is
+    /// known counts no more, and `ready` is 0; else 0.
+    pub stale: i32,
+    /// Always 0.
+    pub reserved2: u32,
 }
 
 /// Whether a thread computes or waits. Known on Linux.
@@ -173,6 +182,9 @@ unsafe impl Versioned for lk_loop_status {
             activity: LK_ACTIVITY_UNKNOWN,
             cpu_percent: u32::MAX,
             call_phase: [0; 128],
+            age_us: u64::MAX,
+            stale: 0,
+            reserved2: 0,
         }
     }
 }
@@ -226,6 +238,9 @@ impl lk_loop_status {
             activity,
             cpu_percent,
             call_phase,
+            age_us,
+            stale,
+            reserved2,
         } = self;
         *kind = kind_number(status.kind);
         *health = health_number(status.health);
@@ -255,6 +270,9 @@ impl lk_loop_status {
         *call_phase_for_us = span(call.map(|call| call.phase_for));
         *activity = seen.map_or(LK_ACTIVITY_UNKNOWN, |seen| activity_number(seen.is));
         *cpu_percent = seen.and_then(|seen| seen.cpu_percent).unwrap_or(u32::MAX);
+        *age_us = span(status.age);
+        *stale = i32::from(status.stale);
+        *reserved2 = 0;
         set_chars(call_phase, call.map_or("", |call| &call.phase));
         set_chars(name, status.name.as_str());
         set_chars(last_error, status.last_error.as_deref().unwrap_or_default());

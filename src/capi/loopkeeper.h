@@ -1242,6 +1242,21 @@ typedef struct {
    * db.internal", cut at 127 bytes; "" while there is none.
    */
   char call_phase[128];
+  /**
+   * How long ago the last call ended or timed out; UINT64_MAX before one
+   * has. Steps of the wall clock do not change it, unlike what
+   * `last_check_us` is compared with.
+   */
+  uint64_t age_us;
+  /**
+   * 1 when the loop should have been heard of again by now, so that what is
+   * known counts no more, and `ready` is 0; else 0.
+   */
+  int32_t stale;
+  /**
+   * Always 0.
+   */
+  uint32_t reserved2;
 } lk_loop_status;
 
 /**

@@ -67,6 +67,9 @@ pub struct HttpConfig {
     /// The names under which it may be asked, beside its address. Defaults
     /// to none.
     pub allowed_hosts: Vec<String>,
+    /// How many connections are served at once, 1 to 65,536. Each takes a
+    /// descriptor of the process. Defaults to 64.
+    pub max_connections: u32,
     /// Who sends this token may act, not only look; `None`: nobody may. Best
     /// in a file of its own, which `token_file` names. Defaults to none.
     pub token: Option<Secret>,
@@ -210,9 +213,10 @@ impl StoreUrl {
 impl Settings {
     /// The keys that are read only when the daemon starts; all others take
     /// effect while it runs.
-    pub const READ_AT_START: [&str; 14] = [
+    pub const READ_AT_START: [&str; 15] = [
         "http.listen",
         "http.allowed_hosts",
+        "http.max_connections",
         "http.liveness",
         "http.readiness",
         "http.startup",
@@ -243,6 +247,7 @@ impl Settings {
             "http": {
                 "listen": listen,
                 "allowed_hosts": http.allowed_hosts,
+                "max_connections": http.max_connections,
                 "token": null,
                 "token_file": null,
                 "liveness": http.liveness,
@@ -276,6 +281,7 @@ impl Default for Settings {
             http: HttpConfig {
                 listen: Some(SocketAddr::from(([127, 0, 0, 1], 8470))),
                 allowed_hosts: Vec::new(),
+                max_connections: 64,
                 token: None,
                 liveness: Vec::new(),
                 readiness: None,
@@ -310,6 +316,9 @@ impl LogFormat {
         }
     }
 }
+
+/// The most connections that may be asked for.
+const MAX_CONNECTIONS: u32 = 65_536;
 
 pub(super) const DEPLOY_DIR: &str = "deploy";
 const STORE_FILE: &str = "loopkeeper.db";
@@ -394,6 +403,11 @@ pub(super) fn read(o: &mut Object<'_, '_>, bases: &Bases) -> Option<Settings> {
         let listen = o.string("listen").convert(|text| parse_listen(&text)).or(default.http.listen);
         let are_hosts = |hosts: &Vec<String>| hosts.iter().try_for_each(|host| Host::parse(host).map(drop));
         let allowed_hosts = o.strings("allowed_hosts").check(are_hosts).or_default();
+        let is_possible = |n: &u32| match n {
+            1..=MAX_CONNECTIONS => Ok(()),
+            n => Err(format!("expected 1 to {MAX_CONNECTIONS}, found {n}")),
+        };
+        let max_connections = o.u32("max_connections").check(is_possible).or(default.http.max_connections);
         let token = o.string("token").check(|token| is_token(token)).map(Secret::new).optional();
         // Its content stands in the token's place by now, unless it is null.
         let _ = o.string("token_file").optional();
@@ -401,7 +415,15 @@ pub(super) fn read(o: &mut Object<'_, '_>, bases: &Bases) -> Option<Settings> {
         let liveness = o.strings("liveness").check(are_names).or_default();
         let readiness = o.strings("readiness").check(are_names).optional();
         let startup = o.strings("startup").check(are_names).optional();
-        o.done().map(|_| HttpConfig { listen, allowed_hosts, token, liveness, readiness, startup })
+        o.done().map(|_| HttpConfig {
+            listen,
+            allowed_hosts,
+            max_connections,
+            token,
+            liveness,
+            readiness,
+            startup,
+        })
     });
     let http = http.or(default.http);
     let deploy = o.object("deploy", |o| {
@@ -584,6 +606,7 @@ mod tests {
                 ("LOOPKEEPER_LOGGING__LEVEL", " Warning"),
                 ("LOOPKEEPER_DEPLOY__DIR", "5"),
                 ("LOOPKEEPER_SHUTDOWN_TIMEOUT", "1.5"),
+                ("LOOPKEEPER_HTTP__MAX_CONNECTIONS", "65536"),
                 ("LOOPKEEPER", "x"),
                 ("LOOPKEEPER_PORT", "tcp://10.0.0.1:80"),
                 ("LOOPKEEPER_PORT_80_TCP_ADDR", "10.0.0.1"),
@@ -595,6 +618,7 @@ mod tests {
         );
         let config = check(layers).unwrap();
         assert_eq!(config.http.allowed_hosts, ["a", "b"]);
+        assert_eq!(config.http.max_connections, 65_536);
         assert!(config.logging.source);
         assert_eq!(config.logging.level, log::Level::Warn);
         assert_eq!(config.deploy.dir, Path::new("5"));
@@ -638,6 +662,14 @@ mod tests {
             (
                 &[("LOOPKEEPER_LOGGING__SOURCE", "yes")],
                 "env LOOPKEEPER_LOGGING__SOURCE: logging.source: expected true or false, found the string \"yes\"",
+            ),
+            (
+                &[("LOOPKEEPER_HTTP__MAX_CONNECTIONS", "0")],
+                "env LOOPKEEPER_HTTP__MAX_CONNECTIONS: http.max_connections: expected 1 to 65536, found 0",
+            ),
+            (
+                &[("LOOPKEEPER_HTTP__MAX_CONNECTIONS", "65537")],
+                "env LOOPKEEPER_HTTP__MAX_CONNECTIONS: http.max_connections: expected 1 to 65536, found 65537",
             ),
             (&[("LOOPKEEPER_", "1")], "env LOOPKEEPER_: names no setting: \"\""),
             (&[("LOOPKEEPER_HTTP__", "1")], "env LOOPKEEPER_HTTP__: names no setting: \"http.\""),

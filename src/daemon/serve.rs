@@ -22,6 +22,7 @@ pub(crate) fn start(
     let mut server = StatusServerConfig::default()
         .listen(listen.to_string())
         .allowed_hosts(config.allowed_hosts.clone())
+        .max_connections(config.max_connections as usize)
         .liveness(config.liveness.clone())
         .control(everything.clone(), config.token.clone())
         .config(shown)

@@ -269,6 +269,7 @@ static void test_hang(void)
     EVENTUALLY(lk_watcher_status(watcher, &status) == LK_OK && status.health == LK_HEALTH_DOWN);
     CHECK(status.timeouts >= 1 && status.overdue_for_us != UINT64_MAX);
     CHECK(strcmp(status.call_phase, "waiting for\na word") == 0 && status.call_phase_for_us != UINT64_MAX);
+    CHECK(status.age_us != UINT64_MAX && status.stale == 0 && status.reserved2 == 0);
 #ifdef __linux__
     /* It wakes up now and then, and may be seen doing that. */
     CHECK(status.activity != LK_ACTIVITY_UNKNOWN);
