@@ -2,7 +2,7 @@
 //!
 //! | Path | Answer |
 //! | --- | --- |
-//! | `/` | one line for each loop, and these paths; for a browser a table |
+//! | `/` | one line for each loop, and these paths; for a browser a page that stays live |
 //! | `/livez` | 200 `ok` while the library's own threads run and no loop [named](StatusServerConfig::liveness) for it is down or stale, else 503 |
 //! | `/readyz` | 200 `ready` or `degraded`, 503 `down` while a critical loop is down, unknown or stale |
 //! | `/startupz` | 200 `started` once every critical loop was heard of, 503 `starting` before |
@@ -80,7 +80,9 @@ mod config;
 mod connection;
 mod control;
 mod health;
+mod history;
 mod hosts;
+mod html;
 mod lot;
 mod page;
 mod request;

@@ -19,7 +19,8 @@ use crate::clock::{real_deadline, real_remaining};
 use crate::config::Secret;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::primitive::Ordering;
+use crate::event_log::{Bell, CAPACITY};
+use crate::primitive::{AtomicBool, Mutex, Ordering};
 use crate::status::StatusSource;
 use crate::stop::StopReport;
 use crate::sys::poll::{Interest, PollSet, is_shortage};
@@ -34,6 +35,8 @@ const N_EXTRA: usize = 16;
 const EXTRA_PATIENCE: Duration = Duration::from_secs(2);
 /// How many connections are accepted before the others get their turn.
 const MAX_ACCEPTS: usize = 64;
+/// How many events may wait for the history to take them in.
+const N_UNREAD: u64 = CAPACITY as u64 / 4;
 /// How long a stop waits past its grace for threads that run no user code.
 const OWN: Duration = Duration::from_secs(1);
 
@@ -93,8 +96,16 @@ impl StatusServer {
         let drop_grace = config.drop_grace;
         let Shown { gate, config: shown, metrics, groups } = std::mem::take(&mut config.shown);
         let cache = StatusCache::new();
-        let sources =
-            Sources { env: env.clone(), status: source, config: shown, metrics, gate, groups, cache };
+        let sources = Sources {
+            env: env.clone(),
+            status: source,
+            config: shown,
+            metrics,
+            gate,
+            groups,
+            cache,
+            history: Mutex::default(),
+        };
         let sources = Arc::new(sources);
         let refused = |error| {
             let context = format!("listen on {}", config.listen);
@@ -119,8 +130,17 @@ impl StatusServer {
             })
             .collect();
         let workers: Arc<[Task]> = workers?.into();
+        let (theirs, is_due) = (shared.clone(), Arc::new(AtomicBool::new(true)));
+        let due = is_due.clone();
+        let diary = Arc::new(Bell::new(move || {
+            due.store(true, Ordering::SeqCst);
+            theirs.wake.ring();
+        }));
+        env.events().hang(&diary);
         let theirs = shared.clone();
         let poller = Poller {
+            diary,
+            is_due,
             listener: Some(listener),
             lot: Lot::new(env.events(), move || theirs.wake.ring()),
             shared: shared.clone(),
@@ -235,6 +255,9 @@ struct Poller {
     jobs: Jobs,
     /// Requests that wait for events.
     lot: Lot,
+    /// Rung when there are events that the history must not miss.
+    diary: Arc<Bell>,
+    is_due: Arc<AtomicBool>,
     workers: Arc<[Task]>,
     sources: Arc<Sources>,
     config: Checked,
@@ -251,6 +274,7 @@ impl Poller {
             self.wait(&mut set);
             let now = now();
             self.finish(now);
+            self.remember();
             for connection in &mut self.connections {
                 connection.expire(now);
             }
@@ -315,6 +339,14 @@ impl Poller {
             }
             self.connections.retain(|connection| !connection.is_closed());
             self.accept(now);
+        }
+    }
+
+    /// Has the history take in events before the log forgets them. Until then
+    /// they wait for who looks, so that at rest nobody is woken for them.
+    fn remember(&self) {
+        if self.is_due.swap(false, Ordering::SeqCst) {
+            self.diary.set_from(self.sources.catch_up() + N_UNREAD);
         }
     }
 
