@@ -38,7 +38,9 @@
         time.dateTime = time.textContent;
         time.title = new Date(time.dateTime).toLocaleString();
       }
-      const text = relative(Date.parse(time.dateTime));
+      const at = Date.parse(time.dateTime);
+      // What is due was perhaps done since this was written.
+      const text = time.parentElement.cellIndex === 3 && at < Date.now() - ahead ? "due" : relative(at);
       if (time.textContent !== text) time.textContent = text;
     }
   };
@@ -67,6 +69,10 @@
   const rows = () => $$("#loops tbody tr[id]");
   const filter = () => {
     const text = search.value.toLowerCase();
+    if (text === "" && state.value === "") {
+      rows().forEach((row) => { row.hidden = false; });
+      return;
+    }
     for (const row of rows()) {
       const is = state.value === "" || (state.value === "bad" ? row.className[0] !== "r" : row.classList.contains(state.value));
       row.hidden = !is || !(text === "" || row.textContent.toLowerCase().includes(text));
@@ -184,7 +190,9 @@
         const cell = row.cells[8];
         if (is && !cell) {
           const name = row.cells[0].textContent;
-          row.append(make("td", { className: "act" }, button("trigger", "Trigger", name), " ", button("heartbeat", "Beat", name)));
+          const cell = make("td", { className: "act" }, button("trigger", "Trigger", name));
+          if (row.id.startsWith("watcher/")) cell.append(" ", button("heartbeat", "Beat", name));
+          row.append(cell);
         } else if (!is && cell) cell.remove();
       }
     };
@@ -301,12 +309,14 @@
   };
   const say = (text) => { if (live.textContent !== text) live.textContent = text; };
   let wanted = new Set();
-  const ticks = 15000;
+  // How old numbers without events may be: a whole look costs with the rows.
+  const ticks = Math.min(15000, 3000 + 15 * rows().length);
   let whole = performance.now();
   const follow = async () => {
-    for (let failures = 0; ;) {
+    for (let [failures, wait] = [0, 0]; ;) {
       try {
-        const page = await (await ask(`/events?after=${next}&wait=10s`)).json();
+        const page = await (await ask(`/events?after=${next}&wait=${wait}ms`)).json();
+        wait = ticks;
         if (page.boot !== boot) {
           location.reload();
           return;
@@ -319,7 +329,7 @@
         if (document.hidden) {
           whole = -ticks;
           await pause(1000);
-        } else if (page.lost || performance.now() - whole > ticks || page.events.some((event) => /deployed|removed|stopped/.test(event.event))) {
+        } else if (page.lost || performance.now() - whole >= ticks - 100 || page.events.some((event) => /deployed|removed|stopped/.test(event.event))) {
           wanted = new Set();
           whole = performance.now();
           await refresh(null);

@@ -112,6 +112,8 @@ await step("it works with scripts off", async () => {
   }
   await tab.open(site.base);
   writeFileSync(join(screenshots, "no-scripts.png"), await tab.screenshot());
+  // Those of the page have not run by now.
+  await tab.screen(1280, 900, "light");
   await judged(tab, "scripts off");
   for (const text of ["Degraded", "mail", "evil", "Configuration in force", "Events"]) {
     assert.ok((await tab.see("document.body.innerText")).includes(text), text);
