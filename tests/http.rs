@@ -516,6 +516,27 @@ fn a_browser_gets_a_page_that_runs_nothing_but_its_own() {
 }
 
 #[test]
+fn the_history_outlives_the_server() {
+    let path = std::env::temp_dir().join(format!("loopkeeper-history-{}", std::process::id()));
+    std::fs::write(&path, "not a history").unwrap();
+    let kept = || config().history_file(&path);
+    let site = Site::new(kept());
+    site.watch("db", "cache", true);
+    assert!(site.server.stop(PATIENCE).is_clean());
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains("\"name\":\"db\",\"changes\":[["), "{text}");
+    // The next one knows of them although they do not run there.
+    let next = Site::new(kept());
+    assert!(next.server.stop(PATIENCE).is_clean());
+    let again = std::fs::read_to_string(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    for name in ["db", "cache"] {
+        assert!(again.contains(&format!("\"name\":\"{name}\"")), "{again}");
+    }
+    assert!(again.contains(",\"unknown\"]"), "nothing is known of the time between: {again}");
+}
+
+#[test]
 fn head_has_the_headers_of_get_and_no_body() {
     let site = Site::new(config());
     site.watch("db", "cache", true);

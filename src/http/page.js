@@ -307,6 +307,7 @@
     }
     patch(part, !some);
   };
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(null).catch(() => {}); });
   const say = (text) => { if (live.textContent !== text) live.textContent = text; };
   let wanted = new Set();
   // How old numbers without events may be: a whole look costs with the rows.

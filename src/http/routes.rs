@@ -57,6 +57,8 @@ pub(super) enum Route {
         format: MetricsFormat,
     },
     Act(Action),
+    /// The server's own: writes the history down.
+    Save,
 }
 
 impl Route {

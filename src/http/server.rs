@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::cache::StatusCache;
 use super::config::{Checked, Shown, StatusServerConfig};
 use super::connection::Connection;
+use super::diary::{self, Diary};
 use super::health;
 use super::lot::{Lot, Parked};
 use super::request::{Method, Request};
@@ -94,7 +95,8 @@ impl StatusServer {
     pub fn start(env: &Env, config: StatusServerConfig, source: Arc<dyn StatusSource>) -> Result<Self> {
         let mut config = config.check()?;
         let drop_grace = config.drop_grace;
-        let Shown { gate, config: shown, metrics, groups } = std::mem::take(&mut config.shown);
+        let Shown { gate, config: shown, metrics, groups, diary } = std::mem::take(&mut config.shown);
+        let history = Mutex::new(diary.as_ref().map(Diary::load).unwrap_or_default());
         let cache = StatusCache::new();
         let sources = Sources {
             env: env.clone(),
@@ -104,7 +106,8 @@ impl StatusServer {
             gate,
             groups,
             cache,
-            history: Mutex::default(),
+            history,
+            diary,
         };
         let sources = Arc::new(sources);
         let refused = |error| {
@@ -132,14 +135,15 @@ impl StatusServer {
         let workers: Arc<[Task]> = workers?.into();
         let (theirs, is_due) = (shared.clone(), Arc::new(AtomicBool::new(true)));
         let due = is_due.clone();
-        let diary = Arc::new(Bell::new(move || {
+        let bell = Arc::new(Bell::new(move || {
             due.store(true, Ordering::SeqCst);
             theirs.wake.ring();
         }));
-        env.events().hang(&diary);
+        env.events().hang(&bell);
         let theirs = shared.clone();
         let poller = Poller {
-            diary,
+            save_at: sources.diary.is_some().then(|| real_deadline(diary::SOON)),
+            bell,
             is_due,
             listener: Some(listener),
             lot: Lot::new(env.events(), move || theirs.wake.ring()),
@@ -222,6 +226,7 @@ impl StatusServer {
                 report.add_straggler(self.straggler(worker, "status source", stuck_for));
             }
         }
+        self.sources.save();
         let n_cut = self.shared.n_cut.swap(0, Ordering::Relaxed);
         if n_cut > 0 {
             let context = format!("http: {n_cut} requests were not answered within {grace:?}");
@@ -256,8 +261,10 @@ struct Poller {
     /// Requests that wait for events.
     lot: Lot,
     /// Rung when there are events that the history must not miss.
-    diary: Arc<Bell>,
+    bell: Arc<Bell>,
     is_due: Arc<AtomicBool>,
+    /// When the history is to be written down, if it ever is.
+    save_at: Option<Instant>,
     workers: Arc<[Task]>,
     sources: Arc<Sources>,
     config: Checked,
@@ -274,7 +281,7 @@ impl Poller {
             self.wait(&mut set);
             let now = now();
             self.finish(now);
-            self.remember();
+            self.remember(now);
             for connection in &mut self.connections {
                 connection.expire(now);
             }
@@ -306,7 +313,7 @@ impl Poller {
         }
         let deadlines = self.connections.iter().map(Connection::deadline);
         let stop = *self.shared.stop.lock();
-        let earliest = deadlines.chain(self.paused_until).chain(stop).min();
+        let earliest = deadlines.chain(self.paused_until).chain(self.save_at).chain(stop).min();
         if set.wait(earliest.map(real_remaining)).is_err() {
             // No memory, or the process may have fewer files than it has.
             let _ = self.make_room(false) || self.make_room(true);
@@ -344,9 +351,19 @@ impl Poller {
 
     /// Has the history take in events before the log forgets them. Until then
     /// they wait for who looks, so that at rest nobody is woken for them.
-    fn remember(&self) {
+    fn remember(&mut self, now: Instant) {
         if self.is_due.swap(false, Ordering::SeqCst) {
-            self.diary.set_from(self.sources.catch_up() + N_UNREAD);
+            let seen = self.sources.catch_up();
+            // What is to be written down is not to wait for who looks.
+            let n_unread = if self.save_at.is_some() { 1 } else { N_UNREAD };
+            self.bell.set_from(seen + n_unread);
+            self.save_at = self.save_at.map(|at| at.min(now + diary::SOON));
+        }
+        if self.save_at.is_some_and(|at| at <= now) {
+            self.save_at = Some(now + diary::SELDOM);
+            // Nobody has this ticket; it waits its turn for as long as it takes.
+            let (form, deadline) = (Form::default(), now + diary::SELDOM);
+            self.jobs.0.push(Job { ticket: 0, route: Route::Save, form, known: None, deadline });
         }
     }
 

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use super::cache::{Moment, StatusCache};
 use super::control::Gate;
+use super::diary::{self, Diary};
 use super::health::{self, Groups};
 use super::history::History;
 use super::html::{self, View};
@@ -37,6 +38,7 @@ pub(super) struct Sources {
     pub(super) groups: Groups,
     pub(super) cache: StatusCache,
     pub(super) history: Mutex<History>,
+    pub(super) diary: Option<Diary>,
 }
 
 impl Sources {
@@ -50,6 +52,14 @@ impl Sources {
             }
             history.tell(page.events.iter().map(|event| &**event));
         }
+    }
+
+    /// Writes the history down, where it is to be.
+    pub(super) fn save(&self) {
+        let Some(diary) = &self.diary else { return };
+        self.catch_up();
+        let text = diary::render(&self.history.lock(), self.env.stamp());
+        diary.save(&text);
     }
 
     /// Makes something of all that the page for browsers shows.
@@ -261,6 +271,10 @@ fn answer(sources: &Sources, route: Route) -> Response {
         Route::Events { after, max, .. } => routes::events(env.boot(), &env.events_after(after, max)),
         Route::Config => routes::config(config.as_ref()),
         Route::Metrics { format } => routes::metrics(metrics.as_deref(), format),
+        Route::Save => {
+            sources.save();
+            Response::text(Status::Ok, "saved")
+        }
         Route::Act(action) => match &gate.control {
             Some(control) => action.act(&**control),
             // Refused before.

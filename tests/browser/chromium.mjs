@@ -49,7 +49,7 @@ export class Chromium {
   async tab() {
     const { targetId } = await this.send("Target.createTarget", { url: "about:blank" });
     const { sessionId } = await this.send("Target.attachToTarget", { targetId, flatten: true });
-    const tab = new Tab(this, sessionId);
+    const tab = new Tab(this, sessionId, targetId);
     this.#tabs.set(sessionId, tab);
     for (const domain of ["Page", "Runtime", "Log", "Network"]) await tab.send(`${domain}.enable`);
     return tab;
@@ -69,8 +69,12 @@ class Tab {
   requests = [];
   answers = [];
 
-  constructor(browser, session) {
-    Object.assign(this, { browser, session });
+  constructor(browser, session, target) {
+    Object.assign(this, { browser, session, target });
+  }
+
+  close() {
+    return this.browser.send("Target.closeTarget", { targetId: this.target });
   }
 
   send(method, params) {
@@ -89,6 +93,8 @@ class Tab {
   }
 
   async open(url) {
+    // A page in the background does not keep itself up to date.
+    await this.send("Page.bringToFront");
     const loaded = new Promise((done) => { this.loaded = done; });
     await this.send("Page.navigate", { url });
     await loaded;

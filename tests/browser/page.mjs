@@ -231,6 +231,7 @@ await step("a page from elsewhere can do nothing", async () => {
   const answers = attacker.answers.filter(([, url]) => url.endsWith("/trigger/mail"));
   assert.ok(answers.every(([status]) => status === 403), `${answers}`);
   assert.ok(attacker.errors.some((text) => /frame/i.test(text)), `not framed: ${attacker.errors.join("\n")}`);
+  await attacker.close();
   other.close();
 });
 
