@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 
 use crate::event::Event;
-use crate::primitive::{AtomicBool, Mutex, Ordering};
+use crate::primitive::{AtomicBool, AtomicU64, Mutex, Ordering};
 use crate::subscription::{DEFAULT_CAPACITY, Hub, Subscription};
 
 /// How many events are kept.
@@ -39,13 +39,15 @@ struct Kept {
     bells: Vec<Weak<Bell>>,
 }
 
-/// Rung by the next event, once each time it is set.
+/// Rung by the next event, or the first from some number on, once each time
+/// it is set.
 ///
 /// Whoever waits for an event sets it, looks whether there is one, and only
 /// then waits: what comes after the look finds it set.
 #[cfg_attr(not(feature = "http"), allow(dead_code, reason = "the server waits for events"))]
 pub(crate) struct Bell {
     is_set: AtomicBool,
+    from: AtomicU64,
     ring: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -53,15 +55,21 @@ pub(crate) struct Bell {
 impl Bell {
     /// A bell that is not set. `ring` is called under the log's lock.
     pub(crate) fn new(ring: impl Fn() + Send + Sync + 'static) -> Self {
-        Self { is_set: AtomicBool::new(false), ring: Box::new(ring) }
+        Self { is_set: AtomicBool::new(false), from: AtomicU64::new(0), ring: Box::new(ring) }
     }
 
     pub(crate) fn set(&self) {
         self.is_set.store(true, Ordering::SeqCst);
     }
 
-    fn tell(&self) {
-        if self.is_set.swap(false, Ordering::SeqCst) {
+    /// Sets it for the first event whose number is `seq` or more.
+    pub(crate) fn set_from(&self, seq: u64) {
+        self.from.store(seq, Ordering::SeqCst);
+        self.set();
+    }
+
+    fn tell(&self, seq: u64) {
+        if seq >= self.from.load(Ordering::SeqCst) && self.is_set.swap(false, Ordering::SeqCst) {
             (self.ring)();
         }
     }
@@ -83,7 +91,7 @@ impl EventLog {
             kept.events.pop_front();
         }
         kept.events.push_back(event.clone());
-        kept.bells.iter().filter_map(Weak::upgrade).for_each(|bell| bell.tell());
+        kept.bells.iter().filter_map(Weak::upgrade).for_each(|bell| bell.tell(event.seq));
         self.hub.send(&event);
         event
     }
@@ -151,6 +159,8 @@ mod tests {
         assert_eq!((append(), append()), (1, 1));
         bell.set();
         assert_eq!((append(), log.newest()), (2, 4));
+        bell.set_from(7);
+        assert_eq!((append(), append(), append(), append()), (2, 2, 3, 3));
         drop(bell);
         append();
     }

@@ -752,6 +752,8 @@ impl<M: Machine> Source<M> {
             }),
             thread,
             lost_callbacks: lost.coalesced + lost.dropped,
+            requires: Vec::new(),
+            waits_for: Vec::new(),
             config: None,
             controller: None,
             monitor: None,

@@ -102,6 +102,12 @@ pub struct LoopStatus {
     pub thread: Option<ThreadStatus>,
     /// How many callbacks were replaced by a later one or dropped at a stop.
     pub lost_callbacks: u64,
+    /// What it requires, as a component of a host.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub requires: Vec<Name>,
+    /// Which of it is not ready, while it waits for it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub waits_for: Vec<Name>,
     /// For a config watcher: what is in force, and what is on disk.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config: Option<Box<ConfigStatus>>,

@@ -483,7 +483,7 @@ fn a_loop_that_is_not_heard_of_is_stale() {
 }
 
 #[test]
-fn a_browser_gets_a_table_that_can_do_nothing() {
+fn a_browser_gets_a_page_that_runs_nothing_but_its_own() {
     let site = Site::new(config());
     let evil = "<script>alert(1)</script>";
     let probe = move |_: &Context| Err(evil.into());
@@ -493,15 +493,47 @@ fn a_browser_gets_a_table_that_can_do_nothing() {
     client.send("GET / HTTP/1.1\r\nHost: localhost\r\nAccept: text/html,*/*;q=0.8\r\n\r\n");
     let page = client.answer();
     page.is(200, "&lt;script&gt;alert(1)&lt;/script&gt;");
-    assert!(!page.body.contains("<script") && !page.body.contains("http:"), "{page:?}");
+    assert_eq!(page.body.matches("<script").count(), 1, "{page:?}");
+    let policy = page.header("content-security-policy").unwrap();
+    let nonce = policy.split('\'').find_map(|word| word.strip_prefix("nonce-")).unwrap();
+    assert!(page.body.contains(&format!("<script nonce={nonce}>")), "{policy}");
+    // The one address in it is the name of a format.
+    assert!(!page.body.replace("http://www.w3.org/2000/svg", "").contains("http:"), "{page:?}");
     assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
     assert!(
-        page.header("content-security-policy").unwrap().starts_with("default-src 'none'; style-src 'sha256-")
+        policy.starts_with("default-src 'none'; style-src 'nonce-") && !policy.contains("unsafe"),
+        "{policy}"
     );
+    let part = client.get("/?part=evil");
+    part.is(200, "<tr id=watcher/evil class=x>");
+    assert!(part.body.contains("&lt;script&gt;") && !part.body.contains("<script"), "{part:?}");
+    client.get("/?part=none-such").is(200, "<table id=loops>");
+    client.get("/?part=<a>").is(400, "part: ");
     assert_eq!(page.header("vary"), Some("Accept"));
     let text = client.get("/");
     assert_eq!(text.header("content-type"), Some("text/plain; charset=utf-8"));
     text.is(200, evil);
+}
+
+#[test]
+fn the_history_outlives_the_server() {
+    let path = std::env::temp_dir().join(format!("loopkeeper-history-{}", std::process::id()));
+    std::fs::write(&path, "not a history").unwrap();
+    let kept = || config().history_file(&path);
+    let site = Site::new(kept());
+    site.watch("db", "cache", true);
+    assert!(site.server.stop(PATIENCE).is_clean());
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains("\"name\":\"db\",\"changes\":[["), "{text}");
+    // The next one knows of them although they do not run there.
+    let next = Site::new(kept());
+    assert!(next.server.stop(PATIENCE).is_clean());
+    let again = std::fs::read_to_string(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    for name in ["db", "cache"] {
+        assert!(again.contains(&format!("\"name\":\"{name}\"")), "{again}");
+    }
+    assert!(again.contains(",\"unknown\"]"), "nothing is known of the time between: {again}");
 }
 
 #[test]

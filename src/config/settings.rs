@@ -82,6 +82,11 @@ pub struct HttpConfig {
     /// The names of the loops that `/startupz` depends on; `None`: all.
     /// Defaults to `None`.
     pub startup: Option<Vec<String>>,
+    /// A file that the page's bars of the last day are kept in over a restart.
+    /// Written in the configuration file it is relative to that file's folder,
+    /// elsewhere to the current one. Written a minute after a change at the
+    /// latest, every 10 minutes and at the end. Defaults to none.
+    pub history_file: Option<PathBuf>,
 }
 
 /// Where the descriptors are.
@@ -220,6 +225,7 @@ impl Settings {
         "http.liveness",
         "http.readiness",
         "http.startup",
+        "http.history_file",
         "deploy.dir",
         "store.url",
         "monitor.poll_period",
@@ -253,6 +259,7 @@ impl Settings {
                 "liveness": http.liveness,
                 "readiness": http.readiness,
                 "startup": http.startup,
+                "history_file": http.history_file,
             },
             "deploy": {"dir": deploy.dir, "scan_interval": duration::format(deploy.scan_interval)},
             "config": {"watch_interval": duration::format(config.watch_interval)},
@@ -286,6 +293,7 @@ impl Default for Settings {
                 liveness: Vec::new(),
                 readiness: None,
                 startup: None,
+                history_file: None,
             },
             deploy: DeployConfig { dir: PathBuf::from(DEPLOY_DIR), scan_interval: Duration::from_secs(5) },
             config: ReloadConfig { watch_interval: Duration::from_secs(2) },
@@ -381,6 +389,7 @@ pub(super) struct Bases {
     pub(super) deploy: PathBuf,
     pub(super) store: PathBuf,
     pub(super) token: PathBuf,
+    pub(super) history: PathBuf,
     pub(super) client_cert: PathBuf,
     pub(super) client_key: PathBuf,
     pub(super) root_certs: PathBuf,
@@ -415,6 +424,9 @@ pub(super) fn read(o: &mut Object<'_, '_>, bases: &Bases) -> Option<Settings> {
         let liveness = o.strings("liveness").check(are_names).or_default();
         let readiness = o.strings("readiness").check(are_names).optional();
         let startup = o.strings("startup").check(are_names).optional();
+        let is_some = |text: &String| if text.is_empty() { Err("must not be empty") } else { Ok(()) };
+        let history_file = o.string("history_file").check(is_some).optional();
+        let history_file = history_file.map(|path| bases.history.join(path));
         o.done().map(|_| HttpConfig {
             listen,
             allowed_hosts,
@@ -423,6 +435,7 @@ pub(super) fn read(o: &mut Object<'_, '_>, bases: &Bases) -> Option<Settings> {
             liveness,
             readiness,
             startup,
+            history_file,
         })
     });
     let http = http.or(default.http);

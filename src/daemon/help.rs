@@ -104,7 +104,8 @@ The command line wins over the environment, and that over the file:
 
     {\"logging\": {\"level\": \"info\", \"format\": \"text\", \"source\": false},
      \"http\": {\"listen\": \"127.0.0.1:8470\", \"allowed_hosts\": [], \"token_file\": null,
-              \"liveness\": [], \"readiness\": null, \"startup\": null},
+              \"liveness\": [], \"readiness\": null, \"startup\": null,
+              \"history_file\": null},
      \"deploy\": {\"dir\": \"deploy\", \"scan_interval\": \"5s\"},
      \"config\": {\"watch_interval\": \"2s\"},
      \"store\": {\"url\": \"sqlite:loopkeeper.db\"},

@@ -33,6 +33,9 @@ pub(crate) fn start(
     if let Some(names) = &config.startup {
         server = server.startup(names.clone());
     }
+    if let Some(path) = &config.history_file {
+        server = server.history_file(path);
+    }
     StatusServer::start(env, server, everything).map(|server| Some(Arc::new(server)))
 }
 

@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::control::{Control, Gate};
+use super::diary::Diary;
 use super::health::Groups;
 use super::hosts::Hosts;
 use crate::config::{Config, Secret};
@@ -31,6 +33,7 @@ pub struct StatusServerConfig {
     config: Option<Config>,
     metrics: Option<Arc<dyn MetricsSource>>,
     groups: [Option<Vec<String>>; 3],
+    history_file: Option<PathBuf>,
 }
 
 impl fmt::Debug for StatusServerConfig {
@@ -58,6 +61,7 @@ impl Default for StatusServerConfig {
             config: None,
             metrics: None,
             groups: Default::default(),
+            history_file: None,
         }
     }
 }
@@ -152,6 +156,17 @@ impl StatusServerConfig {
         self
     }
 
+    /// Keeps what the page at `/` shows of the last day in this file, so that
+    /// it is there after a restart: changes of state, at most 64 for each of
+    /// at most 4096 loops. It is written beside and put in its place, a minute
+    /// after a change at the latest, every 10 minutes, and when the server
+    /// stops. A file that cannot be read or written is a warning in the log.
+    /// Defaults to none.
+    pub fn history_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.history_file = Some(path.into());
+        self
+    }
+
     /// The grace of the stop that dropping the server is. Defaults to 1 s.
     pub fn drop_grace(mut self, grace: Duration) -> Self {
         self.drop_grace = grace;
@@ -170,6 +185,7 @@ impl StatusServerConfig {
             config,
             metrics,
             groups,
+            history_file,
         } = self;
         let Ok(listen) = listen.parse::<SocketAddr>() else {
             return Err(Error::invalid(format!(
@@ -193,7 +209,7 @@ impl StatusServerConfig {
             readiness: names("readiness", &groups[READINESS])?,
             startup: names("startup", &groups[STARTUP])?,
         };
-        let shown = Shown { gate, config, metrics, groups };
+        let shown = Shown { gate, config, metrics, groups, diary: history_file.map(Diary::new) };
         Ok(Checked { listen, max_connections, request_deadline, hosts, drop_grace, shown })
     }
 }
@@ -227,6 +243,7 @@ pub(super) struct Shown {
     pub(super) config: Option<Config>,
     pub(super) metrics: Option<Arc<dyn MetricsSource>>,
     pub(super) groups: Groups,
+    pub(super) diary: Option<Diary>,
 }
 
 impl fmt::Debug for Shown {

@@ -204,6 +204,11 @@ impl Gate {
         *self.token.lock() = token;
     }
 
+    /// Whether there is anybody whom it lets in.
+    pub(super) fn is_open(&self) -> bool {
+        self.control.is_some() && self.token.lock().is_some()
+    }
+
     /// Lets in who has the token; answers everybody else.
     pub(super) fn admit(&self, given: Option<&Secret>) -> Result<(), Response> {
         let token = self.token.lock().clone();

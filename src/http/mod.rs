@@ -2,7 +2,7 @@
 //!
 //! | Path | Answer |
 //! | --- | --- |
-//! | `/` | one line for each loop, and these paths; for a browser a table |
+//! | `/` | one line for each loop, and these paths; for a browser a page that stays live |
 //! | `/livez` | 200 `ok` while the library's own threads run and no loop [named](StatusServerConfig::liveness) for it is down or stale, else 503 |
 //! | `/readyz` | 200 `ready` or `degraded`, 503 `down` while a critical loop is down, unknown or stale |
 //! | `/startupz` | 200 `started` once every critical loop was heard of, 503 `starting` before |
@@ -50,6 +50,17 @@
 //! a thread of the server has ended by a fault of its own. A service that is
 //! down, and a call that hangs, are not such a reason; `/readyz` is for them.
 //!
+//! # The page
+//!
+//! What a browser gets at `/` is one document that loads nothing from elsewhere
+//! and says everything without scripts. With scripts it stays live, by
+//! `/events` and by `/?part=NAME,NAME`, the parts of the page that change with
+//! the rows of these loops, or of all without names; and who enters the token
+//! has buttons. The token stays in the tab's session storage, and is sent as a
+//! header and never as a cookie. Its bars show the changes of state of the last
+//! hour and day, since the start unless there is a
+//! [file](StatusServerConfig::history_file).
+//!
 //! # Threads
 //!
 //! One thread owns all sockets, reads and writes them without blocking, and
@@ -79,8 +90,11 @@ mod cache;
 mod config;
 mod connection;
 mod control;
+mod diary;
 mod health;
+mod history;
 mod hosts;
+mod html;
 mod lot;
 mod page;
 mod request;

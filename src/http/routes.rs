@@ -30,17 +30,38 @@ const MAX_PARAMS: usize = 16;
 /// A path and its query, understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Route {
-    Page { html: bool },
-    Live { detail: Detail },
-    Ready { detail: Detail },
-    Startup { detail: Detail },
+    Page {
+        html: bool,
+    },
+    /// What changes of the page for browsers, with the rows of these loops or
+    /// all.
+    Part {
+        names: Option<Vec<Name>>,
+    },
+    Live {
+        detail: Detail,
+    },
+    Ready {
+        detail: Detail,
+    },
+    Startup {
+        detail: Detail,
+    },
     Healthz,
     Status,
     Recovery,
-    Events { after: u64, max: usize, wait: Duration },
+    Events {
+        after: u64,
+        max: usize,
+        wait: Duration,
+    },
     Config,
-    Metrics { format: MetricsFormat },
+    Metrics {
+        format: MetricsFormat,
+    },
     Act(Action),
+    /// The server's own: writes the history down.
+    Save,
 }
 
 impl Route {
@@ -74,7 +95,10 @@ impl Route {
     fn look(method: Method, path: &str, query: Option<&str>) -> Result<Self, Response> {
         let mut params = Params::new(path, query)?;
         let route = match path {
-            "/" => Self::Page { html: false },
+            "/" => match params.take("part") {
+                None => Self::Page { html: false },
+                Some(names) => Self::Part { names: names.map(names_of).transpose()? },
+            },
             "/livez" => Self::Live { detail: params.detail()? },
             "/readyz" => Self::Ready { detail: params.detail()? },
             "/startupz" => Self::Startup { detail: params.detail()? },
@@ -202,6 +226,12 @@ impl<'a> Params<'a> {
             Some((key, _)) => Err(bad(&format!("{}: not a parameter of {}", show(key), self.path))),
         }
     }
+}
+
+/// Names with commas between.
+fn names_of(text: &str) -> Result<Vec<Name>, Response> {
+    let names = text.split(',').map(Name::new);
+    names.collect::<crate::error::Result<_>>().map_err(|error| bad(&format!("part: {error}")))
 }
 
 /// Foreign text, bounded and without control characters.
@@ -352,6 +382,8 @@ pub(super) mod tests {
             call: None,
             thread: None,
             lost_callbacks: 0,
+            requires: Vec::new(),
+            waits_for: Vec::new(),
             config: None,
             controller: None,
             monitor: None,
@@ -369,6 +401,12 @@ pub(super) mod tests {
         let detail = |verbose, reasons| Detail { verbose, reasons };
         for (path, query, route) in [
             ("/", None, Route::Page { html: false }),
+            ("/", Some("part"), Route::Part { names: None }),
+            (
+                "/",
+                Some("part=a,b.c"),
+                Route::Part { names: Some(vec!["a".parse().unwrap(), "b.c".parse().unwrap()]) },
+            ),
             ("/livez", None, Route::Live { detail: detail(false, false) }),
             ("/livez", Some("reasons"), Route::Live { detail: detail(true, true) }),
             ("/readyz", Some(""), Route::Ready { detail: detail(false, false) }),
@@ -394,6 +432,8 @@ pub(super) mod tests {
             ("/livez/", None, 404, "\"/livez/\""),
             ("/a\u{7}", None, 404, "\"/a\\u{7}\""),
             ("/status", Some("x=1"), 400, "\"x\": not a parameter of /status"),
+            ("/", Some("part=a,<b>"), 400, "part: "),
+            ("/", Some("part="), 400, "part: "),
             ("/events", Some("after=abc"), 400, "after: expected a number from 0 to"),
             ("/events", Some("after=abc"), 400, "found \"abc\""),
             ("/events", Some("after"), 400, "found \"\""),

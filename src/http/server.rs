@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::cache::StatusCache;
 use super::config::{Checked, Shown, StatusServerConfig};
 use super::connection::Connection;
+use super::diary::{self, Diary};
 use super::health;
 use super::lot::{Lot, Parked};
 use super::request::{Method, Request};
@@ -19,7 +20,8 @@ use crate::clock::{real_deadline, real_remaining};
 use crate::config::Secret;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::primitive::Ordering;
+use crate::event_log::{Bell, CAPACITY};
+use crate::primitive::{AtomicBool, Mutex, Ordering};
 use crate::status::StatusSource;
 use crate::stop::StopReport;
 use crate::sys::poll::{Interest, PollSet, is_shortage};
@@ -34,6 +36,8 @@ const N_EXTRA: usize = 16;
 const EXTRA_PATIENCE: Duration = Duration::from_secs(2);
 /// How many connections are accepted before the others get their turn.
 const MAX_ACCEPTS: usize = 64;
+/// How many events may wait for the history to take them in.
+const N_UNREAD: u64 = CAPACITY as u64 / 4;
 /// How long a stop waits past its grace for threads that run no user code.
 const OWN: Duration = Duration::from_secs(1);
 
@@ -91,10 +95,20 @@ impl StatusServer {
     pub fn start(env: &Env, config: StatusServerConfig, source: Arc<dyn StatusSource>) -> Result<Self> {
         let mut config = config.check()?;
         let drop_grace = config.drop_grace;
-        let Shown { gate, config: shown, metrics, groups } = std::mem::take(&mut config.shown);
+        let Shown { gate, config: shown, metrics, groups, diary } = std::mem::take(&mut config.shown);
+        let history = Mutex::new(diary.as_ref().map(Diary::load).unwrap_or_default());
         let cache = StatusCache::new();
-        let sources =
-            Sources { env: env.clone(), status: source, config: shown, metrics, gate, groups, cache };
+        let sources = Sources {
+            env: env.clone(),
+            status: source,
+            config: shown,
+            metrics,
+            gate,
+            groups,
+            cache,
+            history,
+            diary,
+        };
         let sources = Arc::new(sources);
         let refused = |error| {
             let context = format!("listen on {}", config.listen);
@@ -119,8 +133,18 @@ impl StatusServer {
             })
             .collect();
         let workers: Arc<[Task]> = workers?.into();
+        let (theirs, is_due) = (shared.clone(), Arc::new(AtomicBool::new(true)));
+        let due = is_due.clone();
+        let bell = Arc::new(Bell::new(move || {
+            due.store(true, Ordering::SeqCst);
+            theirs.wake.ring();
+        }));
+        env.events().hang(&bell);
         let theirs = shared.clone();
         let poller = Poller {
+            save_at: sources.diary.is_some().then(|| real_deadline(diary::SOON)),
+            bell,
+            is_due,
             listener: Some(listener),
             lot: Lot::new(env.events(), move || theirs.wake.ring()),
             shared: shared.clone(),
@@ -202,6 +226,7 @@ impl StatusServer {
                 report.add_straggler(self.straggler(worker, "status source", stuck_for));
             }
         }
+        self.sources.save();
         let n_cut = self.shared.n_cut.swap(0, Ordering::Relaxed);
         if n_cut > 0 {
             let context = format!("http: {n_cut} requests were not answered within {grace:?}");
@@ -235,6 +260,11 @@ struct Poller {
     jobs: Jobs,
     /// Requests that wait for events.
     lot: Lot,
+    /// Rung when there are events that the history must not miss.
+    bell: Arc<Bell>,
+    is_due: Arc<AtomicBool>,
+    /// When the history is to be written down, if it ever is.
+    save_at: Option<Instant>,
     workers: Arc<[Task]>,
     sources: Arc<Sources>,
     config: Checked,
@@ -251,6 +281,7 @@ impl Poller {
             self.wait(&mut set);
             let now = now();
             self.finish(now);
+            self.remember(now);
             for connection in &mut self.connections {
                 connection.expire(now);
             }
@@ -282,7 +313,7 @@ impl Poller {
         }
         let deadlines = self.connections.iter().map(Connection::deadline);
         let stop = *self.shared.stop.lock();
-        let earliest = deadlines.chain(self.paused_until).chain(stop).min();
+        let earliest = deadlines.chain(self.paused_until).chain(self.save_at).chain(stop).min();
         if set.wait(earliest.map(real_remaining)).is_err() {
             // No memory, or the process may have fewer files than it has.
             let _ = self.make_room(false) || self.make_room(true);
@@ -315,6 +346,24 @@ impl Poller {
             }
             self.connections.retain(|connection| !connection.is_closed());
             self.accept(now);
+        }
+    }
+
+    /// Has the history take in events before the log forgets them. Until then
+    /// they wait for who looks, so that at rest nobody is woken for them.
+    fn remember(&mut self, now: Instant) {
+        if self.is_due.swap(false, Ordering::SeqCst) {
+            let seen = self.sources.catch_up();
+            // What is to be written down is not to wait for who looks.
+            let n_unread = if self.save_at.is_some() { 1 } else { N_UNREAD };
+            self.bell.set_from(seen + n_unread);
+            self.save_at = self.save_at.map(|at| at.min(now + diary::SOON));
+        }
+        if self.save_at.is_some_and(|at| at <= now) {
+            self.save_at = Some(now + diary::SELDOM);
+            // Nobody has this ticket; it waits its turn for as long as it takes.
+            let (form, deadline) = (Form::default(), now + diary::SELDOM);
+            self.jobs.0.push(Job { ticket: 0, route: Route::Save, form, known: None, deadline });
         }
     }
 

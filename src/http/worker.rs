@@ -11,7 +11,10 @@ use std::time::Instant;
 
 use super::cache::{Moment, StatusCache};
 use super::control::Gate;
+use super::diary::{self, Diary};
 use super::health::{self, Groups};
+use super::history::History;
+use super::html::{self, View};
 use super::page;
 use super::response::{Form, Output, Response, Status};
 use super::routes::{self, Route, Snapshot};
@@ -34,6 +37,43 @@ pub(super) struct Sources {
     pub(super) gate: Gate,
     pub(super) groups: Groups,
     pub(super) cache: StatusCache,
+    pub(super) history: Mutex<History>,
+    pub(super) diary: Option<Diary>,
+}
+
+impl Sources {
+    /// Has the history know of every event there was; says up to which.
+    pub(super) fn catch_up(&self) -> u64 {
+        let mut history = self.history.lock();
+        loop {
+            let page = self.env.events_after(history.seen(), 512);
+            if page.events.is_empty() {
+                return history.seen();
+            }
+            history.tell(page.events.iter().map(|event| &**event));
+        }
+    }
+
+    /// Writes the history down, where it is to be.
+    pub(super) fn save(&self) {
+        let Some(diary) = &self.diary else { return };
+        self.catch_up();
+        let text = diary::render(&self.history.lock(), self.env.stamp());
+        diary.save(&text);
+    }
+
+    /// Makes something of all that the page for browsers shows.
+    fn view(&self, render: impl FnOnce(&View<'_>) -> Response) -> Response {
+        // First: what happens after it is asked for again.
+        let next = self.catch_up();
+        let loops = self.status.statuses();
+        let snapshot = &Snapshot { boot: self.env.boot(), at: self.env.stamp(), loops };
+        let events = self.env.events_after(next.saturating_sub(html::N_EVENTS as u64), html::N_EVENTS).events;
+        let mut history = self.history.lock();
+        history.look(&snapshot.loops);
+        let (config, can_act) = (self.config.as_ref(), self.gate.is_open());
+        render(&View { snapshot, history: &history, events: &events, next, config, can_act })
+    }
 }
 
 /// A request in work.
@@ -209,13 +249,14 @@ pub(super) fn run(idx: usize, queue: &Queue, shared: &Shared, sources: &Sources)
 }
 
 fn answer(sources: &Sources, route: Route) -> Response {
-    let Sources { env, status, config, metrics, gate, groups, cache } = sources;
+    let Sources { env, status, config, metrics, gate, groups, cache, .. } = sources;
     let snapshot = || {
         let loops = status.statuses();
         Snapshot { boot: env.boot(), at: env.stamp(), loops }
     };
     match route {
-        Route::Page { html: true } => page::html(&snapshot()),
+        Route::Page { html: true } => sources.view(html::page),
+        Route::Part { names } => sources.view(|view| html::part(view, names.as_deref())),
         Route::Page { html: false } => page::text(&snapshot()),
         // The threads of ours were looked at by the one that passed it on.
         Route::Live { detail } => health::live(&OWN, &snapshot().loops, groups, detail),
@@ -230,6 +271,10 @@ fn answer(sources: &Sources, route: Route) -> Response {
         Route::Events { after, max, .. } => routes::events(env.boot(), &env.events_after(after, max)),
         Route::Config => routes::config(config.as_ref()),
         Route::Metrics { format } => routes::metrics(metrics.as_deref(), format),
+        Route::Save => {
+            sources.save();
+            Response::text(Status::Ok, "saved")
+        }
         Route::Act(action) => match &gate.control {
             Some(control) => action.act(&**control),
             // Refused before.
