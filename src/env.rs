@@ -414,6 +414,19 @@ impl Env {
         self.0.dispatcher.retired()
     }
 
+    /// Which of the environment's own threads does not do its work, if one
+    /// does not, and for how long: `watchdog` or `dispatcher`. What runs too
+    /// long inside of a call is not meant; the watchdog tells that.
+    #[must_use]
+    pub fn stalled(&self) -> Option<(&'static str, Duration)> {
+        // A callback may take ten seconds before its thread is replaced.
+        const LIMITS: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(25)];
+        let now = self.0.clock.now();
+        let late =
+            [("watchdog", self.0.watchdog.late_by(now)), ("dispatcher", self.0.dispatcher.late_by(now))];
+        late.into_iter().zip(LIMITS).find(|((_, late_by), limit)| late_by > limit).map(|(late, _)| late)
+    }
+
     /// The loops that run and those that do not, in the order in which they
     /// were made.
     pub(crate) fn loops(&self) -> (Vec<LoopStatus>, Vec<LoopStatus>) {

@@ -196,6 +196,8 @@ pub mod capi;
 pub mod console;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "daemon")]
+pub mod service;
 pub mod shipped;
 #[cfg(feature = "signals")]
 pub mod signals;

@@ -11,6 +11,8 @@ mod fleet;
 mod monitor;
 #[path = "daemon/recovery.rs"]
 mod recovery;
+#[path = "daemon/service.rs"]
+mod service;
 #[path = "daemon/status.rs"]
 mod status;
 mod support;

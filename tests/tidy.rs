@@ -79,7 +79,7 @@ const LAYERS: &[(Layer, &[&str])] = &[
         ],
     ),
     (Layer::Part, &["watch", "controller", "monitor", "recovery", "config", "host", "fleet"]),
-    (Layer::Face, &["http", "console", "signals", "capi", "testing", "shipped", "daemon", "main"]),
+    (Layer::Face, &["http", "console", "signals", "service", "capi", "testing", "shipped", "daemon", "main"]),
 ];
 
 /// Parts that build on another part.

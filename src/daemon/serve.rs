@@ -1,5 +1,6 @@
 //! The status server, as the program's configuration describes it.
 
+use std::net::TcpListener;
 use std::sync::Arc;
 
 use loopkeeper::config::{Config, HttpConfig};
@@ -10,17 +11,22 @@ use loopkeeper::observe::prometheus::Exporter;
 use loopkeeper::status::{Phase, StatusSource};
 use loopkeeper::{Env, Error, ErrorKind, Health, LoopKind, LoopStatus, Result};
 
-/// Starts the server, when it should listen at all.
+/// Starts the server, when it should listen at all; on the socket that a
+/// service manager handed over, if there is one.
 pub(crate) fn start(
     env: &Env,
     config: &HttpConfig,
     shown: &Config,
     metrics: Exporter,
+    listener: Option<TcpListener>,
     everything: Arc<Everything>,
 ) -> Result<Option<Arc<StatusServer>>> {
-    let Some(listen) = config.listen else { return Ok(None) };
-    let mut server = StatusServerConfig::default()
-        .listen(listen.to_string())
+    let mut server = match (listener, config.listen) {
+        (Some(listener), _) => StatusServerConfig::default().listener(listener),
+        (None, Some(listen)) => StatusServerConfig::default().listen(listen.to_string()),
+        (None, None) => return Ok(None),
+    };
+    server = server
         .allowed_hosts(config.allowed_hosts.clone())
         .liveness(config.liveness.clone())
         .control(everything.clone(), config.token.clone())
