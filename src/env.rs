@@ -9,6 +9,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use crate::alert::registry::Registry;
 use crate::clock::{Clock, ManualClock, Tick};
 use crate::decode::meant;
 use crate::dispatch::Dispatcher;
@@ -42,6 +43,7 @@ struct Inner {
     events: EventLog,
     loops: Mutex<Register>,
     heartbeats: Mutex<BTreeMap<Name, Heartbeat>>,
+    alerts: Registry,
     stack_size: usize,
     spread: bool,
     seed: u64,
@@ -204,6 +206,7 @@ impl Env {
             events: EventLog::default(),
             loops: Mutex::default(),
             heartbeats: Mutex::default(),
+            alerts: Registry::default(),
             stack_size,
             spread,
             seed,
@@ -476,6 +479,11 @@ impl Env {
 
     pub(crate) fn events(&self) -> &EventLog {
         &self.0.events
+    }
+
+    /// Which loops have somebody told.
+    pub(crate) fn alerts(&self) -> &Registry {
+        &self.0.alerts
     }
 
     pub(crate) fn stack_size(&self) -> usize {

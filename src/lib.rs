@@ -150,6 +150,7 @@ pub mod stamp;
 pub mod tree;
 
 // Mechanism: threads, time and calls into user code.
+pub mod alert;
 mod backoff;
 #[doc(hidden)]
 pub mod bench_hooks;

@@ -751,6 +751,8 @@ impl<M: Machine> Source<M> {
             }),
             thread,
             lost_callbacks: lost.coalesced + lost.dropped,
+            parent: None,
+            alert: None,
             config: None,
             controller: None,
             monitor: None,

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "test code: what cannot be set up is a failed test")]
 
+#[path = "daemon/alerts.rs"]
+mod alerts;
 #[path = "daemon/cluster.rs"]
 mod cluster;
 #[cfg(feature = "test-util")]

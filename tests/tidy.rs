@@ -65,6 +65,7 @@ const LAYERS: &[(Layer, &[&str])] = &[
             "voice",
             "event_log",
             "observe",
+            "alert",
             "component",
             "env",
             "event_log",

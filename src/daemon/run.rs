@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
+use loopkeeper::alert::{Alerts, AlertsConfig};
 use loopkeeper::config::{ConfigWatcher, ConfigWatcherConfig, Layers, Settings};
 use loopkeeper::host::deploy::{Deployer, DeployerConfig};
 use loopkeeper::http::StatusServer;
@@ -186,7 +187,11 @@ impl Running {
         let host = Host::new(HostConfig::default().env(&env).shutdown_timeout(timeout).parallel(PARALLEL))?;
         let folder = DeployerConfig::new(&settings.deploy.dir).scan_interval(settings.deploy.scan_interval);
         let deployer = Deployer::new(&env, folder, registry, Arc::new(host.handle()))?;
-        let everything = Arc::new(Everything { host: host.handle(), deployer: deployer.clone() });
+        let known = host.handle();
+        let alerts = Alerts::new(&env, AlertsConfig::default().requires(move |name| known.requires(name)));
+        let everything =
+            Everything { host: host.handle(), deployer: deployer.clone(), alerts: alerts.clone() };
+        let everything = Arc::new(everything);
         let metrics = exporter.collecting(host.handle()).collecting(deployer.clone());
         let server =
             serve::start(&env, &settings.http, &config, metrics, given.listener, everything.clone())?;
@@ -196,6 +201,8 @@ impl Running {
         let watcher = Arc::new(ConfigWatcher::new_in(&env, watch)?);
         let live = Live::new(&watcher, logging, &deployer, server.as_ref());
         let running = Self { watcher, _live: live, everything, deployer, host, server };
+        // Before there is anything to tell.
+        alerts.start()?;
         running.host.start()?;
         running.deployer.start()?;
         running.watcher.restart()?;
@@ -270,6 +277,7 @@ impl Running {
         let left = || deadline.since(clock.now());
         let mut reports =
             vec![self.watcher.stop(timeout), self.deployer.stop(left()), self.host.stop(left())];
+        reports.push(self.everything.alerts.stop(left()));
         reports.extend(self.server.iter().map(|server| server.stop(left())));
         reports
     }
@@ -291,7 +299,8 @@ mod tests {
         let configs = Arc::new(ConfigWatcher::new_in(&env, ConfigWatcherConfig::new(&config)).unwrap());
         let logging = Logging::install(&Settings::default().logging);
         let live = Live::new(&configs, logging, &deployer, None);
-        let everything = Arc::new(Everything { host: host.handle(), deployer: deployer.clone() });
+        let alerts = Alerts::new(&env, AlertsConfig::default());
+        let everything = Arc::new(Everything { host: host.handle(), deployer: deployer.clone(), alerts });
         let running = Running { watcher: configs, _live: live, everything, deployer, host, server: None };
         let watcher = Arc::new(Watcher::new(&env, WatcherConfig::new("w", probe)).unwrap());
         running.host.register("w", watcher.component()).unwrap();

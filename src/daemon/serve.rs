@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::sync::Arc;
 
+use loopkeeper::alert::Alerts;
 use loopkeeper::config::{Config, HttpConfig};
 use loopkeeper::host::HostHandle;
 use loopkeeper::host::deploy::Deployer;
@@ -45,6 +46,7 @@ pub(crate) fn start(
 pub(crate) struct Everything {
     pub(crate) host: HostHandle,
     pub(crate) deployer: Deployer,
+    pub(crate) alerts: Alerts,
 }
 
 impl StatusSource for Everything {
@@ -58,6 +60,7 @@ impl StatusSource for Everything {
             let deployers = loops.iter_mut().filter(|status| status.kind == LoopKind::Deployer);
             deployers.for_each(|status| status.critical = true);
         }
+        self.alerts.annotate(&mut loops);
         loops
     }
 }
@@ -95,6 +98,7 @@ impl Control for Everything {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use loopkeeper::alert::AlertsConfig;
     use loopkeeper::host::deploy::{DeployerConfig, Registry};
     use loopkeeper::{Host, HostConfig};
     use std::time::Duration;
@@ -105,7 +109,8 @@ mod tests {
         let host = Host::new(HostConfig::default().env(&env)).unwrap();
         let folder = DeployerConfig::new("/nowhere");
         let deployer = Deployer::new(&env, folder, Registry::new(), Arc::new(host.handle())).unwrap();
-        let everything = Everything { host: host.handle(), deployer };
+        let alerts = Alerts::new(&env, AlertsConfig::default());
+        let everything = Everything { host: host.handle(), deployer, alerts };
         everything.deployer.start().unwrap();
         everything.rescan().unwrap();
         assert!(everything.deployer.stop(Duration::from_secs(5)).is_clean());

@@ -344,6 +344,8 @@ pub(super) mod tests {
             call: None,
             thread: None,
             lost_callbacks: 0,
+            parent: None,
+            alert: None,
             config: None,
             controller: None,
             monitor: None,

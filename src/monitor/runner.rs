@@ -866,6 +866,8 @@ impl Shared {
             }),
             thread: task.map(|task| ThreadStatus { name: task.name().to_owned(), tid: task.tid() }),
             lost_callbacks: lost.coalesced + lost.dropped,
+            parent: None,
+            alert: None,
             config: None,
             controller: None,
             monitor: None,

@@ -235,6 +235,8 @@ impl Engine {
             thread: thread
                 .map(|worker| ThreadStatus { name: worker.task.name().to_owned(), tid: worker.task.tid() }),
             lost_callbacks: lost.coalesced + lost.dropped,
+            parent: None,
+            alert: None,
             config: None,
             controller: None,
             monitor: None,

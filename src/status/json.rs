@@ -68,6 +68,8 @@ fn write(status: &LoopStatus, out: &mut Vec<u8>) {
         call,
         thread,
         lost_callbacks,
+        parent,
+        alert,
         config,
         controller,
         monitor,
@@ -108,6 +110,8 @@ fn write(status: &LoopStatus, out: &mut Vec<u8>) {
         out.push(b'}');
     }
     number(out, ",\"lost_callbacks\":", *lost_callbacks);
+    other(out, ",\"parent\":", parent.as_ref());
+    other(out, ",\"alert\":", alert.as_ref());
     other(out, ",\"config\":", config.as_ref());
     other(out, ",\"controller\":", controller.as_ref());
     other(out, ",\"monitor\":", monitor.as_ref());
@@ -162,6 +166,7 @@ fn other(out: &mut Vec<u8>, key: &str, value: Option<&impl serde::Serialize>) {
 #[cfg(all(test, not(shuttle)))]
 mod tests {
     use super::*;
+    use crate::alert::AlertStatus;
     use crate::event::{Health, LoopKind};
     use crate::status::{
         CallStatus, ConfigStatus, ControllerStatus, Phase, RecoveryStatus, RunResult, ThreadStatus,
@@ -206,6 +211,20 @@ mod tests {
             }),
             thread: some[10].then(|| ThreadStatus { name: text.clone(), tid: small }),
             lost_callbacks: n,
+            parent: some[4].then(|| "router".parse().expect("a name")),
+            alert: some[5].then(|| {
+                Box::new(AlertStatus {
+                    told: some[6],
+                    pending: 1,
+                    sent: n,
+                    last_sent: some[7].then_some(stamp),
+                    failures: n,
+                    last_error: some[8].then(|| text.clone()),
+                    retry_in: some[9].then_some(span),
+                    lost: 0,
+                    suppressed_by: None,
+                })
+            }),
             config: some[11].then(|| {
                 Box::new(ConfigStatus {
                     source: Some(text.clone()),
