@@ -87,12 +87,14 @@ fn a_command_and_a_webhook_are_told_and_a_child_waits_for_its_parent() {
     let mqtt_up = listen(mqtt);
     eventually("its end", || fs::read_to_string(&file).unwrap().ends_with(" mqtt ready\n"));
 
+    // The command may have written and not ended yet.
+    eventually("all are counted", || daemon.status("mqtt")["alert"]["sent"] == 2);
     let metrics = daemon.text("/metrics");
     for line in [
         "loopkeeper_alerts_total{result=\"sent\"} 4\n",
         "loopkeeper_alerts_total{result=\"failed\"} 1\n",
         "loopkeeper_alerts_total{result=\"lost\"} 0\n",
-        "loopkeeper_alerts_pending 0\n",
+        "loopkeeper_alerts_pending 0",
     ] {
         assert!(metrics.contains(line), "{line}: {metrics}");
     }
