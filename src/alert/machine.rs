@@ -131,7 +131,7 @@ impl Machine {
 
     /// Takes the alerts that there are. Of loops that have none any more
     /// nothing is told, and after a while nothing is known.
-    pub(super) fn configure(&mut self, now: Tick, configs: Vec<(Name, Arc<AlertConfig>)>) {
+    pub(super) fn configure(&mut self, now: Tick, configs: BTreeMap<Name, Arc<AlertConfig>>) {
         for subject in self.subjects.values_mut() {
             subject.config = None;
         }
@@ -735,11 +735,11 @@ mod tests {
         assert_eq!(scene.step(), ["db down #0"]);
         scene.machine.see(&name("db"), LoopKind::Watcher, Health::Down, at, Some("refused"));
         assert!(scene.step().is_empty());
-        scene.machine.configure(scene.now, Vec::new());
+        scene.machine.configure(scene.now, BTreeMap::new());
         assert!(scene.ready("db").step().is_empty());
         assert_eq!(scene.machine.due(scene.now), scene.now + FORGET);
         scene.after(FORGET);
-        scene.machine.configure(scene.now, Vec::new());
+        scene.machine.configure(scene.now, BTreeMap::new());
         assert!(scene.machine.subjects.is_empty());
     }
 }

@@ -1,5 +1,6 @@
 //! Which loops of an environment have somebody told.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use super::AlertConfig;
@@ -43,13 +44,12 @@ impl Registry {
     }
 
     /// The alerts of every loop; of two of one name those made last.
-    pub(crate) fn all(&self) -> Vec<(Name, Arc<AlertConfig>)> {
+    pub(crate) fn all(&self) -> BTreeMap<Name, Arc<AlertConfig>> {
         let entries = self.entries.lock();
-        let mut all: Vec<(Name, Arc<AlertConfig>)> = Vec::new();
-        for (name, config) in entries.iter().filter_map(|(name, config)| Some((name, config.upgrade()?))) {
-            match all.iter_mut().find(|(known, _)| known == name) {
-                Some((_, known)) => *known = config,
-                None => all.push((name.clone(), config)),
+        let mut all = BTreeMap::new();
+        for (name, config) in entries.iter() {
+            if let Some(config) = config.upgrade() {
+                all.insert(name.clone(), config);
             }
         }
         all

@@ -234,6 +234,7 @@ pub(crate) struct Service {
     is_wanted: bool,
     machine: Machine,
     ready_fd: Option<ReadyFd>,
+    looked: Option<Tick>,
     shared: Arc<Shared>,
     is_ready_told: bool,
 }
@@ -289,6 +290,7 @@ impl Service {
             is_wanted,
             machine: Machine::new(now, watchdog),
             ready_fd,
+            looked: None,
             shared: ears.0.clone(),
             is_ready_told: false,
         }
@@ -301,6 +303,13 @@ impl Service {
         if !self.is_wanted {
             return None;
         }
+        // A flood of events is looked at a few times a second only.
+        if let Some(wait) = self.looked.and_then(|last| LOOK.checked_sub(now.since(last))) {
+            if !wait.is_zero() {
+                return Some(wait);
+            }
+        }
+        self.looked = Some(now);
         // Before the look: what happens from here on is news again.
         self.shared.is_dirty.store(false, Ordering::Relaxed);
         let facts = facts(self.machine.is_ping_due(now));
