@@ -27,7 +27,7 @@ pub fn columns(out: &impl AsFd) -> Option<usize> {
 pub struct Console<W> {
     out: W,
     /// What to write about lines that were lost.
-    tell: fn(u64) -> String,
+    tell: Box<dyn Fn(u64) -> String + Send + Sync>,
     lost: u64,
     /// The last line did not fit.
     is_stalled: bool,
@@ -35,8 +35,8 @@ pub struct Console<W> {
 
 impl<W: Write + AsFd> Console<W> {
     /// Writes to `out`; `tell` makes a line of the number of lines lost.
-    pub fn new(out: W, tell: fn(u64) -> String) -> Self {
-        Self { out, tell, lost: 0, is_stalled: false }
+    pub fn new(out: W, tell: impl Fn(u64) -> String + Send + Sync + 'static) -> Self {
+        Self { out, tell: Box::new(tell), lost: 0, is_stalled: false }
     }
 
     /// Whether a chunk can be written now, or soon.

@@ -113,6 +113,8 @@ struct State {
     worker: Option<Worker>,
     /// The worker is in a call.
     calling: bool,
+    /// Since when the next call waits to be taken.
+    waits_since: Option<Tick>,
     stopped: bool,
 }
 
@@ -176,6 +178,12 @@ impl Dispatcher {
     /// How many threads were retired because a callback hung.
     pub(crate) fn retired(&self) -> u64 {
         self.shared.retired.load(Ordering::Relaxed)
+    }
+
+    /// For how long nothing was taken although something waits: never much
+    /// more than a call may take.
+    pub(crate) fn late_by(&self, now: Tick) -> Duration {
+        self.shared.state.lock().waits_since.map_or(Duration::ZERO, |since| now.since(since))
     }
 
     /// Ends the thread after its present call, which is waited for a moment.
@@ -319,6 +327,9 @@ impl Shared {
             return;
         }
         state.due.push_back(due);
+        if state.waits_since.is_none() {
+            state.waits_since = Some(self.clock.now());
+        }
         let inbox = state.worker.as_ref().map(|worker| worker.inbox.clone());
         drop(state);
         if let Some(inbox) = inbox {
@@ -383,6 +394,7 @@ impl Shared {
         }
         let due = state.due.pop_front();
         state.calling = due.is_some();
+        state.waits_since = (!state.due.is_empty()).then(|| self.clock.now());
         due
     }
 

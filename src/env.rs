@@ -9,6 +9,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use crate::alert::registry::Registry;
 use crate::clock::{Clock, ManualClock, Tick};
 use crate::decode::meant;
 use crate::dispatch::Dispatcher;
@@ -42,6 +43,7 @@ struct Inner {
     events: EventLog,
     loops: Mutex<Register>,
     heartbeats: Mutex<BTreeMap<Name, Heartbeat>>,
+    alerts: Registry,
     stack_size: usize,
     spread: bool,
     seed: u64,
@@ -207,6 +209,7 @@ impl Env {
             events: EventLog::default(),
             loops: Mutex::default(),
             heartbeats: Mutex::default(),
+            alerts: Registry::default(),
             stack_size,
             spread,
             seed,
@@ -427,6 +430,19 @@ impl Env {
         self.0.dispatcher.retired()
     }
 
+    /// Which of the environment's own threads does not do its work, if one
+    /// does not, and for how long: `watchdog` or `dispatcher`. What runs too
+    /// long inside of a call is not meant; the watchdog tells that.
+    #[must_use]
+    pub fn stalled(&self) -> Option<(&'static str, Duration)> {
+        // A callback may take ten seconds before its thread is replaced.
+        const LIMITS: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(25)];
+        let now = self.0.clock.now();
+        let late =
+            [("watchdog", self.0.watchdog.late_by(now)), ("dispatcher", self.0.dispatcher.late_by(now))];
+        late.into_iter().zip(LIMITS).find(|((_, late_by), limit)| late_by > limit).map(|(late, _)| late)
+    }
+
     /// The loops that run and those that do not, in the order in which they
     /// were made.
     pub(crate) fn loops(&self) -> (Vec<LoopStatus>, Vec<LoopStatus>) {
@@ -476,6 +492,11 @@ impl Env {
 
     pub(crate) fn events(&self) -> &EventLog {
         &self.0.events
+    }
+
+    /// Which loops have somebody told.
+    pub(crate) fn alerts(&self) -> &Registry {
+        &self.0.alerts
     }
 
     pub(crate) fn stack_size(&self) -> usize {

@@ -73,6 +73,7 @@
 //! | [`Component::start`], [`Component::stop`], drops of components | a thread of their host, `lk/call` |
 //! | `on_ready`, `on_down`, `on_gave_up`, `on_change`, `on_checker_change`, `on_recovery`, `on_failure`, [`Context::on_cancel`] | the dispatcher's thread, `lk/dispatch` |
 //! | [`Observer::on_event`](observe::Observer) | the dispatcher's thread |
+//! | what [`AlertsConfig::requires`](alert::AlertsConfig::requires) is given | the thread of alerts, `lk/alerts` |
 //! | [`MetricsSource`](observe::MetricsSource) | a worker of the status server, `http/work-<n>` |
 //! | counters, gauges, histograms | where it happened: a loop's thread or `lk/watchdog` |
 //!
@@ -105,13 +106,13 @@
 //! * `tls`: `https` URLs in HTTP probes, through rustls.
 //! * `http`: the status server.
 //! * `prometheus`: metrics for a Prometheus server, `observe::prometheus`.
-//! * `signals`: SIGTERM, SIGINT and SIGHUP for a thread that waits.
+//! * `signals`: SIGTERM, SIGINT, SIGHUP and SIGUSR1 for a thread that waits.
 //! * `sqlite`: the store of a fleet in a file; SQLite is compiled in. Needs
 //!   Rust 1.86.
 //! * `postgres`: the store of a fleet on a PostgreSQL server, through libpq.
 //!   Needs Rust 1.86.
 //! * `daemon`: the `loopkeeper` program, with all above but `tls` and
-//!   `postgres`. Needs Rust 1.86.
+//!   `postgres`, and what it says to a service manager, `service`. Needs Rust 1.86.
 //! * `capi`: the library from C, `capi`; the cdylib exports nothing without it.
 //!   Its guide is among the [longer documents](_documentation).
 //! * `test-util`: the test kit, `testing`.
@@ -150,6 +151,7 @@ pub mod stamp;
 pub mod tree;
 
 // Mechanism: threads, time and calls into user code.
+pub mod alert;
 mod backoff;
 #[doc(hidden)]
 pub mod bench_hooks;
@@ -196,6 +198,8 @@ pub mod capi;
 pub mod console;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "daemon")]
+pub mod service;
 pub mod shipped;
 #[cfg(feature = "signals")]
 pub mod signals;
@@ -219,6 +223,9 @@ pub mod _documentation {
 
     #[doc = include_str!("docs/decisions.md")]
     pub mod decisions {}
+
+    #[doc = include_str!("docs/operations.md")]
+    pub mod operations {}
 
     #[cfg(feature = "http-client")]
     #[doc = include_str!("docs/probes.md")]

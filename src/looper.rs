@@ -754,6 +754,8 @@ impl<M: Machine> Source<M> {
             lost_callbacks: lost.coalesced + lost.dropped,
             requires: Vec::new(),
             waits_for: Vec::new(),
+            parent: None,
+            alert: None,
             config: None,
             controller: None,
             monitor: None,

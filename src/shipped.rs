@@ -233,6 +233,18 @@ mod tests {
     use super::*;
     use crate::decode::Presence;
 
+    #[cfg(feature = "http-client")]
+    #[test]
+    fn the_descriptor_of_the_manual_is_taken() {
+        let page = include_str!("docs/operations.md");
+        let examples: Vec<&str> =
+            page.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        assert!(!examples.is_empty());
+        for text in examples {
+            Descriptor::parse("manual.json", text.as_bytes(), &registry()).unwrap();
+        }
+    }
+
     #[test]
     fn every_type_and_field_says_what_it_is_for() {
         let registry = registry();

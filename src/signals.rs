@@ -1,13 +1,13 @@
-//! SIGTERM, SIGINT and SIGHUP as values for a thread that waits (feature
+//! SIGTERM, SIGINT, SIGHUP and SIGUSR1 as values for a thread that waits (feature
 //! `signals`). Nothing is handled until [`Signals::install`] is called.
 
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::{flag, low_level::pipe};
 
 use crate::error::{Error, ErrorKind as Kind, Result};
@@ -43,6 +43,8 @@ pub enum Signal {
     Stop(&'static str),
     /// SIGHUP: look at the files again.
     Hangup,
+    /// SIGUSR1: say how everything is.
+    User1,
 }
 
 /// The signals that are handled from the moment this is made.
@@ -73,12 +75,14 @@ pub struct Signals {
     wake: UnixStream,
     stop: Arc<AtomicUsize>,
     hangup: Arc<AtomicBool>,
+    user1: Arc<AtomicBool>,
+    ring: UnixStream,
     /// Whether the next signal to stop ends the process at once.
     armed: Arc<AtomicBool>,
 }
 
 impl Signals {
-    /// Handles SIGTERM, SIGINT and SIGHUP from now on.
+    /// Handles SIGTERM, SIGINT, SIGHUP and SIGUSR1 from now on.
     ///
     /// # Errors
     ///
@@ -94,7 +98,32 @@ impl Signals {
     ///
     /// `Io` when the wait itself fails.
     pub fn wait(&mut self) -> Result<Signal> {
-        self.next().map_err(|error| failed("cannot wait for signals", error))
+        loop {
+            if let Some(signal) = self.wait_timeout(None)? {
+                return Ok(signal);
+            }
+        }
+    }
+
+    /// The same, for no longer than `timeout` and only until a
+    /// [waker](Self::waker) is used: `None` then.
+    ///
+    /// # Errors
+    ///
+    /// `Io` when the wait itself fails.
+    pub fn wait_timeout(&mut self, timeout: Option<Duration>) -> Result<Option<Signal>> {
+        self.next(timeout).map_err(|error| failed("cannot wait for signals", error))
+    }
+
+    /// What ends a [`wait_timeout`](Self::wait_timeout) early, from any
+    /// thread: also the next one, where nobody waits.
+    ///
+    /// # Errors
+    ///
+    /// `Io` when the system has no descriptor for it.
+    pub fn waker(&self) -> Result<Waker> {
+        let ring = self.ring.try_clone().and_then(|ring| ring.set_nonblocking(true).map(|()| ring));
+        ring.map(|ring| Waker(Arc::new(ring))).map_err(|error| failed("a wait cannot be ended", error))
     }
 
     /// Lets the next signal to stop end the process at once, with [`KILLED`].
@@ -110,31 +139,50 @@ impl Signals {
 
     fn handle() -> io::Result<Self> {
         let (wake, ring) = UnixStream::pair()?;
-        let signals = Self { wake, stop: Arc::default(), hangup: Arc::default(), armed: Arc::default() };
+        let signals = Self {
+            wake,
+            ring: ring.try_clone()?,
+            stop: Arc::default(),
+            hangup: Arc::default(),
+            user1: Arc::default(),
+            armed: Arc::default(),
+        };
         // In the order in which they act: end the process, note, wake up.
         for signal in [SIGTERM, SIGINT] {
             flag::register_conditional_shutdown(signal, KILLED, signals.armed.clone())?;
             flag::register_usize(signal, signals.stop.clone(), signal as usize)?;
         }
         flag::register(SIGHUP, signals.hangup.clone())?;
-        for signal in [SIGTERM, SIGINT, SIGHUP] {
+        flag::register(SIGUSR1, signals.user1.clone())?;
+        for signal in [SIGTERM, SIGINT, SIGHUP, SIGUSR1] {
             pipe::register(signal, ring.try_clone()?)?;
         }
         Ok(signals)
     }
 
-    fn next(&mut self) -> io::Result<Signal> {
-        loop {
-            match self.stop.load(Ordering::SeqCst) {
-                0 => {}
-                signal if signal == SIGINT as usize => return Ok(Signal::Stop("SIGINT")),
-                _ => return Ok(Signal::Stop("SIGTERM")),
-            }
-            if self.hangup.swap(false, Ordering::SeqCst) {
-                return Ok(Signal::Hangup);
-            }
-            self.read()?;
+    fn next(&mut self, timeout: Option<Duration>) -> io::Result<Option<Signal>> {
+        if let Some(signal) = self.arrived() {
+            return Ok(Some(signal));
         }
+        // A timeout of zero would be none.
+        self.wake.set_read_timeout(timeout.map(|timeout| timeout.max(Duration::from_millis(1))))?;
+        match self.read() {
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            other => other?,
+        }
+        Ok(self.arrived())
+    }
+
+    fn arrived(&self) -> Option<Signal> {
+        match self.stop.load(Ordering::SeqCst) {
+            0 => {}
+            signal if signal == SIGINT as usize => return Some(Signal::Stop("SIGINT")),
+            _ => return Some(Signal::Stop("SIGTERM")),
+        }
+        if self.hangup.swap(false, Ordering::SeqCst) {
+            return Some(Signal::Hangup);
+        }
+        self.user1.swap(false, Ordering::SeqCst).then_some(Signal::User1)
     }
 
     fn arm(&mut self) -> io::Result<()> {
@@ -160,6 +208,18 @@ impl Signals {
     }
 }
 
+/// Ends a [`Signals::wait_timeout`] early. Cloning shares it.
+#[derive(Debug, Clone)]
+pub struct Waker(Arc<UnixStream>);
+
+impl Waker {
+    /// Ends the wait. Never blocks: where many wakes wait already, one more
+    /// says nothing new.
+    pub fn wake(&self) {
+        let _ = (&*self.0).write(&[0]);
+    }
+}
+
 fn failed(what: &'static str, error: io::Error) -> Error {
     Error::new(Kind::Io).context(what).caused_by(error)
 }
@@ -170,9 +230,16 @@ mod tests {
 
     #[test]
     fn a_stop_comes_before_a_hangup() {
-        let (wake, _ring) = UnixStream::pair().unwrap();
-        let mut signals =
-            Signals { wake, stop: Arc::default(), hangup: Arc::default(), armed: Arc::default() };
+        let (wake, ring) = UnixStream::pair().unwrap();
+        let mut signals = Signals {
+            wake,
+            ring,
+            stop: Arc::default(),
+            hangup: Arc::default(),
+            user1: Arc::default(),
+            armed: Arc::default(),
+        };
+        signals.user1.store(true, Ordering::SeqCst);
         signals.hangup.store(true, Ordering::SeqCst);
         assert_eq!(signals.wait().unwrap(), Signal::Hangup);
         signals.hangup.store(true, Ordering::SeqCst);
@@ -180,5 +247,11 @@ mod tests {
         for _ in 0..2 {
             assert_eq!(signals.wait().unwrap(), Signal::Stop("SIGINT"));
         }
+        signals.stop.store(0, Ordering::SeqCst);
+        assert_eq!(signals.wait().unwrap(), Signal::Hangup);
+        assert_eq!(signals.wait().unwrap(), Signal::User1);
+        assert_eq!(signals.wait_timeout(Some(Duration::ZERO)).unwrap(), None);
+        signals.waker().unwrap().wake();
+        assert_eq!(signals.wait_timeout(None).unwrap(), None);
     }
 }

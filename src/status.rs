@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::alert::AlertStatus;
 use crate::duration::as_seconds;
 use crate::event::{Health, LoopKind};
 use crate::name::Name;
@@ -108,6 +109,14 @@ pub struct LoopStatus {
     /// Which of it is not ready, while it waits for it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub waits_for: Vec<Name>,
+    /// Who keeps it from being ready: what it requires, directly or through
+    /// others, and what is down itself. Its health is unknown then, whatever
+    /// its own checks say; a host looks for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Name>,
+    /// What became of its alerts, if it has any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alert: Option<Box<AlertStatus>>,
     /// For a config watcher: what is in force, and what is on disk.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config: Option<Box<ConfigStatus>>,
@@ -334,7 +343,11 @@ impl fmt::Display for Phase {
 
 impl fmt::Display for LoopStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}: {} since {}", self.kind, self.name, self.health, self.since)?;
+        write!(f, "{} {}: {}", self.kind, self.name, self.health)?;
+        if let Some(parent) = &self.parent {
+            write!(f, " (parent {parent})")?;
+        }
+        write!(f, " since {}", self.since)?;
         if let Some(monitor) = &self.monitor {
             // What its last look failed with is one of many.
             monitor.worst().map_or(Ok(()), |worst| write!(f, ": {worst}"))?;

@@ -99,9 +99,15 @@ impl Watchdog {
     }
 
     /// Whether the thread runs.
-    #[cfg(feature = "http")]
+    #[cfg_attr(not(feature = "http"), allow(dead_code, reason = "the server asks"))]
     pub(crate) fn is_alive(&self) -> bool {
         self.task.lock().as_ref().is_some_and(|task| !task.has_ended())
+    }
+
+    /// For how long it has left a deadline unattended: never more than a
+    /// moment while its thread does its work.
+    pub(crate) fn late_by(&self, now: Tick) -> Duration {
+        now.since(Tick::from_nanos(self.shared.earliest()))
     }
 
     /// Ends the thread. From its own thread it only asks.

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "test code: what cannot be set up is a failed test")]
 
+#[path = "daemon/alerts.rs"]
+mod alerts;
 #[path = "daemon/cluster.rs"]
 mod cluster;
 #[cfg(feature = "test-util")]
@@ -11,6 +13,8 @@ mod fleet;
 mod monitor;
 #[path = "daemon/recovery.rs"]
 mod recovery;
+#[path = "daemon/service.rs"]
+mod service;
 #[path = "daemon/status.rs"]
 mod status;
 mod support;
@@ -528,7 +532,7 @@ fn edits_of_the_configuration_take_effect_while_it_runs() {
     let status = daemon.status("config");
     assert_eq!(status["config"]["needs_restart"], serde_json::json!(["http.allowed_hosts"]));
     assert_eq!(status["config"]["source"], path.to_str().unwrap());
-    assert!(daemon.log().contains("takes effect at the next start: http.allowed_hosts"), "{}", daemon.log());
+    eventually("it is said", || daemon.log().contains("takes effect at the next start: http.allowed_hosts"));
     let shown = daemon.get("/config");
     let hosts = &shown["values"]["http"]["allowed_hosts"];
     assert_eq!((&shown["generation"], hosts), (&4.into(), &serde_json::json!(["box.lan"])));

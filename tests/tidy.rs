@@ -65,6 +65,7 @@ const LAYERS: &[(Layer, &[&str])] = &[
             "voice",
             "event_log",
             "observe",
+            "alert",
             "component",
             "env",
             "event_log",
@@ -79,7 +80,7 @@ const LAYERS: &[(Layer, &[&str])] = &[
         ],
     ),
     (Layer::Part, &["watch", "controller", "monitor", "recovery", "config", "host", "fleet"]),
-    (Layer::Face, &["http", "console", "signals", "capi", "testing", "shipped", "daemon", "main"]),
+    (Layer::Face, &["http", "console", "signals", "service", "capi", "testing", "shipped", "daemon", "main"]),
 ];
 
 /// Parts that build on another part.

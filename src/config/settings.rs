@@ -56,6 +56,8 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+    /// One line of `key=value` pairs.
+    Logfmt,
 }
 
 /// The status server.
@@ -218,7 +220,7 @@ impl StoreUrl {
 impl Settings {
     /// The keys that are read only when the daemon starts; all others take
     /// effect while it runs.
-    pub const READ_AT_START: [&str; 15] = [
+    pub const READ_AT_START: [&str; 16] = [
         "http.listen",
         "http.allowed_hosts",
         "http.max_connections",
@@ -305,12 +307,13 @@ impl Default for Settings {
 }
 
 impl LogFormat {
-    /// Finds a format by its name, `text` or `json`.
+    /// Finds a format by its name: `text`, `logfmt` or `json`.
     #[must_use]
     pub fn named(text: &str) -> Option<Self> {
         match text {
             "text" => Some(Self::Text),
             "json" => Some(Self::Json),
+            "logfmt" => Some(Self::Logfmt),
             _ => None,
         }
     }
@@ -321,6 +324,7 @@ impl LogFormat {
         match self {
             Self::Text => "text",
             Self::Json => "json",
+            Self::Logfmt => "logfmt",
         }
     }
 }
@@ -402,8 +406,8 @@ pub(super) fn read(o: &mut Object<'_, '_>, bases: &Bases) -> Option<Settings> {
     let logging = o.object("logging", |o| {
         let level = word(o.string("level"), "\"debug\", \"info\", \"warn\" or \"error\"", level_named)
             .or(default.logging.level);
-        let format =
-            word(o.string("format"), "\"text\" or \"json\"", LogFormat::named).or(default.logging.format);
+        let format = word(o.string("format"), "\"text\", \"logfmt\" or \"json\"", LogFormat::named)
+            .or(default.logging.format);
         let source = o.bool("source").or(default.logging.source);
         o.done().map(|_| LoggingConfig { level, format, source })
     });
@@ -715,7 +719,7 @@ mod tests {
             (
                 "logging.format",
                 "xml",
-                "--set: logging.format: expected \"text\" or \"json\", found the string \"xml\"",
+                "--set: logging.format: expected \"text\", \"logfmt\" or \"json\", found the string \"xml\"",
             ),
             ("", "1", "--set: names no setting: \"\""),
             ("http..listen", "1", "--set: names no setting: \"http..listen\""),

@@ -15,7 +15,7 @@ use super::{recovery, status, trial};
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Watch, until told to stop.
-    Run(Layers),
+    Run(Layers, Option<u16>),
     /// Tell what is wrong with the files.
     Check(Layers),
     /// Tell about the types of components, or about one of them.
@@ -305,9 +305,10 @@ fn options(mut parser: Parser, topic: Topic) -> Result<Command, Usage> {
         let value = parser.value().map_err(|_| usage(format!("--{option} is missing its value")))?;
         layers = option_value(layers, &option, value, &mut given).map_err(usage)?;
     }
+    let notify_fd = given.value("notify-fd").and_then(|fd| fd.parse().ok());
     let layers = given.layers(layers);
     Ok(match topic {
-        Topic::Run => Command::Run(layers),
+        Topic::Run => Command::Run(layers, notify_fd),
         Topic::Explain => Command::Explain(layers, subject),
         _ => Command::Check(layers),
     })
@@ -318,7 +319,7 @@ impl Topic {
     fn options(self) -> &'static [&'static str] {
         match self {
             Self::Program | Self::Types => &[],
-            Self::Run => &["config", "deploy", "listen", "set", "log-level", "log-format"],
+            Self::Run => &["config", "deploy", "listen", "set", "log-level", "log-format", "notify-fd"],
             Self::Check | Self::Explain => &["config", "deploy", "set"],
             Self::Probe => &["config", "set", "json"],
             Self::Recovery | Self::Status => &["config", "set", "url", "token-file", "json"],
@@ -366,7 +367,10 @@ fn check_value(option: &str, value: &str) -> Result<(), String> {
     match option {
         "listen" => parse_listen(value).map(|_| ()),
         "log-level" if level_named(value).is_none() => Err(found("debug, info, warn or error")),
-        "log-format" if LogFormat::named(value).is_none() => Err(found("text or json")),
+        "log-format" if LogFormat::named(value).is_none() => Err(found("text, logfmt or json")),
+        "notify-fd" if !value.parse().is_ok_and(|fd: u16| (3..64).contains(&fd)) => {
+            Err(found("a number from 3 to 63"))
+        }
         "deploy" if value.is_empty() => Err(found("a folder")),
         "token-file" if value.is_empty() => Err(found("a file")),
         _ => Ok(()),
@@ -501,7 +505,7 @@ mod tests {
     fn options_become_layers_and_those_with_a_name_win() {
         let line = "run --listen none --deploy=a --log-level Warning --log-format json --set http.listen=[::1]:1 \
                     --set deploy.dir=b --set shutdown_timeout=1s";
-        let Ok(Command::Run(layers)) = check(line) else { panic!("not run") };
+        let Ok(Command::Run(layers, None)) = check(line) else { panic!("not run") };
         let config = layers.merge().settings().unwrap();
         assert_eq!(config.http.listen, None);
         assert_eq!(config.deploy.dir, std::path::Path::new("a"));
@@ -529,12 +533,12 @@ mod tests {
             ("explain a b", "unexpected argument \"b\", expected options only"),
             (
                 "run --lisen x",
-                "unknown option \"--lisen\", expected --config, --deploy, --listen, --set, --log-level, --log-format",
+                "unknown option \"--lisen\", expected --config, --deploy, --listen, --set, --log-level, --log-format, --notify-fd",
             ),
             ("check --listen none", "unknown option \"--listen\", expected --config, --deploy, --set"),
             (
                 "run -x",
-                "unknown option \"-x\", expected --config, --deploy, --listen, --set, --log-level, --log-format",
+                "unknown option \"-x\", expected --config, --deploy, --listen, --set, --log-level, --log-format, --notify-fd",
             ),
             ("run now", "unexpected argument \"now\", expected options only"),
             ("run --config", "--config is missing its value"),
@@ -548,7 +552,8 @@ mod tests {
                 "--listen: expected an address such as \"127.0.0.1:8470\" or \"none\", found \"8470\"",
             ),
             ("run --log-level loud", "--log-level: expected debug, info, warn or error, found \"loud\""),
-            ("run --log-format xml", "--log-format: expected text or json, found \"xml\""),
+            ("run --notify-fd 2", "--notify-fd: expected a number from 3 to 63, found \"2\""),
+            ("run --log-format xml", "--log-format: expected text, logfmt or json, found \"xml\""),
             ("fleet", "nothing is asked, expected agents, jobs, queue, tokens or why"),
             ("fleet job", "unknown question \"job\", expected agents, jobs, queue, tokens or why"),
             ("fleet jobs 7", "unexpected argument \"7\", expected options only"),

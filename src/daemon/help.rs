@@ -84,7 +84,7 @@ Then:
 
 const RUN: &str = "\
 loopkeeper run [--config FILE] [--deploy DIR] [--listen ADDR|none] [--set KEY=VALUE]..
-               [--log-level LEVEL] [--log-format text|json]
+               [--log-level LEVEL] [--log-format text|logfmt|json] [--notify-fd N]
 
 Watches what the descriptors in a folder name, until SIGTERM or SIGINT, and
 answers over HTTP how everything is. Edits of the folder and of the
@@ -97,7 +97,8 @@ store.url are read at the start only, which a change of them says.
     --listen ADDR|none   where to answer (127.0.0.1:8470); port 0 takes a free one
     --set KEY=VALUE      one setting; VALUE is JSON, or else a text
     --log-level LEVEL    debug, info, warn or error (info)
-    --log-format FORMAT  text or json (text)
+    --log-format FORMAT  text, logfmt or json (text)
+    --notify-fd N        where a line is written when it is ready, as s6 wants it
 
 Settings also come from the environment: LOOPKEEPER_HTTP__LISTEN is http.listen.
 The command line wins over the environment, and that over the file:
@@ -123,6 +124,11 @@ Who sends the token in the file that http.token_file names may act:
     $ curl -X POST -H \"Authorization: Bearer $TOKEN\" http://127.0.0.1:8470/deploy/rescan
     $ curl -X POST -H \"Authorization: Bearer $TOKEN\" http://127.0.0.1:8470/trigger/mqtt
     $ curl -X POST -H \"Authorization: Bearer $TOKEN\" http://127.0.0.1:8470/heartbeat/ingest
+
+SIGUSR1 writes into the log how every loop is. Under systemd (Type=notify or
+notify-reload) it says when the first round is decided, how many are ready, that
+it reloads, stops and is alive; it takes the socket of a socket unit in place of
+http.listen, and gives the journal the level of each line.
 
 Example:
 

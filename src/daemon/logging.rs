@@ -7,6 +7,7 @@ use std::sync::Arc;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use loopkeeper::config::{LogFormat, LoggingConfig};
 use loopkeeper::console::Console;
+use loopkeeper::service::is_journal;
 use loopkeeper::{Clock, Stamp};
 use parking_lot::RwLock;
 use serde::Serialize;
@@ -50,23 +51,17 @@ impl Log for Logging {
 fn logger(config: &LoggingConfig) -> env_logger::Logger {
     let LoggingConfig { level, format, source, .. } = *config;
     let clock = Clock::system();
+    let journal = is_journal();
     let ours = level.to_level_filter();
     let mut builder = env_logger::Builder::new();
     // Libraries below us are heard when something is wrong.
     builder.filter_level(ours.min(LevelFilter::Warn)).filter_module("loopkeeper", ours);
     builder.format(move |out, record| {
         let line = Line::new(Stamp::from(clock.wall()), record, source);
-        let line = match format {
-            LogFormat::Json => line.json(),
-            _ => line.text(),
-        };
-        writeln!(out, "{line}")
+        writeln!(out, "{}", line.in_form(format, journal))
     });
     // Nobody may have to wait for whoever reads the log.
-    let lost: fn(u64) -> String = match format {
-        LogFormat::Json => |n| lost(n).json() + "\n",
-        _ => |n| lost(n).text() + "\n",
-    };
+    let lost = move |n: u64| lost(n).in_form(format, journal) + "\n";
     let console = Console::new(std::io::stderr(), lost);
     builder.target(env_logger::Target::Pipe(Box::new(console)));
     builder.build()
@@ -106,8 +101,46 @@ impl<'a> Line<'a> {
         Self { time, level, target: record.target(), message: record.args().to_string(), source }
     }
 
+    /// One line; the journal wants its priority in front and has a time of
+    /// its own.
+    fn in_form(&self, format: LogFormat, journal: bool) -> String {
+        let line = match format {
+            LogFormat::Json => self.json(),
+            LogFormat::Logfmt => self.logfmt(),
+            _ if journal => self.message(String::new()),
+            _ => self.text(),
+        };
+        if !journal {
+            return line;
+        }
+        let priority = match self.level {
+            "error" => 3,
+            "warn" => 4,
+            "info" => 6,
+            _ => 7,
+        };
+        format!("<{priority}>{line}")
+    }
+
+    fn logfmt(&self) -> String {
+        let mut line = format!("time={} level={}", self.time, self.level);
+        let source = self.source.as_ref().map(|source| ("source", &**source));
+        for (key, value) in [("target", self.target), ("msg", &*self.message)].into_iter().chain(source) {
+            let is_bare = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '=' | '\\');
+            if !value.is_empty() && value.chars().all(is_bare) {
+                _ = write!(line, " {key}={value}");
+            } else {
+                _ = write!(line, " {key}={}", json_on_one_line(&value));
+            }
+        }
+        line
+    }
+
     fn text(&self) -> String {
-        let mut line = format!("{} {:<5} ", self.time, self.level.to_ascii_uppercase());
+        self.message(format!("{} {:<5} ", self.time, self.level.to_ascii_uppercase()))
+    }
+
+    fn message(&self, mut line: String) -> String {
         escape(self.target, &mut line);
         line.push_str(": ");
         escape(&self.message, &mut line);
@@ -187,6 +220,40 @@ mod tests {
             r#"{"time":"2026-11-24T21:42:02.123Z","level":"info","target":"loopkeeper::watcher::mqtt","message":"a \"b\"","source":"src/a.rs:7"}"#
         );
         assert!(!check("a", false).1.contains("source"));
+    }
+
+    #[test]
+    fn logfmt_is_pairs_and_the_journal_gets_priorities() {
+        let stamp = Stamp::from_micros(1_795_556_522_123_456);
+        let line = |level, message: &str| Line {
+            time: stamp,
+            level,
+            target: "loopkeeper::watcher::mqtt",
+            message: message.to_owned(),
+            source: Some("src/a.rs:7".to_owned()),
+        };
+        let (logfmt, text) = (LogFormat::Logfmt, LogFormat::Text);
+        for (line, format, journal, expected) in [
+            (
+                line("info", "down: \"a\"\nb=1"),
+                logfmt,
+                false,
+                r#"time=2026-11-24T21:42:02.123Z level=info target=loopkeeper::watcher::mqtt msg="down: \"a\"\nb=1" source=src/a.rs:7"#,
+            ),
+            (
+                line("debug", "up"),
+                logfmt,
+                true,
+                "<7>time=2026-11-24T21:42:02.123Z level=debug target=loopkeeper::watcher::mqtt msg=up source=src/a.rs:7",
+            ),
+            (line("error", "a\nb"), text, true, "<3>loopkeeper::watcher::mqtt: a\\nb (src/a.rs:7)"),
+            (line("warn", ""), text, true, "<4>loopkeeper::watcher::mqtt:  (src/a.rs:7)"),
+            (line("info", "up"), text, true, "<6>loopkeeper::watcher::mqtt: up (src/a.rs:7)"),
+        ] {
+            assert_eq!(line.in_form(format, journal), expected);
+        }
+        assert!(line("info", "up").in_form(LogFormat::Json, true).starts_with("<6>{\"time\""));
+        assert!(line("info", "").logfmt().contains(" msg=\"\" "));
     }
 
     #[test]

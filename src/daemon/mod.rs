@@ -14,6 +14,7 @@ mod logging;
 mod recovery;
 mod run;
 mod serve;
+mod service;
 mod status;
 mod table;
 mod terminal;
@@ -52,7 +53,7 @@ impl From<Exit> for ExitCode {
 /// Does what the command line says.
 pub(crate) fn main() -> ExitCode {
     let exit = match cli::parse(std::env::args_os().skip(1)) {
-        Ok(Command::Run(layers)) => run::run(load::complete(layers)),
+        Ok(Command::Run(layers, notify_fd)) => run::run(load::complete(layers), notify_fd),
         Ok(Command::Check(layers)) => check(load::check(&load::complete(layers))),
         Ok(Command::Types(name)) => types(name.as_deref()),
         Ok(Command::Explain(layers, key)) => explain(load::complete(layers), key.as_deref()),

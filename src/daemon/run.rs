@@ -1,26 +1,41 @@
 //! Watches until told to stop: starts in order, stops in reverse.
 
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
+use loopkeeper::alert::{Alerts, AlertsConfig};
 use loopkeeper::config::{ConfigWatcher, ConfigWatcherConfig, Layers, Settings};
 use loopkeeper::host::deploy::{Deployer, DeployerConfig};
 use loopkeeper::http::StatusServer;
 use loopkeeper::observe::prometheus::Exporter;
-use loopkeeper::signals::{Signal, Signals, reset_inherited};
-use loopkeeper::{Env, EnvConfig, ErrorKind, Host, HostConfig, Observer, Result, StopReport};
+use loopkeeper::service::{ReadyFd, inherited_listeners};
+use loopkeeper::signals::{Signal, Signals, Waker, reset_inherited};
+use loopkeeper::status::{StatusSource as _, aggregate};
+use loopkeeper::{
+    Env, EnvConfig, Error, ErrorKind, Health, Host, HostConfig, LoopStatus, Observer, Result, StopReport,
+};
 
 use super::apply::Live;
 use super::load::{Loaded, load};
 use super::logging::Logging;
 use super::serve::{self, Everything};
+use super::service::{Ears, Facts, Service};
 use super::{Exit, complain, lines, plural};
 
 /// How many components may stop at once that do not require each other.
 const PARALLEL: usize = 16;
 
 /// The command `run`.
-pub(crate) fn run(layers: Layers) -> Exit {
+pub(crate) fn run(layers: Layers, notify_fd: Option<u16>) -> Exit {
+    // First, so that neither a child nor a file of ours gets their numbers.
+    let given = match Given::take(notify_fd) {
+        Ok(given) => given,
+        Err(error) => {
+            complain(error.report());
+            return Exit::Usage;
+        }
+    };
     let loaded = match load(&layers) {
         Ok(loaded) => loaded,
         Err(faults) => {
@@ -29,17 +44,20 @@ pub(crate) fn run(layers: Layers) -> Exit {
         }
     };
     let logging = Logging::install(&loaded.settings.logging);
-    let started = reset_inherited()
-        .and_then(|()| Signals::install())
-        .and_then(|signals| Ok((signals, Running::start(loaded, logging)?)));
-    let (mut signals, running) = match started {
+    let started = reset_inherited().and_then(|()| Signals::install()).and_then(|signals| {
+        let waker = signals.waker()?;
+        let (running, service) = Running::start(loaded, logging, given, waker)?;
+        Ok((signals, running, service))
+    });
+    let (mut signals, running, mut service) = match started {
         Ok(started) => started,
         Err(error) => {
             log::error!("could not start: {}", error.report());
             return Exit::Failed;
         }
     };
-    let signal = wait(&mut signals, &running);
+    let signal = wait(&mut signals, &running, &mut service);
+    service.stop(signal);
     // Before anything that may be stuck, the log included.
     if let Err(error) = signals.end_on_next() {
         log::warn!("{}", error.report());
@@ -67,15 +85,22 @@ fn verdict(reports: &[StopReport]) -> Exit {
 }
 
 /// Waits for a signal to stop; says its name.
-fn wait(signals: &mut Signals, running: &Running) -> &'static str {
+fn wait(signals: &mut Signals, running: &Running, service: &mut Service) -> &'static str {
+    let clock = running.host.env().clock();
+    let mut needed = Looks::default();
     loop {
-        match signals.wait() {
-            Ok(Signal::Stop(name)) => return name,
-            Ok(_) => {
+        let again = service.look(clock.now(), |own| running.facts(&needed, own));
+        match signals.wait_timeout(again) {
+            Ok(None) => {}
+            Ok(Some(Signal::Stop(name))) => return name,
+            Ok(Some(Signal::Hangup)) => {
                 log::info!("SIGHUP: looking at the configuration and the descriptors");
+                service.reload(clock.now());
+                needed = running.looks().next();
                 running.watcher.trigger();
                 running.deployer.rescan();
             }
+            Ok(Some(_)) => running.dump(),
             Err(error) => {
                 log::error!("{}", error.report());
                 return "no signals";
@@ -102,10 +127,44 @@ fn disabled_note(n: usize) -> String {
     if n > 0 { format!(" ({n} disabled)") } else { String::new() }
 }
 
+/// What a service manager left open for this process.
+#[derive(Default)]
+struct Given {
+    ready_fd: Option<ReadyFd>,
+    listener: Option<TcpListener>,
+}
+
+impl Given {
+    fn take(notify_fd: Option<u16>) -> Result<Self> {
+        let ready_fd = notify_fd.map(ReadyFd::take).transpose();
+        let ready_fd = ready_fd
+            .map_err(|error| Error::new(error.kind()).context(format!("--notify-fd: {}", error.report())))?;
+        let mut listeners = inherited_listeners()?;
+        if listeners.len() > 1 {
+            let names: Vec<&str> = listeners.iter().map(|(name, _)| &**name).collect();
+            let text = format!("LISTEN_FDS: expected one socket, found {}", names.join(", "));
+            return Err(Error::new(ErrorKind::InvalidArgument).context(text));
+        }
+        Ok(Self { ready_fd, listener: listeners.pop().map(|(_, listener)| listener) })
+    }
+}
+
+/// How often the configuration and the folder were looked at.
+#[derive(Debug, Clone, Copy, Default)]
+struct Looks([u64; 2]);
+
+impl Looks {
+    /// How often they were when each has been looked at once more.
+    fn next(self) -> Self {
+        Self(self.0.map(|looks| looks + 1))
+    }
+}
+
 /// Everything that was started; the last first.
 struct Running {
     watcher: Arc<ConfigWatcher>,
     _live: Live,
+    everything: Arc<Everything>,
     deployer: Deployer,
     host: Host,
     server: Option<Arc<StatusServer>>,
@@ -114,30 +173,80 @@ struct Running {
 impl Running {
     /// Starts the server, the host and what fills it; what was started is
     /// stopped again when one cannot be.
-    fn start(loaded: Loaded, logging: Logging) -> Result<Self> {
+    fn start(loaded: Loaded, logging: Logging, given: Given, waker: Waker) -> Result<(Self, Service)> {
         let Loaded { config, settings, registry, descriptors } = loaded;
         let exporter = Exporter::default();
-        let observer = Observer::log().and(exporter.observer());
+        let ears = Ears::default();
+        let mut observer = Observer::log().and(exporter.observer());
+        if Service::is_wanted(given.ready_fd.as_ref()) {
+            observer = observer.and(ears.observer());
+        }
         let env = Env::with(EnvConfig::default().observer(observer))?;
+        let service = Service::new(env.clock().now(), given.ready_fd, &ears, waker);
         let timeout = settings.shutdown_timeout;
         let host = Host::new(HostConfig::default().env(&env).shutdown_timeout(timeout).parallel(PARALLEL))?;
         let folder = DeployerConfig::new(&settings.deploy.dir).scan_interval(settings.deploy.scan_interval);
         let deployer = Deployer::new(&env, folder, registry, Arc::new(host.handle()))?;
-        let everything = Arc::new(Everything { host: host.handle(), deployer: deployer.clone() });
+        let known = host.handle();
+        let alerts = Alerts::new(&env, AlertsConfig::default().requires(move |name| known.requires(name)));
+        let everything =
+            Everything { host: host.handle(), deployer: deployer.clone(), alerts: alerts.clone() };
+        let everything = Arc::new(everything);
         let metrics = exporter.collecting(host.handle()).collecting(deployer.clone());
-        let server = serve::start(&env, &settings.http, &config, metrics, everything)?;
+        let server =
+            serve::start(&env, &settings.http, &config, metrics, given.listener, everything.clone())?;
         let watch = ConfigWatcherConfig::new(&config)
             .interval(settings.config.watch_interval)
             .read_at_start(Settings::READ_AT_START);
         let watcher = Arc::new(ConfigWatcher::new_in(&env, watch)?);
         let live = Live::new(&watcher, logging, &deployer, server.as_ref());
-        let running = Self { watcher, _live: live, deployer, host, server };
+        let running = Self { watcher, _live: live, everything, deployer, host, server };
+        // Before there is anything to tell.
+        alerts.start()?;
         running.host.start()?;
         running.deployer.start()?;
         running.watcher.restart()?;
         let disabled = descriptors.iter().filter(|descriptor| !descriptor.enabled).count();
         running.announce(descriptors.len() - disabled, disabled, &settings);
-        Ok(running)
+        Ok((running, service))
+    }
+
+    /// How everything is, with the program's `own` threads if they matter;
+    /// `needed` is when a reload is through.
+    fn facts(&self, needed: &Looks, own: bool) -> Facts {
+        let components = self.host.status();
+        let waiting = components.into_iter().filter(|component| !component.waits_for.is_empty());
+        let looks = self.looks();
+        Facts {
+            loops: self.everything.statuses(),
+            is_filled: self.deployer.status().health != Health::Unknown,
+            waiting: waiting.map(|component| component.name).collect(),
+            stalled: own.then(|| self.stalled()).flatten(),
+            is_reloaded: looks.0.iter().zip(needed.0).all(|(looks, needed)| *looks >= needed),
+        }
+    }
+
+    /// Which of the program's own threads does nothing, if one does not.
+    fn stalled(&self) -> Option<String> {
+        let stalled = self.host.env().stalled();
+        let stalled = stalled.map(|(thread, late)| format!("its {thread} has done nothing for {late:.1?}"));
+        let has_server = self.server.as_ref().is_none_or(|server| server.is_alive());
+        stalled.or_else(|| (!has_server).then(|| "its server does nothing".to_owned()))
+    }
+
+    /// How many looks were begun and are over.
+    fn looks(&self) -> Looks {
+        let over = |status: LoopStatus| status.runs - u64::from(status.running_for.is_some());
+        Looks([over(self.watcher.status()), over(self.deployer.status())])
+    }
+
+    /// Says in the log how every loop is.
+    fn dump(&self) {
+        let loops = self.everything.statuses();
+        log::info!("SIGUSR1: {} loops, together {}", loops.len(), aggregate(&loops));
+        for status in loops {
+            log::info!("{status}");
+        }
     }
 
     fn announce(&self, n: usize, disabled: usize, settings: &Settings) {
@@ -168,6 +277,7 @@ impl Running {
         let left = || deadline.since(clock.now());
         let mut reports =
             vec![self.watcher.stop(timeout), self.deployer.stop(left()), self.host.stop(left())];
+        reports.push(self.everything.alerts.stop(left()));
         reports.extend(self.server.iter().map(|server| server.stop(left())));
         reports
     }
@@ -189,7 +299,9 @@ mod tests {
         let configs = Arc::new(ConfigWatcher::new_in(&env, ConfigWatcherConfig::new(&config)).unwrap());
         let logging = Logging::install(&Settings::default().logging);
         let live = Live::new(&configs, logging, &deployer, None);
-        let running = Running { watcher: configs, _live: live, deployer, host, server: None };
+        let alerts = Alerts::new(&env, AlertsConfig::default());
+        let everything = Arc::new(Everything { host: host.handle(), deployer: deployer.clone(), alerts });
+        let running = Running { watcher: configs, _live: live, everything, deployer, host, server: None };
         let watcher = Arc::new(Watcher::new(&env, WatcherConfig::new("w", probe)).unwrap());
         running.host.register("w", watcher.component()).unwrap();
         running.host.start().unwrap();
@@ -222,7 +334,8 @@ mod tests {
         let loaded = load(&Layers::default().file(&file)).unwrap();
         write("2s");
         let logging = Logging::install(&loaded.settings.logging);
-        let running = Running::start(loaded, logging).unwrap();
+        let waker = Signals::install().unwrap().waker().unwrap();
+        let (running, _) = Running::start(loaded, logging, Given::default(), waker).unwrap();
         while running.watcher.status().last_check.is_none() {
             std::thread::yield_now();
         }

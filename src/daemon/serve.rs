@@ -1,7 +1,9 @@
 //! The status server, as the program's configuration describes it.
 
+use std::net::TcpListener;
 use std::sync::Arc;
 
+use loopkeeper::alert::Alerts;
 use loopkeeper::config::{Config, HttpConfig};
 use loopkeeper::host::HostHandle;
 use loopkeeper::host::deploy::Deployer;
@@ -10,17 +12,22 @@ use loopkeeper::observe::prometheus::Exporter;
 use loopkeeper::status::{Phase, StatusSource};
 use loopkeeper::{Env, Error, ErrorKind, Health, LoopKind, LoopStatus, Result};
 
-/// Starts the server, when it should listen at all.
+/// Starts the server, when it should listen at all; on the socket that a
+/// service manager handed over, if there is one.
 pub(crate) fn start(
     env: &Env,
     config: &HttpConfig,
     shown: &Config,
     metrics: Exporter,
+    listener: Option<TcpListener>,
     everything: Arc<Everything>,
 ) -> Result<Option<Arc<StatusServer>>> {
-    let Some(listen) = config.listen else { return Ok(None) };
-    let mut server = StatusServerConfig::default()
-        .listen(listen.to_string())
+    let mut server = match (listener, config.listen) {
+        (Some(listener), _) => StatusServerConfig::default().listener(listener),
+        (None, Some(listen)) => StatusServerConfig::default().listen(listen.to_string()),
+        (None, None) => return Ok(None),
+    };
+    server = server
         .allowed_hosts(config.allowed_hosts.clone())
         .max_connections(config.max_connections as usize)
         .liveness(config.liveness.clone())
@@ -43,6 +50,7 @@ pub(crate) fn start(
 pub(crate) struct Everything {
     pub(crate) host: HostHandle,
     pub(crate) deployer: Deployer,
+    pub(crate) alerts: Alerts,
 }
 
 impl StatusSource for Everything {
@@ -56,6 +64,7 @@ impl StatusSource for Everything {
             let deployers = loops.iter_mut().filter(|status| status.kind == LoopKind::Deployer);
             deployers.for_each(|status| status.critical = true);
         }
+        self.alerts.annotate(&mut loops);
         loops
     }
 }
@@ -93,6 +102,7 @@ impl Control for Everything {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use loopkeeper::alert::AlertsConfig;
     use loopkeeper::host::deploy::{DeployerConfig, Registry};
     use loopkeeper::{Host, HostConfig};
     use std::time::Duration;
@@ -103,7 +113,8 @@ mod tests {
         let host = Host::new(HostConfig::default().env(&env)).unwrap();
         let folder = DeployerConfig::new("/nowhere");
         let deployer = Deployer::new(&env, folder, Registry::new(), Arc::new(host.handle())).unwrap();
-        let everything = Everything { host: host.handle(), deployer };
+        let alerts = Alerts::new(&env, AlertsConfig::default());
+        let everything = Everything { host: host.handle(), deployer, alerts };
         everything.deployer.start().unwrap();
         everything.rescan().unwrap();
         assert!(everything.deployer.stop(Duration::from_secs(5)).is_clean());

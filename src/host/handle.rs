@@ -1,5 +1,6 @@
 //! The host, as its users hold it.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use super::config::{ComponentConfig, HostConfig, Settings};
 use super::runner::{Listener, Shared, State};
 use super::status::{ComponentState, ComponentStatus};
 use super::supervisor::{HostPhase, Member, Stage, Supervisor};
+use crate::alert::behind::behind;
 use crate::cancel::CancelToken;
 use crate::clock::{Signals, Tick, real_deadline};
 use crate::component::Component;
@@ -605,7 +607,7 @@ impl HostHandle {
         // when one of them has the same name.
         let looks_after = |kind| matches!(kind, LoopKind::Deployer | LoopKind::ConfigWatcher);
         let own = loops.iter().filter(|status| !looks_after(status.kind));
-        let own: std::collections::HashSet<Name> = own.map(|status| status.name.clone()).collect();
+        let own: HashSet<Name> = own.map(|status| status.name.clone()).collect();
         // A loop is told with what its component requires.
         let mut tied = std::collections::HashMap::new();
         for (state, mut status) in components {
@@ -627,7 +629,48 @@ impl HostHandle {
             }
         }
         crate::status::sort(&mut loops);
+        self.look_behind(&mut loops);
         loops
+    }
+
+    /// Finds those that are down behind others: of them nothing is known.
+    fn look_behind(&self, loops: &mut [LoopStatus]) {
+        if loops.iter().all(|status| status.health != Health::Down) {
+            return;
+        }
+        let requires: HashMap<Name, Vec<Name>> = {
+            let state = self.shared.lock();
+            let members = state.machine.members();
+            let members = members.filter(|member| !member.spec.requires.is_empty());
+            members.map(|member| (member.spec.name.clone(), required(member))).collect()
+        };
+        if requires.is_empty() {
+            return;
+        }
+        let down: HashSet<Name> = loops
+            .iter()
+            .filter(|status| status.health == Health::Down)
+            .map(|status| status.name.clone())
+            .collect();
+        let requires = |name: &Name| requires.get(name).cloned().unwrap_or_default();
+        let is_down = |name: &Name| down.contains(name);
+        // Why a component itself failed is its host's own knowledge.
+        let may_hide =
+            |status: &&mut LoopStatus| status.health == Health::Down && status.kind != LoopKind::Component;
+        for status in loops.iter_mut().filter(may_hide) {
+            if let Some(parent) = behind(&status.name, &requires, &is_down) {
+                status.health = Health::Unknown;
+                status.parent = Some(parent);
+            }
+        }
+    }
+
+    /// What a component requires; nothing where there is none of the name.
+    #[must_use]
+    pub fn requires(&self, name: &Name) -> Vec<Name> {
+        let state = self.shared.lock();
+        let mut members = state.machine.members();
+        members.find(|member| member.spec.name == *name).map(required).unwrap_or_default()
     }
 
     fn component_statuses(&self) -> Vec<(ComponentState, LoopStatus)> {
@@ -796,6 +839,11 @@ fn status(state: &State, member: &Member, now: Tick, wall: Stamp) -> ComponentSt
     }
 }
 
+/// The names of what a component requires.
+fn required(member: &Member) -> Vec<Name> {
+    member.spec.requires.iter().map(|require| require.name.clone()).collect()
+}
+
 /// A component as the status server shows loops.
 fn loop_status(status: ComponentStatus) -> LoopStatus {
     let phase = match status.state {
@@ -843,6 +891,8 @@ fn loop_status(status: ComponentStatus) -> LoopStatus {
         lost_callbacks: 0,
         requires: status.requires,
         waits_for: status.waits_for,
+        parent: None,
+        alert: None,
         config: None,
         controller: None,
         monitor: None,

@@ -1,7 +1,7 @@
 //! What a status server is made from.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +24,7 @@ const MAX_CONNECTIONS: usize = 65_536;
 #[must_use = "settings do nothing until a server is started with them"]
 pub struct StatusServerConfig {
     listen: String,
+    listener: Option<Arc<TcpListener>>,
     max_connections: usize,
     request_deadline: Duration,
     allowed_hosts: Vec<String>,
@@ -52,6 +53,7 @@ impl Default for StatusServerConfig {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:8470".to_owned(),
+            listener: None,
             max_connections: 64,
             request_deadline: Duration::from_secs(10),
             allowed_hosts: Vec::new(),
@@ -73,6 +75,13 @@ impl StatusServerConfig {
     /// network is trusted. Defaults to `"127.0.0.1:8470"`.
     pub fn listen(mut self, address: impl Into<String>) -> Self {
         self.listen = address.into();
+        self
+    }
+
+    /// A socket that listens already, as a service manager hands it over; the
+    /// address is its own then. Defaults to one that is made.
+    pub fn listener(mut self, listener: TcpListener) -> Self {
+        self.listener = Some(Arc::new(listener));
         self
     }
 
@@ -176,6 +185,7 @@ impl StatusServerConfig {
     pub(super) fn check(self) -> Result<Checked> {
         let Self {
             listen,
+            listener,
             max_connections,
             request_deadline,
             allowed_hosts,
@@ -187,6 +197,9 @@ impl StatusServerConfig {
             groups,
             history_file,
         } = self;
+        let own = listener.as_ref().map(|listener| listener.local_addr());
+        let own = own.transpose().map_err(|error| Error::invalid(format!("listener: {error}")))?;
+        let listen = own.map_or(listen, |address| address.to_string());
         let Ok(listen) = listen.parse::<SocketAddr>() else {
             return Err(Error::invalid(format!(
                 "listen: expected an address and port such as \"127.0.0.1:8470\", found {listen:?}"
@@ -210,7 +223,7 @@ impl StatusServerConfig {
             startup: names("startup", &groups[STARTUP])?,
         };
         let shown = Shown { gate, config, metrics, groups, diary: history_file.map(Diary::new) };
-        Ok(Checked { listen, max_connections, request_deadline, hosts, drop_grace, shown })
+        Ok(Checked { listen, listener, max_connections, request_deadline, hosts, drop_grace, shown })
     }
 }
 
@@ -229,6 +242,7 @@ fn names(group: &str, names: &Option<Vec<String>>) -> Result<Option<Vec<Name>>> 
 #[derive(Debug)]
 pub(super) struct Checked {
     pub(super) listen: SocketAddr,
+    pub(super) listener: Option<Arc<TcpListener>>,
     pub(super) max_connections: usize,
     pub(super) request_deadline: Duration,
     pub(super) hosts: Hosts,

@@ -384,6 +384,8 @@ pub(super) mod tests {
             lost_callbacks: 0,
             requires: Vec::new(),
             waits_for: Vec::new(),
+            parent: None,
+            alert: None,
             config: None,
             controller: None,
             monitor: None,

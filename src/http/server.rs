@@ -114,7 +114,11 @@ impl StatusServer {
             let context = format!("listen on {}", config.listen);
             Error::new(ErrorKind::Io).context(context).caused_by(error)
         };
-        let listener = TcpListener::bind(config.listen).map_err(refused)?;
+        let listener = match config.listener.take() {
+            Some(listener) => listener.try_clone(),
+            None => TcpListener::bind(config.listen),
+        };
+        let listener = listener.map_err(refused)?;
         listener.set_nonblocking(true).map_err(refused)?;
         let local_addr = listener.local_addr().map_err(refused)?;
         let shared = Arc::new(Shared::new().map_err(refused)?);
@@ -164,6 +168,17 @@ impl StatusServer {
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// Whether the server's own thread has done a turn since this was asked
+    /// the last time; true the first time. Asking wakes it.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        let answered = self.shared.turns.load(Ordering::Relaxed);
+        let is_alive =
+            !self.poller.has_ended() && self.shared.seen.swap(answered, Ordering::Relaxed) != answered;
+        self.shared.wake.ring();
+        is_alive
     }
 
     /// Takes this token for requests that act and for the reasons of health
@@ -279,6 +294,7 @@ impl Poller {
         let mut set = PollSet::default();
         loop {
             self.wait(&mut set);
+            self.shared.turns.fetch_add(1, Ordering::Relaxed);
             let now = now();
             self.finish(now);
             self.remember(now);

@@ -108,6 +108,10 @@ pub(super) struct Shared {
     pub(super) busy: [Mutex<Option<Tick>>; N_WORKERS],
     /// How many requests a stop left without their answer.
     pub(super) n_cut: AtomicU64,
+    /// How many turns the server's own thread has done.
+    pub(super) turns: AtomicU64,
+    /// How many there were when somebody asked whether it does any.
+    pub(super) seen: AtomicU64,
 }
 
 impl Shared {
@@ -119,6 +123,8 @@ impl Shared {
             done: Mutex::new(Vec::new()),
             busy: Default::default(),
             n_cut: AtomicU64::new(0),
+            turns: AtomicU64::new(0),
+            seen: AtomicU64::new(u64::MAX),
         })
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::machine::Checked;
 use super::{Checker, Principal, Report, Role, Verdict, roll_up};
+use crate::alert::AlertConfig;
 use crate::cancel::CancelToken;
 use crate::dispatch::Handler;
 use crate::duration::Shown;
@@ -64,6 +65,7 @@ pub struct MonitorConfig {
     pub(super) drop_grace: Duration,
     pub(super) checkers: Vec<CheckerConfig>,
     pub(super) callbacks: Callbacks,
+    pub(super) alert: AlertConfig,
 }
 
 #[derive(Default)]
@@ -88,6 +90,7 @@ impl MonitorConfig {
             drop_grace: Duration::from_secs(1),
             checkers: Vec::new(),
             callbacks: Callbacks::default(),
+            alert: AlertConfig::default(),
         }
     }
 
@@ -132,6 +135,14 @@ impl MonitorConfig {
     /// checkers that need it, too. Defaults to nobody.
     pub fn principal(mut self, principal: &Principal) -> Self {
         self.principal = Some(principal.clone());
+        self
+    }
+
+    /// What people are told, by a command or a webhook, when all of it together
+    /// is down and is ready again, where the environment has
+    /// [`Alerts`](crate::alert::Alerts). Defaults to nothing.
+    pub fn alert(mut self, alert: AlertConfig) -> Self {
+        self.alert = alert;
         self
     }
 

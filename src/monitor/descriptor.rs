@@ -113,9 +113,13 @@ pub fn read(name: &str, o: &mut Object<'_, '_>, defaults: &Defaults) -> Option<M
         .defaults_to_json(|| "[]".to_owned())
         .optional()
         .unwrap_or_default();
+    let alert = crate::alert::descriptor::read(o);
     o.done()?;
-    let mut config =
-        MonitorConfig::new(name).poll_period(poll_period).deadline(deadline).principal(&principal);
+    let mut config = MonitorConfig::new(name)
+        .alert(alert)
+        .poll_period(poll_period)
+        .deadline(deadline)
+        .principal(&principal);
     if let Some(age) = stale_after {
         config = config.stale_after(age);
     }

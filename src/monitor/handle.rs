@@ -9,6 +9,7 @@ use super::config::MonitorConfig;
 use super::instruments::Instruments;
 use super::machine::{Checked, MonitorMachine, Settings};
 use super::runner::Shared;
+use crate::alert::AlertConfig;
 use crate::cancel::CancelToken;
 use crate::clock::real_deadline;
 use crate::component::{Component, Context, Hosted, Kept};
@@ -71,6 +72,8 @@ pub struct Monitor {
     /// Whether what a look does matters, and not only what it finds.
     is_patient: bool,
     drop_grace: Duration,
+    /// Told for as long as there is the monitor.
+    _alert: Option<Arc<AlertConfig>>,
 }
 
 impl Monitor {
@@ -118,6 +121,7 @@ impl Monitor {
     /// # Ok::<(), loopkeeper::Error>(())
     /// ```
     pub fn new(env: &Env, mut config: MonitorConfig) -> Result<Self> {
+        config.alert.check()?;
         let checkers = config.take_checkers()?;
         let name = Name::new(&config.name)?;
         let settings = Settings {
@@ -133,7 +137,11 @@ impl Monitor {
         let handler = config.callbacks.into_handler(env.observer());
         let voice = Voice::new(env, name.clone(), LoopKind::Monitor, handler, None)?;
         let shared = Shared::new(env, name, voice, config.cancel, instruments, machine, checkers);
-        Ok(Self { shared, is_patient, drop_grace: config.drop_grace })
+        let alert = (!config.alert.is_empty()).then(|| Arc::new(config.alert));
+        if let Some(alert) = &alert {
+            env.alerts().add(shared.name(), alert);
+        }
+        Ok(Self { shared, is_patient, drop_grace: config.drop_grace, _alert: alert })
     }
 
     /// Runs the monitor until `cancel` is cancelled or the monitor has ended,

@@ -868,6 +868,8 @@ impl Shared {
             lost_callbacks: lost.coalesced + lost.dropped,
             requires: Vec::new(),
             waits_for: Vec::new(),
+            parent: None,
+            alert: None,
             config: None,
             controller: None,
             monitor: None,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::file_age::check_path;
 use super::text::no_nul;
 use super::{Probe, disk, dns, exec, file_age, heartbeat, tcp, unix};
-use crate::decode::{Field, Object, Size};
+use crate::decode::{Field, Object, Required, Size};
 use crate::duration::Shown;
 use crate::tree::{Fault, Node, Value, join, join_idx};
 
@@ -108,6 +108,13 @@ fn read_dns(o: &mut Object<'_, '_>) -> Found {
 
 fn read_exec(o: &mut Object<'_, '_>) -> Found {
     o.doc("Runs a command; it must end with 0. At the deadline its process group is killed.");
+    let command = command(o);
+    let done = o.done()?;
+    Some(Box::new(exec(command.take(done)?)))
+}
+
+/// Reads the field `command`: a program and its arguments.
+pub(crate) fn command(o: &mut Object<'_, '_>) -> Required<Vec<String>> {
     let named = |command: &Vec<String>| match command.first() {
         Some(program) if !program.is_empty() => Ok(()),
         _ => Err("must name a program"),
@@ -120,8 +127,7 @@ fn read_exec(o: &mut Object<'_, '_>) -> Found {
     if !flaws.is_empty() {
         tell_in_list(o, "command", &flaws);
     }
-    let done = o.done()?;
-    Some(Box::new(exec(command.take(done)?)))
+    command
 }
 
 fn read_file_age(o: &mut Object<'_, '_>) -> Found {

@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -53,7 +53,7 @@ where
     I::Item: Into<OsString>,
 {
     let argv = argv.into_iter().map(Into::into).collect();
-    ExecProbe { argv, env: Vec::new(), current_dir: None, keep_output: KEPT }
+    ExecProbe { argv, env: Vec::new(), input: Vec::new(), current_dir: None, keep_output: KEPT }
 }
 
 /// Runs a program and looks at its exit code; made by [`exec`].
@@ -87,6 +87,8 @@ where
 pub struct ExecProbe {
     argv: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
+    /// Less than a pipe takes without a reader.
+    input: Vec<u8>,
     current_dir: Option<PathBuf>,
     keep_output: usize,
 }
@@ -96,6 +98,14 @@ impl ExecProbe {
     /// Defaults to the environment of this process.
     pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// What the program reads from its standard input; cut at 60 KiB, which
+    /// any pipe takes.
+    pub(crate) fn input(mut self, mut input: Vec<u8>) -> Self {
+        input.truncate(60 * 1024);
+        self.input = input;
         self
     }
 
@@ -171,6 +181,16 @@ impl ExecProbe {
         Err(fail(ErrorKind::Probe, format!("{} after {took}{said}", Ended(status))))
     }
 
+    /// What it reads, whole and with an end.
+    fn stdin(&self) -> io::Result<Stdio> {
+        if self.input.is_empty() {
+            return Ok(Stdio::null());
+        }
+        let (read, write) = pipe()?;
+        File::from(write).write_all(&self.input)?;
+        Ok(Stdio::from(read))
+    }
+
     fn spawn(&self, hear: Hear) -> std::result::Result<(Group, OwnedFd), (ErrorKind, String)> {
         let io = |text: String| (ErrorKind::Io, text);
         let Some((program, arguments)) = self.argv.split_first() else {
@@ -186,7 +206,8 @@ impl ExecProbe {
         };
         let (output, out, err) = outputs().map_err(|error: io::Error| local(&error))?;
         let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::null()).stdout(out).stderr(err);
+        let input = self.stdin().map_err(|error| local(&error))?;
+        command.args(arguments).stdin(input).stdout(out).stderr(err);
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         if let Some(path) = &self.current_dir {
             command.current_dir(path);

@@ -29,6 +29,7 @@ pub(crate) mod text;
 mod unix;
 pub(crate) mod wait;
 
+pub(crate) use descriptor::command;
 pub use descriptor::decode;
 pub use disk::{DiskProbe, disk};
 pub use dns::{DnsProbe, dns};

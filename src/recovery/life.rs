@@ -237,6 +237,8 @@ impl Engine {
             lost_callbacks: lost.coalesced + lost.dropped,
             requires: Vec::new(),
             waits_for: Vec::new(),
+            parent: None,
+            alert: None,
             config: None,
             controller: None,
             monitor: None,

@@ -71,6 +71,8 @@ fn write(status: &LoopStatus, out: &mut Vec<u8>) {
         lost_callbacks,
         requires,
         waits_for,
+        parent,
+        alert,
         config,
         controller,
         monitor,
@@ -113,6 +115,8 @@ fn write(status: &LoopStatus, out: &mut Vec<u8>) {
     number(out, ",\"lost_callbacks\":", *lost_callbacks);
     names(out, ",\"requires\":", requires);
     names(out, ",\"waits_for\":", waits_for);
+    other(out, ",\"parent\":", parent.as_ref());
+    other(out, ",\"alert\":", alert.as_ref());
     other(out, ",\"config\":", config.as_ref());
     other(out, ",\"controller\":", controller.as_ref());
     other(out, ",\"monitor\":", monitor.as_ref());
@@ -178,6 +182,7 @@ fn other(out: &mut Vec<u8>, key: &str, value: Option<&impl serde::Serialize>) {
 #[cfg(all(test, not(shuttle)))]
 mod tests {
     use super::*;
+    use crate::alert::AlertStatus;
     use crate::event::{Health, LoopKind};
     use crate::status::{
         CallStatus, ConfigStatus, ControllerStatus, Phase, RecoveryStatus, RunResult, ThreadStatus,
@@ -224,6 +229,20 @@ mod tests {
             lost_callbacks: n,
             requires: (0..n % 3).map(|i| format!("r{i}").parse().unwrap()).collect(),
             waits_for: (0..n % 2).map(|_| "r0".parse().unwrap()).collect(),
+            parent: some[4].then(|| "router".parse().expect("a name")),
+            alert: some[5].then(|| {
+                Box::new(AlertStatus {
+                    told: some[6],
+                    pending: 1,
+                    sent: n,
+                    last_sent: some[7].then_some(stamp),
+                    failures: n,
+                    last_error: some[8].then(|| text.clone()),
+                    retry_in: some[9].then_some(span),
+                    lost: 0,
+                    suppressed_by: None,
+                })
+            }),
             config: some[11].then(|| {
                 Box::new(ConfigStatus {
                     source: Some(text.clone()),

@@ -9,6 +9,8 @@ pub(crate) mod disk;
 pub(crate) mod file;
 #[cfg(feature = "capi")]
 pub(crate) mod fork;
+#[cfg(feature = "daemon")]
+pub(crate) mod inherit;
 pub(crate) mod limits;
 pub(crate) mod net;
 #[cfg(feature = "http")]

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::alert::AlertConfig;
 use crate::backoff::{Backoff, Explanation};
 use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
@@ -133,6 +134,7 @@ pub struct WatcherConfig {
     pub(super) cancel: CancelToken,
     pub(super) drop_grace: Duration,
     pub(super) callbacks: Callbacks,
+    pub(super) alert: AlertConfig,
 }
 
 #[derive(Default)]
@@ -155,6 +157,7 @@ impl WatcherConfig {
             cancel: CancelToken::new(),
             drop_grace: Duration::from_secs(1),
             callbacks: Callbacks::default(),
+            alert: AlertConfig::default(),
         }
     }
 
@@ -219,6 +222,13 @@ impl WatcherConfig {
         self
     }
 
+    /// What people are told, by a command or a webhook, where the environment
+    /// has [`Alerts`](crate::alert::Alerts). Defaults to nothing.
+    pub fn alert(mut self, alert: AlertConfig) -> Self {
+        self.alert = alert;
+        self
+    }
+
     /// Asks once what the watcher would ask, to be told step by step how that
     /// goes. Nothing is counted, retried or called.
     ///
@@ -237,6 +247,7 @@ impl WatcherConfig {
     pub(super) fn check(&self) -> Result<()> {
         self.probe.check()?;
         self.backoff.check()?;
+        self.alert.check()?;
         let thresholds =
             [("failure_threshold", self.failure_threshold), ("success_threshold", self.success_threshold)];
         for (key, value) in thresholds {

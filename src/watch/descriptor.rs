@@ -5,6 +5,7 @@
 //! starts.
 
 use super::config::{BackoffConfig, WatcherConfig};
+use crate::alert;
 use crate::backoff::read_delays;
 use crate::decode::Object;
 use crate::probe;
@@ -48,8 +49,10 @@ pub fn read(name: &str, o: &mut Object<'_, '_>) -> Option<WatcherConfig> {
         .bool("critical")
         .doc("Whether the whole is down, and not only degraded, while this service is.")
         .or(true);
+    let alert = alert::descriptor::read(o);
     let done = o.done()?;
     let config = WatcherConfig::new(name, probe.take(done)?)
+        .alert(alert)
         .backoff(backoff)
         .failure_threshold(failure_threshold)
         .success_threshold(success_threshold);
@@ -230,8 +233,7 @@ mod tests {
              2:27: backoff: unknown field \"x\", expected \"initial_delay\", \"max_delay\", \"multiplier\", \
              \"max_retries\", \"poll_interval\", \"probe_timeout\" or \"jitter\"\n\
              3:14: critical: expected true or false, found the string \"no\"\n\
-             4:2: unknown field \"on_ready\", expected \"probe\", \"backoff\", \"failure_threshold\", \
-             \"success_threshold\" or \"critical\""
+             4:14: on_ready: expected exactly one of \"exec\", \"webhook\", found none"
         );
         let faults = check(r#"{"prob": {}}"#).unwrap_err();
         assert!(
@@ -259,7 +261,19 @@ mod tests {
         }
         let top: Vec<String> = described().into_iter().map(|field| field.path).collect();
         let top: Vec<&str> = top.iter().map(String::as_str).filter(|path| !path.contains('.')).collect();
-        assert_eq!(top, ["probe", "backoff", "failure_threshold", "success_threshold", "critical"]);
+        assert_eq!(
+            top,
+            [
+                "probe",
+                "backoff",
+                "failure_threshold",
+                "success_threshold",
+                "critical",
+                "on_ready",
+                "on_down",
+                "remind_every"
+            ]
+        );
     }
 
     #[test]

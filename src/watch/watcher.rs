@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::config::{Callbacks, WatcherConfig};
 use super::machine::{Settings, WatchMachine};
+use crate::alert::AlertConfig;
 use crate::clock::{Tick, real_deadline};
 use crate::component::{Component, Context, Hosted, Kept, Reporter};
 use crate::dispatch::Handler;
@@ -55,6 +56,8 @@ use crate::subscription::{DEFAULT_CAPACITY, Hub, Subscription};
 pub struct Watcher {
     inner: Loop<WatchMachine, ProbeWork>,
     drop_grace: Duration,
+    /// Told for as long as there is the watcher.
+    _alert: Option<Arc<AlertConfig>>,
 }
 
 impl Watcher {
@@ -113,6 +116,7 @@ impl Watcher {
             cancel,
             drop_grace,
             callbacks,
+            alert,
             ..
         } = config;
         let settings = Settings {
@@ -128,7 +132,12 @@ impl Watcher {
         let work = ProbeWork { probe };
         let instruments = instruments(env.observer(), &name);
         let spec = Spec { name, kind: LoopKind::Watcher, cancel, handler, hub, instruments };
-        Ok(Self { inner: Loop::new(env, spec, machine, work)?, drop_grace })
+        let inner = Loop::new(env, spec, machine, work)?;
+        let alert = (!alert.is_empty()).then(|| Arc::new(alert));
+        if let Some(alert) = &alert {
+            env.alerts().add(inner.name(), alert);
+        }
+        Ok(Self { inner, drop_grace, _alert: alert })
     }
 
     /// Starts again after a stop: from unknown, with the start-up's attempts.

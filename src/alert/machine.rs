@@ -1,0 +1,745 @@
+//! When is somebody told, and of what: a machine without time, threads or
+//! sockets.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::behind::{ancestors, behind};
+use super::letter::{Body, told};
+use super::{Action, AlertConfig, AlertStatus};
+use crate::clock::Tick;
+use crate::event::{Event, EventKind, Health, LoopKind};
+use crate::name::Name;
+use crate::stamp::Stamp;
+
+/// How many alerts wait at most.
+const CAPACITY: usize = 256;
+/// How long it is waited whether what a service requires is down, too.
+pub(super) const HOLD: Duration = Duration::from_secs(15);
+/// How often is looked meanwhile.
+const LOOK: Duration = Duration::from_millis(100);
+/// The delay after the first try that failed, and the longest.
+const DELAYS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(300)];
+/// For how long one alert is tried.
+const MAX_AGE: Duration = Duration::from_secs(6 * 3600);
+/// How long a loop that is gone is remembered: until one that takes its place
+/// is heard of.
+const FORGET: Duration = Duration::from_secs(60);
+
+/// How a loop is, beside what its events have told.
+#[derive(Debug, Clone)]
+pub(super) struct View {
+    pub(super) health: Health,
+    /// How long ago it last had an answer.
+    pub(super) age: Option<Duration>,
+    /// Whether that was bad.
+    pub(super) is_failing: bool,
+}
+
+/// All loops at one moment, and what they require.
+pub(super) struct World<'a> {
+    pub(super) views: BTreeMap<Name, View>,
+    pub(super) requires: &'a dyn Fn(&Name) -> Vec<Name>,
+}
+
+impl World<'_> {
+    fn is_down(&self, name: &Name) -> bool {
+        self.views.get(name).is_some_and(|view| view.health == Health::Down)
+    }
+
+    /// Whether a loop has had an answer since then that settles how it is.
+    fn has_answered(&self, name: &Name, since: Duration) -> bool {
+        // One that is not there, or not yet asked, has nothing to say.
+        let Some(view) = self.views.get(name) else { return true };
+        view.health != Health::Ready || !view.is_failing && view.age.is_some_and(|age| age <= since)
+    }
+}
+
+/// The last turn of a loop.
+#[derive(Debug, Clone)]
+struct Turn {
+    kind: LoopKind,
+    state: Health,
+    previous: Health,
+    since: Stamp,
+    error: Option<String>,
+    n: u64,
+    seq: u64,
+    /// Whether a down is worth telling: it was up, or its start is over.
+    counts: bool,
+}
+
+#[derive(Debug, Default)]
+struct Subject {
+    config: Option<Arc<AlertConfig>>,
+    turn: Option<Turn>,
+    /// A down that is not told before others have answered: since when.
+    held: Option<Tick>,
+    /// Whether it is itself to be asked again first.
+    is_doubted: bool,
+    behind: Option<Name>,
+    /// A down was told: when the last time, and how many reminders.
+    told: Option<(Tick, u32)>,
+    gone_since: Option<Tick>,
+    sent: u64,
+    last_sent: Option<Stamp>,
+    failures: u64,
+    last_error: Option<String>,
+    lost: u64,
+}
+
+/// An alert that waits to be sent.
+#[derive(Debug, Clone)]
+pub(super) struct Letter {
+    pub(super) id: u64,
+    pub(super) action: Action,
+    pub(super) body: Body,
+    written: Tick,
+    tries: u32,
+    due: Tick,
+}
+
+/// How many alerts came to which end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) sent: u64,
+    pub(super) failed: u64,
+    pub(super) lost: u64,
+    pub(super) suppressed: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Machine {
+    boot: String,
+    subjects: BTreeMap<Name, Subject>,
+    queue: VecDeque<Letter>,
+    next_id: u64,
+    pub(super) counts: Counts,
+}
+
+impl Machine {
+    pub(super) fn new(boot: &str) -> Self {
+        Self {
+            boot: boot.to_owned(),
+            subjects: BTreeMap::new(),
+            queue: VecDeque::new(),
+            next_id: 1,
+            counts: Counts::default(),
+        }
+    }
+
+    /// Takes the alerts that there are. Of loops that have none any more
+    /// nothing is told, and after a while nothing is known.
+    pub(super) fn configure(&mut self, now: Tick, configs: BTreeMap<Name, Arc<AlertConfig>>) {
+        for subject in self.subjects.values_mut() {
+            subject.config = None;
+        }
+        for (name, config) in configs {
+            self.subjects.entry(name).or_default().config = Some(config);
+        }
+        for subject in self.subjects.values_mut() {
+            subject.gone_since = match &subject.config {
+                Some(_) => None,
+                None => subject.gone_since.or(Some(now)),
+            };
+        }
+        self.subjects.retain(|_, subject| subject.gone_since.is_none_or(|since| now.since(since) < FORGET));
+    }
+
+    /// Takes note of an event.
+    pub(super) fn hear(&mut self, event: &Event) {
+        let Some(subject) = self.subjects.get_mut(&event.source) else { return };
+        let turn = |state, previous, error: Option<String>, counts| Turn {
+            kind: event.kind,
+            state,
+            previous,
+            since: event.at,
+            error: error.map(|error| told(&error)),
+            n: event.n,
+            seq: event.seq,
+            counts,
+        };
+        match &event.what {
+            EventKind::Ready { from, .. } => subject.turned(turn(Health::Ready, *from, None, true)),
+            EventKind::Down { from, error, .. } => {
+                // What was never up may still be starting.
+                let error = Some(error.report().to_string());
+                subject.turned(turn(Health::Down, *from, error, *from != Health::Unknown));
+            }
+            EventKind::GaveUp { error, .. } => match &mut subject.turn {
+                Some(turn) if turn.state == Health::Down => turn.counts = true,
+                _ => {
+                    let error = Some(error.report().to_string());
+                    subject.turned(turn(Health::Down, Health::Unknown, error, true));
+                }
+            },
+            EventKind::HealthChanged { from, to, reason } => {
+                subject.turned(turn(*to, *from, reason.as_deref().map(str::to_owned), true));
+            }
+            EventKind::Stopped => {
+                subject.turn = None;
+                subject.held = None;
+                subject.behind = None;
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes a loop as it is, where its events are lost.
+    pub(super) fn see(
+        &mut self,
+        name: &Name,
+        kind: LoopKind,
+        state: Health,
+        since: Stamp,
+        error: Option<&str>,
+    ) {
+        let Some(subject) = self.subjects.get_mut(name) else { return };
+        let previous = subject.turn.as_ref().map_or(Health::Unknown, |turn| turn.state);
+        if previous != state && state != Health::Unknown {
+            let error = error.map(told);
+            subject.turned(Turn { kind, state, previous, since, error, n: 0, seq: 0, counts: true });
+        }
+    }
+
+    /// Whether what others are has to be known for the next step.
+    pub(super) fn wants_world(&self) -> bool {
+        self.subjects.values().any(|subject| subject.is_down())
+    }
+
+    /// Decides; names whoever is to be asked again at once.
+    pub(super) fn step(&mut self, now: Tick, world: &World<'_>) -> Vec<Name> {
+        let mut asked = Vec::new();
+        let mut letters = Vec::new();
+        for (name, subject) in &mut self.subjects {
+            if subject.config.is_none() {
+                continue;
+            }
+            let suppressed = subject.behind.is_some();
+            match subject.decide(now, name, world, &mut asked) {
+                Verdict::Nothing => {}
+                Verdict::Down(reminder) => letters.push((name.clone(), Health::Down, reminder)),
+                Verdict::Ready => letters.push((name.clone(), Health::Ready, 0)),
+            }
+            self.counts.suppressed += u64::from(!suppressed && subject.behind.is_some());
+        }
+        for (name, state, reminder) in letters {
+            self.write(now, &name, state, reminder);
+        }
+        asked
+    }
+
+    fn write(&mut self, now: Tick, name: &Name, state: Health, reminder: u32) {
+        if reminder > 0 && self.queue.iter().any(|letter| letter.body.name == *name) {
+            // Something is on its way that says as much.
+            return;
+        }
+        let Some(subject) = self.subjects.get(name) else { return };
+        let (Some(config), Some(turn)) = (&subject.config, &subject.turn) else { return };
+        let action = if state == Health::Down { &config.on_down } else { &config.on_ready };
+        let Some(action) = action.clone() else { return };
+        let id = self.next_id;
+        self.next_id += 1;
+        let body = Body {
+            id: format!("{}-{id}", self.boot),
+            name: name.clone(),
+            kind: turn.kind,
+            state,
+            previous: turn.previous,
+            since: turn.since,
+            error: turn.error.clone(),
+            boot: self.boot.clone(),
+            n: turn.n,
+            seq: turn.seq,
+            reminder,
+        };
+        if self.queue.len() == CAPACITY {
+            // A reminder says the least.
+            let idx = self.queue.iter().position(|letter| letter.body.reminder > 0).unwrap_or(0);
+            if let Some(letter) = self.queue.remove(idx) {
+                self.lose(&letter);
+            }
+        }
+        self.queue.push_back(Letter { id, action, body, written: now, tries: 0, due: now });
+    }
+
+    fn lose(&mut self, letter: &Letter) {
+        self.counts.lost += 1;
+        if let Some(subject) = self.subjects.get_mut(&letter.body.name) {
+            subject.lost += 1;
+        }
+    }
+
+    /// The next alert to be sent; those of one loop keep their order.
+    pub(super) fn next(&self, now: Tick) -> Option<Letter> {
+        let mut letters = self.queue.iter().enumerate();
+        letters
+            .find(|(idx, letter)| letter.due <= now && self.is_first(*idx))
+            .map(|(_, letter)| letter.clone())
+    }
+
+    fn is_first(&self, idx: usize) -> bool {
+        let name = &self.queue[idx].body.name;
+        self.queue.iter().take(idx).all(|earlier| earlier.body.name != *name)
+    }
+
+    /// Takes note of how sending it went.
+    pub(super) fn done(&mut self, id: u64, now: Tick, wall: Stamp, result: Result<(), String>) {
+        let Some(idx) = self.queue.iter().position(|letter| letter.id == id) else { return };
+        let name = self.queue[idx].body.name.clone();
+        let mut subject = self.subjects.get_mut(&name);
+        match result {
+            Ok(()) => {
+                self.queue.remove(idx);
+                self.counts.sent += 1;
+                if let Some(subject) = &mut subject {
+                    subject.sent += 1;
+                    subject.last_sent = Some(wall);
+                    subject.last_error = None;
+                }
+            }
+            Err(error) => {
+                self.counts.failed += 1;
+                if let Some(subject) = &mut subject {
+                    subject.failures += 1;
+                    subject.last_error = Some(error);
+                }
+                let letter = &mut self.queue[idx];
+                let [first, most] = DELAYS;
+                letter.due = now + first.saturating_mul(1 << letter.tries.min(16)).min(most);
+                letter.tries += 1;
+                if now.since(letter.written) >= MAX_AGE {
+                    if let Some(letter) = self.queue.remove(idx) {
+                        self.lose(&letter);
+                    }
+                }
+            }
+        }
+    }
+
+    /// When to look again at the latest.
+    pub(super) fn due(&self, now: Tick) -> Tick {
+        let letters = (0..self.queue.len()).filter(|idx| self.is_first(*idx)).map(|idx| self.queue[idx].due);
+        let subjects = self.subjects.values().flat_map(|subject| {
+            let gone = subject.gone_since.map(|since| since + FORGET);
+            let held = (subject.held.is_some() && subject.config.is_some()).then(|| now + LOOK);
+            [gone, held, subject.reminder_due()]
+        });
+        letters.chain(subjects.flatten()).min().unwrap_or(Tick::NEVER)
+    }
+
+    /// How many alerts wait.
+    pub(super) fn pending(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub(super) fn status(&self, name: &Name, now: Tick) -> Option<AlertStatus> {
+        let subject = self.subjects.get(name).filter(|subject| subject.config.is_some())?;
+        let own = || self.queue.iter().filter(|letter| letter.body.name == *name);
+        Some(AlertStatus {
+            told: subject.told.is_some(),
+            pending: own().count(),
+            sent: subject.sent,
+            last_sent: subject.last_sent,
+            failures: subject.failures,
+            last_error: subject.last_error.clone(),
+            retry_in: own().next().filter(|letter| letter.tries > 0).map(|letter| letter.due.since(now)),
+            lost: subject.lost,
+            suppressed_by: subject.behind.clone(),
+        })
+    }
+}
+
+enum Verdict {
+    Nothing,
+    /// A down, or the reminder of one.
+    Down(u32),
+    Ready,
+}
+
+impl Subject {
+    fn turned(&mut self, turn: Turn) {
+        if turn.state != Health::Down {
+            self.held = None;
+            self.behind = None;
+            self.is_doubted = false;
+        }
+        self.turn = Some(turn);
+    }
+
+    fn is_down(&self) -> bool {
+        self.turn.as_ref().is_some_and(|turn| turn.state == Health::Down && turn.counts)
+    }
+
+    fn reminder_due(&self) -> Option<Tick> {
+        let every = self.config.as_ref()?.remind_every?;
+        let (last, _) = self.told.filter(|_| self.is_down())?;
+        Some(last + every)
+    }
+
+    fn decide(&mut self, now: Tick, name: &Name, world: &World<'_>, asked: &mut Vec<Name>) -> Verdict {
+        if self.turn.as_ref().is_some_and(|turn| turn.state == Health::Ready) {
+            return if self.told.take().is_some() { Verdict::Ready } else { Verdict::Nothing };
+        }
+        if !self.is_down() {
+            return Verdict::Nothing;
+        }
+        if let Some(parent) = behind(name, world.requires, &|name| world.is_down(name)) {
+            self.behind = Some(parent);
+            self.held = None;
+            if let Some((last, _)) = &mut self.told {
+                // Its reminders wait for the parent, too.
+                let is_due = self.config.as_ref().and_then(|config| config.remind_every);
+                if is_due.is_some_and(|every| now >= *last + every) {
+                    *last = now;
+                }
+            }
+            return Verdict::Nothing;
+        }
+        let was_behind = self.behind.take().is_some();
+        if let Some((_, n)) = self.told {
+            return match self.reminder_due() {
+                Some(due) if now >= due => {
+                    self.told = Some((now, n + 1));
+                    Verdict::Down(n + 1)
+                }
+                _ => Verdict::Nothing,
+            };
+        }
+        let parents = ancestors(name, world.requires);
+        let since = match self.held {
+            Some(since) => since,
+            None => {
+                self.held = Some(now);
+                self.is_doubted = was_behind;
+                // The parent may be down for as long, and not know it yet; and
+                // what was down behind it may be up again, as it is.
+                asked.extend(parents.iter().filter(|name| world.views.contains_key(*name)).cloned());
+                if was_behind {
+                    asked.push(name.clone());
+                }
+                now
+            }
+        };
+        let held_for = now.since(since);
+        let has_answered = parents.iter().all(|parent| world.has_answered(parent, held_for));
+        let is_asked = !self.is_doubted
+            || world
+                .views
+                .get(name)
+                .is_some_and(|view| view.age.is_some_and(|age| age <= held_for && held_for > age));
+        if parents.is_empty() && !self.is_doubted
+            || held_for > Duration::ZERO && has_answered && is_asked
+            || held_for >= HOLD
+        {
+            self.held = None;
+            self.is_doubted = false;
+            self.told = Some((now, 0));
+            return Verdict::Down(0);
+        }
+        Verdict::Nothing
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use super::*;
+    use crate::error::{Error, ErrorKind};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A machine with what is around it, on a clock of numbers.
+    struct Scene {
+        machine: Machine,
+        now: Tick,
+        views: BTreeMap<Name, View>,
+        parents: BTreeMap<Name, Vec<Name>>,
+        n: u64,
+        asked: Vec<String>,
+    }
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    fn view(health: Health, age: u64) -> View {
+        View { health, age: Some(Duration::from_secs(age)), is_failing: health == Health::Down }
+    }
+
+    impl Scene {
+        fn new(config: AlertConfig, names: &[&str]) -> Self {
+            let mut machine = Machine::new("b");
+            let config = Arc::new(config);
+            let now = Tick::ZERO + SECOND;
+            machine.configure(now, names.iter().map(|text| (name(text), config.clone())).collect());
+            let (views, parents) = (BTreeMap::new(), BTreeMap::new());
+            Self { machine, now, views, parents, n: 0, asked: Vec::new() }
+        }
+
+        fn hear(&mut self, source: &str, what: EventKind) -> &mut Self {
+            self.n += 1;
+            let health = match &what {
+                EventKind::Ready { .. } => Health::Ready,
+                EventKind::Stopped => Health::Unknown,
+                _ => Health::Down,
+            };
+            self.views.insert(name(source), view(health, 0));
+            self.machine.hear(&Event {
+                seq: 10 * self.n,
+                n: self.n,
+                at: Stamp::from_micros(0),
+                source: name(source),
+                kind: LoopKind::Watcher,
+                what,
+            });
+            self
+        }
+
+        fn down(&mut self, source: &str, from: Health) -> &mut Self {
+            let error = Error::new(ErrorKind::Probe).context("refused");
+            self.hear(source, EventKind::Down { from, error, failures: 1 })
+        }
+
+        fn ready(&mut self, source: &str) -> &mut Self {
+            self.hear(source, EventKind::Ready { from: Health::Down, attempt: 1, latency: SECOND })
+        }
+
+        /// Steps, and says what is to be sent at this moment.
+        fn step(&mut self) -> Vec<String> {
+            let parents = self.parents.clone();
+            let requires = move |name: &Name| parents.get(name).cloned().unwrap_or_default();
+            let world = World { views: self.views.clone(), requires: &requires };
+            let asked = self.machine.step(self.now, &world);
+            self.asked = asked.iter().map(ToString::to_string).collect();
+            self.take(Ok(()))
+        }
+
+        fn take(&mut self, result: Result<(), String>) -> Vec<String> {
+            let mut sent = Vec::new();
+            while let Some(letter) = self.machine.next(self.now) {
+                let Body { name, state, reminder, n, .. } = &letter.body;
+                let reminder = if *reminder > 0 { format!(" again {reminder}") } else { String::new() };
+                sent.push(format!("{name} {state} #{n}{reminder}"));
+                self.machine.done(letter.id, self.now, Stamp::from_micros(0), result.clone());
+            }
+            sent
+        }
+
+        fn after(&mut self, time: Duration) -> &mut Self {
+            self.now = self.now + time;
+            for view in self.views.values_mut() {
+                view.age = view.age.map(|age| age + time);
+            }
+            self
+        }
+    }
+
+    fn both() -> AlertConfig {
+        AlertConfig::default().on_down(Action::exec(["down"])).on_ready(Action::exec(["ready"]))
+    }
+
+    #[test]
+    fn a_down_and_what_ends_it_are_told_once_each() {
+        let mut scene = Scene::new(both(), &["db"]);
+        // The first ready of a start is no news.
+        assert!(scene.ready("db").step().is_empty());
+        assert_eq!(scene.down("db", Health::Ready).step(), ["db down #2"]);
+        assert!(scene.after(SECOND).step().is_empty());
+        assert_eq!(scene.machine.due(scene.now), Tick::NEVER);
+        assert_eq!(scene.ready("db").step(), ["db ready #3"]);
+        assert!(scene.step().is_empty());
+        assert_eq!(scene.machine.counts, Counts { sent: 2, ..Counts::default() });
+        // Whoever has no alerts is nobody's business.
+        assert!(scene.down("other", Health::Ready).step().is_empty());
+    }
+
+    #[test]
+    fn a_start_is_given_its_attempts() {
+        let mut scene = Scene::new(both(), &["db"]);
+        assert!(scene.down("db", Health::Unknown).step().is_empty());
+        let error = Error::new(ErrorKind::Probe);
+        assert_eq!(scene.hear("db", EventKind::GaveUp { error, attempts: 10 }).step(), ["db down #1"]);
+        // One that comes up in time was never told.
+        let mut scene = Scene::new(both(), &["db"]);
+        assert!(scene.down("db", Health::Unknown).ready("db").step().is_empty());
+    }
+
+    #[test]
+    fn a_restart_does_not_tell_again() {
+        let mut scene = Scene::new(both(), &["db"]);
+        assert_eq!(scene.down("db", Health::Ready).step().len(), 1);
+        assert!(scene.hear("db", EventKind::Stopped).step().is_empty());
+        let error = Error::new(ErrorKind::Probe);
+        scene.down("db", Health::Unknown).hear("db", EventKind::GaveUp { error, attempts: 1 });
+        assert!(scene.step().is_empty());
+        assert_eq!(scene.ready("db").step(), ["db ready #5"]);
+    }
+
+    #[test]
+    fn a_monitor_is_told_when_it_is_down_and_when_it_is_ready_again() {
+        let mut scene = Scene::new(both(), &["cluster"]);
+        let change = |from, to| EventKind::HealthChanged { from, to, reason: Some("broker: refused".into()) };
+        let mut told = |from, to| scene.hear("cluster", change(from, to)).step();
+        assert!(told(Health::Unknown, Health::Ready).is_empty());
+        assert!(told(Health::Ready, Health::Degraded).is_empty());
+        assert_eq!(told(Health::Degraded, Health::Down), ["cluster down #3"]);
+        assert!(told(Health::Down, Health::Degraded).is_empty());
+        assert_eq!(told(Health::Degraded, Health::Ready), ["cluster ready #5"]);
+    }
+
+    #[test]
+    fn it_is_told_again_while_it_lasts() {
+        let mut scene = Scene::new(both().remind_every(10 * SECOND), &["db"]);
+        assert_eq!(scene.down("db", Health::Ready).step(), ["db down #1"]);
+        assert_eq!(scene.machine.due(scene.now), scene.now + 10 * SECOND);
+        assert!(scene.after(9 * SECOND).step().is_empty());
+        assert_eq!(scene.after(SECOND).step(), ["db down #1 again 1"]);
+        // After a stall once, not once for each that was missed.
+        assert_eq!(scene.after(95 * SECOND).step(), ["db down #1 again 2"]);
+        assert_eq!(scene.ready("db").step(), ["db ready #2"]);
+        assert!(scene.after(100 * SECOND).step().is_empty());
+    }
+
+    #[test]
+    fn a_child_behind_a_down_parent_waits_for_it() {
+        let mut scene = Scene::new(both().remind_every(10 * SECOND), &["router", "mqtt"]);
+        scene.parents.insert(name("mqtt"), vec![name("router")]);
+        scene.views.insert(name("router"), view(Health::Ready, 5));
+        // It is noticed first: the parent is asked, and nothing is told yet.
+        assert!(scene.down("mqtt", Health::Ready).step().is_empty());
+        assert_eq!(scene.asked, ["router"]);
+        assert!(scene.after(SECOND).step().is_empty());
+        assert_eq!(scene.machine.due(scene.now), scene.now + LOOK);
+        assert_eq!(scene.down("router", Health::Ready).step(), ["router down #2"]);
+        let status = scene.machine.status(&name("mqtt"), scene.now).unwrap();
+        assert_eq!((status.told, status.suppressed_by), (false, Some(name("router"))));
+        assert_eq!(scene.machine.counts.suppressed, 1);
+        // Only the parent is repeated.
+        assert_eq!(scene.after(10 * SECOND).step(), ["router down #2 again 1"]);
+        // The parent is back: the child is asked, and is back with it.
+        assert_eq!(scene.ready("router").step(), ["router ready #3"]);
+        assert_eq!(scene.asked, ["router", "mqtt"]);
+        assert!(scene.ready("mqtt").step().is_empty());
+    }
+
+    #[test]
+    fn a_child_that_stays_down_is_told_when_the_parent_is_back() {
+        let mut scene = Scene::new(both(), &["mqtt"]);
+        scene.parents.insert(name("mqtt"), vec![name("router")]);
+        scene.views.insert(name("router"), view(Health::Down, 0));
+        assert!(scene.down("mqtt", Health::Ready).step().is_empty());
+        scene.views.insert(name("router"), view(Health::Ready, 0));
+        assert!(scene.step().is_empty());
+        // What it said before the parent was back does not count.
+        scene.views.insert(name("router"), view(Health::Ready, 0));
+        assert!(scene.after(SECOND).step().is_empty());
+        scene.views.insert(name("mqtt"), view(Health::Down, 0));
+        assert_eq!(scene.step(), ["mqtt down #1"]);
+        assert_eq!(scene.ready("mqtt").step(), ["mqtt ready #2"]);
+    }
+
+    #[test]
+    fn a_parent_that_says_nothing_holds_an_alert_for_a_while() {
+        for (parent, told_after) in [
+            (view(Health::Ready, 5), HOLD),
+            (view(Health::Unknown, 5), SECOND),
+            // It has failed once, and is not down yet.
+            (View { is_failing: true, ..view(Health::Ready, 0) }, HOLD),
+        ] {
+            let mut scene = Scene::new(both(), &["mqtt"]);
+            scene.parents.insert(name("mqtt"), vec![name("router")]);
+            scene.views.insert(name("router"), parent.clone());
+            assert!(scene.down("mqtt", Health::Ready).step().is_empty(), "{parent:?}");
+            let mut waited = Duration::ZERO;
+            while scene.after(SECOND).step().is_empty() {
+                waited += SECOND;
+                assert!(waited < 20 * SECOND, "{parent:?}");
+            }
+            assert_eq!(waited + SECOND, told_after, "{parent:?}");
+        }
+        // One that is asked and is ready holds it no longer.
+        let mut scene = Scene::new(both(), &["mqtt"]);
+        scene.parents.insert(name("mqtt"), vec![name("router")]);
+        scene.views.insert(name("router"), view(Health::Ready, 5));
+        assert!(scene.down("mqtt", Health::Ready).step().is_empty());
+        scene.after(LOOK).views.insert(name("router"), view(Health::Ready, 0));
+        assert_eq!(scene.step(), ["mqtt down #1"]);
+    }
+
+    #[test]
+    fn one_that_fails_is_tried_again_and_keeps_its_place() {
+        let mut scene = Scene::new(both(), &["db", "up"]);
+        scene.down("db", Health::Ready);
+        let parents = BTreeMap::<Name, Vec<Name>>::new();
+        let requires = move |name: &Name| parents.get(name).cloned().unwrap_or_default();
+        let step = |scene: &mut Scene, result: Result<(), String>| {
+            let world = World { views: scene.views.clone(), requires: &requires };
+            scene.machine.step(scene.now, &world);
+            scene.take(result)
+        };
+        let no = || Err("refused".to_owned());
+        assert_eq!(step(&mut scene, no()), ["db down #1"]);
+        for delay in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
+            assert_eq!(scene.machine.due(scene.now), scene.now + delay * SECOND);
+            assert!(step(scene.after(delay * SECOND - LOOK), no()).is_empty());
+            assert_eq!(step(scene.after(LOOK), no()), ["db down #1"], "{delay}");
+        }
+        let status = scene.machine.status(&name("db"), scene.now).unwrap();
+        assert_eq!((status.pending, status.failures, status.sent), (1, 12, 0));
+        assert_eq!((status.last_error.as_deref(), status.retry_in), (Some("refused"), Some(300 * SECOND)));
+        // The end waits for the beginning; others do not.
+        scene.ready("db").down("up", Health::Ready);
+        assert_eq!(step(&mut scene, Ok(())), ["up down #3"]);
+        assert_eq!(step(scene.after(300 * SECOND), Ok(())), ["db down #1", "db ready #2"]);
+        // After hours it is given up.
+        scene.down("db", Health::Ready);
+        step(&mut scene, no());
+        for _ in 0..80 {
+            step(scene.after(300 * SECOND), no());
+        }
+        assert_eq!((scene.machine.pending(), scene.machine.counts.lost), (0, 1));
+    }
+
+    #[test]
+    fn what_waits_is_bounded_and_reminders_go_first() {
+        let names: Vec<String> = (0..CAPACITY + 1).map(|n| format!("w{n}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut scene = Scene::new(both().remind_every(10 * SECOND), &names);
+        scene.down("w0", Health::Ready);
+        assert_eq!(scene.step().len(), 1);
+        scene.after(10 * SECOND);
+        let requires = |_: &Name| Vec::new();
+        let step = |scene: &mut Scene| {
+            let world = World { views: scene.views.clone(), requires: &requires };
+            scene.machine.step(scene.now, &world);
+        };
+        step(&mut scene);
+        assert_eq!(scene.machine.pending(), 1);
+        for name in &names[1..] {
+            scene.down(name, Health::Ready);
+        }
+        step(&mut scene);
+        assert_eq!((scene.machine.pending(), scene.machine.counts.lost), (CAPACITY, 1));
+        assert_eq!(scene.machine.status(&name("w0"), scene.now).unwrap().lost, 1);
+        assert_eq!(scene.machine.next(scene.now).unwrap().body.name, name("w1"));
+    }
+
+    #[test]
+    fn lost_events_are_made_up_for_and_loops_that_are_gone_are_forgotten() {
+        let mut scene = Scene::new(both(), &["db"]);
+        scene.ready("db").step();
+        scene.views.insert(name("db"), view(Health::Down, 0));
+        let at = Stamp::from_micros(5);
+        scene.machine.see(&name("db"), LoopKind::Watcher, Health::Down, at, Some("refused"));
+        assert_eq!(scene.step(), ["db down #0"]);
+        scene.machine.see(&name("db"), LoopKind::Watcher, Health::Down, at, Some("refused"));
+        assert!(scene.step().is_empty());
+        scene.machine.configure(scene.now, BTreeMap::new());
+        assert!(scene.ready("db").step().is_empty());
+        assert_eq!(scene.machine.due(scene.now), scene.now + FORGET);
+        scene.after(FORGET);
+        scene.machine.configure(scene.now, BTreeMap::new());
+        assert!(scene.machine.subjects.is_empty());
+    }
+}

@@ -1,0 +1,57 @@
+//! Which loops of an environment have somebody told.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+
+use super::AlertConfig;
+use crate::name::Name;
+use crate::primitive::Mutex;
+
+/// Starts to listen when there is something to tell.
+pub(crate) trait Wakes: Send + Sync {
+    fn wake(self: Arc<Self>);
+}
+
+/// The alerts of loops, each for as long as its loop has it.
+#[derive(Default)]
+pub(crate) struct Registry {
+    entries: Mutex<Vec<(Name, Weak<AlertConfig>)>>,
+    teller: Mutex<Option<Weak<dyn Wakes>>>,
+}
+
+impl Registry {
+    /// Has alerts told for as long as there is the config, by whoever
+    /// [tells](Self::told_by).
+    pub(crate) fn add(&self, name: &Name, config: &Arc<AlertConfig>) {
+        {
+            let mut entries = self.entries.lock();
+            entries.retain(|(_, config)| config.strong_count() > 0);
+            entries.push((name.clone(), Arc::downgrade(config)));
+        }
+        let teller = self.teller.lock().as_ref().and_then(Weak::upgrade);
+        if let Some(teller) = teller {
+            teller.wake();
+        }
+    }
+
+    /// Who tells from now on; woken at once if there is somebody to tell.
+    pub(crate) fn told_by(&self, teller: &Arc<dyn Wakes>) {
+        *self.teller.lock() = Some(Arc::downgrade(teller));
+        let is_empty = self.entries.lock().iter().all(|(_, config)| config.strong_count() == 0);
+        if !is_empty {
+            teller.clone().wake();
+        }
+    }
+
+    /// The alerts of every loop; of two of one name those made last.
+    pub(crate) fn all(&self) -> BTreeMap<Name, Arc<AlertConfig>> {
+        let entries = self.entries.lock();
+        let mut all = BTreeMap::new();
+        for (name, config) in entries.iter() {
+            if let Some(config) = config.upgrade() {
+                all.insert(name.clone(), config);
+            }
+        }
+        all
+    }
+}

@@ -1,0 +1,119 @@
+//! People are told: by a command and by a webhook, again when that failed, and
+//! not of what is down because of something else.
+
+use super::support::service::{Reply, Service};
+use super::*;
+
+/// A watcher that asks a port often, with alerts.
+fn alerting(name: &str, port: u16, requires: &str, alerts: &str) -> String {
+    format!(
+        r#"{{"name": "{name}", "type": "watcher", "requires": [{requires}],
+            "config": {{"probe": {{"tcp": {{"address": "127.0.0.1:{port}"}}}},
+                "backoff": {{"initial_delay": "20ms", "max_delay": "20ms", "poll_interval": "20ms",
+                             "probe_timeout": "500ms"}},
+                {alerts}}}}}"#
+    )
+}
+
+fn listen(port: u16) -> TcpListener {
+    TcpListener::bind(("127.0.0.1", port)).unwrap()
+}
+
+#[test]
+fn a_command_and_a_webhook_are_told_and_a_child_waits_for_its_parent() {
+    let dir = TempDir::new("alerts");
+    // Refuses the first, as a server does that starts.
+    let hook = Service::scripted(vec![Reply::status(503, "not yet"), Reply::status(204, "")]);
+    let file = dir.path().join("told");
+    let script =
+        format!("cat >> '{0}'; echo \" $LOOPKEEPER_NAME $LOOPKEEPER_STATE\" >> '{0}'", file.display());
+    let exec = serde_json::json!({"exec": {"command": ["sh", "-c", script]}});
+    let webhook = format!(
+        r#"{{"webhook": {{"url": "{}/hook?key=secret", "headers": {{"X-Who": "appliance"}}}}}}"#,
+        hook.url()
+    );
+    let (router, mqtt) = (free_port(), free_port());
+    let (router_up, mqtt_up) = (listen(router), listen(mqtt));
+    let both = format!(r#""on_down": {webhook}, "on_ready": {webhook}"#);
+    dir.write("deploy/router.json", alerting("router", router, "", &both));
+    let both = format!(r#""on_down": {exec}, "on_ready": {exec}, "remind_every": "1h""#);
+    dir.write("deploy/mqtt.json", alerting("mqtt", mqtt, "\"router\"", &both));
+    let deploy = dir.path().join("deploy");
+    let (code, stdout, _) = run_to_end(&["check", "--deploy", deploy.to_str().unwrap()]);
+    assert_eq!((code, &*stdout), (Some(0), "ok: 2 components\n"));
+    let mut daemon = Daemon::spawn(&mut loopkeeper(&[
+        "run",
+        "--deploy",
+        deploy.to_str().unwrap(),
+        "--listen",
+        "127.0.0.1:0",
+    ]));
+    daemon.eventually_is("mqtt", "ready");
+
+    // The parent goes, and the child behind it: only the parent is told.
+    drop((router_up, mqtt_up));
+    eventually("the parent is told", || daemon.status("router")["alert"]["sent"] == 1);
+    eventually("the child is known to be behind it", || daemon.status("mqtt")["parent"] == "router");
+    let mqtt_status = daemon.status("mqtt");
+    assert_eq!(mqtt_status["state"], "unknown", "{mqtt_status}");
+    assert_eq!(mqtt_status["alert"]["suppressed_by"], "router", "{mqtt_status}");
+    assert_eq!(mqtt_status["alert"]["told"], false, "{mqtt_status}");
+    assert!(mqtt_status["last_error"].as_str().unwrap().contains("refused"), "{mqtt_status}");
+    let asked = hook.asked();
+    assert_eq!(asked.len(), 2, "once more after it failed: {asked:?}");
+    let told: Value = serde_json::from_str(&asked[1].body).unwrap();
+    for (key, expected) in [("name", "router"), ("kind", "watcher"), ("state", "down"), ("previous", "ready")]
+    {
+        assert_eq!(told[key], expected, "{told}");
+    }
+    assert!(told["error"].as_str().unwrap().contains("refused"), "{told}");
+    assert_eq!(told["boot"], daemon.get("/status")["boot"]);
+    assert!(told["n"].as_u64().unwrap() > 0 && told["since"].is_string(), "{told}");
+    assert_eq!((&*asked[0].method, &*asked[0].path), ("POST", "/hook?key=secret"));
+    assert_eq!(asked[0].header("x-who"), Some("appliance"));
+    assert_eq!(asked[0].header("idempotency-key"), asked[1].header("idempotency-key"));
+    assert!(!file.exists());
+    assert!(!daemon.log().contains("secret"), "{}", daemon.log());
+
+    // The parent is back and the child is not: now it is told.
+    let router_up = listen(router);
+    eventually("the parent's end", || hook.asked().len() == 3);
+    eventually("the child is told", || fs::read_to_string(&file).is_ok_and(|text| text.ends_with('\n')));
+    let text = fs::read_to_string(&file).unwrap();
+    let json = text.strip_suffix(" mqtt down\n").unwrap_or_else(|| panic!("{text}"));
+    let told: Value = serde_json::from_str(json).unwrap();
+    assert_eq!((&told["name"], &told["state"]), (&"mqtt".into(), &"down".into()));
+    daemon.eventually_is("mqtt", "down");
+    let mqtt_up = listen(mqtt);
+    eventually("its end", || fs::read_to_string(&file).unwrap().ends_with(" mqtt ready\n"));
+
+    // The command may have written and not ended yet.
+    eventually("all are counted", || daemon.status("mqtt")["alert"]["sent"] == 2);
+    let metrics = daemon.text("/metrics");
+    for line in [
+        "loopkeeper_alerts_total{result=\"sent\"} 4\n",
+        "loopkeeper_alerts_total{result=\"failed\"} 1\n",
+        "loopkeeper_alerts_total{result=\"lost\"} 0\n",
+        "loopkeeper_alerts_pending 0",
+    ] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+    drop((router_up, mqtt_up));
+    daemon.stop();
+}
+
+#[test]
+fn an_alert_that_hangs_delays_no_probe_and_no_stop() {
+    let dir = TempDir::new("hung-alert");
+    let exec = r#"{"exec": {"command": ["sleep", "60"], "timeout": "60s"}}"#;
+    let port = free_port();
+    let up = listen(port);
+    dir.write("a.json", alerting("a", port, "", &format!(r#""on_down": {exec}"#)));
+    let mut daemon = Daemon::start(&dir, &[]);
+    daemon.eventually_is("a", "ready");
+    drop(up);
+    eventually("the alert runs", || daemon.status("a")["alert"]["pending"] == 1);
+    let runs = daemon.status("a")["runs"].as_u64().unwrap();
+    eventually("it is probed", || daemon.status("a")["runs"].as_u64().unwrap() > runs + 3);
+    daemon.stop();
+}

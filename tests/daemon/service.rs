@@ -1,0 +1,218 @@
+//! What a service manager hears of the program and gives it: systemd's notify
+//! protocol on a real datagram socket, its sockets and journal, s6's pipe.
+
+use std::io::BufRead;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixDatagram;
+
+use super::*;
+
+/// The socket that a service manager listens on.
+struct Manager {
+    socket: UnixDatagram,
+    dir: TempDir,
+    heard: Vec<String>,
+}
+
+impl Manager {
+    fn new() -> Self {
+        let dir = TempDir::new("notify");
+        let socket = UnixDatagram::bind(dir.path().join("socket")).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self { socket, dir, heard: Vec::new() }
+    }
+
+    fn run(&self, deploy: &TempDir, args: &[&str]) -> Command {
+        let dir = deploy.path().to_str().unwrap();
+        let args: Vec<&str> =
+            ["run", "--deploy", dir, "--listen", "127.0.0.1:0"].iter().chain(args).copied().collect();
+        let mut command = loopkeeper(&args);
+        command.env("NOTIFY_SOCKET", self.dir.path().join("socket"));
+        command
+    }
+
+    /// The next datagram.
+    #[track_caller]
+    fn next(&mut self) -> String {
+        let mut bytes = [0; 4096];
+        let n = self.socket.recv(&mut bytes).unwrap_or_else(|error| panic!("{error}: {:?}", self.heard));
+        self.heard.push(String::from_utf8(bytes[..n].to_vec()).unwrap());
+        self.heard.last().unwrap().clone()
+    }
+
+    /// Reads until a datagram has a line that begins like this.
+    #[track_caller]
+    fn until(&mut self, line: &str) -> String {
+        loop {
+            let datagram = self.next();
+            if datagram.lines().any(|found| found.starts_with(line)) {
+                return datagram;
+            }
+        }
+    }
+}
+
+fn monotonic_usec() -> u128 {
+    let uptime = fs::read_to_string("/proc/uptime").unwrap();
+    let seconds: f64 = uptime.split_once(' ').unwrap().0.parse().unwrap();
+    Duration::from_secs_f64(seconds).as_micros()
+}
+
+#[test]
+fn systemd_hears_of_start_reload_and_stop() {
+    let mut manager = Manager::new();
+    let deploy = TempDir::new("notified");
+    let up = TcpListener::bind("127.0.0.1:0").unwrap();
+    deploy.write("up.json", tcp("up", up.local_addr().unwrap().port()));
+    deploy.write("mqtt.json", tcp("mqtt", free_port()));
+    let mut daemon = Daemon::spawn(&mut manager.run(&deploy, &[]));
+
+    let ready = manager.until("READY=1");
+    assert!(ready.contains("STATUS=1 ready, 1 down: mqtt\n"), "{ready}");
+    assert!(manager.heard[0].contains("STATUS=starting: heard of "), "{:?}", manager.heard);
+
+    let before = monotonic_usec();
+    daemon.signal("-HUP");
+    let reloading = manager.until("RELOADING=1");
+    let usec = reloading.lines().find_map(|line| line.strip_prefix("MONOTONIC_USEC=")).unwrap();
+    let usec: u128 = usec.parse().unwrap();
+    // To a hundredth of a second, as /proc says it.
+    assert!(usec + 10_000 >= before && usec <= monotonic_usec() + 10_000, "{before} {usec}");
+    manager.until("READY=1");
+
+    // A service that goes is told.
+    drop(up);
+    let status = manager.until("STATUS=0 ready, 2 down");
+    assert!(status.contains("mqtt") && status.contains("up"), "{status}");
+
+    daemon.signal("-TERM");
+    let stopping = manager.until("STOPPING=1");
+    assert!(stopping.contains("STATUS=stopping: SIGTERM\n"), "{stopping}");
+    manager.until("EXTEND_TIMEOUT_USEC=");
+    assert_eq!(daemon.exit().code(), Some(0));
+}
+
+#[test]
+fn it_is_ready_although_something_waits_for_what_is_down() {
+    let mut manager = Manager::new();
+    let deploy = TempDir::new("waiting");
+    deploy.write("router.json", tcp("router", free_port()));
+    let child = tcp("mqtt", free_port()).replacen('{', r#"{"requires": ["router"], "#, 1);
+    deploy.write("mqtt.json", child);
+    let mut daemon = Daemon::spawn(&mut manager.run(&deploy, &[]));
+    let ready = manager.until("READY=1");
+    assert!(ready.contains("STATUS=0 ready, 1 down: router, 1 unknown: mqtt\n"), "{ready}");
+    daemon.stop();
+}
+
+#[test]
+fn systemd_is_told_that_it_is_alive_although_a_probe_hangs() {
+    let mut manager = Manager::new();
+    let deploy = TempDir::new("watched");
+    // Accepts, and never answers.
+    let hung = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!(r#"{{"http": {{"url": "http://{}/"}}}}"#, hung.local_addr().unwrap());
+    deploy.write("hung.json", watcher("hung", &url));
+    let mut command = manager.run(&deploy, &[]);
+    let mut daemon = Daemon::spawn(command.env("WATCHDOG_USEC", "200000"));
+    for _ in 0..5 {
+        manager.until("WATCHDOG=1");
+    }
+    daemon.stop();
+    // Somebody else's watchdog is none of its business.
+    let mut command = manager.run(&deploy, &[]);
+    manager.heard.clear();
+    let mut daemon = Daemon::spawn(command.env("WATCHDOG_USEC", "20000").env("WATCHDOG_PID", "1"));
+    manager.until("READY=1");
+    daemon.stop();
+    manager.until("STOPPING=1");
+    assert!(!manager.heard.iter().any(|text| text.contains("WATCHDOG")), "{:?}", manager.heard);
+}
+
+#[test]
+fn a_socket_of_the_service_manager_is_taken() {
+    let deploy = TempDir::new("given");
+    deploy.write("a.json", tcp("a", free_port()));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let dir = deploy.path().to_str().unwrap();
+    // A shell puts the socket where it is to be, and its own number into the
+    // environment of the program that takes its place.
+    let run = |fd: OwnedFd| {
+        let program = env!("CARGO_BIN_EXE_loopkeeper");
+        let script = format!(
+            "LISTEN_PID=$$ LISTEN_FDS=1 exec {program} run --deploy '{dir}' --listen none 3<&0 0</dev/null"
+        );
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).env_clear().env("PATH", "/usr/bin:/bin").stdin(Stdio::from(fd));
+        command
+    };
+    let mut daemon = Daemon::spawn(&mut run(listener.into()));
+    assert_eq!(daemon.address, address.to_string());
+    daemon.eventually_is("a", "down");
+    daemon.stop();
+
+    let file = File::open("/dev/null").unwrap();
+    let (code, _, stderr) = ended(&run(file.into()).output().unwrap());
+    assert_eq!(code, Some(2), "{stderr}");
+    assert_eq!(stderr, "LISTEN_FDS: descriptor 3 (unknown) is no listening socket\n");
+}
+
+#[test]
+fn s6_reads_a_line_when_it_is_ready() {
+    let deploy = TempDir::new("s6");
+    deploy.write("a.json", tcp("a", free_port()));
+    let told = deploy.path().join("told");
+    let dir = deploy.path().to_str().unwrap();
+    let program = env!("CARGO_BIN_EXE_loopkeeper");
+    let script = format!(
+        "exec {program} run --deploy '{dir}' --listen 127.0.0.1:0 --notify-fd 5 5>'{}'",
+        told.display()
+    );
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]).env_clear().env("PATH", "/usr/bin:/bin").stdin(Stdio::null());
+    let mut daemon = Daemon::spawn(&mut command);
+    eventually("the line", || fs::read(&told).unwrap() == b"\n");
+    daemon.stop();
+    // One that is not open is a mistake that is told.
+    let (code, _, stderr) = run_to_end(&["run", "--deploy", dir, "--notify-fd", "60"]);
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.starts_with("--notify-fd: descriptor 60: "), "{stderr}");
+}
+
+#[test]
+fn the_journal_gets_the_level_of_each_line() {
+    let deploy = TempDir::new("journal");
+    deploy.write("a.json", tcp("a", free_port()));
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let theirs = File::from(OwnedFd::from(theirs));
+    let seen = theirs.metadata().unwrap();
+    let dir = deploy.path().to_str().unwrap();
+    let mut command = loopkeeper(&["run", "--deploy", dir, "--listen", "none"]);
+    command.env("JOURNAL_STREAM", format!("{}:{}", seen.dev(), seen.ino()));
+    let mut child = command.stdout(Stdio::null()).stderr(theirs).spawn().unwrap();
+    drop(command);
+    let mut log = String::new();
+    let mut reader = std::io::BufReader::new(ours);
+    while !log.contains("watcher a: down") {
+        assert!(reader.read_line(&mut log).unwrap() > 0, "{log}");
+    }
+    Command::new("kill").arg(child.id().to_string()).status().unwrap();
+    reader.read_to_string(&mut log).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(log.contains("<4>loopkeeper::watcher::a: watcher a: down"), "{log}");
+    assert!(log.contains("<6>loopkeeper::daemon::run: stopped\n"), "{log}");
+    assert!(log.lines().all(|line| line.starts_with('<')), "{log}");
+}
+
+#[test]
+fn sigusr1_writes_how_everything_is_into_the_log() {
+    let deploy = TempDir::new("dump");
+    deploy.write("a.json", tcp("a", free_port()));
+    let mut daemon = Daemon::start(&deploy, &["--log-format", "logfmt"]);
+    daemon.eventually_is("a", "down");
+    daemon.signal("-USR1");
+    eventually("all of them", || daemon.log().contains("msg=\"watcher a: down since "));
+    assert!(daemon.log().contains("msg=\"SIGUSR1: 3 loops, together down\""), "{}", daemon.log());
+    daemon.stop();
+}
