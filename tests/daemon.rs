@@ -4,6 +4,8 @@
 
 #[path = "daemon/cluster.rs"]
 mod cluster;
+#[path = "daemon/commands.rs"]
+mod commands;
 #[cfg(feature = "test-util")]
 #[path = "daemon/fleet.rs"]
 mod fleet;
