@@ -3,6 +3,7 @@
 mod activity;
 mod json;
 mod monitor;
+mod why;
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ pub use activity::{Activity, ActivityKind, CallStatus};
 pub use json::write_json;
 pub(crate) use monitor::severity;
 pub use monitor::{CheckCounts, CheckerStatus, ItemStatus, MonitorStatus, Role, Tally};
+pub use why::{Cause, CauseKind, Next, Rejected, Why, why};
 
 /// One loop at one moment.
 ///
@@ -102,6 +104,16 @@ pub struct LoopStatus {
     pub thread: Option<ThreadStatus>,
     /// How many callbacks were replaced by a later one or dropped at a stop.
     pub lost_callbacks: u64,
+    /// What it requires, as a component of a host.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub requires: Vec<Name>,
+    /// Which of it is not ready, while it waits for it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub waits_for: Vec<Name>,
+    /// After which attempt it gives up to ask often, and goes on at its
+    /// regular times; absent while it does that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_attempts: Option<u32>,
     /// For a config watcher: what is in force, and what is on disk.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config: Option<Box<ConfigStatus>>,
@@ -371,6 +383,11 @@ fn seconds_of<S: serde::Serializer>(duration: &Duration, serializer: S) -> Resul
 pub trait StatusSource: Send + Sync {
     /// A snapshot of every loop, in an order that does not change by itself.
     fn statuses(&self) -> Vec<LoopStatus>;
+
+    /// The descriptors that cannot be used. Defaults to none.
+    fn rejected(&self) -> Vec<Rejected> {
+        Vec::new()
+    }
 }
 
 /// Puts loops in an order that does not change by itself.

@@ -42,7 +42,7 @@ pub(crate) fn run(layers: Layers, ask: &Ask) -> Exit {
     if answer.status() >= 300 {
         return match &ask.about {
             About::Trigger(name) => {
-                let why = format!("it does not run: loopkeeper events {name} --last 5 says why");
+                let why = format!("it does not run: loopkeeper why {name} says why");
                 refused(&answer, "loopkeeper status lists the loops that there are", &why)
             }
             About::Rescan => refused(

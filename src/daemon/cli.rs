@@ -10,7 +10,7 @@ use loopkeeper::config::{Layers, LogFormat, level_named, parse_listen};
 use super::ask::Where;
 use super::fleet::{About, Ask, Subject};
 use super::help::Topic;
-use super::{act, events, recovery, status, trial};
+use super::{act, events, recovery, status, trial, why};
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub(crate) enum Command {
     Recovery(Layers, recovery::Ask),
     /// Tell how the daemon's loops are.
     Status(Layers, status::Ask),
+    /// Tell why a loop is as it is.
+    Why(Layers, why::Ask),
     /// Tell what happened.
     Events(Layers, events::Ask),
     /// Have the daemon do something now.
@@ -73,6 +75,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
         Some(Arg::Value(command)) => match command.to_str().and_then(Topic::named) {
             Some(topic @ (Topic::Run | Topic::Check | Topic::Explain)) => options(parser, topic),
             Some(Topic::Status) => status(parser),
+            Some(Topic::Why) => why(parser),
             Some(Topic::Events) => events(parser),
             Some(topic @ (Topic::Trigger | Topic::Rescan)) => act(parser, topic),
             Some(Topic::Probe) => probe(parser),
@@ -213,6 +216,20 @@ fn status(parser: Parser) -> Result<Command, Usage> {
     Ok(Command::Status(layers, status::Ask { json, place }))
 }
 
+/// Reads the name of a loop.
+fn name_of(topic: Topic, words: &[String]) -> Result<Name, Usage> {
+    let [name] = words else { return Err(Usage::about(topic, "expected the name of a loop".to_owned())) };
+    Name::new(name).map_err(|error| Usage::about(topic, error.to_string()))
+}
+
+/// Reads which loop is to be explained.
+fn why(parser: Parser) -> Result<Command, Usage> {
+    let Some(Asked { layers, words, json, place, .. }) = asked(parser, Topic::Why, 1)? else {
+        return Ok(Command::Help(Topic::Why));
+    };
+    Ok(Command::Why(layers, why::Ask { name: name_of(Topic::Why, &words)?, json, place }))
+}
+
 /// Reads which events are to be told.
 fn events(parser: Parser) -> Result<Command, Usage> {
     let Some(asked) = asked(parser, Topic::Events, 1)? else { return Ok(Command::Help(Topic::Events)) };
@@ -228,13 +245,9 @@ fn act(parser: Parser, topic: Topic) -> Result<Command, Usage> {
     let Some(Asked { layers, words, json, place, .. }) = asked(parser, topic, n_words)? else {
         return Ok(Command::Help(topic));
     };
-    let about = match &words[..] {
-        _ if topic == Topic::Rescan => act::About::Rescan,
-        [name] => {
-            let name = Name::new(name).map_err(|error| Usage::about(topic, error.to_string()))?;
-            act::About::Trigger(name)
-        }
-        _ => return Err(Usage::about(topic, "expected the name of a loop".to_owned())),
+    let about = match topic {
+        Topic::Rescan => act::About::Rescan,
+        _ => act::About::Trigger(name_of(topic, &words)?),
     };
     Ok(Command::Act(layers, act::Ask { about, json, place }))
 }
@@ -357,7 +370,7 @@ impl Topic {
             Self::Check | Self::Explain => &["config", "deploy", "set"],
             Self::Probe => &["config", "set", "json"],
             Self::Events => &["config", "set", "url", "token-file", "last", "follow", "json"],
-            Self::Recovery | Self::Status | Self::Trigger | Self::Rescan => {
+            Self::Recovery | Self::Status | Self::Why | Self::Trigger | Self::Rescan => {
                 &["config", "set", "url", "token-file", "json"]
             }
             Self::Fleet => &["config", "deploy", "set", "limit", "after", "json"],
@@ -570,6 +583,7 @@ mod tests {
         }
         for (line, expected) in [
             ("trigger", "expected the name of a loop"),
+            ("why", "expected the name of a loop"),
             ("rescan now", "unknown option \"now\", expected --config, --set, --url, --token-file, --json"),
             ("events --last x", "--last: expected a number from 0 on, found \"x\""),
             ("events --last", "--last is missing its value"),

@@ -7,6 +7,7 @@ pub(crate) enum Topic {
     Program,
     Run,
     Status,
+    Why,
     Events,
     Trigger,
     Rescan,
@@ -23,6 +24,7 @@ impl Topic {
     pub(crate) const COMMANDS: &[Self] = &[
         Self::Run,
         Self::Status,
+        Self::Why,
         Self::Events,
         Self::Trigger,
         Self::Rescan,
@@ -40,6 +42,7 @@ impl Topic {
             Self::Program => "help",
             Self::Run => "run",
             Self::Status => "status",
+            Self::Why => "why",
             Self::Events => "events",
             Self::Trigger => "trigger",
             Self::Rescan => "rescan",
@@ -69,6 +72,7 @@ impl Topic {
             Self::Program => PROGRAM,
             Self::Run => RUN,
             Self::Status => STATUS,
+            Self::Why => WHY,
             Self::Events => EVENTS,
             Self::Trigger => TRIGGER,
             Self::Rescan => RESCAN,
@@ -92,6 +96,7 @@ loopkeeper watches the services a machine depends on and tells how they are.
 
     loopkeeper run     [OPTIONS]     watch what the folder of descriptors names
     loopkeeper status  [OPTIONS]     tell how the loops of the running daemon are
+    loopkeeper why     NAME          tell why a loop is as it is, and what happens next
     loopkeeper events  [NAME]        tell what happened, or with --follow what happens
     loopkeeper trigger NAME          have a loop make its next run now
     loopkeeper rescan                have the folder of descriptors looked at now
@@ -232,6 +237,34 @@ Example:
 Ends with 0, with 1 when something critical is not ready, 2 for a command line
 that makes no sense, 69 when the daemon cannot be reached, 78 for a wrong
 configuration.";
+
+const WHY: &str = "\
+loopkeeper why NAME [--url URL] [--token-file FILE] [--json]
+
+Tells why a loop or component is as it is: one sentence; the chain of causes, of
+which each is followed by its own; what happens next; and when it gives up. A
+cause is the last error, a stuck call and its step, what is required and down, a
+checker, a run that is recovered, a pause, or a descriptor that cannot be used.
+
+    --url URL            where the daemon answers (http://, and http.listen of the settings)
+    --token-file FILE    a token to send along (the file that http.token_file names)
+    --config FILE        the configuration of the daemon
+    --set KEY=VALUE      one setting, such as http.listen=127.0.0.1:8471
+    --json               what the daemon answers at /why/NAME, in one line
+
+Example:
+
+    $ loopkeeper why shop
+    shop is waiting for 1m5s: it waits for db, which is down: tcp 127.0.0.1:5432: connection refused
+
+      shop  waits for db, which is down (65s ago)
+        db  tcp 127.0.0.1:5432: connection refused (3s ago)
+
+    next: it starts when db can take work
+
+Ends with 0 when it is ready, 1 when it is not or there is none of this name, 2
+for a command line that makes no sense, 69 when the daemon cannot be reached, 78
+for a wrong configuration.";
 
 const EVENTS: &str = "\
 loopkeeper events [NAME] [--follow] [--last N] [--url URL] [--token-file FILE] [--json]

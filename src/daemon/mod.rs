@@ -21,6 +21,7 @@ mod table;
 mod terminal;
 mod trial;
 mod types;
+mod why;
 
 use cli::Command;
 use help::Topic;
@@ -61,6 +62,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(Command::Fleet(layers, ask)) => fleet::run(layers, &ask),
         Ok(Command::Recovery(layers, ask)) => recovery::run(layers, &ask),
         Ok(Command::Status(layers, ask)) => status::run(layers, &ask),
+        Ok(Command::Why(layers, ask)) => why::run(layers, &ask),
         Ok(Command::Events(layers, ask)) => events::run(layers, &ask),
         Ok(Command::Act(layers, ask)) => act::run(layers, &ask),
         Ok(Command::Probe(layers, ask)) => trial::run(layers, &ask),

@@ -7,7 +7,7 @@ use loopkeeper::host::HostHandle;
 use loopkeeper::host::deploy::Deployer;
 use loopkeeper::http::{Control, StatusServer, StatusServerConfig};
 use loopkeeper::observe::prometheus::Exporter;
-use loopkeeper::status::{Phase, StatusSource};
+use loopkeeper::status::{Phase, Rejected, StatusSource};
 use loopkeeper::{Env, Error, ErrorKind, Health, LoopKind, LoopStatus, Result};
 
 /// Starts the server, when it should listen at all.
@@ -53,6 +53,10 @@ impl StatusSource for Everything {
             deployers.for_each(|status| status.critical = true);
         }
         loops
+    }
+
+    fn rejected(&self) -> Vec<Rejected> {
+        self.deployer.rejected()
     }
 }
 

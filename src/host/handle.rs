@@ -606,7 +606,12 @@ impl HostHandle {
         let looks_after = |kind| matches!(kind, LoopKind::Deployer | LoopKind::ConfigWatcher);
         let own = loops.iter().filter(|status| !looks_after(status.kind));
         let own: std::collections::HashSet<Name> = own.map(|status| status.name.clone()).collect();
+        // A loop is told with what its component requires.
+        let mut tied = std::collections::HashMap::new();
         for (state, mut status) in components {
+            if own.contains(&status.name) && !status.requires.is_empty() {
+                tied.insert(status.name.clone(), (status.requires.clone(), status.waits_for.clone()));
+            }
             if own.contains(&status.name) && state != ComponentState::Abandoned {
                 continue;
             }
@@ -615,6 +620,11 @@ impl HostHandle {
                 status.critical &= at_rest.critical;
             }
             loops.push(status);
+        }
+        for status in loops.iter_mut().filter(|status| !looks_after(status.kind)) {
+            if let Some((requires, waits_for)) = tied.remove(&status.name) {
+                (status.requires, status.waits_for) = (requires, waits_for);
+            }
         }
         crate::status::sort(&mut loops);
         loops
@@ -831,6 +841,9 @@ fn loop_status(status: ComponentStatus) -> LoopStatus {
         }),
         thread: status.thread,
         lost_callbacks: 0,
+        requires: status.requires,
+        waits_for: status.waits_for,
+        max_attempts: None,
         config: None,
         controller: None,
         monitor: None,

@@ -235,6 +235,9 @@ impl Engine {
             thread: thread
                 .map(|worker| ThreadStatus { name: worker.task.name().to_owned(), tid: worker.task.tid() }),
             lost_callbacks: lost.coalesced + lost.dropped,
+            requires: Vec::new(),
+            waits_for: Vec::new(),
+            max_attempts: None,
             config: None,
             controller: None,
             monitor: None,

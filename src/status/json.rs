@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::LoopStatus;
+use crate::name::Name;
 use crate::stamp::{self, Stamp};
 
 /// Writes loops as a JSON list, to the end of `out`.
@@ -68,6 +69,9 @@ fn write(status: &LoopStatus, out: &mut Vec<u8>) {
         call,
         thread,
         lost_callbacks,
+        requires,
+        waits_for,
+        max_attempts,
         config,
         controller,
         monitor,
@@ -108,6 +112,11 @@ fn write(status: &LoopStatus, out: &mut Vec<u8>) {
         out.push(b'}');
     }
     number(out, ",\"lost_callbacks\":", *lost_callbacks);
+    names(out, ",\"requires\":", requires);
+    names(out, ",\"waits_for\":", waits_for);
+    if let Some(n) = max_attempts {
+        number(out, ",\"max_attempts\":", (*n).into());
+    }
     other(out, ",\"config\":", config.as_ref());
     other(out, ",\"controller\":", controller.as_ref());
     other(out, ",\"monitor\":", monitor.as_ref());
@@ -147,6 +156,17 @@ fn number(out: &mut Vec<u8>, key: &str, mut value: u64) {
         }
     }
     out.extend_from_slice(&digits[begin..]);
+}
+
+fn names(out: &mut Vec<u8>, key: &str, names: &[Name]) {
+    for (i, name) in names.iter().enumerate() {
+        out.extend_from_slice(if i == 0 { key.as_bytes() } else { b"," });
+        word(out, if i == 0 { "[\"" } else { "\"" }, name.as_str());
+        out.push(b'"');
+    }
+    if !names.is_empty() {
+        out.push(b']');
+    }
 }
 
 /// What takes serde.
@@ -206,6 +226,9 @@ mod tests {
             }),
             thread: some[10].then(|| ThreadStatus { name: text.clone(), tid: small }),
             lost_callbacks: n,
+            requires: (0..n % 3).map(|i| format!("r{i}").parse().unwrap()).collect(),
+            waits_for: (0..n % 2).map(|_| "r0".parse().unwrap()).collect(),
+            max_attempts: some[7].then_some(small),
             config: some[11].then(|| {
                 Box::new(ConfigStatus {
                     source: Some(text.clone()),

@@ -114,7 +114,10 @@ fn who_has_the_token_triggers_and_rescans() {
         _ => Reply::status(404, "nothing can be done here, only looked at: no token is configured"),
     });
     let (code, _, err) = run_to_end(&["trigger", "up", "--url", &closed.url()]);
-    assert!(code == Some(1) && err.contains("it is stopped (409); it does not run: loopkeeper"), "{err}");
+    assert!(
+        code == Some(1) && err.contains("it is stopped (409); it does not run: loopkeeper why up"),
+        "{err}"
+    );
     let (code, _, err) = run_to_end(&["rescan", "--url", &closed.url()]);
     assert!(code == Some(1) && err.contains("name a file with a token in http.token_file"), "{err}");
 }
@@ -214,4 +217,64 @@ fn a_daemon_that_stays_away_is_waited_for() {
     follower.reads("-- the daemon was started again --");
     follower.reads("ready (");
     daemon.stop();
+}
+
+#[test]
+fn why_names_the_cause_and_what_comes_next() {
+    let port = free_port();
+    let requires_down = tcp("shop", port).replacen("{", "{\"requires\": [\"down\"], ", 1);
+    let (mut daemon, deploy, _up) = daemon(&[("down.json", tcp("down", port)), ("shop.json", requires_down)]);
+    daemon.eventually_is("down", "down");
+    let url = format!("http://{}", daemon.address);
+    let why = |name: &str, more: &[&str]| run_to_end(&[&["why", name, "--url", &url], more].concat());
+    let (code, out, err) = why("up", &[]);
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+    assert!(
+        out.starts_with("up is ready for ") && out.contains(": nothing is wrong\n\nnext: it asks again "),
+        "{out}"
+    );
+    let (code, out, _) = why("shop", &[]);
+    assert_eq!(code, Some(1), "{out}");
+    assert!(out.starts_with("shop is waiting for "), "{out}");
+    let first = out.lines().next().unwrap();
+    assert!(
+        first.contains("it waits for down, which is down: tcp 127.0.0.1:")
+            && first.contains("connection refused"),
+        "{out}"
+    );
+    assert!(
+        out.contains("\n\n  shop  waits for down, which is down (") && out.contains("\n    down  tcp 127"),
+        "{out}"
+    );
+    assert!(out.contains("\n\nnext: it starts when down can take work"), "{out}");
+    deploy.write("bad.json", "{\"name\": 5}");
+    daemon.signal("-HUP");
+    eventually("the file is read", || why("bad", &[]).1.starts_with("bad does not run"));
+    let (code, out, _) = why("bad", &[]);
+    assert!(code == Some(1) && out.starts_with("bad does not run: its descriptor "), "{out}");
+    assert!(out.contains("name: expected a string") && out.contains("next: it is read again when "), "{out}");
+    let (_, out, _) = why("down", &["--json"]);
+    let body: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (&body["state"], &body["causes"][0]["kind"]),
+        (&Value::from("down"), &Value::from("error")),
+        "{body}"
+    );
+    assert_eq!(body, {
+        let mut again = daemon.get("/why/down");
+        for key in ["at", "sentence", "causes", "next", "gives_up"] {
+            again[key] = body[key].clone();
+        }
+        if body["gives_up"].is_null() {
+            again.as_object_mut().unwrap().remove("gives_up");
+        }
+        again
+    });
+    let (code, _, err) = why("nobody", &[]);
+    assert!(
+        code == Some(1) && err.contains("no loop is called \"nobody\"; there is ") && err.contains("(404)"),
+        "{err}"
+    );
+    daemon.stop();
+    drop(deploy);
 }
