@@ -23,6 +23,14 @@ pub fn columns(out: &impl AsFd) -> Option<usize> {
     crate::sys::terminal::columns(out.as_fd())
 }
 
+/// Whether nobody will read what is written there any more, as far as the
+/// system can tell before it is written.
+pub fn is_closed(out: &impl AsFd) -> bool {
+    let mut set = PollSet::default();
+    let out = set.add(out.as_fd(), Interest::default());
+    set.wait(Some(Duration::ZERO)).is_ok() && set.is_ready(out)
+}
+
 /// Writes whole lines to an output, or loses them.
 pub struct Console<W> {
     out: W,
@@ -116,7 +124,9 @@ mod tests {
     #[test]
     fn a_reader_that_is_gone_is_an_error() {
         let (out, reader) = UnixStream::pair().unwrap();
+        assert!(!is_closed(&out));
         drop(reader);
+        assert!(is_closed(&out));
         assert!(Console::new(out, |_| String::new()).write_all(b"line\n").is_err());
     }
 }

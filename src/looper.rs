@@ -756,6 +756,7 @@ impl<M: Machine> Source<M> {
             waits_for: Vec::new(),
             parent: None,
             alert: None,
+            max_attempts: None,
             config: None,
             controller: None,
             monitor: None,

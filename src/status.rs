@@ -3,6 +3,7 @@
 mod activity;
 mod json;
 mod monitor;
+mod why;
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ pub use activity::{Activity, ActivityKind, CallStatus};
 pub use json::write_json;
 pub(crate) use monitor::severity;
 pub use monitor::{CheckCounts, CheckerStatus, ItemStatus, MonitorStatus, Role, Tally};
+pub use why::{Cause, CauseKind, Next, Rejected, Why, why};
 
 /// One loop at one moment.
 ///
@@ -117,6 +119,10 @@ pub struct LoopStatus {
     /// What became of its alerts, if it has any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alert: Option<Box<AlertStatus>>,
+    /// After which attempt it gives up to ask often, and goes on at its
+    /// regular times; absent while it does that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_attempts: Option<u32>,
     /// For a config watcher: what is in force, and what is on disk.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config: Option<Box<ConfigStatus>>,
@@ -390,6 +396,11 @@ fn seconds_of<S: serde::Serializer>(duration: &Duration, serializer: S) -> Resul
 pub trait StatusSource: Send + Sync {
     /// A snapshot of every loop, in an order that does not change by itself.
     fn statuses(&self) -> Vec<LoopStatus>;
+
+    /// The descriptors that cannot be used. Defaults to none.
+    fn rejected(&self) -> Vec<Rejected> {
+        Vec::new()
+    }
 }
 
 /// Puts loops in an order that does not change by itself.

@@ -6,6 +6,8 @@
 mod alerts;
 #[path = "daemon/cluster.rs"]
 mod cluster;
+#[path = "daemon/commands.rs"]
+mod commands;
 #[cfg(feature = "test-util")]
 #[path = "daemon/fleet.rs"]
 mod fleet;

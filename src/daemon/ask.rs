@@ -6,9 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use loopkeeper::config::Layers;
+use loopkeeper::config::{Layers, process_environment};
 use loopkeeper::rest::{Answer, Client, ClientConfig, Key, Request};
-use loopkeeper::{Context, Env, ErrorKind, Name, Result};
+use loopkeeper::{Context, Env, ErrorKind, Name, Result as LibResult};
 
 use super::load::{self, complete};
 use super::{Exit, complain, escaped, lines};
@@ -28,7 +28,10 @@ pub(crate) struct Where {
 }
 
 /// The daemon to ask.
-pub(super) struct Daemon(Client);
+pub(super) struct Daemon {
+    client: Client,
+    env: Env,
+}
 
 impl Daemon {
     /// Finds out where it is; says what keeps from that. The token of the
@@ -47,7 +50,9 @@ impl Daemon {
             }
         };
         let token = match &place.token_file {
-            None => settings.http.token.filter(|_| acts).map(|token| token.expose().to_owned()),
+            None if !acts => None,
+            None if token_variable().is_some() => token_variable(),
+            None => settings.http.token.map(|token| token.expose().to_owned()),
             Some(path) => match fs::read_to_string(path) {
                 Ok(text) if text.trim().is_empty() => {
                     return Err(fail(Exit::Failed, &format!("{}: is empty", path.display())));
@@ -60,20 +65,63 @@ impl Daemon {
         if let Some(token) = token {
             config = config.key(Key::text(token));
         }
-        Client::new(config).map(Self).map_err(|error| fail(Exit::Usage, &error.report().to_string()))
+        let client = Client::new(config);
+        let client = client.map_err(|error| fail(Exit::Usage, &error.report().to_string()))?;
+        let env = Env::new().map_err(|error| fail(Exit::Failed, &error.report().to_string()))?;
+        Ok(Self { client, env })
     }
 
-    /// Asks; says what keeps from an answer.
+    /// Asks; says what keeps from an answer, and what to do about it.
     pub(super) fn send(&self, name: &str, request: &Request) -> Result<Answer, Exit> {
-        let ask = || {
-            let env = Env::new()?;
-            self.0.send(&Context::detached(&env, Name::new(name)?, TIMEOUT), request)
-        };
-        ask().map_err(|error| {
-            let is_ours = error.kind() == ErrorKind::InvalidArgument;
-            fail(if is_ours { Exit::Usage } else { Exit::Unreachable }, &error.report().to_string())
+        self.try_send(name, request, TIMEOUT).map_err(|error| {
+            let report = error.report();
+            if error.kind() == ErrorKind::InvalidArgument {
+                return fail(Exit::Usage, &report.to_string());
+            }
+            fail(Exit::Unreachable, &format!("{report}; {UNREACHABLE}"))
         })
     }
+
+    /// The same, once, within a time, for one who deals with errors.
+    pub(super) fn try_send(&self, name: &str, request: &Request, timeout: Duration) -> LibResult<Answer> {
+        self.client.send(&Context::detached(&self.env, Name::new(name)?, timeout), request)
+    }
+
+    /// Waits.
+    pub(super) fn pause(&self, time: Duration) {
+        if let Ok(name) = Name::new("pause") {
+            let _ = Context::detached(&self.env, name, time + TIMEOUT).sleep(time);
+        }
+    }
+}
+
+/// What to do when nobody answers.
+const UNREACHABLE: &str = "does loopkeeper run there? --url or --config says where else to ask";
+
+/// The token in the environment.
+fn token_variable() -> Option<String> {
+    let all = process_environment();
+    let token = all.iter().find(|(name, _)| name == load::TOKEN)?.1.to_str()?.trim();
+    (!token.is_empty()).then(|| token.to_owned())
+}
+
+/// Says that the daemon refused, and what to do about it: `missing` when what
+/// was meant is not there, `state` when this is not the moment.
+pub(super) fn refused(answer: &Answer, missing: &str, state: &str) -> Exit {
+    let text = String::from_utf8_lossy(answer.body());
+    let text: String = text.trim().chars().take(500).collect();
+    let next = match answer.status() {
+        401 => "give the token of the daemon with --token-file FILE or in LOOPKEEPER_TOKEN",
+        404 if text.contains("no token is configured") => {
+            "name a file with a token in http.token_file of the daemon's configuration"
+        }
+        404 => missing,
+        409 => state,
+        503 => "try again in a moment",
+        _ => "",
+    };
+    let next = if next.is_empty() { String::new() } else { format!("; {next}") };
+    fail(Exit::Failed, &format!("{text} ({}){next}", answer.status()))
 }
 
 pub(super) fn fail(exit: Exit, text: &str) -> Exit {

@@ -4,12 +4,13 @@ use std::ffi::OsString;
 use std::fmt;
 
 use lexopt::{Arg, Parser};
+use loopkeeper::Name;
 use loopkeeper::config::{Layers, LogFormat, level_named, parse_listen};
 
 use super::ask::Where;
 use super::fleet::{About, Ask, Subject};
 use super::help::Topic;
-use super::{recovery, status, trial};
+use super::{act, events, recovery, status, trial, why};
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -28,6 +29,12 @@ pub(crate) enum Command {
     Recovery(Layers, recovery::Ask),
     /// Tell how the daemon's loops are.
     Status(Layers, status::Ask),
+    /// Tell why a loop is as it is.
+    Why(Layers, why::Ask),
+    /// Tell what happened.
+    Events(Layers, events::Ask),
+    /// Have the daemon do something now.
+    Act(Layers, act::Ask),
     /// Ask once what a descriptor asks.
     Probe(Layers, trial::Ask),
     /// Explain.
@@ -60,22 +67,23 @@ impl fmt::Display for Usage {
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Usage> {
     let mut parser = Parser::from_args(args);
     let usage = |message| Usage { message, topic: Topic::Program };
-    let expected = "expected run, status, probe, check, types, explain, fleet, recovery or help";
+    let expected = format!("expected {} or help", Topic::names());
     match parser.next().map_err(|error| usage(error.to_string()))? {
         None => Err(usage(format!("no command, {expected}"))),
         Some(Arg::Long("help") | Arg::Short('h')) => Ok(Command::Help(Topic::Program)),
         Some(Arg::Long("version") | Arg::Short('V')) => Ok(Command::Version),
-        Some(Arg::Value(command)) => match command.to_str() {
-            Some("run") => options(parser, Topic::Run),
-            Some("status") => status(parser),
-            Some("probe") => probe(parser),
-            Some("check") => options(parser, Topic::Check),
-            Some("types") => types(parser),
-            Some("explain") => options(parser, Topic::Explain),
-            Some("fleet") => fleet(parser),
-            Some("recovery") => recovery(parser),
-            Some("help") => help(parser),
-            _ => Err(usage(format!("unknown command {command:?}, {expected}"))),
+        Some(Arg::Value(command)) => match command.to_str().and_then(Topic::named) {
+            Some(topic @ (Topic::Run | Topic::Check | Topic::Explain)) => options(parser, topic),
+            Some(Topic::Status) => status(parser),
+            Some(Topic::Why) => why(parser),
+            Some(Topic::Events) => events(parser),
+            Some(topic @ (Topic::Trigger | Topic::Rescan)) => act(parser, topic),
+            Some(Topic::Probe) => probe(parser),
+            Some(Topic::Types) => types(parser),
+            Some(Topic::Fleet) => fleet(parser),
+            Some(Topic::Recovery) => recovery(parser),
+            Some(Topic::Program) | None if command == "help" => help(parser),
+            Some(Topic::Program) | None => Err(usage(format!("unknown command {command:?}, {expected}"))),
         },
         Some(option) => Err(usage(format!("unknown option {}, {expected}", Shown(&option)))),
     }
@@ -85,18 +93,15 @@ fn help(mut parser: Parser) -> Result<Command, Usage> {
     let usage = |message| Usage { message, topic: Topic::Program };
     let topic = match parser.next().map_err(|error| usage(error.to_string()))? {
         None => Topic::Program,
-        Some(Arg::Value(word)) if word == "run" => Topic::Run,
-        Some(Arg::Value(word)) if word == "status" => Topic::Status,
-        Some(Arg::Value(word)) if word == "probe" => Topic::Probe,
-        Some(Arg::Value(word)) if word == "check" => Topic::Check,
-        Some(Arg::Value(word)) if word == "types" => Topic::Types,
-        Some(Arg::Value(word)) if word == "explain" => Topic::Explain,
-        Some(Arg::Value(word)) if word == "fleet" => Topic::Fleet,
-        Some(Arg::Value(word)) if word == "recovery" => Topic::Recovery,
         Some(Arg::Value(word)) if word == "help" => Topic::Program,
         Some(other) => {
-            let expected = "expected run, status, probe, check, types, explain, fleet or recovery";
-            return Err(usage(format!("no help about {}, {expected}", Shown(&other))));
+            let topic = match &other {
+                Arg::Value(word) => word.to_str().and_then(Topic::named),
+                _ => None,
+            };
+            topic.ok_or_else(|| {
+                usage(format!("no help about {}, expected one of {}", Shown(&other), Topic::names()))
+            })?
         }
     };
     Ok(Command::Help(topic))
@@ -145,12 +150,7 @@ fn fleet(mut parser: Parser) -> Result<Command, Usage> {
     }
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let about = about(&words).map_err(usage)?;
-    let number = |option: &str, least: u32| {
-        let value = given.value(option);
-        let read = |text: &str| text.parse().ok().filter(|n: &u32| *n >= least);
-        let wrong = |text: &str| format!("--{option}: expected a number from {least} on, found {text:?}");
-        value.map(|text| read(text).ok_or_else(|| wrong(text))).transpose()
-    };
+    let number = |option: &str, least: u32| given.number(option, least);
     let limit = number("limit", 1).map_err(usage)?.unwrap_or(100);
     let after = i64::from(number("after", 0).map_err(usage)?.unwrap_or(0));
     let ask = Ask { about, json, limit, after };
@@ -162,7 +162,15 @@ struct Asked {
     layers: Layers,
     words: Vec<String>,
     json: bool,
+    follow: bool,
     place: Where,
+    given: Given,
+}
+
+impl Asked {
+    fn number(&self, topic: Topic, option: &str, least: u32) -> Result<Option<u32>, Usage> {
+        self.given.number(option, least).map_err(|message| Usage { message, topic })
+    }
 }
 
 /// Reads at most so many words, and options; `None` when help is wanted.
@@ -171,13 +179,17 @@ fn asked(mut parser: Parser, topic: Topic, n_words: usize) -> Result<Option<Aske
     let mut layers = Layers::default();
     let mut given = Given::default();
     let mut words: Vec<String> = Vec::new();
-    let mut json = false;
+    let (mut json, mut follow) = (false, false);
     loop {
         let option = match parser.next().map_err(|error| usage(error.to_string()))? {
             None => break,
             Some(Arg::Long("help") | Arg::Short('h')) => return Ok(None),
             Some(Arg::Long("json")) if topic.options().contains(&"json") => {
                 json = true;
+                continue;
+            }
+            Some(Arg::Long("follow")) if topic.options().contains(&"follow") => {
+                follow = true;
                 continue;
             }
             Some(Arg::Long(name)) if topic.options().contains(&name) => name.to_owned(),
@@ -193,7 +205,7 @@ fn asked(mut parser: Parser, topic: Topic, n_words: usize) -> Result<Option<Aske
     }
     let value = |option: &str| given.value(option).map(str::to_owned);
     let place = Where { url: value("url"), token_file: value("token-file").map(Into::into) };
-    Ok(Some(Asked { layers: given.layers(layers), words, json, place }))
+    Ok(Some(Asked { layers: given.layers(layers), words, json, follow, place, given }))
 }
 
 /// Reads what `status` is asked, and of whom.
@@ -202,6 +214,42 @@ fn status(parser: Parser) -> Result<Command, Usage> {
         return Ok(Command::Help(Topic::Status));
     };
     Ok(Command::Status(layers, status::Ask { json, place }))
+}
+
+/// Reads the name of a loop.
+fn name_of(topic: Topic, words: &[String]) -> Result<Name, Usage> {
+    let [name] = words else { return Err(Usage::about(topic, "expected the name of a loop".to_owned())) };
+    Name::new(name).map_err(|error| Usage::about(topic, error.to_string()))
+}
+
+/// Reads which loop is to be explained.
+fn why(parser: Parser) -> Result<Command, Usage> {
+    let Some(Asked { layers, words, json, place, .. }) = asked(parser, Topic::Why, 1)? else {
+        return Ok(Command::Help(Topic::Why));
+    };
+    Ok(Command::Why(layers, why::Ask { name: name_of(Topic::Why, &words)?, json, place }))
+}
+
+/// Reads which events are to be told.
+fn events(parser: Parser) -> Result<Command, Usage> {
+    let Some(asked) = asked(parser, Topic::Events, 1)? else { return Ok(Command::Help(Topic::Events)) };
+    let last = asked.number(Topic::Events, "last", 0)?;
+    let Asked { layers, words, json, follow, place, .. } = asked;
+    let ask = events::Ask { name: words.into_iter().next(), follow, last, json, place };
+    Ok(Command::Events(layers, ask))
+}
+
+/// Reads what the daemon is to do.
+fn act(parser: Parser, topic: Topic) -> Result<Command, Usage> {
+    let n_words = usize::from(topic == Topic::Trigger);
+    let Some(Asked { layers, words, json, place, .. }) = asked(parser, topic, n_words)? else {
+        return Ok(Command::Help(topic));
+    };
+    let about = match topic {
+        Topic::Rescan => act::About::Rescan,
+        _ => act::About::Trigger(name_of(topic, &words)?),
+    };
+    Ok(Command::Act(layers, act::Ask { about, json, place }))
 }
 
 /// Reads which descriptor is to be tried.
@@ -218,7 +266,7 @@ fn probe(parser: Parser) -> Result<Command, Usage> {
 /// Reads what `recovery` is asked, and of whom.
 fn recovery(parser: Parser) -> Result<Command, Usage> {
     let usage = |message| Usage { message, topic: Topic::Recovery };
-    let Some(Asked { layers, words, json, place }) = asked(parser, Topic::Recovery, 2)? else {
+    let Some(Asked { layers, words, json, place, .. }) = asked(parser, Topic::Recovery, 2)? else {
         return Ok(Command::Help(Topic::Recovery));
     };
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -322,7 +370,10 @@ impl Topic {
             Self::Run => &["config", "deploy", "listen", "set", "log-level", "log-format", "notify-fd"],
             Self::Check | Self::Explain => &["config", "deploy", "set"],
             Self::Probe => &["config", "set", "json"],
-            Self::Recovery | Self::Status => &["config", "set", "url", "token-file", "json"],
+            Self::Events => &["config", "set", "url", "token-file", "last", "follow", "json"],
+            Self::Recovery | Self::Status | Self::Why | Self::Trigger | Self::Rescan => {
+                &["config", "set", "url", "token-file", "json"]
+            }
             Self::Fleet => &["config", "deploy", "set", "limit", "after", "json"],
         }
     }
@@ -345,18 +396,25 @@ impl Given {
         self.0.iter().find(|(given, _)| given == option).map(|(_, value)| &**value)
     }
 
+    fn number(&self, option: &str, least: u32) -> Result<Option<u32>, String> {
+        let Some(text) = self.value(option) else { return Ok(None) };
+        let number = text.parse().ok().filter(|n: &u32| *n >= least);
+        let wrong = || format!("--{option}: expected a number from {least} on, found {text:?}");
+        number.ok_or_else(wrong).map(Some)
+    }
+
     /// Lays the options with a name of their own over `--set`, wherever they
     /// stand.
-    fn layers(self, layers: Layers) -> Layers {
-        self.0.into_iter().fold(layers, |layers, (option, value)| {
-            let key = match &*option {
+    fn layers(&self, layers: Layers) -> Layers {
+        self.0.iter().fold(layers, |layers, (option, value)| {
+            let key = match &**option {
                 "deploy" => "deploy.dir",
                 "listen" => "http.listen",
                 "log-level" => "logging.level",
                 "log-format" => "logging.format",
                 _ => return layers,
             };
-            layers.set_text(&format!("--{option}"), key, value)
+            layers.set_text(&format!("--{option}"), key, value.clone())
         })
     }
 }
@@ -516,20 +574,23 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_told_with_what_was_expected() {
+        let names = Topic::names();
+        for (line, what) in [
+            ("", "no command"),
+            ("start", "unknown command \"start\""),
+            ("--config x", "unknown option \"--config\""),
+        ] {
+            assert_eq!(check(line).unwrap_err(), format!("{what}, expected {names} or help"), "{line}");
+        }
+        for (line, what) in [("help me", "\"me\""), ("help --me", "\"--me\"")] {
+            assert_eq!(check(line).unwrap_err(), format!("no help about {what}, expected one of {names}"));
+        }
         for (line, expected) in [
-            ("", "no command, expected run, status, probe, check, types, explain, fleet, recovery or help"),
-            (
-                "start",
-                "unknown command \"start\", expected run, status, probe, check, types, explain, fleet, recovery or help",
-            ),
-            (
-                "--config x",
-                "unknown option \"--config\", expected run, status, probe, check, types, explain, fleet, recovery or help",
-            ),
-            (
-                "help me",
-                "no help about \"me\", expected run, status, probe, check, types, explain, fleet or recovery",
-            ),
+            ("trigger", "expected the name of a loop"),
+            ("why", "expected the name of a loop"),
+            ("rescan now", "unknown option \"now\", expected --config, --set, --url, --token-file, --json"),
+            ("events --last x", "--last: expected a number from 0 on, found \"x\""),
+            ("events --last", "--last is missing its value"),
             ("explain a b", "unexpected argument \"b\", expected options only"),
             (
                 "run --lisen x",

@@ -5,52 +5,89 @@
 pub(crate) enum Topic {
     /// The program.
     Program,
-    /// The command `run`.
     Run,
-    /// The command `check`.
-    Check,
-    /// The command `types`.
-    Types,
-    /// The command `explain`.
-    Explain,
-    /// The command `status`.
     Status,
-    /// The command `probe`.
+    Why,
+    Events,
+    Trigger,
+    Rescan,
     Probe,
-    /// The command `fleet`.
+    Check,
+    Types,
+    Explain,
     Fleet,
     Recovery,
 }
 
 impl Topic {
+    /// Every command, in the order in which people meet them.
+    pub(crate) const COMMANDS: &[Self] = &[
+        Self::Run,
+        Self::Status,
+        Self::Why,
+        Self::Events,
+        Self::Trigger,
+        Self::Rescan,
+        Self::Probe,
+        Self::Check,
+        Self::Types,
+        Self::Explain,
+        Self::Fleet,
+        Self::Recovery,
+    ];
+
+    /// The word for the command.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Program => "help",
+            Self::Run => "run",
+            Self::Status => "status",
+            Self::Why => "why",
+            Self::Events => "events",
+            Self::Trigger => "trigger",
+            Self::Rescan => "rescan",
+            Self::Probe => "probe",
+            Self::Check => "check",
+            Self::Types => "types",
+            Self::Explain => "explain",
+            Self::Fleet => "fleet",
+            Self::Recovery => "recovery",
+        }
+    }
+
+    /// Finds a command by its word.
+    pub(crate) fn named(word: &str) -> Option<Self> {
+        Self::COMMANDS.iter().copied().find(|topic| topic.name() == word)
+    }
+
+    /// The words for all commands, for a sentence.
+    pub(crate) fn names() -> String {
+        let names: Vec<&str> = Self::COMMANDS.iter().map(|topic| topic.name()).collect();
+        names.join(", ")
+    }
+
     /// The text, without the last line's end.
     pub(crate) fn text(self) -> &'static str {
         match self {
             Self::Program => PROGRAM,
             Self::Run => RUN,
+            Self::Status => STATUS,
+            Self::Why => WHY,
+            Self::Events => EVENTS,
+            Self::Trigger => TRIGGER,
+            Self::Rescan => RESCAN,
+            Self::Probe => PROBE,
             Self::Check => CHECK,
             Self::Types => TYPES,
             Self::Explain => EXPLAIN,
-            Self::Status => STATUS,
-            Self::Probe => PROBE,
             Self::Fleet => FLEET,
             Self::Recovery => RECOVERY,
         }
     }
 
     /// The words that ask for it.
-    pub(crate) fn words(self) -> &'static str {
-        match self {
-            Self::Program => "help",
-            Self::Run => "help run",
-            Self::Check => "help check",
-            Self::Types => "help types",
-            Self::Explain => "help explain",
-            Self::Status => "help status",
-            Self::Probe => "help probe",
-            Self::Fleet => "help fleet",
-            Self::Recovery => "help recovery",
-        }
+    pub(crate) fn words(self) -> String {
+        if self == Self::Program { "help".to_owned() } else { format!("help {}", self.name()) }
     }
 }
 
@@ -59,6 +96,10 @@ loopkeeper watches the services a machine depends on and tells how they are.
 
     loopkeeper run     [OPTIONS]     watch what the folder of descriptors names
     loopkeeper status  [OPTIONS]     tell how the loops of the running daemon are
+    loopkeeper why     NAME          tell why a loop is as it is, and what happens next
+    loopkeeper events  [NAME]        tell what happened, or with --follow what happens
+    loopkeeper trigger NAME          have a loop make its next run now
+    loopkeeper rescan                have the folder of descriptors looked at now
     loopkeeper probe   FILE          ask once what a descriptor asks, step by step
     loopkeeper check   [OPTIONS]     tell everything that is wrong with the files
     loopkeeper types   [TYPE]        tell what a descriptor may hold, and what it means
@@ -203,6 +244,106 @@ Example:
 Ends with 0, with 1 when something critical is not ready, 2 for a command line
 that makes no sense, 69 when the daemon cannot be reached, 78 for a wrong
 configuration.";
+
+const WHY: &str = "\
+loopkeeper why NAME [--url URL] [--token-file FILE] [--json]
+
+Tells why a loop or component is as it is: one sentence; the chain of causes, of
+which each is followed by its own; what happens next; and when it gives up. A
+cause is the last error, a stuck call and its step, what is required and down, a
+checker, a run that is recovered, a pause, or a descriptor that cannot be used.
+
+    --url URL            where the daemon answers (http://, and http.listen of the settings)
+    --token-file FILE    a token to send along (the file that http.token_file names)
+    --config FILE        the configuration of the daemon
+    --set KEY=VALUE      one setting, such as http.listen=127.0.0.1:8471
+    --json               what the daemon answers at /why/NAME, in one line
+
+Example:
+
+    $ loopkeeper why shop
+    shop is waiting for 1m5s: it waits for db, which is down: tcp 127.0.0.1:5432: connection refused
+
+      shop  waits for db, which is down (65s ago)
+        db  tcp 127.0.0.1:5432: connection refused (3s ago)
+
+    next: it starts when db can take work
+
+Ends with 0 when it is ready, 1 when it is not or there is none of this name, 2
+for a command line that makes no sense, 69 when the daemon cannot be reached, 78
+for a wrong configuration.";
+
+const EVENTS: &str = "\
+loopkeeper events [NAME] [--follow] [--last N] [--url URL] [--token-file FILE] [--json]
+
+Tells what happened, one line each: when, to whom, and what. The daemon keeps
+the last 4,096 events; NAME shows those of one loop or component only.
+
+    --follow             goes on with what happens, until it is interrupted; begins
+                         with the last 10
+    --last N             how many of those that happened already (all)
+    --url URL            where the daemon answers (http://, and http.listen of the settings)
+    --token-file FILE    a token to send along (the file that http.token_file names)
+    --config FILE        the configuration of the daemon
+    --set KEY=VALUE      one setting, such as http.listen=127.0.0.1:8471
+    --json               one JSON object a line, as /events has it
+
+While it follows it says when events were lost and when the daemon was started
+again ({\"lost\": N} and {\"boot\": ID} with --json), and waits for a daemon that
+cannot be reached.
+
+Example:
+
+    $ loopkeeper events mqtt --last 2
+    2026-01-01T11:58:03.120Z  mqtt  down (failures 1, from ready): tcp 127.0.0.1:1883: connection refused
+    2026-01-01T11:58:33.410Z  mqtt  ready (attempt 2, from down, latency 1.2ms)
+    $ loopkeeper events --follow --json | jq 'select(.event == \"down\")'
+
+Ends with 0, also when it is interrupted or nobody reads any more, with 2 for a
+command line that makes no sense, 69 when the daemon cannot be reached, 78 for a
+wrong configuration.";
+
+const TRIGGER: &str = "\
+loopkeeper trigger NAME [--url URL] [--token-file FILE] [--json]
+
+Has a loop make its next run now, whatever it waits for; during a run, one more
+after it. It does not wait for what comes of that: see events and status.
+
+    --url URL            where the daemon answers (http://, and http.listen of the settings)
+    --token-file FILE    the token that lets act (LOOPKEEPER_TOKEN, or else the file that
+                         http.token_file names)
+    --config FILE        the configuration of the daemon
+    --set KEY=VALUE      one setting, such as http.listen=127.0.0.1:8471
+    --json               what the daemon answers, in one line
+
+Example:
+
+    $ loopkeeper trigger mqtt --token-file /run/secrets/loopkeeper
+    mqtt: runs now; see: loopkeeper events mqtt --last 5
+
+Ends with 0, with 1 when the daemon refuses, 2 for a command line that makes no
+sense, 69 when the daemon cannot be reached, 78 for a wrong configuration.";
+
+const RESCAN: &str = "\
+loopkeeper rescan [--url URL] [--token-file FILE] [--json]
+
+Has the daemon look at its folder of descriptors now, not at the next
+deploy.scan_interval. It does not wait for what comes of that: see events and
+status. A descriptor that was rejected stays so until its file changes.
+
+    --url URL            where the daemon answers (http://, and http.listen of the settings)
+    --token-file FILE    the token that lets act (LOOPKEEPER_TOKEN, or else the file that
+                         http.token_file names)
+    --config FILE        the configuration of the daemon
+    --set KEY=VALUE      one setting, such as http.listen=127.0.0.1:8471
+    --json               what the daemon answers, in one line
+
+Example:
+
+    $ cp mqtt.json /etc/loopkeeper/ && loopkeeper rescan
+
+Ends with 0, with 1 when the daemon refuses, 2 for a command line that makes no
+sense, 69 when the daemon cannot be reached, 78 for a wrong configuration.";
 
 const PROBE: &str = "\
 loopkeeper probe FILE [--config FILE] [--set KEY=VALUE].. [--json]

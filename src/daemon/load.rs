@@ -1,9 +1,14 @@
 //! Loads what the program works with: the configuration and the descriptors.
 
+use std::ffi::OsString;
+
 use loopkeeper::config::{Config, Layers, Settings, process_environment};
 use loopkeeper::host::deploy::{Descriptor, Registry, check_requirements, load_folder};
 use loopkeeper::shipped;
 use loopkeeper::tree::Faults;
+
+/// The variable with the token by which commands may act.
+pub(super) const TOKEN: &str = "LOOPKEEPER_TOKEN";
 
 /// What there is to do, all of it right.
 #[derive(Debug)]
@@ -20,9 +25,15 @@ pub(crate) struct Loaded {
 pub(crate) fn complete(layers: Layers) -> Layers {
     let layers = layers
         .defaults(Settings::default().to_json())
-        .environment("LOOPKEEPER", process_environment())
+        .environment("LOOPKEEPER", environment())
         .check(|snapshot| snapshot.settings().map(drop));
     Settings::SECRETS.iter().fold(layers, |layers, key| layers.secret(key))
+}
+
+/// The environment, without what is no setting.
+fn environment() -> Vec<(OsString, OsString)> {
+    let all = process_environment().into_iter();
+    all.filter(|(name, _)| name != TOKEN).collect()
 }
 
 /// Loads everything and, where each file is right, looks whether they can run

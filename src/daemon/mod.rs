@@ -4,9 +4,11 @@ use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+mod act;
 mod apply;
 mod ask;
 mod cli;
+mod events;
 mod fleet;
 mod help;
 mod load;
@@ -20,6 +22,7 @@ mod table;
 mod terminal;
 mod trial;
 mod types;
+mod why;
 
 use cli::Command;
 use help::Topic;
@@ -60,6 +63,9 @@ pub(crate) fn main() -> ExitCode {
         Ok(Command::Fleet(layers, ask)) => fleet::run(layers, &ask),
         Ok(Command::Recovery(layers, ask)) => recovery::run(layers, &ask),
         Ok(Command::Status(layers, ask)) => status::run(layers, &ask),
+        Ok(Command::Why(layers, ask)) => why::run(layers, &ask),
+        Ok(Command::Events(layers, ask)) => events::run(layers, &ask),
+        Ok(Command::Act(layers, ask)) => act::run(layers, &ask),
         Ok(Command::Probe(layers, ask)) => trial::run(layers, &ask),
         Ok(Command::Help(topic)) => say(topic.text()),
         Ok(Command::Version) => say(concat!("loopkeeper ", env!("CARGO_PKG_VERSION"))),

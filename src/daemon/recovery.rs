@@ -6,7 +6,7 @@ use loopkeeper::rest::{Answer, Request, Template};
 use loopkeeper::{Result, Stamp};
 use serde_json::Value;
 
-use super::ask::{Daemon, Where, fail};
+use super::ask::{Daemon, Where, fail, refused};
 use super::table::{Table, age, until};
 use super::{Exit, escaped, say};
 
@@ -41,8 +41,7 @@ pub(crate) fn run(layers: Layers, ask: &Ask) -> Exit {
     let answer = Daemon::find(layers, &ask.place, acts).and_then(|daemon| daemon.send("recovery", &request));
     match answer {
         Ok(answer) if answer.status() >= 300 => {
-            let text = String::from_utf8_lossy(answer.body());
-            fail(Exit::Failed, &format!("{} ({})", text.trim(), answer.status()))
+            refused(&answer, "see: loopkeeper recovery list", "see: loopkeeper recovery list")
         }
         Ok(answer) => tell(ask, &answer),
         Err(exit) => exit,

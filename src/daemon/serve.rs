@@ -9,7 +9,7 @@ use loopkeeper::host::HostHandle;
 use loopkeeper::host::deploy::Deployer;
 use loopkeeper::http::{Control, StatusServer, StatusServerConfig};
 use loopkeeper::observe::prometheus::Exporter;
-use loopkeeper::status::{Phase, StatusSource};
+use loopkeeper::status::{Phase, Rejected, StatusSource};
 use loopkeeper::{Env, Error, ErrorKind, Health, LoopKind, LoopStatus, Result};
 
 /// Starts the server, when it should listen at all; on the socket that a
@@ -66,6 +66,10 @@ impl StatusSource for Everything {
         }
         self.alerts.annotate(&mut loops);
         loops
+    }
+
+    fn rejected(&self) -> Vec<Rejected> {
+        self.deployer.rejected()
     }
 }
 

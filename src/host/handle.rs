@@ -893,6 +893,7 @@ fn loop_status(status: ComponentStatus) -> LoopStatus {
         waits_for: status.waits_for,
         parent: None,
         alert: None,
+        max_attempts: None,
         config: None,
         controller: None,
         monitor: None,

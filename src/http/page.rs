@@ -14,6 +14,7 @@ pub(super) const PATHS: &str = "\
 /startupz          whether everything critical was heard of once: 200 or 503; ?verbose names each
 /healthz           all of it, as application/health+json
 /status            every loop, as JSON
+/why/NAME          why a loop is as it is, and what happens next, as JSON
 /recovery          what becomes of corrupted runs, as JSON
 /events            what happened, as JSON; ?after=SEQ&max=N, &wait=30s waits for more
 /config            the configuration in force and where each value comes from, as JSON

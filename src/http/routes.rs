@@ -19,7 +19,7 @@ use crate::event_log::{CAPACITY, EventPage};
 use crate::name::Name;
 use crate::observe::{MetricsFormat, MetricsSource};
 use crate::stamp::Stamp;
-use crate::status::{LoopStatus, RecoveryStatus, aggregate, write_json};
+use crate::status::{self, LoopStatus, RecoveryStatus, Rejected, Why, aggregate, write_json};
 
 /// How many events one answer has at most, unless asked otherwise.
 const DEFAULT_EVENTS: usize = 256;
@@ -49,6 +49,9 @@ pub(super) enum Route {
     },
     Healthz,
     Status,
+    Why {
+        name: Name,
+    },
     Recovery,
     Events {
         after: u64,
@@ -112,6 +115,10 @@ impl Route {
             },
             "/config" => Self::Config,
             "/metrics" => Self::Metrics { format: MetricsFormat::default() },
+            _ if path.strip_prefix("/why/").is_some_and(|name| !name.is_empty()) => {
+                let name = Name::new(&path["/why/".len()..]);
+                Self::Why { name: name.map_err(|error| bad(&error.to_string()))? }
+            }
             _ => {
                 let text = format!("nothing is at {}; there is\n\n{PATHS}", show(path));
                 return Err(Response::text(Status::NotFound, &text));
@@ -269,6 +276,26 @@ pub(super) fn status_json(snapshot: &Snapshot<'_>) -> (Vec<u8>, usize) {
     (body, changing)
 }
 
+/// Why a loop is as it is, as JSON.
+pub(super) fn why(snapshot: &Snapshot<'_>, rejected: &[Rejected], name: &Name) -> Response {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        boot: &'a str,
+        at: Stamp,
+        #[serde(flatten)]
+        why: Why,
+    }
+    let Snapshot { boot, at, loops } = snapshot;
+    match status::why(name.as_str(), *at, loops, rejected) {
+        Some(why) => Response::json(&Body { boot, at: *at, why }),
+        None => {
+            let names = loops.iter().map(|status| status.name.clone()).collect::<Vec<_>>();
+            let text = format!("no loop is called \"{name}\"; there is {}", crate::name::join(&names));
+            Response::text(Status::NotFound, &clip(text, 1000))
+        }
+    }
+}
+
 /// What recovers runs, as JSON.
 pub(super) fn recovery(snapshot: &Snapshot<'_>) -> Response {
     #[derive(Serialize)]
@@ -386,6 +413,7 @@ pub(super) mod tests {
             waits_for: Vec::new(),
             parent: None,
             alert: None,
+            max_attempts: None,
             config: None,
             controller: None,
             monitor: None,
@@ -419,6 +447,7 @@ pub(super) mod tests {
             ("/healthz", None, Route::Healthz),
             ("/status", None, Route::Status),
             ("/recovery", None, Route::Recovery),
+            ("/why/a.b-c", None, Route::Why { name: "a.b-c".parse().unwrap() }),
             ("/events", None, events(0, 256, 0)),
             ("/events", Some("after=7&wait=30s"), events(7, 256, 30)),
             ("/events", Some("wait=0&max=4096&after=18446744073709551615"), events(u64::MAX, 4096, 0)),
@@ -431,6 +460,9 @@ pub(super) mod tests {
     fn wrong_paths_and_queries_are_answered_with_what_is_wrong() {
         for (path, query, code, expected) in [
             ("/nowhere", None, 404, "nothing is at \"/nowhere\"; there is\n\n/livez"),
+            ("/why/", None, 404, "nothing is at \"/why/\""),
+            ("/why/a/b", None, 400, "name: letters, digits"),
+            ("/why/%61", None, 400, "found '%'"),
             ("/livez/", None, 404, "\"/livez/\""),
             ("/a\u{7}", None, 404, "\"/a\\u{7}\""),
             ("/status", Some("x=1"), 400, "\"x\": not a parameter of /status"),

@@ -273,6 +273,7 @@ fn answer(sources: &Sources, route: Route) -> Response {
             let moment = Moment::now(env);
             cache.render(moment, &snapshot())
         }
+        Route::Why { name } => routes::why(&snapshot(), &status.rejected(), &name),
         Route::Recovery => routes::recovery(&snapshot()),
         Route::Events { after, max, .. } => routes::events(env.boot(), &env.events_after(after, max)),
         Route::Config => routes::config(config.as_ref()),

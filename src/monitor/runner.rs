@@ -870,6 +870,7 @@ impl Shared {
             waits_for: Vec::new(),
             parent: None,
             alert: None,
+            max_attempts: None,
             config: None,
             controller: None,
             monitor: None,

@@ -239,6 +239,7 @@ impl Engine {
             waits_for: Vec::new(),
             parent: None,
             alert: None,
+            max_attempts: None,
             config: None,
             controller: None,
             monitor: None,

@@ -73,6 +73,7 @@ fn write(status: &LoopStatus, out: &mut Vec<u8>) {
         waits_for,
         parent,
         alert,
+        max_attempts,
         config,
         controller,
         monitor,
@@ -117,6 +118,9 @@ fn write(status: &LoopStatus, out: &mut Vec<u8>) {
     names(out, ",\"waits_for\":", waits_for);
     other(out, ",\"parent\":", parent.as_ref());
     other(out, ",\"alert\":", alert.as_ref());
+    if let Some(n) = max_attempts {
+        number(out, ",\"max_attempts\":", (*n).into());
+    }
     other(out, ",\"config\":", config.as_ref());
     other(out, ",\"controller\":", controller.as_ref());
     other(out, ",\"monitor\":", monitor.as_ref());
@@ -243,6 +247,7 @@ mod tests {
                     suppressed_by: None,
                 })
             }),
+            max_attempts: some[7].then_some(small),
             config: some[11].then(|| {
                 Box::new(ConfigStatus {
                     source: Some(text.clone()),

@@ -17,7 +17,8 @@ use crate::looper::{Input, Machine};
 use crate::name::Name;
 use crate::record::Record;
 use crate::schedule::Schedule;
-use crate::status::Phase;
+use crate::stamp::Stamp;
+use crate::status::{LoopStatus, Phase};
 
 /// The settings a machine goes by, checked.
 #[derive(Debug, Clone)]
@@ -190,6 +191,11 @@ impl Machine for WatchMachine {
         self.gave_up = false;
         self.successes_in_a_row = 0;
         self.record.start(now, Phase::Starting);
+    }
+
+    fn detail(&self, _: Stamp, status: &mut LoopStatus) {
+        let is_trying = matches!(self.record.phase, Phase::Starting | Phase::Recovering);
+        status.max_attempts = is_trying.then_some(self.settings.backoff.max_retries);
     }
 
     fn step(&mut self, now: Tick, input: Input<Option<Duration>>, events: &mut Vec<EventKind>) {

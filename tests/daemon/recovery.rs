@@ -137,7 +137,7 @@ fn without_a_token_there_is_nothing_to_be_done() {
     let url = format!("http://{}", daemon.address);
     for act in ["cancel", "retry"] {
         let (code, out, err) = run_to_end(&["recovery", act, "team/r1", "--url", &url]);
-        let told = "loopkeeper: nothing can be done here, only looked at: no token is configured (404)\n";
+        let told = "loopkeeper: nothing can be done here, only looked at: no token is configured (404); name a file with a token in http.token_file of the daemon's configuration\n";
         assert_eq!((code, out.as_str(), err.as_str()), (Some(1), "", told));
     }
     daemon.stop();

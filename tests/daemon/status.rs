@@ -12,7 +12,7 @@ use super::support::service::{Reply, Service};
 use super::{Daemon, TempDir, ended, eventually, free_port, loopkeeper, run_to_end, tcp, watcher};
 
 /// What the program prints on a terminal of so many columns, and its exit code.
-fn on_a_terminal(args: &[&str], columns: u16, set: &[(&str, &str)]) -> (Option<i32>, String) {
+pub(super) fn on_a_terminal(args: &[&str], columns: u16, set: &[(&str, &str)]) -> (Option<i32>, String) {
     let (mut ours, mut theirs) = (-1, -1);
     let size = libc::winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: both numbers are valid for writes, the size for reads; the

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use super::descriptor;
-use super::ledger::{Board, Ledger};
+use super::ledger::{Board, Ledger, Rejection};
 use super::machine::{DeployMachine, Outbox, Report};
 use super::plan::{Candidate, Change, Fingerprint, Planned, Reading, plan};
 use super::registry::Registry;
@@ -24,7 +24,7 @@ use crate::looper::{Instruments, Loop, Spec, Work};
 use crate::name::Name;
 use crate::observe::{Attr, Observer};
 use crate::primitive::{AtomicBool, Mutex, Ordering};
-use crate::status::{LoopStatus, StatusSource};
+use crate::status::{LoopStatus, Rejected, StatusSource};
 use crate::stop::StopReport;
 use crate::subscription::{DEFAULT_CAPACITY, Subscription};
 use crate::tree::{Fault, Faults};
@@ -314,6 +314,21 @@ impl Component for Deployer {
 impl StatusSource for Deployer {
     fn statuses(&self) -> Vec<LoopStatus> {
         vec![self.status()]
+    }
+
+    fn rejected(&self) -> Vec<Rejected> {
+        let board = self.board();
+        let of = |rejection: &Rejection| {
+            let running = board.running.iter().find(|(_, file)| **file == rejection.file);
+            let stem = rejection.file.file_stem().and_then(|stem| stem.to_str());
+            Rejected {
+                name: running.map(|(name, _)| name.clone()).or_else(|| Name::new(stem?).ok()),
+                runs: running.is_some(),
+                file: shown(&rejection.file),
+                error: rejection.error.report().to_string(),
+            }
+        };
+        board.rejected.iter().map(of).collect()
     }
 }
 

@@ -1,0 +1,280 @@
+//! The commands that ask a running daemon, as people use them.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use super::status::on_a_terminal;
+use super::support::service::{Reply, Service};
+use super::{Daemon, TempDir, ended, eventually, free_port, loopkeeper, run_to_end, tcp, watcher};
+
+/// A daemon whose token is `right`, and a service that is up.
+fn daemon(more: &[(&str, String)]) -> (Daemon, TempDir, TcpListener) {
+    let deploy = TempDir::new("commands");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    deploy.write("up.json", tcp("up", listener.local_addr().unwrap().port()));
+    for (name, text) in more {
+        deploy.write(name, text);
+    }
+    let daemon = Daemon::start(&deploy, &["--set", "http.token=right-token"]);
+    daemon.eventually_is("up", "ready");
+    (daemon, deploy, listener)
+}
+
+/// What follows events, and the lines that it has printed so far.
+struct Follower {
+    child: Child,
+    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+}
+
+impl Follower {
+    fn start(args: &[&str]) -> Self {
+        let mut child = loopkeeper(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    /// Reads up to a line that has this text.
+    #[track_caller]
+    fn reads(&mut self, text: &str) {
+        let found = self.lines.by_ref().any(|line| line.unwrap().contains(text));
+        assert!(found, "it ended without {text:?}");
+    }
+
+    #[track_caller]
+    fn code(&mut self) -> Option<i32> {
+        let mut status = None;
+        eventually("it ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap().code()
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+#[test]
+fn who_has_the_token_triggers_and_rescans() {
+    let (mut daemon, deploy, _up) = daemon(&[]);
+    let url = format!("http://{}", daemon.address);
+    let good = deploy.write("token", "right-token\n");
+    let good = good.to_str().unwrap().to_owned();
+    let bad = deploy.write("other", "wrong-token\n");
+    let act = |words: &[&str], more: &[&str]| run_to_end(&[words, &["--url", &url], more].concat());
+
+    let runs = daemon.status("up")["runs"].as_u64().unwrap();
+    let (code, out, err) = act(&["trigger", "up"], &["--token-file", &good]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(out.starts_with("up: runs now; see: loopkeeper events up"), "{out}");
+    eventually("it ran", || daemon.status("up")["runs"].as_u64().unwrap() > runs);
+    let with_variable = loopkeeper(&["rescan", "--url", &url, "--json"])
+        .env("LOOPKEEPER_TOKEN", "right-token")
+        .output()
+        .unwrap();
+    let (code, out, err) = ended(&with_variable);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["accepted"], "rescan");
+
+    for (words, more, texts) in [
+        (&["trigger", "up"][..], &[][..], ["(401); ", "--token-file FILE or in LOOPKEEPER_TOKEN"]),
+        (
+            &["rescan"],
+            &["--token-file", bad.to_str().unwrap()],
+            ["not the right one (401)", "LOOPKEEPER_TOKEN"],
+        ),
+        (
+            &["trigger", "upp"],
+            &["--token-file", &good],
+            ["(404); ", "loopkeeper status lists the loops that there are"],
+        ),
+    ] {
+        let (code, out, err) = act(words, more);
+        assert_eq!((code, out.as_str(), err.lines().count()), (Some(1), "", 1), "{words:?} {err}");
+        assert!(texts.iter().all(|text| err.contains(text)), "{words:?} {err}");
+    }
+    assert_eq!(act(&["trigger", "a/b"], &[]).0, Some(2));
+    assert_eq!(act(&["trigger", "up"], &["--token-file", "/no/such"]).0, Some(1));
+    daemon.stop();
+
+    let (code, _, err) = act(&["rescan"], &["--token-file", &good]);
+    assert_eq!(code, Some(69), "{err}");
+    assert!(err.contains("does loopkeeper run there? --url"), "{err}");
+    let closed = Service::start(|asked| match asked.path.as_str() {
+        "/trigger/up" => Reply::status(409, "it is stopped"),
+        _ => Reply::status(404, "nothing can be done here, only looked at: no token is configured"),
+    });
+    let (code, _, err) = run_to_end(&["trigger", "up", "--url", &closed.url()]);
+    assert!(
+        code == Some(1) && err.contains("it is stopped (409); it does not run: loopkeeper why up"),
+        "{err}"
+    );
+    let (code, _, err) = run_to_end(&["rescan", "--url", &closed.url()]);
+    assert!(code == Some(1) && err.contains("name a file with a token in http.token_file"), "{err}");
+}
+
+#[test]
+fn events_are_lines_and_can_be_followed() {
+    let (mut daemon, deploy, up) = daemon(&[("down.json", tcp("down", free_port()))]);
+    daemon.eventually_is("down", "down");
+    let url = format!("http://{}", daemon.address);
+    let (code, out, err) = run_to_end(&["events", "--url", &url]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    let line = out.lines().find(|line| line.contains("  up  ready (")).unwrap_or_else(|| panic!("{out}"));
+    assert!(line.starts_with("20") && line.contains("attempt 1, from unknown, latency "), "{line}");
+    assert!(
+        out.lines().any(|line| line.contains("  down  down (") && line.contains(": tcp 127.0.0.1:")),
+        "{out}"
+    );
+    let (_, out, _) = run_to_end(&["events", "up", "--url", &url, "--json", "--last", "1"]);
+    let event: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (&event["source"], &event["event"]),
+        (&Value::from("up"), &Value::from("component_ready")),
+        "{event}"
+    );
+    let (code, text) = on_a_terminal(&["events", "--url", &url], 40, &[]);
+    assert_eq!(code, Some(0));
+    assert!(text.is_ascii() && text.lines().all(|line| line.len() <= 40), "{text}");
+
+    let mut follower = Follower::start(&["events", "--follow", "--url", &url]);
+    follower.reads("  up  ready (");
+    drop(up);
+    follower.reads("  up  down (");
+    let interrupt = Command::new("kill").args(["-INT", &follower.child.id().to_string()]).status().unwrap();
+    assert!(interrupt.success());
+    assert_eq!(follower.code(), Some(0));
+
+    // Nobody reads any more.
+    let (reads, writes) = UnixStream::pair().unwrap();
+    drop(reads);
+    let args = ["events", "--follow", "--url", &url];
+    let child = loopkeeper(&args).stdout(OwnedFd::from(writes)).stderr(Stdio::piped()).spawn().unwrap();
+    assert_eq!(ended(&child.wait_with_output().unwrap()), (Some(0), String::new(), String::new()));
+    daemon.stop();
+    drop(deploy);
+}
+
+#[test]
+fn who_follows_hears_of_gaps_and_of_another_daemon() {
+    let (asks, asked) = std::sync::mpsc::channel();
+    let asks = std::sync::Mutex::new(asks);
+    let service = Service::start(move |request| {
+        let (_, query) = request.path.split_once('?').unwrap_or_default();
+        asks.lock().unwrap().send(query.to_owned()).unwrap();
+        let event = |seq: u64| serde_json::json!({"seq": seq, "at": "-", "source": "s", "event": "started"});
+        Reply::json(match query {
+            "after=0&max=1024" => serde_json::json!({"boot": "a", "next": 7, "lost": 0, "events": []}),
+            "after=7&max=1024&wait=30s" => {
+                serde_json::json!({"boot": "a", "next": 20, "lost": 12, "events": [event(20)]})
+            }
+            "after=20&max=1024&wait=30s" => {
+                serde_json::json!({"boot": "b", "next": 1, "lost": 0, "events": []})
+            }
+            "after=0&max=1024&wait=30s" => {
+                serde_json::json!({"boot": "b", "next": 1, "lost": 0, "events": [event(1)]})
+            }
+            _ => serde_json::json!({"no": "page"}),
+        })
+    });
+    let args = ["events", "--follow", "--url", &service.url()];
+    let (code, out, err) = run_to_end(&args);
+    assert_eq!(code, Some(69), "{err}");
+    let expected = [
+        "-- 12 events are missing: they are no longer kept --",
+        "-  s  started",
+        "-- the daemon was started again --",
+        "-  s  started",
+    ];
+    assert_eq!(out.lines().collect::<Vec<_>>(), expected);
+    assert_eq!(asked.try_iter().last().unwrap(), "after=1&max=1024&wait=30s");
+    let (_, out, _) = run_to_end(&[&args[..], &["--json"]].concat());
+    assert_eq!(out.lines().next(), Some("{\"lost\":12}"));
+    assert_eq!(out.lines().nth(2), Some("{\"boot\":\"b\"}"));
+}
+
+#[test]
+fn a_daemon_that_stays_away_is_waited_for() {
+    let (daemon, deploy, _up) = daemon(&[("w.json", watcher("w", "{\"unix\": {\"path\": \"/no\"}}"))]);
+    let address = daemon.address.clone();
+    let mut follower = Follower::start(&["events", "--follow", "--url", &format!("http://{address}")]);
+    follower.reads("started");
+    drop(daemon);
+    let mut err = BufReader::new(follower.child.stderr.take().unwrap()).lines();
+    let text = err.next().unwrap().unwrap();
+    assert!(text.ends_with("waits until the daemon can be reached"), "{text}");
+    let args = ["run", "--deploy", deploy.path().to_str().unwrap(), "--listen", &address];
+    let mut daemon = Daemon::spawn(&mut loopkeeper(&args));
+    follower.reads("-- the daemon was started again --");
+    follower.reads("ready (");
+    daemon.stop();
+}
+
+#[test]
+fn why_names_the_cause_and_what_comes_next() {
+    let port = free_port();
+    let requires_down = tcp("shop", port).replacen("{", "{\"requires\": [\"down\"], ", 1);
+    let (mut daemon, deploy, _up) = daemon(&[("down.json", tcp("down", port)), ("shop.json", requires_down)]);
+    daemon.eventually_is("down", "down");
+    let url = format!("http://{}", daemon.address);
+    let why = |name: &str, more: &[&str]| run_to_end(&[&["why", name, "--url", &url], more].concat());
+    let (code, out, err) = why("up", &[]);
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+    assert!(
+        out.starts_with("up is ready for ") && out.contains(": nothing is wrong\n\nnext: it asks again "),
+        "{out}"
+    );
+    let (code, out, _) = why("shop", &[]);
+    assert_eq!(code, Some(1), "{out}");
+    assert!(out.starts_with("shop is waiting for "), "{out}");
+    let first = out.lines().next().unwrap();
+    assert!(
+        first.contains("it waits for down, which is down: tcp 127.0.0.1:")
+            && first.contains("connection refused"),
+        "{out}"
+    );
+    assert!(
+        out.contains("\n\n  shop  waits for down, which is down (") && out.contains("\n    down  tcp 127"),
+        "{out}"
+    );
+    assert!(out.contains("\n\nnext: it starts when down can take work"), "{out}");
+    deploy.write("bad.json", "{\"name\": 5}");
+    daemon.signal("-HUP");
+    eventually("the file is read", || why("bad", &[]).1.starts_with("bad does not run"));
+    let (code, out, _) = why("bad", &[]);
+    assert!(code == Some(1) && out.starts_with("bad does not run: its descriptor "), "{out}");
+    assert!(out.contains("name: expected a string") && out.contains("next: it is read again when "), "{out}");
+    let (_, out, _) = why("down", &["--json"]);
+    let body: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (&body["state"], &body["causes"][0]["kind"]),
+        (&Value::from("down"), &Value::from("error")),
+        "{body}"
+    );
+    assert_eq!(body, {
+        let mut again = daemon.get("/why/down");
+        for key in ["at", "sentence", "causes", "next", "gives_up"] {
+            again[key] = body[key].clone();
+        }
+        if body["gives_up"].is_null() {
+            again.as_object_mut().unwrap().remove("gives_up");
+        }
+        again
+    });
+    let (code, _, err) = why("nobody", &[]);
+    assert!(
+        code == Some(1) && err.contains("no loop is called \"nobody\"; there is ") && err.contains("(404)"),
+        "{err}"
+    );
+    daemon.stop();
+    drop(deploy);
+}
