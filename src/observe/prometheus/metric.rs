@@ -153,6 +153,8 @@ enum Lifetime {
 use Lifetime::{Exporter, Loop};
 
 const SHIPPED: &[(&str, &str, Lifetime)] = &[
+    ("alerts_pending", "Alerts that wait to be sent", Loop),
+    ("alerts_total", "Alerts, by what became of them; failed counts tries", Loop),
     ("component_ready", "Whether what requires the component may run", Exporter),
     ("component_restarts_total", "How often the component was started again by itself", Exporter),
     ("component_starts_total", "How often the component was started", Exporter),
@@ -176,8 +178,6 @@ const SHIPPED: &[(&str, &str, Lifetime)] = &[
     ("deployer_components", "Components that run because a descriptor says so", Exporter),
     ("deployer_rejected_files", "Files of the deployer's folder that cannot be used", Exporter),
     ("deployer_under_way", "Components that are being started, replaced or stopped", Exporter),
-    ("alerts_pending", "Alerts that wait to be sent", Loop),
-    ("alerts_total", "Alerts, by what became of them; failed counts tries", Loop),
     ("loop_missed_ticks_total", "Regular runs that were left out because their time had passed", Loop),
     (
         "loop_overdue_seconds",
