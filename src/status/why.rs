@@ -486,6 +486,8 @@ mod tests {
             lost_callbacks: 0,
             requires: Vec::new(),
             waits_for: Vec::new(),
+            parent: None,
+            alert: None,
             max_attempts: None,
             config: None,
             controller: None,
