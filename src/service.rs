@@ -77,6 +77,13 @@ pub fn notify(notices: &[Notice<'_>]) -> Result<()> {
     sd_notify::notify(&states).map_err(failed)
 }
 
+/// Whether there is a service manager that wants to be told: whether
+/// `NOTIFY_SOCKET` is set.
+#[must_use]
+pub fn has_manager() -> bool {
+    variable("NOTIFY_SOCKET").is_some_and(|path| !path.is_empty())
+}
+
 impl Notice<'_> {
     /// The text of a status, on one line.
     fn text(&self) -> Cow<'_, str> {

@@ -460,7 +460,7 @@ mod tests {
     }
 
     fn name(text: &str) -> Name {
-        text.parse().unwrap()
+        text.parse().expect("a name")
     }
 
     fn view(health: Health, age: u64) -> View {

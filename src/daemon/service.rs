@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use loopkeeper::service::{Notice, ReadyFd, notify, watchdog_period};
+use loopkeeper::service::{Notice, ReadyFd, has_manager, notify, watchdog_period};
 use loopkeeper::signals::Waker;
 use loopkeeper::{Event, EventKind, Health, LoopKind, LoopStatus, Name, Observer, Tick};
 
@@ -279,7 +279,7 @@ impl Shared {
 impl Service {
     /// Whether somebody wants to be told.
     pub(crate) fn is_wanted(ready_fd: Option<&ReadyFd>) -> bool {
-        ready_fd.is_some() || std::env::var_os("NOTIFY_SOCKET").is_some()
+        ready_fd.is_some() || has_manager()
     }
 
     pub(crate) fn new(now: Tick, ready_fd: Option<ReadyFd>, ears: &Ears, waker: Waker) -> Self {
