@@ -320,12 +320,17 @@ mod rows {
 
     #[cfg(feature = "http")]
     pub(crate) fn status(suite: &mut Suite) {
-        use crate::support::status::{Dribblers, Kept, bare, json, livez, plain_json, server, watchers};
+        use crate::support::status::{
+            Dribblers, Kept, bare, json, livez, page, plain_json, server, watchers,
+        };
+        use loopkeeper::http::PageBench;
         use std::cell::RefCell;
 
         let as_json = row("snapshot of 1,000 to JSON", "us", Ratio(0.50));
         let kept = row("/status kept alive, to bytes written", "us", Ratio(2.00));
-        if suite.wants(&[as_json, kept]) {
+        let as_page = row("snapshot of 1,000 to HTML, to JSON", "us", Ratio(2.00));
+        let size = row("page of 1,000", "KB", Ours(400.0));
+        if suite.wants(&[as_json, kept, as_page, size]) {
             let (env, manager) = watchers(1_000);
             let reads: u32 = suite.pick(50, 20);
             let each = |read: fn(&loopkeeper::WatchManager) -> usize| -> Side<'_, 1> {
@@ -339,6 +344,17 @@ mod rows {
                 })
             };
             suite.compare([as_json], MANY, Some(each(json)), each(plain_json));
+            let mut bench = PageBench::default();
+            let len = page(&manager, &mut bench) as f64 / 1000.0;
+            let to_page = || {
+                let begin = Instant::now();
+                (0..reads).for_each(|_| {
+                    black_box(page(&manager, &mut bench));
+                });
+                [us(begin.elapsed()) / f64::from(reads)]
+            };
+            suite.compare([as_page], MANY, Some(Box::new(to_page)), each(json));
+            suite.compare([size], FEW, Some(Box::new(|| [len])), Box::new(|| [len]));
 
             let requests: u32 = suite.pick(1_000, 200);
             let server = server(&env, manager.clone(), 64);

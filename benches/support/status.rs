@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
+use loopkeeper::http::PageBench;
 use loopkeeper::status::{StatusSource, write_json};
 use loopkeeper::watch::BackoffConfig;
 use loopkeeper::{
@@ -46,6 +47,11 @@ pub(crate) fn json(manager: &WatchManager) -> usize {
     let mut out = Vec::new();
     write_json(&manager.statuses(), &mut out);
     black_box(&out).len()
+}
+
+/// The page for browsers, as the server makes it.
+pub(crate) fn page(manager: &WatchManager, bench: &mut PageBench) -> usize {
+    black_box(bench.render(manager.statuses())).len()
 }
 
 /// What a status is when moments are texts.

@@ -729,9 +729,17 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_effect_yet_is_refused() {
-        let faults = check(Layers::default().set("http.history_file", "1")).unwrap_err();
-        assert!(faults.contains("unknown field \"history_file\""), "{faults}");
+    fn the_history_is_kept_beside_the_file_that_names_it() {
+        let dir = std::env::temp_dir();
+        let file = dir.join(format!("loopkeeper-history-settings-{}.json", std::process::id()));
+        std::fs::write(&file, r#"{"http": {"history_file": "history.json"}}"#).unwrap();
+        let found = check(Layers::default().file(&file)).unwrap().http.history_file;
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(found, Some(dir.join("history.json")));
+        let set = |value: &str| check(Layers::default().set("http.history_file", value));
+        assert_eq!(set("null"), Ok(Settings::default()));
+        let fault = set("\"\"").unwrap_err();
+        assert!(fault.contains("http.history_file: must not be empty"), "{fault}");
     }
 
     #[test]

@@ -573,7 +573,8 @@ mod tests {
         let mut out = String::new();
         let mut history = History::default();
         history.look(std::slice::from_ref(status));
-        row(&mut out, status, Stamp::from_micros(DAY), &history, &mut ALL_LONG.clone());
+        let mut room = ALL_LONG;
+        row(&mut out, status, Stamp::from_micros(DAY), &history, &mut room);
         out
     }
 

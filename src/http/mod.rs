@@ -107,6 +107,24 @@ pub use config::StatusServerConfig;
 pub use control::Control;
 pub use server::StatusServer;
 
+/// Makes the page at `/` as the server does, for the benches.
+#[doc(hidden)]
+#[derive(Debug, Default)]
+pub struct PageBench(history::History);
+
+impl PageBench {
+    /// The page of these loops.
+    pub fn render(&mut self, loops: Vec<crate::LoopStatus>) -> Vec<u8> {
+        self.0.look(&loops);
+        let at = loops.iter().filter_map(|status| status.last_check).max();
+        let at = at.unwrap_or(crate::Stamp::from_micros(0));
+        let snapshot = routes::Snapshot { boot: "bench", at, loops };
+        let (snapshot, history) = (&snapshot, &self.0);
+        let view = html::View { snapshot, history, events: &[], next: 0, config: None, can_act: true };
+        html::page(&view).render(response::Form::default()).own
+    }
+}
+
 /// Reads a request's head as the server does, for fuzzing.
 #[cfg(fuzzing)]
 #[doc(hidden)]
