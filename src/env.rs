@@ -292,15 +292,24 @@ impl Env {
 
     fn beat(&self, name: &str, down: Option<Arc<str>>) -> Result<()> {
         let now = self.0.clock.now();
-        let known = self.0.heartbeats.lock().get_mut(name).map(|heartbeat| heartbeat.beat(now, &down));
+        let known = self.0.heartbeats.lock().get_mut(name).and_then(|heartbeat| {
+            // One that nobody asks any more is looked for among the loops.
+            (heartbeat.asker.strong_count() > 0).then(|| heartbeat.beat(now, &down))
+        });
         let is_awaited = match known {
             Some(is_awaited) => is_awaited,
             None => {
                 let listed = self.listed();
-                let Some(known) = listed.iter().find(|listed| listed.name().as_str() == name) else {
+                let known = listed.iter().find(|listed| listed.name().as_str() == name);
+                let mut heartbeats = self.0.heartbeats.lock();
+                let Some(known) = known else {
+                    // Who takes this name later begins afresh.
+                    if heartbeats.get(name).is_some_and(|heartbeat| heartbeat.asker.strong_count() == 0) {
+                        heartbeats.remove(name);
+                    }
+                    drop(heartbeats);
                     return Err(self.unknown(name));
                 };
-                let mut heartbeats = self.0.heartbeats.lock();
                 // Of those who are gone nothing is kept.
                 heartbeats.retain(|name, heartbeat| {
                     heartbeat.asker.strong_count() > 0 || listed.iter().any(|listed| listed.name() == name)

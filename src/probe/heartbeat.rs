@@ -93,7 +93,7 @@ impl Probe for HeartbeatProbe {
         Err(match cx.env().pulse(cx.name(), self.grace, &self.own) {
             Pulse::Last(age) if age <= self.grace => {
                 // Just after it, when the last has become too old.
-                cx.ask_again_in(self.grace - age + Duration::from_millis(1));
+                cx.ask_again_in((self.grace - age).saturating_add(Duration::from_millis(1)));
                 return Ok(());
             }
             Pulse::Last(age) => failed(format!("the last was {} ago, allowed is {grace}", GoDuration(age))),
