@@ -5,6 +5,7 @@
 //! than in one. Pure: everything is a function of a snapshot.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 use std::time::Duration;
 
@@ -228,15 +229,13 @@ pub(super) fn healthz(snapshot: &Snapshot<'_>) -> Response {
     impl Serialize for Checks<'_> {
         fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
             // Loops of different kinds may share a name: each key stands once.
-            let same = self
-                .0
-                .iter()
-                .enumerate()
-                .filter(|(i, status)| self.0[..*i].iter().all(|earlier| earlier.name != status.name));
-            serializer.collect_map(same.map(|(i, first)| {
-                let all = self.0[i..].iter().filter(|status| status.name == first.name);
-                (format!("{}:state", first.name), all.map(one).collect::<Vec<_>>())
-            }))
+            let mut by_name: BTreeMap<&Name, Vec<&LoopStatus>> = BTreeMap::new();
+            self.0.iter().for_each(|status| by_name.entry(&status.name).or_default().push(status));
+            serializer.collect_map(
+                by_name.into_iter().map(|(name, all)| {
+                    (format!("{name}:state"), all.into_iter().map(one).collect::<Vec<_>>())
+                }),
+            )
         }
     }
     #[derive(Serialize)]

@@ -63,9 +63,13 @@ impl Lot {
         first.map(|(idx, _)| idx).map(|idx| self.parked.swap_remove(idx))
     }
 
-    /// Has a request answered in the next turn.
-    pub(super) fn hurry(&mut self, ticket: u64, now: Instant) {
-        let parked = self.parked.iter_mut().filter(|parked| parked.ticket == ticket);
+    /// Has requests answered in the next turn.
+    pub(super) fn hurry(&mut self, mut tickets: Vec<u64>, now: Instant) {
+        if tickets.is_empty() {
+            return;
+        }
+        crate::order::sort(&mut tickets);
+        let parked = self.parked.iter_mut().filter(|parked| tickets.binary_search(&parked.ticket).is_ok());
         parked.for_each(|parked| parked.until = now);
     }
 }
@@ -120,7 +124,8 @@ mod tests {
         assert!(lot.ready(&log, later(9), false).is_empty());
         assert_eq!(tickets(lot.ready(&log, later(10), false)), [4]);
         assert_eq!(lot.give_up().map(|parked| parked.ticket), Some(5));
-        lot.hurry(7, now);
+        lot.hurry(Vec::new(), now);
+        lot.hurry(vec![9, 7], now);
         assert_eq!(tickets(lot.ready(&log, now, false)), [7]);
         assert_eq!(tickets(lot.ready(&log, now, true)), [6]);
         assert_eq!(lot.give_up(), None);

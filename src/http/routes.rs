@@ -24,6 +24,9 @@ use crate::status::{LoopStatus, RecoveryStatus, aggregate, write_json};
 /// How many events one answer has at most, unless asked otherwise.
 const DEFAULT_EVENTS: usize = 256;
 
+/// How many parameters a query has at most; no path has more than three.
+const MAX_PARAMS: usize = 16;
+
 /// A path and its query, understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Route {
@@ -126,6 +129,11 @@ impl<'a> Params<'a> {
                 None => (part, None),
             })
             .collect();
+        // Each is compared with all others, by the thread that owns the
+        // sockets.
+        if rest.len() > MAX_PARAMS {
+            return Err(bad(&format!("at most {MAX_PARAMS} parameters may stand in a query")));
+        }
         for (i, (key, _)) in rest.iter().enumerate() {
             if rest[..i].iter().any(|(earlier, _)| earlier == key) {
                 return Err(bad(&format!("{}: stands more than once", show(key))));
@@ -398,6 +406,8 @@ pub(super) mod tests {
             ("/events", Some("wait=-1s"), 400, "found \"-1s\""),
             ("/events", Some("wait"), 400, "found \"\""),
             ("/events", Some("wait=30"), 400, "found \"30\""),
+            ("/events", Some("a&b&c&d&e&f&g&h&i&j&k&l&m&n&o&p"), 400, "\"a\": not a parameter of /events"),
+            ("/events", Some("a&b&c&d&e&f&g&h&i&j&k&l&m&n&o&p&q"), 400, "at most 16 parameters"),
             ("/healthz", Some("verbose"), 400, "\"verbose\": not a parameter of /healthz"),
             ("/readyz", Some("verbose=yes"), 400, "verbose: expected true or false, found \"yes\""),
         ] {

@@ -296,14 +296,14 @@ impl Poller {
         if set.is_ready(wake) {
             self.shared.wake.hush();
         }
+        let mut gone = Vec::new();
         for (i, connection) in self.connections.iter_mut().enumerate() {
             if set.is_ready(first + i) {
                 connection.on_ready(now);
-                if let Some(ticket) = connection.parked() {
-                    self.lot.hurry(ticket, now);
-                }
+                gone.extend(connection.parked());
             }
         }
+        self.lot.hurry(gone, now);
         if self.paused_until.is_some_and(|until| now >= until) {
             self.paused_until = None;
         }
@@ -321,11 +321,17 @@ impl Poller {
     /// Passes on the answers that workers have made. One whose client is gone,
     /// or was told that it came too late, is thrown away.
     fn finish(&mut self, now: Instant) {
-        let done = std::mem::take(&mut *self.shared.done.lock());
-        for Done { ticket, form, output } in done {
-            let waiting = self.connections.iter_mut().find(|connection| connection.ticket() == Some(ticket));
-            if let Some(connection) = waiting {
-                connection.answer(output, form.close, now);
+        let mut done = std::mem::take(&mut *self.shared.done.lock());
+        if done.is_empty() {
+            return;
+        }
+        // Both may be thousands: each is gone through once.
+        crate::order::sort_by(&mut done, |a, b| a.ticket.cmp(&b.ticket));
+        for connection in &mut self.connections {
+            let Some(ticket) = connection.ticket() else { continue };
+            if let Ok(i) = done.binary_search_by_key(&ticket, |done| done.ticket) {
+                let Done { form, output, .. } = &mut done[i];
+                connection.answer(std::mem::take(output), form.close, now);
             }
         }
     }
@@ -334,16 +340,23 @@ impl Poller {
     /// stops.
     fn unpark(&mut self, now: Instant) {
         let ending = self.listener.is_none();
-        for parked in self.lot.ready(self.sources.env.events(), now, ending) {
-            self.let_out(parked, now);
+        let mut ready = self.lot.ready(self.sources.env.events(), now, ending);
+        if ready.is_empty() {
+            return;
+        }
+        // Both may be thousands: each is gone through once.
+        crate::order::sort_by(&mut ready, |a, b| a.ticket.cmp(&b.ticket));
+        for idx in 0..self.connections.len() {
+            let Some(ticket) = self.connections[idx].parked() else { continue };
+            if let Ok(i) = ready.binary_search_by_key(&ticket, |parked| parked.ticket) {
+                self.let_out(idx, ready[i], now);
+            }
         }
     }
 
-    /// Has a request answered that waits no longer.
-    fn let_out(&mut self, parked: Parked, now: Instant) {
+    /// Has the request of a connection answered that waits no longer.
+    fn let_out(&mut self, idx: usize, parked: Parked, now: Instant) {
         let Parked { ticket, after, max, mut form, .. } = parked;
-        let is_it = |connection: &Connection<_>| connection.parked() == Some(ticket);
-        let Some(idx) = self.connections.iter().position(is_it) else { return };
         let connection = &mut self.connections[idx];
         connection.unpark(now);
         form.close |= self.listener.is_none() && !connection.has_input();
@@ -492,7 +505,10 @@ impl Poller {
     /// that its place is free in a moment; says whether there was any.
     fn give_up(&mut self, now: Instant) -> bool {
         let Some(parked) = self.lot.give_up() else { return false };
-        self.let_out(Parked { form: Form { close: true, ..parked.form }, ..parked }, now);
+        let is_it = |connection: &Connection<_>| connection.parked() == Some(parked.ticket);
+        if let Some(idx) = self.connections.iter().position(is_it) {
+            self.let_out(idx, Parked { form: Form { close: true, ..parked.form }, ..parked }, now);
+        }
         true
     }
 
