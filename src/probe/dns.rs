@@ -10,6 +10,9 @@ use crate::component::Context;
 use crate::duration::Shown;
 use crate::error::{BoxError, Error, Result};
 
+/// The longest part of a name between two dots, in bytes.
+const MAX_LABEL: usize = 63;
+
 /// Asks whether the system's resolver knows an address of `host`.
 ///
 /// See [`DnsProbe`].
@@ -113,7 +116,59 @@ pub(super) fn check_host(host: &str) -> Result<(), String> {
         return Err(format!("expected a name to look up, found the address {}", Shown(host)));
     }
     if is_host_name(host) {
-        return Ok(());
+        return could_be(host).map_err(|text| format!("{text}, found {}", Shown(host)));
     }
     Err(format!("expected the name of a host such as \"db.internal\", found {}", Shown(host)))
+}
+
+/// Says why no resolver knows a name, if that is certain.
+fn could_be(host: &str) -> Result<(), &'static str> {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    if host.split('.').any(str::is_empty) {
+        return Err("between two dots of a name there must be something");
+    }
+    // Others are sent in another form, of another length.
+    if host.is_ascii() && host.split('.').any(|label| label.len() > MAX_LABEL) {
+        return Err("between two dots of a name there are at most 63 letters");
+    }
+    // The system's resolver takes 127.1, 2130706433 and 0x7f000001 for an
+    // address, and asks nobody.
+    let last = host.rsplit('.').next().unwrap_or_default();
+    let hex = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
+    let is_number = |text: &str, radix| text.chars().all(|c| c.is_digit(radix));
+    if is_number(last, 10) || hex.is_some_and(|digits| is_number(digits, 16)) {
+        return Err("expected a name to look up, not an address in numbers");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_a_name_is_not_looked_up() {
+        let label = "a".repeat(MAX_LABEL);
+        for host in
+            ["localhost", "localhost.", "_sip._tcp.a", "10.a", "0x7fg", "m\u{fc}nchen.example", &label]
+        {
+            assert_eq!(check_host(host), Ok(()), "{host}");
+        }
+        for (host, expected) in [
+            ("", "expected the name of a host"),
+            ("a b", "expected the name of a host"),
+            (".", "must be something"),
+            ("a..b", "must be something"),
+            (".a", "must be something"),
+            (&format!("{label}a.example"), "at most 63 letters"),
+            ("127.0.0.1", "found the address"),
+            ("127.1", "not an address in numbers"),
+            ("2130706433", "not an address in numbers"),
+            ("a.1", "not an address in numbers"),
+            ("0x7f000001", "not an address in numbers"),
+        ] {
+            let text = check_host(host).unwrap_err();
+            assert!(text.contains(expected), "{host}: {text}");
+        }
+    }
 }
