@@ -31,8 +31,10 @@ pub(crate) struct Where {
 pub(super) struct Daemon(Client);
 
 impl Daemon {
-    /// Finds out where it is; says what keeps from that.
-    pub(super) fn find(layers: Layers, place: &Where) -> Result<Self, Exit> {
+    /// Finds out where it is; says what keeps from that. The token of the
+    /// settings is sent only by who `acts`: who only looks needs none, and may
+    /// ask another machine.
+    pub(super) fn find(layers: Layers, place: &Where, acts: bool) -> Result<Self, Exit> {
         let settings = load::settings(&complete(layers)).map_err(|faults| {
             complain(lines(&faults));
             Exit::BadConfig
@@ -45,7 +47,7 @@ impl Daemon {
             }
         };
         let token = match &place.token_file {
-            None => settings.http.token.map(|token| token.expose().to_owned()),
+            None => settings.http.token.filter(|_| acts).map(|token| token.expose().to_owned()),
             Some(path) => match fs::read_to_string(path) {
                 Ok(text) if text.trim().is_empty() => {
                     return Err(fail(Exit::Failed, &format!("{}: is empty", path.display())));

@@ -37,7 +37,8 @@ pub(crate) fn run(layers: Layers, ask: &Ask) -> Exit {
         Ok(request) => request,
         Err(error) => return fail(Exit::Usage, &error.report().to_string()),
     };
-    let answer = Daemon::find(layers, &ask.place).and_then(|daemon| daemon.send("recovery", &request));
+    let acts = ask.about != About::List;
+    let answer = Daemon::find(layers, &ask.place, acts).and_then(|daemon| daemon.send("recovery", &request));
     match answer {
         Ok(answer) if answer.status() >= 300 => {
             let text = String::from_utf8_lossy(answer.body());

@@ -27,7 +27,7 @@ pub(crate) struct Ask {
 
 /// The command `status`.
 pub(crate) fn run(layers: Layers, ask: &Ask) -> Exit {
-    let answer = match Daemon::find(layers, &ask.place)
+    let answer = match Daemon::find(layers, &ask.place, false)
         .and_then(|daemon| daemon.send("status", &Request::get("/status")))
     {
         Ok(answer) => answer,
@@ -39,8 +39,13 @@ pub(crate) fn run(layers: Layers, ask: &Ask) -> Exit {
         return fail(Exit::Unreachable, &format!("{text} ({})", answer.status()));
     }
     let body = match answer.json() {
-        Ok(body) if body["loops"].is_array() => body,
-        Ok(_) => return fail(Exit::Unreachable, "who answers is no loopkeeper: there are no loops in it"),
+        Ok(body) if is_ours(&body) => body,
+        Ok(_) => {
+            return fail(
+                Exit::Unreachable,
+                "who answers is no loopkeeper: it does not say how its loops are",
+            );
+        }
         Err(error) => return fail(Exit::Unreachable, &error.to_string()),
     };
     if ask.json {
@@ -49,6 +54,11 @@ pub(crate) fn run(layers: Layers, ask: &Ask) -> Exit {
         let _ = say(render(&body, Look::of_stdout()));
     }
     if body["health"] == "down" { Exit::Failed } else { Exit::Clean }
+}
+
+/// Whether it is the status of a daemon: what others answer is no good news.
+fn is_ours(body: &Value) -> bool {
+    body["loops"].is_array() && matches!(body["health"].as_str(), Some("ready" | "degraded" | "down"))
 }
 
 /// One loop, in words.
@@ -244,6 +254,22 @@ slow    unknown  17s  -     stuck: running sleep (pid 9) for 17s, blocked in pol
         assert!(text.contains("slow \x1b[36munknown\x1b[0m 17s\n"), "{text:?}");
         for columns in [0, 1, 5] {
             assert!(!render(&body(), Look { columns: Some(columns), ..PLAIN }).is_empty());
+        }
+    }
+
+    #[test]
+    fn what_others_answer_is_no_status() {
+        assert!(is_ours(&body()) && is_ours(&json!({"health": "ready", "loops": []})));
+        for other in [
+            json!(null),
+            json!([]),
+            json!({}),
+            json!({"loops": []}),
+            json!({"health": "ready", "loops": {}}),
+            json!({"health": "fine", "loops": []}),
+            json!({"health": true, "loops": []}),
+        ] {
+            assert!(!is_ours(&other), "{other}");
         }
     }
 

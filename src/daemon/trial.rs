@@ -2,6 +2,8 @@
 //! step by step.
 
 use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use loopkeeper::config::{Layers, Settings};
@@ -14,6 +16,9 @@ use super::load::{self, complete};
 use super::logging::json_on_one_line;
 use super::terminal::Look;
 use super::{Exit, complain, lines, say};
+
+/// The longest file that is read, in bytes, as in the folder of descriptors.
+const MAX_LEN: u64 = 1 << 20;
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,10 +70,16 @@ pub(crate) fn run(layers: Layers, ask: &Ask) -> Exit {
 /// Reads a descriptor, whatever else is wrong with its folder.
 fn read(settings: &Settings, file: &Path) -> Result<Vec<Trial>, Faults> {
     let shown = file.display().to_string();
-    let bytes = std::fs::read(file).map_err(|error| {
+    let refused = |message: String| {
         let place = Place::whole(shown.as_str());
-        Faults::from(Fault { place, key: String::new(), message: error.to_string() })
-    })?;
+        Faults::from(Fault { place, key: String::new(), message })
+    };
+    let mut bytes = Vec::new();
+    let limited = File::open(file).and_then(|file| file.take(MAX_LEN + 1).read_to_end(&mut bytes));
+    limited.map_err(|error| refused(error.to_string()))?;
+    if bytes.len() as u64 > MAX_LEN {
+        return Err(refused(format!("is larger than {} KiB", MAX_LEN >> 10)));
+    }
     shipped::trials(settings, &shown, &bytes)
 }
 

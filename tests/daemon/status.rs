@@ -108,16 +108,31 @@ fn who_is_not_there_is_told_as_such() {
     assert!(err.contains("connection refused"), "{err}");
     let service = Service::start(|asked| match asked.path.as_str() {
         "/a/status" => Reply::json(serde_json::json!({"loops": 5})),
+        "/d/status" => Reply::json(serde_json::json!({"loops": []})),
         "/b/status" => Reply::status(404, "no\x1b[1m such\nthing"),
         _ => Reply::status(200, "hello"),
     });
-    for (path, text) in
-        [("/a", "who answers is no loopkeeper"), ("/b", "no\\u{1b}[1m such\\nthing (404)"), ("/c", "JSON")]
-    {
+    for (path, text) in [
+        ("/a", "who answers is no loopkeeper"),
+        ("/d", "who answers is no loopkeeper"),
+        ("/b", "no\\u{1b}[1m such\\nthing (404)"),
+        ("/c", "JSON"),
+    ] {
         let (code, out, err) = run_to_end(&["status", "--url", &format!("{}{path}", service.url())]);
         assert_eq!((code, out.as_str()), (Some(69), ""), "{path}: {err}");
         assert!(err.contains(text) && err.lines().count() == 1, "{path}: {err}");
     }
+    // Who only looks sends no secret of this machine to another, unless told.
+    let url = format!("{}/a", service.url());
+    let token = |more: &[&str]| {
+        let args = [&["status", "--set", "http.token=s3cret-token", "--url", &url], more].concat();
+        run_to_end(&args);
+        service.asked().last().and_then(|asked| asked.header("authorization").map(str::to_owned))
+    };
+    assert_eq!(token(&[]), None);
+    let dir = TempDir::new("token");
+    let file = dir.write("token", "other-token");
+    assert_eq!(token(&["--token-file", file.to_str().unwrap()]).as_deref(), Some("Bearer other-token"));
     assert_eq!(run_to_end(&["status", "--url", "nowhere"]).0, Some(2));
     assert_eq!(run_to_end(&["status", "--set", "http.listen=none"]).0, Some(69));
     assert_eq!(run_to_end(&["status", "--set", "http.listen=5"]).0, Some(78));
@@ -199,6 +214,8 @@ fn a_probe_is_explained_step_by_step() {
         assert_eq!((code, out.as_str()), (Some(78), ""), "{name}: {err}");
         assert!(err.contains(flaw), "{err}");
     }
+    let (code, _, err) = run_to_end(&["probe", "/dev/zero"]);
+    assert_eq!((code, err.as_str()), (Some(78), "/dev/zero: is larger than 1024 KiB\n"));
     let (code, _, err) = run_to_end(&["probe", "/no/such.json"]);
     assert!(code == Some(78) && err.starts_with("/no/such.json: "), "{err}");
     let output = ended(&loopkeeper(&["probe"]).output().unwrap());
