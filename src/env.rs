@@ -303,10 +303,16 @@ impl Env {
             Some(is_awaited) => is_awaited,
             None => {
                 let listed = self.listed();
-                let Some(known) = listed.iter().find(|listed| listed.name().as_str() == name) else {
+                let known = listed.iter().find(|listed| listed.name().as_str() == name);
+                let mut heartbeats = self.0.heartbeats.lock();
+                let Some(known) = known else {
+                    // Who takes this name later begins afresh.
+                    if heartbeats.get(name).is_some_and(|heartbeat| heartbeat.asker.strong_count() == 0) {
+                        heartbeats.remove(name);
+                    }
+                    drop(heartbeats);
                     return Err(self.unknown(name));
                 };
-                let mut heartbeats = self.0.heartbeats.lock();
                 // Of those who are gone nothing is kept.
                 heartbeats.retain(|name, heartbeat| {
                     heartbeat.asker.strong_count() > 0 || listed.iter().any(|listed| listed.name() == name)

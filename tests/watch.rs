@@ -1224,6 +1224,11 @@ fn a_heartbeat_that_stays_away_is_noticed_and_one_that_comes_back_at_once() {
         drop(watcher);
         assert_eq!(env.heartbeat("other").unwrap_err().kind(), ErrorKind::NotFound);
         assert_eq!(heart.beat().unwrap_err().kind(), ErrorKind::NotFound, "nobody is there any more");
+        clock.run_for(secs(600));
+        let again = config("ingest", loopkeeper::probe::heartbeat(secs(30)));
+        let again = Watcher::start_in(env, again).expect("it starts");
+        clock.settle();
+        assert_eq!(error(&again).as_deref(), Some("heartbeat: none yet"), "it begins afresh");
         let forever = config("forever", loopkeeper::probe::heartbeat(Duration::MAX));
         let forever = Watcher::start_in(env, forever).expect("it starts");
         clock.settle();

@@ -155,7 +155,14 @@ fn row(status: &Value, now: Stamp, look: Look) -> Row {
         words.extend(stuck.map(|stuck| format!("{}: {stuck}", checker["name"].as_str().unwrap_or("-"))));
     }
     words.extend(status["last_error"].as_str().map(str::to_owned));
-    let state = text(&status["state"]);
+    let is_stale = status["stale"] == true;
+    if is_stale {
+        let micros = (status["overdue_for"].as_f64().unwrap_or(0.0) * 1e6) as u64;
+        let known = status["state"].as_str().unwrap_or("unknown");
+        words.insert(0, format!("was {known}, and was not heard of for {} past its due", span(micros)));
+    }
+    // Whatever was known counts no more.
+    let state = if is_stale { "stale".to_owned() } else { text(&status["state"]) };
     Row {
         name: text(&status["name"]),
         words: look.line(&(words.join("; ") + if state == "ready" { "" } else { optional })),
@@ -255,6 +262,22 @@ slow    unknown  17s  -     stuck: running sleep (pid 9) for 17s, blocked in pol
         for columns in [0, 1, 5] {
             assert!(!render(&body(), Look { columns: Some(columns), ..PLAIN }).is_empty());
         }
+    }
+
+    #[test]
+    fn what_is_not_heard_of_is_not_what_it_was() {
+        let body = json!({
+            "at": "2026-01-01T00:10:00.000Z", "health": "down",
+            "loops": [{"name": "a", "state": "ready", "ready": false, "stale": true, "critical": true,
+                       "since": "2026-01-01T00:00:00.000Z", "last_check": "2026-01-01T00:08:00.000Z",
+                       "overdue_for": 90.5}],
+        });
+        let expected = "\
+down: 0 of 1 loops ready
+
+NAME  STATE  FOR  LAST  WHAT
+a     stale  10m  2m    was ready, and was not heard of for 90s past its due";
+        assert_eq!(render(&body, PLAIN), expected);
     }
 
     #[test]
