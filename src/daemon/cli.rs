@@ -2,10 +2,11 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::time::Duration;
 
 use lexopt::{Arg, Parser};
-use loopkeeper::Name;
 use loopkeeper::config::{Layers, LogFormat, level_named, parse_listen};
+use loopkeeper::{Name, duration};
 
 use super::ask::Where;
 use super::fleet::{About, Ask, Subject};
@@ -188,7 +189,7 @@ fn asked(mut parser: Parser, topic: Topic, n_words: usize) -> Result<Option<Aske
                 json = true;
                 continue;
             }
-            Some(Arg::Long("follow")) if topic.options().contains(&"follow") => {
+            Some(Arg::Long(name @ ("follow" | "watch"))) if topic.options().contains(&name) => {
                 follow = true;
                 continue;
             }
@@ -210,10 +211,11 @@ fn asked(mut parser: Parser, topic: Topic, n_words: usize) -> Result<Option<Aske
 
 /// Reads what `status` is asked, and of whom.
 fn status(parser: Parser) -> Result<Command, Usage> {
-    let Some(Asked { layers, json, place, .. }) = asked(parser, Topic::Status, 0)? else {
-        return Ok(Command::Help(Topic::Status));
-    };
-    Ok(Command::Status(layers, status::Ask { json, place }))
+    let Some(asked) = asked(parser, Topic::Status, 0)? else { return Ok(Command::Help(Topic::Status)) };
+    let interval = asked.given.value("interval").map(duration::parse).transpose();
+    let interval = interval.ok().flatten().unwrap_or(Duration::from_secs(2));
+    let Asked { layers, json, place, follow, .. } = asked;
+    Ok(Command::Status(layers, status::Ask { json, place, watch: follow.then_some(interval) }))
 }
 
 /// Reads the name of a loop.
@@ -370,7 +372,8 @@ impl Topic {
             Self::Check | Self::Explain => &["config", "deploy", "set"],
             Self::Probe => &["config", "set", "json"],
             Self::Events => &["config", "set", "url", "token-file", "last", "follow", "json"],
-            Self::Recovery | Self::Status | Self::Why | Self::Trigger | Self::Rescan => {
+            Self::Status => &["config", "set", "url", "token-file", "watch", "interval", "json"],
+            Self::Recovery | Self::Why | Self::Trigger | Self::Rescan => {
                 &["config", "set", "url", "token-file", "json"]
             }
             Self::Fleet => &["config", "deploy", "set", "limit", "after", "json"],
@@ -422,6 +425,9 @@ impl Given {
 fn check_value(option: &str, value: &str) -> Result<(), String> {
     let found = |expected: &str| format!("expected {expected}, found {value:?}");
     match option {
+        "interval" if !duration::parse(value).is_ok_and(|time| time >= Duration::from_millis(100)) => {
+            Err(found("a duration such as \"2s\", at least 100ms"))
+        }
         "listen" => parse_listen(value).map(|_| ()),
         "log-level" if level_named(value).is_none() => Err(found("debug, info, warn or error")),
         "log-format" if LogFormat::named(value).is_none() => Err(found("text or json")),
@@ -539,7 +545,7 @@ mod tests {
             panic!("not status")
         };
         let place = Where { url: Some("http://h:1".to_owned()), token_file: Some("t".into()) };
-        assert_eq!(found, status::Ask { json: true, place });
+        assert_eq!(found, status::Ask { json: true, watch: None, place });
         let Ok(Command::Probe(_, found)) = check("probe a.json --set http.listen=none") else {
             panic!("not probe")
         };
@@ -583,6 +589,10 @@ mod tests {
         }
         for (line, expected) in [
             ("trigger", "expected the name of a loop"),
+            (
+                "status --interval 0s",
+                "--interval: expected a duration such as \"2s\", at least 100ms, found \"0s\"",
+            ),
             ("why", "expected the name of a loop"),
             ("rescan now", "unknown option \"now\", expected --config, --set, --url, --token-file, --json"),
             ("events --last x", "--last: expected a number from 0 on, found \"x\""),

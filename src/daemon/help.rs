@@ -176,7 +176,8 @@ const CHECK: &str = "\
 loopkeeper check [--config FILE] [--deploy DIR] [--set KEY=VALUE]..
 
 Tells everything that is wrong with the configuration and the descriptors, one
-line each, as FILE:LINE:COLUMN: key: message. Starts nothing.
+line each, as FILE:LINE:COLUMN: key: message. Starts nothing. On a terminal each
+is followed by the line of the file, with a mark under the column.
 
     --config FILE        the configuration; without it every setting has its default
     --deploy DIR         the folder of descriptors (deploy, beside the configuration)
@@ -209,13 +210,16 @@ Ends with 0, with 2 when there is no such setting, or with 78 for a wrong
 configuration.";
 
 const STATUS: &str = "\
-loopkeeper status [--url URL] [--token-file FILE] [--json]
+loopkeeper status [--watch] [--interval D] [--url URL] [--token-file FILE] [--json]
 
 Asks the daemon how its loops are: one line each, with its state, for how long
 it is in that, how long ago it was last looked at, and what is wrong or going
 on. Of a call that is stuck it says in which step, for how long, on which
 thread, and on Linux whether that burns CPU or is blocked.
 
+    --watch              tells again and again until it is interrupted: redraws a
+                         terminal, or else writes one table below the other
+    --interval D         how often (2s)
     --url URL            where the daemon answers (http://, and http.listen of the settings)
     --token-file FILE    a token to send along (the file that http.token_file names)
     --config FILE        the configuration of the daemon

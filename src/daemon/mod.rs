@@ -7,6 +7,7 @@ use std::process::ExitCode;
 mod act;
 mod apply;
 mod ask;
+mod caret;
 mod cli;
 mod events;
 mod fleet;
@@ -87,7 +88,11 @@ fn check(loaded: Result<load::Loaded, Faults>) -> Exit {
             }
         }
         Err(faults) => {
-            let _ = say(lines(&faults));
+            let look = terminal::Look::of_stdout();
+            let _ = match look.columns {
+                Some(columns) => say(caret::lines(&faults, columns, look)),
+                None => say(lines(&faults)),
+            };
             Exit::Failed
         }
     }
