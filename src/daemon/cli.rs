@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use lexopt::{Arg, Parser};
@@ -20,8 +21,11 @@ pub(crate) enum Command {
     Run(Layers),
     /// Tell what is wrong with the files.
     Check(Layers),
-    /// Tell about the types of components, or about one of them.
-    Types(Option<String>),
+    /// Tell about the types of components, or about one of them; as a JSON
+    /// Schema or in words.
+    Types(Option<String>, bool),
+    /// Write what one may begin with.
+    Init(PathBuf),
     /// Tell where settings come from, or one of them.
     Explain(Layers, Option<String>),
     /// Look at a fleet.
@@ -81,6 +85,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
             Some(topic @ (Topic::Trigger | Topic::Rescan)) => act(parser, topic),
             Some(Topic::Probe) => probe(parser),
             Some(Topic::Types) => types(parser),
+            Some(Topic::Init) => init(parser),
             Some(Topic::Fleet) => fleet(parser),
             Some(Topic::Recovery) => recovery(parser),
             Some(Topic::Program) | None if command == "help" => help(parser),
@@ -110,10 +115,11 @@ fn help(mut parser: Parser) -> Result<Command, Usage> {
 
 /// Reads what `types` is asked about.
 fn types(mut parser: Parser) -> Result<Command, Usage> {
-    let mut name = None;
+    let (mut name, mut json_schema) = (None, false);
     loop {
         match parser.next().map_err(|error| Usage::about(Topic::Types, error.to_string()))? {
-            None => return Ok(Command::Types(name)),
+            None => return Ok(Command::Types(name, json_schema)),
+            Some(Arg::Long("json-schema")) => json_schema = true,
             Some(Arg::Long("help") | Arg::Short('h')) => return Ok(Command::Help(Topic::Types)),
             Some(Arg::Value(word)) if name.is_none() => name = Some(word.to_string_lossy().into_owned()),
             Some(other) => {
@@ -122,6 +128,23 @@ fn types(mut parser: Parser) -> Result<Command, Usage> {
             }
         }
     }
+}
+
+/// Reads where `init` is to write.
+fn init(mut parser: Parser) -> Result<Command, Usage> {
+    let usage = |message| Usage::about(Topic::Init, message);
+    let mut dir = None;
+    loop {
+        match parser.next().map_err(|error| usage(error.to_string()))? {
+            None => break,
+            Some(Arg::Long("help") | Arg::Short('h')) => return Ok(Command::Help(Topic::Init)),
+            Some(Arg::Value(word)) if dir.is_none() && !word.is_empty() => dir = Some(PathBuf::from(word)),
+            Some(other) => {
+                return Err(usage(format!("unexpected argument {}, expected one folder", Shown(&other))));
+            }
+        }
+    }
+    dir.map(Command::Init).ok_or_else(|| usage("expected a folder to write to".to_owned()))
 }
 
 /// Reads what `fleet` is asked, and where to look.
@@ -367,7 +390,7 @@ impl Topic {
     /// The options that a command has, without their dashes.
     fn options(self) -> &'static [&'static str] {
         match self {
-            Self::Program | Self::Types => &[],
+            Self::Program | Self::Types | Self::Init => &[],
             Self::Run => &["config", "deploy", "listen", "set", "log-level", "log-format"],
             Self::Check | Self::Explain => &["config", "deploy", "set"],
             Self::Probe => &["config", "set", "json"],
@@ -488,11 +511,11 @@ mod tests {
         }
         assert!(matches!(check("--version"), Ok(Command::Version)));
         assert!(matches!(check("-V"), Ok(Command::Version)));
-        assert!(matches!(check("types"), Ok(Command::Types(None))));
+        assert!(matches!(check("types"), Ok(Command::Types(None, false))));
         assert!(matches!(check("explain"), Ok(Command::Explain(_, None))));
         let explain = check("explain --set a=1 http.listen");
         assert!(matches!(explain, Ok(Command::Explain(_, Some(key))) if key == "http.listen"));
-        assert!(matches!(check("types watcher"), Ok(Command::Types(Some(name))) if name == "watcher"));
+        assert!(matches!(check("types watcher"), Ok(Command::Types(Some(name), false)) if name == "watcher"));
     }
 
     #[test]
@@ -551,7 +574,10 @@ mod tests {
         };
         assert_eq!(found, trial::Ask { file: "a.json".into(), json: false });
         for (line, flaw) in [
-            ("status now", "unknown option \"now\", expected --config, --set, --url, --token-file, --json"),
+            (
+                "status now",
+                "unknown option \"now\", expected --config, --set, --url, --token-file, --watch, --interval, --json",
+            ),
             ("status --url a --url b", "--url is given twice"),
             ("probe", "expected the file of a descriptor"),
             ("probe a b", "unknown option \"b\", expected --config, --set, --json"),
@@ -593,6 +619,9 @@ mod tests {
                 "status --interval 0s",
                 "--interval: expected a duration such as \"2s\", at least 100ms, found \"0s\"",
             ),
+            ("init", "expected a folder to write to"),
+            ("init a b", "unexpected argument \"b\", expected one folder"),
+            ("init --json", "unexpected argument \"--json\", expected one folder"),
             ("why", "expected the name of a loop"),
             ("rescan now", "unknown option \"now\", expected --config, --set, --url, --token-file, --json"),
             ("events --last x", "--last: expected a number from 0 on, found \"x\""),

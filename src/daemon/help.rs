@@ -15,6 +15,7 @@ pub(crate) enum Topic {
     Check,
     Types,
     Explain,
+    Init,
     Fleet,
     Recovery,
 }
@@ -32,6 +33,7 @@ impl Topic {
         Self::Check,
         Self::Types,
         Self::Explain,
+        Self::Init,
         Self::Fleet,
         Self::Recovery,
     ];
@@ -50,6 +52,7 @@ impl Topic {
             Self::Check => "check",
             Self::Types => "types",
             Self::Explain => "explain",
+            Self::Init => "init",
             Self::Fleet => "fleet",
             Self::Recovery => "recovery",
         }
@@ -80,6 +83,7 @@ impl Topic {
             Self::Check => CHECK,
             Self::Types => TYPES,
             Self::Explain => EXPLAIN,
+            Self::Init => INIT,
             Self::Fleet => FLEET,
             Self::Recovery => RECOVERY,
         }
@@ -104,12 +108,13 @@ loopkeeper watches the services a machine depends on and tells how they are.
     loopkeeper check   [OPTIONS]     tell everything that is wrong with the files
     loopkeeper types   [TYPE]        tell what a descriptor may hold, and what it means
     loopkeeper explain [KEY]         tell which settings hold, and where each comes from
+    loopkeeper init    DIR           write a folder to begin with, explained
     loopkeeper fleet   QUESTION      look at the agents, jobs and tokens of a fleet, and why they are so
     loopkeeper recovery QUESTION     look at what becomes of corrupted runs, cancel or retry one
     loopkeeper help    [COMMAND]     explain a command and its options
     loopkeeper --version
 
-Begin with one file, deploy/mqtt.json:
+Begin with loopkeeper init, or with one file, deploy/mqtt.json:
 
     {\"name\": \"mqtt\", \"type\": \"watcher\",
      \"config\": {\"probe\": {\"tcp\": {\"address\": \"127.0.0.1:1883\"}},
@@ -373,6 +378,23 @@ Example:
 Ends with 0 when all is ready or degraded, 1 when something is not, 2 for a
 command line that makes no sense, 78 for a wrong descriptor or configuration.";
 
+const INIT: &str = "\
+loopkeeper init DIR
+
+Writes a folder to begin with: a configuration, a few descriptors of which those
+that need a change are disabled, and a README.md that explains each of them. DIR
+must be empty or not there yet; nothing is ever written over.
+
+Example:
+
+    $ loopkeeper init watch
+    watch: written; read watch/README.md, then: loopkeeper run --config watch/loopkeeper.json
+    $ loopkeeper check --config watch/loopkeeper.json
+    ok: 4 components, 3 of them disabled
+
+Ends with 0, with 1 when it could not be written, or 2 for a command line that
+makes no sense.";
+
 const FLEET: &str = "\
 loopkeeper fleet agents|jobs|queue|tokens [--limit N] [--after ID] [--json]
 loopkeeper fleet why agent|job|token|record ID [--json]
@@ -421,14 +443,20 @@ Ends with 0, with 1 when the daemon refuses, 2 for a command line that makes no
 sense, 69 when the daemon cannot be reached, 78 for a wrong configuration.";
 
 const TYPES: &str = "\
-loopkeeper types [TYPE]
+loopkeeper types [TYPE] [--json-schema]
 
 Tells which types of components a descriptor may name, and for each type, or
 for one, the settings that its config may have: what they hold, what holds when
 they are absent, and what they mean.
 
+    --json-schema        the same as a JSON Schema (2020-12) of a descriptor, for editors
+
 Example:
 
     $ loopkeeper types watcher
+    $ loopkeeper types --json-schema > descriptor.schema.json
+
+An editor takes the schema for deploy/*.json by its settings; in VS Code that is
+json.schemas, with fileMatch and url. A descriptor itself has no $schema.
 
 Ends with 0, or with 2 when there is no such type.";

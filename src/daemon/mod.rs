@@ -12,10 +12,12 @@ mod cli;
 mod events;
 mod fleet;
 mod help;
+mod init;
 mod load;
 mod logging;
 mod recovery;
 mod run;
+mod schema;
 mod serve;
 mod status;
 mod table;
@@ -58,7 +60,8 @@ pub(crate) fn main() -> ExitCode {
     let exit = match cli::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run(layers)) => run::run(load::complete(layers)),
         Ok(Command::Check(layers)) => check(load::check(&load::complete(layers))),
-        Ok(Command::Types(name)) => types(name.as_deref()),
+        Ok(Command::Types(name, json_schema)) => types(name.as_deref(), json_schema),
+        Ok(Command::Init(dir)) => init::run(&dir),
         Ok(Command::Explain(layers, key)) => explain(load::complete(layers), key.as_deref()),
         Ok(Command::Fleet(layers, ask)) => fleet::run(layers, &ask),
         Ok(Command::Recovery(layers, ask)) => recovery::run(layers, &ask),
@@ -104,8 +107,9 @@ fn plural(n: usize) -> &'static str {
 }
 
 /// Says which types of components there are, and what their settings mean.
-fn types(name: Option<&str>) -> Exit {
-    match types::text(&shipped::registry(), name) {
+fn types(name: Option<&str>, json_schema: bool) -> Exit {
+    let tell = if json_schema { schema::text } else { types::text };
+    match tell(&shipped::registry(), name) {
         Ok(text) => say(text),
         Err(error) => {
             complain(cli::Usage::about(Topic::Types, error.to_string()));
