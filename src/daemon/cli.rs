@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Probe(Layers, trial::Ask),
     /// Explain.
     Help(Topic),
+    /// Print the man page.
+    Man,
     /// Say which version this is.
     Version,
 }
@@ -99,6 +101,7 @@ fn help(mut parser: Parser) -> Result<Command, Usage> {
     let usage = |message| Usage { message, topic: Topic::Program };
     let topic = match parser.next().map_err(|error| usage(error.to_string()))? {
         None => Topic::Program,
+        Some(Arg::Long("man")) => return Ok(Command::Man),
         Some(Arg::Value(word)) if word == "help" => Topic::Program,
         Some(other) => {
             let topic = match &other {

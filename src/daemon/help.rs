@@ -111,7 +111,7 @@ loopkeeper watches the services a machine depends on and tells how they are.
     loopkeeper init    DIR           write a folder to begin with, explained
     loopkeeper fleet   QUESTION      look at the agents, jobs and tokens of a fleet, and why they are so
     loopkeeper recovery QUESTION     look at what becomes of corrupted runs, cancel or retry one
-    loopkeeper help    [COMMAND]     explain a command and its options
+    loopkeeper help    [COMMAND]     explain a command and its options; --man: all as a man page
     loopkeeper --version
 
 Begin with loopkeeper init, or with one file, deploy/mqtt.json:

@@ -15,6 +15,7 @@ mod help;
 mod init;
 mod load;
 mod logging;
+mod man;
 mod recovery;
 mod run;
 mod schema;
@@ -70,6 +71,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(Command::Events(layers, ask)) => events::run(layers, &ask),
         Ok(Command::Act(layers, ask)) => act::run(layers, &ask),
         Ok(Command::Probe(layers, ask)) => trial::run(layers, &ask),
+        Ok(Command::Man) => say(man::page()),
         Ok(Command::Help(topic)) => say(topic.text()),
         Ok(Command::Version) => say(concat!("loopkeeper ", env!("CARGO_PKG_VERSION"))),
         Err(usage) => {

@@ -425,3 +425,16 @@ fn every_example_is_as_the_schema_says() {
     flaws(&schema, &wrong, &schema, "", &mut found);
     assert!(!found.is_empty());
 }
+
+#[test]
+fn the_man_page_renders_without_a_warning() {
+    let (code, page, _) = run_to_end(&["help", "--man"]);
+    assert_eq!(code, Some(0));
+    let dir = TempDir::new("man");
+    let file = dir.write("loopkeeper.1", &page);
+    let groff = Command::new("groff").args(["-man", "-Tascii", "-ww"]).arg(&file).output();
+    let Ok(groff) = groff else { return eprintln!("skipped: there is no groff") };
+    let (code, text, err) = ended(&groff);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(text.contains("LOOPKEEPER_TOKEN"), "{text}");
+}
