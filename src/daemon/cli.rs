@@ -12,7 +12,7 @@ use loopkeeper::{Name, duration};
 use super::ask::Where;
 use super::fleet::{About, Ask, Subject};
 use super::help::Topic;
-use super::{act, events, recovery, status, trial, why};
+use super::{act, events, explain, recovery, status, trial, why};
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(crate) enum Command {
     /// Write what one may begin with.
     Init(PathBuf),
     /// Tell where settings come from, or one of them.
-    Explain(Layers, Option<String>),
+    Explain(Layers, explain::Ask),
     /// Look at a fleet.
     Fleet(Layers, Ask),
     /// Look at what becomes of corrupted runs, or act on one.
@@ -80,7 +80,8 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
         Some(Arg::Long("help") | Arg::Short('h')) => Ok(Command::Help(Topic::Program)),
         Some(Arg::Long("version") | Arg::Short('V')) => Ok(Command::Version),
         Some(Arg::Value(command)) => match command.to_str().and_then(Topic::named) {
-            Some(topic @ (Topic::Run | Topic::Check | Topic::Explain)) => options(parser, topic),
+            Some(topic @ (Topic::Run | Topic::Check)) => options(parser, topic),
+            Some(Topic::Explain) => explain(parser),
             Some(Topic::Status) => status(parser),
             Some(Topic::Why) => why(parser),
             Some(Topic::Events) => events(parser),
@@ -215,7 +216,7 @@ fn asked(mut parser: Parser, topic: Topic, n_words: usize) -> Result<Option<Aske
                 json = true;
                 continue;
             }
-            Some(Arg::Long(name @ ("follow" | "watch"))) if topic.options().contains(&name) => {
+            Some(Arg::Long(name @ ("follow" | "watch" | "running"))) if topic.options().contains(&name) => {
                 follow = true;
                 continue;
             }
@@ -248,6 +249,16 @@ fn status(parser: Parser) -> Result<Command, Usage> {
 fn name_of(topic: Topic, words: &[String]) -> Result<Name, Usage> {
     let [name] = words else { return Err(Usage::about(topic, "expected the name of a loop".to_owned())) };
     Name::new(name).map_err(|error| Usage::about(topic, error.to_string()))
+}
+
+/// Reads which settings are to be explained, and whose.
+fn explain(parser: Parser) -> Result<Command, Usage> {
+    let Some(Asked { layers, words, json, follow, place, .. }) = asked(parser, Topic::Explain, 1)? else {
+        return Ok(Command::Help(Topic::Explain));
+    };
+    let is_running = follow || place.url.is_some();
+    let ask = explain::Ask { key: words.into_iter().next(), json, place: is_running.then_some(place) };
+    Ok(Command::Explain(layers, ask))
 }
 
 /// Reads which loop is to be explained.
@@ -363,16 +374,11 @@ fn options(mut parser: Parser, topic: Topic) -> Result<Command, Usage> {
     let usage = |message| Usage { message, topic };
     let mut layers = Layers::default();
     let mut given = Given::default();
-    let mut subject = None;
     loop {
         let option = match parser.next().map_err(|error| usage(error.to_string()))? {
             None => break,
             Some(Arg::Long("help") | Arg::Short('h')) => return Ok(Command::Help(topic)),
             Some(Arg::Long(name)) if topic.options().contains(&name) => name.to_owned(),
-            Some(Arg::Value(word)) if topic == Topic::Explain && subject.is_none() => {
-                subject = Some(word.to_string_lossy().into_owned());
-                continue;
-            }
             Some(Arg::Value(word)) => {
                 return Err(usage(format!("unexpected argument {word:?}, expected options only")));
             }
@@ -384,7 +390,6 @@ fn options(mut parser: Parser, topic: Topic) -> Result<Command, Usage> {
     let layers = given.layers(layers);
     Ok(match topic {
         Topic::Run => Command::Run(layers),
-        Topic::Explain => Command::Explain(layers, subject),
         _ => Command::Check(layers),
     })
 }
@@ -395,7 +400,8 @@ impl Topic {
         match self {
             Self::Program | Self::Types | Self::Init => &[],
             Self::Run => &["config", "deploy", "listen", "set", "log-level", "log-format"],
-            Self::Check | Self::Explain => &["config", "deploy", "set"],
+            Self::Check => &["config", "deploy", "set"],
+            Self::Explain => &["config", "deploy", "set", "running", "url", "token-file", "json"],
             Self::Probe => &["config", "set", "json"],
             Self::Events => &["config", "set", "url", "token-file", "last", "follow", "json"],
             Self::Status => &["config", "set", "url", "token-file", "watch", "interval", "json"],
@@ -515,9 +521,10 @@ mod tests {
         assert!(matches!(check("--version"), Ok(Command::Version)));
         assert!(matches!(check("-V"), Ok(Command::Version)));
         assert!(matches!(check("types"), Ok(Command::Types(None, false))));
-        assert!(matches!(check("explain"), Ok(Command::Explain(_, None))));
+        let all = explain::Ask { key: None, json: false, place: None };
+        assert!(matches!(check("explain"), Ok(Command::Explain(_, ask)) if ask == all));
         let explain = check("explain --set a=1 http.listen");
-        assert!(matches!(explain, Ok(Command::Explain(_, Some(key))) if key == "http.listen"));
+        assert!(matches!(explain, Ok(Command::Explain(_, ask)) if ask.key.as_deref() == Some("http.listen")));
         assert!(matches!(check("types watcher"), Ok(Command::Types(Some(name), false)) if name == "watcher"));
     }
 
@@ -629,7 +636,10 @@ mod tests {
             ("rescan now", "unknown option \"now\", expected --config, --set, --url, --token-file, --json"),
             ("events --last x", "--last: expected a number from 0 on, found \"x\""),
             ("events --last", "--last is missing its value"),
-            ("explain a b", "unexpected argument \"b\", expected options only"),
+            (
+                "explain a b",
+                "unknown option \"b\", expected --config, --deploy, --set, --running, --url, --token-file, --json",
+            ),
             (
                 "run --lisen x",
                 "unknown option \"--lisen\", expected --config, --deploy, --listen, --set, --log-level, --log-format",

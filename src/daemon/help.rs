@@ -197,22 +197,29 @@ Ends with 0 when nothing is wrong, 1 when something is, 2 for a command line
 that makes no sense.";
 
 const EXPLAIN: &str = "\
-loopkeeper explain [KEY] [--config FILE] [--deploy DIR] [--set KEY=VALUE]..
+loopkeeper explain [KEY] [--config FILE] [--deploy DIR] [--set KEY=VALUE].. [--json]
+loopkeeper explain [KEY] --running|--url URL [--token-file FILE] [--json]
 
 Tells the value of a setting, or of every one, and where it comes from: a
-default, a line of the file, a variable or an option. Secrets are not shown.
+default, a line of the file, a variable or an option. Secrets are not shown. With
+--running or --url it tells what the daemon has in force, which an edit that was
+rejected, or that counts from the next start on, is not.
 
     --config FILE        the configuration; without it every setting has its default
     --deploy DIR         the folder of descriptors (deploy, beside the configuration)
     --set KEY=VALUE      one setting; VALUE is JSON, or else a text
+    --running            asks the daemon, where its settings say that it is
+    --url URL            asks the daemon that answers there
+    --token-file FILE    a token to send along (the file that http.token_file names)
+    --json               one JSON object a line: key, value, layer and place
 
 Example:
 
     $ loopkeeper explain http.listen --config /etc/loopkeeper.json
     http.listen = \"0.0.0.0:8470\" (/etc/loopkeeper.json:2:21)
 
-Ends with 0, with 2 when there is no such setting, or with 78 for a wrong
-configuration.";
+Ends with 0, with 2 when there is no such setting, 69 when the daemon cannot be
+reached, or with 78 for a wrong configuration.";
 
 const STATUS: &str = "\
 loopkeeper status [--watch] [--interval D] [--url URL] [--token-file FILE] [--json]

@@ -10,6 +10,7 @@ mod ask;
 mod caret;
 mod cli;
 mod events;
+mod explain;
 mod fleet;
 mod help;
 mod init;
@@ -29,7 +30,6 @@ mod why;
 
 use cli::Command;
 use help::Topic;
-use loopkeeper::config::{Config, Layers};
 use loopkeeper::shipped;
 use loopkeeper::tree::Faults;
 
@@ -63,7 +63,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(Command::Check(layers)) => check(load::check(&load::complete(layers))),
         Ok(Command::Types(name, json_schema)) => types(name.as_deref(), json_schema),
         Ok(Command::Init(dir)) => init::run(&dir),
-        Ok(Command::Explain(layers, key)) => explain(load::complete(layers), key.as_deref()),
+        Ok(Command::Explain(layers, ask)) => explain::run(layers, &ask),
         Ok(Command::Fleet(layers, ask)) => fleet::run(layers, &ask),
         Ok(Command::Recovery(layers, ask)) => recovery::run(layers, &ask),
         Ok(Command::Status(layers, ask)) => status::run(layers, &ask),
@@ -118,32 +118,6 @@ fn types(name: Option<&str>, json_schema: bool) -> Exit {
             Exit::Usage
         }
     }
-}
-
-/// Says where settings come from.
-fn explain(layers: Layers, key: Option<&str>) -> Exit {
-    let snapshot = match Config::load(layers) {
-        Ok(config) => config.snapshot(),
-        Err(error) => {
-            complain(escaped(&error.report().to_string()));
-            return Exit::BadConfig;
-        }
-    };
-    let all = snapshot.explain_all();
-    let is_asked = |found: &str| key.is_none_or(|key| found == key || found.starts_with(&format!("{key}.")));
-    let lines: Vec<String> = all
-        .iter()
-        .filter(|explanation| is_asked(&explanation.key))
-        .map(|explanation| escaped(&explanation.to_string()))
-        .collect();
-    if lines.is_empty() {
-        let known: Vec<&str> = all.iter().map(|explanation| &*explanation.key).collect();
-        let message =
-            format!("no setting {:?}, expected one of {}", key.unwrap_or_default(), known.join(", "));
-        complain(cli::Usage::about(Topic::Explain, message));
-        return Exit::Usage;
-    }
-    say(lines.join("\n"))
 }
 
 fn escaped(text: &str) -> String {

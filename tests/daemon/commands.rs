@@ -438,3 +438,23 @@ fn the_man_page_renders_without_a_warning() {
     assert_eq!((code, err.as_str()), (Some(0), ""));
     assert!(text.contains("LOOPKEEPER_TOKEN"), "{text}");
 }
+
+#[test]
+fn what_is_in_force_is_explained_by_who_has_it() {
+    let (mut daemon, _deploy, _up) = daemon(&[]);
+    let url = format!("http://{}", daemon.address);
+    let (code, out, err) = run_to_end(&["explain", "http.listen", "--url", &url]);
+    assert_eq!(
+        (code, out.as_str(), err.as_str()),
+        (Some(0), "http.listen = \"127.0.0.1:0\" (--listen)\n", "")
+    );
+    let set = format!("http.listen={}", daemon.address);
+    let (_, out, _) = run_to_end(&["explain", "http", "--running", "--set", &set, "--json"]);
+    let token = out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let token = token.into_iter().find(|one| one["key"] == "http.token").unwrap();
+    assert_eq!(token["value"], "<secret>", "{out}");
+    assert!(!out.contains("right-token"), "{out}");
+    assert_eq!(run_to_end(&["explain", "htpp", "--url", &url]).0, Some(2));
+    daemon.stop();
+    assert_eq!(run_to_end(&["explain", "--url", &url]).0, Some(69));
+}
