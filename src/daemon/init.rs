@@ -31,7 +31,8 @@ pub(crate) fn run(dir: &Path) -> Exit {
 fn write(dir: &Path) -> io::Result<()> {
     let is_empty = match fs::read_dir(dir) {
         Ok(mut entries) => entries.next().is_none(),
-        Err(error) => error.kind() == ErrorKind::NotFound || return Err(error),
+        Err(error) if error.kind() == ErrorKind::NotFound => true,
+        Err(error) => return Err(error),
     };
     if !is_empty {
         let text = "the folder is not empty; name one that is, or that is not there yet";

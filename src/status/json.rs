@@ -226,8 +226,8 @@ mod tests {
             }),
             thread: some[10].then(|| ThreadStatus { name: text.clone(), tid: small }),
             lost_callbacks: n,
-            requires: (0..n % 3).map(|i| format!("r{i}").parse().unwrap()).collect(),
-            waits_for: (0..n % 2).map(|_| "r0".parse().unwrap()).collect(),
+            requires: (0..n % 3).map(|i| format!("r{i}").parse().expect("a name")).collect(),
+            waits_for: (0..n % 2).map(|_| "r0".parse().expect("a name")).collect(),
             max_attempts: some[7].then_some(small),
             config: some[11].then(|| {
                 Box::new(ConfigStatus {
