@@ -4,11 +4,15 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use loopkeeper::config::{Layers, process_environment};
 use loopkeeper::rest::{Answer, Client, ClientConfig, Key, Request};
 use loopkeeper::{Context, Env, ErrorKind, Name, Result as LibResult};
+
+use signal_hook::consts::SIGINT;
 
 use super::load::{self, complete};
 use super::{Exit, complain, escaped, lines};
@@ -93,6 +97,14 @@ impl Daemon {
             let _ = Context::detached(&self.env, name, time + TIMEOUT).sleep(time);
         }
     }
+}
+
+/// Lets an interrupt end the program cleanly: who watches or follows ends it
+/// so.
+pub(super) fn end_cleanly_on_interrupt() {
+    let always = Arc::new(AtomicBool::new(true));
+    // Without it the shell is told another number.
+    let _ = signal_hook::flag::register_conditional_shutdown(SIGINT, Exit::Clean as i32, always);
 }
 
 /// What to do when nobody answers.

@@ -2,15 +2,17 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use lexopt::{Arg, Parser};
-use loopkeeper::Name;
 use loopkeeper::config::{Layers, LogFormat, level_named, parse_listen};
+use loopkeeper::{Name, duration};
 
 use super::ask::Where;
 use super::fleet::{About, Ask, Subject};
 use super::help::Topic;
-use super::{act, events, recovery, status, trial, why};
+use super::{act, events, explain, recovery, status, trial, why};
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -19,10 +21,13 @@ pub(crate) enum Command {
     Run(Layers, Option<u16>),
     /// Tell what is wrong with the files.
     Check(Layers),
-    /// Tell about the types of components, or about one of them.
-    Types(Option<String>),
+    /// Tell about the types of components, or about one of them; as a JSON
+    /// Schema or in words.
+    Types(Option<String>, bool),
+    /// Write what one may begin with.
+    Init(PathBuf),
     /// Tell where settings come from, or one of them.
-    Explain(Layers, Option<String>),
+    Explain(Layers, explain::Ask),
     /// Look at a fleet.
     Fleet(Layers, Ask),
     /// Look at what becomes of corrupted runs, or act on one.
@@ -39,6 +44,8 @@ pub(crate) enum Command {
     Probe(Layers, trial::Ask),
     /// Explain.
     Help(Topic),
+    /// Print the man page.
+    Man,
     /// Say which version this is.
     Version,
 }
@@ -73,13 +80,15 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
         Some(Arg::Long("help") | Arg::Short('h')) => Ok(Command::Help(Topic::Program)),
         Some(Arg::Long("version") | Arg::Short('V')) => Ok(Command::Version),
         Some(Arg::Value(command)) => match command.to_str().and_then(Topic::named) {
-            Some(topic @ (Topic::Run | Topic::Check | Topic::Explain)) => options(parser, topic),
+            Some(topic @ (Topic::Run | Topic::Check)) => options(parser, topic),
+            Some(Topic::Explain) => explain(parser),
             Some(Topic::Status) => status(parser),
             Some(Topic::Why) => why(parser),
             Some(Topic::Events) => events(parser),
             Some(topic @ (Topic::Trigger | Topic::Rescan)) => act(parser, topic),
             Some(Topic::Probe) => probe(parser),
             Some(Topic::Types) => types(parser),
+            Some(Topic::Init) => init(parser),
             Some(Topic::Fleet) => fleet(parser),
             Some(Topic::Recovery) => recovery(parser),
             Some(Topic::Program) | None if command == "help" => help(parser),
@@ -93,6 +102,7 @@ fn help(mut parser: Parser) -> Result<Command, Usage> {
     let usage = |message| Usage { message, topic: Topic::Program };
     let topic = match parser.next().map_err(|error| usage(error.to_string()))? {
         None => Topic::Program,
+        Some(Arg::Long("man")) => return Ok(Command::Man),
         Some(Arg::Value(word)) if word == "help" => Topic::Program,
         Some(other) => {
             let topic = match &other {
@@ -109,10 +119,11 @@ fn help(mut parser: Parser) -> Result<Command, Usage> {
 
 /// Reads what `types` is asked about.
 fn types(mut parser: Parser) -> Result<Command, Usage> {
-    let mut name = None;
+    let (mut name, mut json_schema) = (None, false);
     loop {
         match parser.next().map_err(|error| Usage::about(Topic::Types, error.to_string()))? {
-            None => return Ok(Command::Types(name)),
+            None => return Ok(Command::Types(name, json_schema)),
+            Some(Arg::Long("json-schema")) => json_schema = true,
             Some(Arg::Long("help") | Arg::Short('h')) => return Ok(Command::Help(Topic::Types)),
             Some(Arg::Value(word)) if name.is_none() => name = Some(word.to_string_lossy().into_owned()),
             Some(other) => {
@@ -121,6 +132,23 @@ fn types(mut parser: Parser) -> Result<Command, Usage> {
             }
         }
     }
+}
+
+/// Reads where `init` is to write.
+fn init(mut parser: Parser) -> Result<Command, Usage> {
+    let usage = |message| Usage::about(Topic::Init, message);
+    let mut dir = None;
+    loop {
+        match parser.next().map_err(|error| usage(error.to_string()))? {
+            None => break,
+            Some(Arg::Long("help") | Arg::Short('h')) => return Ok(Command::Help(Topic::Init)),
+            Some(Arg::Value(word)) if dir.is_none() && !word.is_empty() => dir = Some(PathBuf::from(word)),
+            Some(other) => {
+                return Err(usage(format!("unexpected argument {}, expected one folder", Shown(&other))));
+            }
+        }
+    }
+    dir.map(Command::Init).ok_or_else(|| usage("expected a folder to write to".to_owned()))
 }
 
 /// Reads what `fleet` is asked, and where to look.
@@ -188,7 +216,7 @@ fn asked(mut parser: Parser, topic: Topic, n_words: usize) -> Result<Option<Aske
                 json = true;
                 continue;
             }
-            Some(Arg::Long("follow")) if topic.options().contains(&"follow") => {
+            Some(Arg::Long(name @ ("follow" | "watch" | "running"))) if topic.options().contains(&name) => {
                 follow = true;
                 continue;
             }
@@ -210,16 +238,27 @@ fn asked(mut parser: Parser, topic: Topic, n_words: usize) -> Result<Option<Aske
 
 /// Reads what `status` is asked, and of whom.
 fn status(parser: Parser) -> Result<Command, Usage> {
-    let Some(Asked { layers, json, place, .. }) = asked(parser, Topic::Status, 0)? else {
-        return Ok(Command::Help(Topic::Status));
-    };
-    Ok(Command::Status(layers, status::Ask { json, place }))
+    let Some(asked) = asked(parser, Topic::Status, 0)? else { return Ok(Command::Help(Topic::Status)) };
+    let interval = asked.given.value("interval").map(duration::parse).transpose();
+    let interval = interval.ok().flatten().unwrap_or(Duration::from_secs(2));
+    let Asked { layers, json, place, follow, .. } = asked;
+    Ok(Command::Status(layers, status::Ask { json, place, watch: follow.then_some(interval) }))
 }
 
 /// Reads the name of a loop.
 fn name_of(topic: Topic, words: &[String]) -> Result<Name, Usage> {
     let [name] = words else { return Err(Usage::about(topic, "expected the name of a loop".to_owned())) };
     Name::new(name).map_err(|error| Usage::about(topic, error.to_string()))
+}
+
+/// Reads which settings are to be explained, and whose.
+fn explain(parser: Parser) -> Result<Command, Usage> {
+    let Some(Asked { layers, words, json, follow, place, .. }) = asked(parser, Topic::Explain, 1)? else {
+        return Ok(Command::Help(Topic::Explain));
+    };
+    let is_running = follow || place.url.is_some();
+    let ask = explain::Ask { key: words.into_iter().next(), json, place: is_running.then_some(place) };
+    Ok(Command::Explain(layers, ask))
 }
 
 /// Reads which loop is to be explained.
@@ -335,16 +374,11 @@ fn options(mut parser: Parser, topic: Topic) -> Result<Command, Usage> {
     let usage = |message| Usage { message, topic };
     let mut layers = Layers::default();
     let mut given = Given::default();
-    let mut subject = None;
     loop {
         let option = match parser.next().map_err(|error| usage(error.to_string()))? {
             None => break,
             Some(Arg::Long("help") | Arg::Short('h')) => return Ok(Command::Help(topic)),
             Some(Arg::Long(name)) if topic.options().contains(&name) => name.to_owned(),
-            Some(Arg::Value(word)) if topic == Topic::Explain && subject.is_none() => {
-                subject = Some(word.to_string_lossy().into_owned());
-                continue;
-            }
             Some(Arg::Value(word)) => {
                 return Err(usage(format!("unexpected argument {word:?}, expected options only")));
             }
@@ -357,7 +391,6 @@ fn options(mut parser: Parser, topic: Topic) -> Result<Command, Usage> {
     let layers = given.layers(layers);
     Ok(match topic {
         Topic::Run => Command::Run(layers, notify_fd),
-        Topic::Explain => Command::Explain(layers, subject),
         _ => Command::Check(layers),
     })
 }
@@ -366,12 +399,14 @@ impl Topic {
     /// The options that a command has, without their dashes.
     fn options(self) -> &'static [&'static str] {
         match self {
-            Self::Program | Self::Types => &[],
+            Self::Program | Self::Types | Self::Init => &[],
             Self::Run => &["config", "deploy", "listen", "set", "log-level", "log-format", "notify-fd"],
-            Self::Check | Self::Explain => &["config", "deploy", "set"],
+            Self::Check => &["config", "deploy", "set"],
+            Self::Explain => &["config", "deploy", "set", "running", "url", "token-file", "json"],
             Self::Probe => &["config", "set", "json"],
             Self::Events => &["config", "set", "url", "token-file", "last", "follow", "json"],
-            Self::Recovery | Self::Status | Self::Why | Self::Trigger | Self::Rescan => {
+            Self::Status => &["config", "set", "url", "token-file", "watch", "interval", "json"],
+            Self::Recovery | Self::Why | Self::Trigger | Self::Rescan => {
                 &["config", "set", "url", "token-file", "json"]
             }
             Self::Fleet => &["config", "deploy", "set", "limit", "after", "json"],
@@ -423,6 +458,9 @@ impl Given {
 fn check_value(option: &str, value: &str) -> Result<(), String> {
     let found = |expected: &str| format!("expected {expected}, found {value:?}");
     match option {
+        "interval" if !duration::parse(value).is_ok_and(|time| time >= Duration::from_millis(100)) => {
+            Err(found("a duration such as \"2s\", at least 100ms"))
+        }
         "listen" => parse_listen(value).map(|_| ()),
         "log-level" if level_named(value).is_none() => Err(found("debug, info, warn or error")),
         "log-format" if LogFormat::named(value).is_none() => Err(found("text, logfmt or json")),
@@ -486,11 +524,12 @@ mod tests {
         }
         assert!(matches!(check("--version"), Ok(Command::Version)));
         assert!(matches!(check("-V"), Ok(Command::Version)));
-        assert!(matches!(check("types"), Ok(Command::Types(None))));
-        assert!(matches!(check("explain"), Ok(Command::Explain(_, None))));
+        assert!(matches!(check("types"), Ok(Command::Types(None, false))));
+        let all = explain::Ask { key: None, json: false, place: None };
+        assert!(matches!(check("explain"), Ok(Command::Explain(_, ask)) if ask == all));
         let explain = check("explain --set a=1 http.listen");
-        assert!(matches!(explain, Ok(Command::Explain(_, Some(key))) if key == "http.listen"));
-        assert!(matches!(check("types watcher"), Ok(Command::Types(Some(name))) if name == "watcher"));
+        assert!(matches!(explain, Ok(Command::Explain(_, ask)) if ask.key.as_deref() == Some("http.listen")));
+        assert!(matches!(check("types watcher"), Ok(Command::Types(Some(name), false)) if name == "watcher"));
     }
 
     #[test]
@@ -543,13 +582,16 @@ mod tests {
             panic!("not status")
         };
         let place = Where { url: Some("http://h:1".to_owned()), token_file: Some("t".into()) };
-        assert_eq!(found, status::Ask { json: true, place });
+        assert_eq!(found, status::Ask { json: true, watch: None, place });
         let Ok(Command::Probe(_, found)) = check("probe a.json --set http.listen=none") else {
             panic!("not probe")
         };
         assert_eq!(found, trial::Ask { file: "a.json".into(), json: false });
         for (line, flaw) in [
-            ("status now", "unknown option \"now\", expected --config, --set, --url, --token-file, --json"),
+            (
+                "status now",
+                "unknown option \"now\", expected --config, --set, --url, --token-file, --watch, --interval, --json",
+            ),
             ("status --url a --url b", "--url is given twice"),
             ("probe", "expected the file of a descriptor"),
             ("probe a b", "unknown option \"b\", expected --config, --set, --json"),
@@ -587,11 +629,21 @@ mod tests {
         }
         for (line, expected) in [
             ("trigger", "expected the name of a loop"),
+            (
+                "status --interval 0s",
+                "--interval: expected a duration such as \"2s\", at least 100ms, found \"0s\"",
+            ),
+            ("init", "expected a folder to write to"),
+            ("init a b", "unexpected argument \"b\", expected one folder"),
+            ("init --json", "unexpected argument \"--json\", expected one folder"),
             ("why", "expected the name of a loop"),
             ("rescan now", "unknown option \"now\", expected --config, --set, --url, --token-file, --json"),
             ("events --last x", "--last: expected a number from 0 on, found \"x\""),
             ("events --last", "--last is missing its value"),
-            ("explain a b", "unexpected argument \"b\", expected options only"),
+            (
+                "explain a b",
+                "unknown option \"b\", expected --config, --deploy, --set, --running, --url, --token-file, --json",
+            ),
             (
                 "run --lisen x",
                 "unknown option \"--lisen\", expected --config, --deploy, --listen, --set, --log-level, --log-format, --notify-fd",

@@ -2,8 +2,6 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use loopkeeper::config::Layers;
@@ -11,7 +9,7 @@ use loopkeeper::console::is_closed;
 use loopkeeper::rest::{Answer, Request};
 use serde_json::Value;
 
-use super::ask::{Daemon, Where, fail, refused};
+use super::ask::{Daemon, Where, end_cleanly_on_interrupt, fail, refused};
 use super::logging::json_on_one_line;
 use super::terminal::{Look, wrap};
 use super::{Exit, complain, escaped};
@@ -46,13 +44,7 @@ pub(crate) struct Ask {
 /// The command `events`.
 pub(crate) fn run(layers: Layers, ask: &Ask) -> Exit {
     if ask.follow {
-        // Who follows ends it so: that is no failure.
-        let always = Arc::new(AtomicBool::new(true));
-        let _ = signal_hook::flag::register_conditional_shutdown(
-            signal_hook::consts::SIGINT,
-            Exit::Clean as i32,
-            always,
-        );
+        end_cleanly_on_interrupt();
     }
     let told = Daemon::find(layers, &ask.place, false).and_then(|daemon| tell(&daemon, ask));
     told.map_or_else(|exit| exit, |()| Exit::Clean)

@@ -15,6 +15,7 @@ pub(crate) enum Topic {
     Check,
     Types,
     Explain,
+    Init,
     Fleet,
     Recovery,
 }
@@ -32,6 +33,7 @@ impl Topic {
         Self::Check,
         Self::Types,
         Self::Explain,
+        Self::Init,
         Self::Fleet,
         Self::Recovery,
     ];
@@ -50,6 +52,7 @@ impl Topic {
             Self::Check => "check",
             Self::Types => "types",
             Self::Explain => "explain",
+            Self::Init => "init",
             Self::Fleet => "fleet",
             Self::Recovery => "recovery",
         }
@@ -80,6 +83,7 @@ impl Topic {
             Self::Check => CHECK,
             Self::Types => TYPES,
             Self::Explain => EXPLAIN,
+            Self::Init => INIT,
             Self::Fleet => FLEET,
             Self::Recovery => RECOVERY,
         }
@@ -104,12 +108,13 @@ loopkeeper watches the services a machine depends on and tells how they are.
     loopkeeper check   [OPTIONS]     tell everything that is wrong with the files
     loopkeeper types   [TYPE]        tell what a descriptor may hold, and what it means
     loopkeeper explain [KEY]         tell which settings hold, and where each comes from
+    loopkeeper init    DIR           write a folder to begin with, explained
     loopkeeper fleet   QUESTION      look at the agents, jobs and tokens of a fleet, and why they are so
     loopkeeper recovery QUESTION     look at what becomes of corrupted runs, cancel or retry one
-    loopkeeper help    [COMMAND]     explain a command and its options
+    loopkeeper help    [COMMAND]     explain a command and its options; --man: all as a man page
     loopkeeper --version
 
-Begin with one file, deploy/mqtt.json:
+Begin with loopkeeper init, or with one file, deploy/mqtt.json:
 
     {\"name\": \"mqtt\", \"type\": \"watcher\",
      \"config\": {\"probe\": {\"tcp\": {\"address\": \"127.0.0.1:1883\"}},
@@ -183,7 +188,8 @@ const CHECK: &str = "\
 loopkeeper check [--config FILE] [--deploy DIR] [--set KEY=VALUE]..
 
 Tells everything that is wrong with the configuration and the descriptors, one
-line each, as FILE:LINE:COLUMN: key: message. Starts nothing.
+line each, as FILE:LINE:COLUMN: key: message. Starts nothing. On a terminal each
+is followed by the line of the file, with a mark under the column.
 
     --config FILE        the configuration; without it every setting has its default
     --deploy DIR         the folder of descriptors (deploy, beside the configuration)
@@ -198,31 +204,41 @@ Ends with 0 when nothing is wrong, 1 when something is, 2 for a command line
 that makes no sense.";
 
 const EXPLAIN: &str = "\
-loopkeeper explain [KEY] [--config FILE] [--deploy DIR] [--set KEY=VALUE]..
+loopkeeper explain [KEY] [--config FILE] [--deploy DIR] [--set KEY=VALUE].. [--json]
+loopkeeper explain [KEY] --running|--url URL [--token-file FILE] [--json]
 
 Tells the value of a setting, or of every one, and where it comes from: a
-default, a line of the file, a variable or an option. Secrets are not shown.
+default, a line of the file, a variable or an option. Secrets are not shown. With
+--running or --url it tells what the daemon has in force, which an edit that was
+rejected, or that counts from the next start on, is not.
 
     --config FILE        the configuration; without it every setting has its default
     --deploy DIR         the folder of descriptors (deploy, beside the configuration)
     --set KEY=VALUE      one setting; VALUE is JSON, or else a text
+    --running            asks the daemon, where its settings say that it is
+    --url URL            asks the daemon that answers there
+    --token-file FILE    a token to send along (the file that http.token_file names)
+    --json               one JSON object a line: key, value, layer and place
 
 Example:
 
     $ loopkeeper explain http.listen --config /etc/loopkeeper.json
     http.listen = \"0.0.0.0:8470\" (/etc/loopkeeper.json:2:21)
 
-Ends with 0, with 2 when there is no such setting, or with 78 for a wrong
-configuration.";
+Ends with 0, with 2 when there is no such setting, 69 when the daemon cannot be
+reached, or with 78 for a wrong configuration.";
 
 const STATUS: &str = "\
-loopkeeper status [--url URL] [--token-file FILE] [--json]
+loopkeeper status [--watch] [--interval D] [--url URL] [--token-file FILE] [--json]
 
 Asks the daemon how its loops are: one line each, with its state, for how long
 it is in that, how long ago it was last looked at, and what is wrong or going
 on. Of a call that is stuck it says in which step, for how long, on which
 thread, and on Linux whether that burns CPU or is blocked.
 
+    --watch              tells again and again until it is interrupted: redraws a
+                         terminal, or else writes one table below the other
+    --interval D         how often (2s)
     --url URL            where the daemon answers (http://, and http.listen of the settings)
     --token-file FILE    a token to send along (the file that http.token_file names)
     --config FILE        the configuration of the daemon
@@ -376,6 +392,23 @@ Example:
 Ends with 0 when all is ready or degraded, 1 when something is not, 2 for a
 command line that makes no sense, 78 for a wrong descriptor or configuration.";
 
+const INIT: &str = "\
+loopkeeper init DIR
+
+Writes a folder to begin with: a configuration, a few descriptors of which those
+that need a change are disabled, and a README.md that explains each of them. DIR
+must be empty or not there yet; nothing is ever written over.
+
+Example:
+
+    $ loopkeeper init watch
+    watch: written; read watch/README.md, then: loopkeeper run --config watch/loopkeeper.json
+    $ loopkeeper check --config watch/loopkeeper.json
+    ok: 4 components, 3 of them disabled
+
+Ends with 0, with 1 when it could not be written, or 2 for a command line that
+makes no sense.";
+
 const FLEET: &str = "\
 loopkeeper fleet agents|jobs|queue|tokens [--limit N] [--after ID] [--json]
 loopkeeper fleet why agent|job|token|record ID [--json]
@@ -424,14 +457,20 @@ Ends with 0, with 1 when the daemon refuses, 2 for a command line that makes no
 sense, 69 when the daemon cannot be reached, 78 for a wrong configuration.";
 
 const TYPES: &str = "\
-loopkeeper types [TYPE]
+loopkeeper types [TYPE] [--json-schema]
 
 Tells which types of components a descriptor may name, and for each type, or
 for one, the settings that its config may have: what they hold, what holds when
 they are absent, and what they mean.
 
+    --json-schema        the same as a JSON Schema (2020-12) of a descriptor, for editors
+
 Example:
 
     $ loopkeeper types watcher
+    $ loopkeeper types --json-schema > descriptor.schema.json
+
+An editor takes the schema for deploy/*.json by its settings; in VS Code that is
+json.schemas, with fileMatch and url. A descriptor itself has no $schema.
 
 Ends with 0, or with 2 when there is no such type.";

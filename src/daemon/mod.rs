@@ -7,14 +7,19 @@ use std::process::ExitCode;
 mod act;
 mod apply;
 mod ask;
+mod caret;
 mod cli;
 mod events;
+mod explain;
 mod fleet;
 mod help;
+mod init;
 mod load;
 mod logging;
+mod man;
 mod recovery;
 mod run;
+mod schema;
 mod serve;
 mod service;
 mod status;
@@ -26,7 +31,6 @@ mod why;
 
 use cli::Command;
 use help::Topic;
-use loopkeeper::config::{Config, Layers};
 use loopkeeper::shipped;
 use loopkeeper::tree::Faults;
 
@@ -58,8 +62,9 @@ pub(crate) fn main() -> ExitCode {
     let exit = match cli::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run(layers, notify_fd)) => run::run(load::complete(layers), notify_fd),
         Ok(Command::Check(layers)) => check(load::check(&load::complete(layers))),
-        Ok(Command::Types(name)) => types(name.as_deref()),
-        Ok(Command::Explain(layers, key)) => explain(load::complete(layers), key.as_deref()),
+        Ok(Command::Types(name, json_schema)) => types(name.as_deref(), json_schema),
+        Ok(Command::Init(dir)) => init::run(&dir),
+        Ok(Command::Explain(layers, ask)) => explain::run(layers, &ask),
         Ok(Command::Fleet(layers, ask)) => fleet::run(layers, &ask),
         Ok(Command::Recovery(layers, ask)) => recovery::run(layers, &ask),
         Ok(Command::Status(layers, ask)) => status::run(layers, &ask),
@@ -67,6 +72,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(Command::Events(layers, ask)) => events::run(layers, &ask),
         Ok(Command::Act(layers, ask)) => act::run(layers, &ask),
         Ok(Command::Probe(layers, ask)) => trial::run(layers, &ask),
+        Ok(Command::Man) => say(man::page()),
         Ok(Command::Help(topic)) => say(topic.text()),
         Ok(Command::Version) => say(concat!("loopkeeper ", env!("CARGO_PKG_VERSION"))),
         Err(usage) => {
@@ -88,7 +94,11 @@ fn check(loaded: Result<load::Loaded, Faults>) -> Exit {
             }
         }
         Err(faults) => {
-            let _ = say(lines(&faults));
+            let look = terminal::Look::of_stdout();
+            let _ = match look.columns {
+                Some(columns) => say(caret::lines(&faults, columns, look)),
+                None => say(lines(&faults)),
+            };
             Exit::Failed
         }
     }
@@ -100,40 +110,15 @@ fn plural(n: usize) -> &'static str {
 }
 
 /// Says which types of components there are, and what their settings mean.
-fn types(name: Option<&str>) -> Exit {
-    match types::text(&shipped::registry(), name) {
+fn types(name: Option<&str>, json_schema: bool) -> Exit {
+    let tell = if json_schema { schema::text } else { types::text };
+    match tell(&shipped::registry(), name) {
         Ok(text) => say(text),
         Err(error) => {
             complain(cli::Usage::about(Topic::Types, error.to_string()));
             Exit::Usage
         }
     }
-}
-
-/// Says where settings come from.
-fn explain(layers: Layers, key: Option<&str>) -> Exit {
-    let snapshot = match Config::load(layers) {
-        Ok(config) => config.snapshot(),
-        Err(error) => {
-            complain(escaped(&error.report().to_string()));
-            return Exit::BadConfig;
-        }
-    };
-    let all = snapshot.explain_all();
-    let is_asked = |found: &str| key.is_none_or(|key| found == key || found.starts_with(&format!("{key}.")));
-    let lines: Vec<String> = all
-        .iter()
-        .filter(|explanation| is_asked(&explanation.key))
-        .map(|explanation| escaped(&explanation.to_string()))
-        .collect();
-    if lines.is_empty() {
-        let known: Vec<&str> = all.iter().map(|explanation| &*explanation.key).collect();
-        let message =
-            format!("no setting {:?}, expected one of {}", key.unwrap_or_default(), known.join(", "));
-        complain(cli::Usage::about(Topic::Explain, message));
-        return Exit::Usage;
-    }
-    say(lines.join("\n"))
 }
 
 fn escaped(text: &str) -> String {

@@ -1,15 +1,19 @@
 //! Asks the running daemon how its loops are, and shows it as a table.
 
+use std::io::{self, Write};
+use std::time::Duration;
+
 use loopkeeper::Stamp;
 use loopkeeper::config::Layers;
+use loopkeeper::console::is_closed;
 use loopkeeper::rest::Request;
 use serde_json::Value;
 
-use super::ask::{Daemon, Where, fail};
+use super::Exit;
+use super::ask::{Daemon, Where, end_cleanly_on_interrupt, fail};
 use super::logging::json_on_one_line;
 use super::table::{age, span};
 use super::terminal::{Look, wrap};
-use super::{Exit, say};
 
 /// Less room than this for words is none: they get lines of their own.
 const WORDS: usize = 24;
@@ -21,39 +25,84 @@ const NOTEWORTHY: f64 = 1.0;
 pub(crate) struct Ask {
     /// Whether the answer is for a program.
     pub(crate) json: bool,
+    /// How often to ask again, if it is to be watched.
+    pub(crate) watch: Option<Duration>,
     /// Whom to ask.
     pub(crate) place: Where,
 }
 
 /// The command `status`.
 pub(crate) fn run(layers: Layers, ask: &Ask) -> Exit {
-    let answer = match Daemon::find(layers, &ask.place, false)
-        .and_then(|daemon| daemon.send("status", &Request::get("/status")))
-    {
-        Ok(answer) => answer,
+    let daemon = match Daemon::find(layers, &ask.place, false) {
+        Ok(daemon) => daemon,
         Err(exit) => return exit,
     };
+    match ask.watch {
+        None => match body(&daemon) {
+            Ok(body) => tell(&body, ask, Look::of_stdout()).1,
+            Err(exit) => exit,
+        },
+        Some(interval) => watch(&daemon, ask, interval),
+    }
+}
+
+/// Tells again and again, until nobody looks any more.
+fn watch(daemon: &Daemon, ask: &Ask, interval: Duration) -> Exit {
+    end_cleanly_on_interrupt();
+    let mut is_first = true;
+    while !is_closed(&io::stdout()) {
+        // The window may have another size by now.
+        let look = Look::of_stdout();
+        let body = match body(daemon) {
+            Ok(body) => Some(body),
+            Err(exit) if is_first => return exit,
+            // It was told, and may pass.
+            Err(_) => None,
+        };
+        if let Some(body) = body {
+            let redraws = look.colours && !ask.json;
+            let before = if redraws {
+                "\x1b[H\x1b[2J"
+            } else if is_first || ask.json {
+                ""
+            } else {
+                "\n"
+            };
+            let mut out = io::stdout();
+            let is_read = out.write_all(before.as_bytes()).and_then(|()| out.flush()).is_ok();
+            if !is_read || !tell(&body, ask, look).0 {
+                break;
+            }
+        }
+        is_first = false;
+        daemon.pause(interval);
+    }
+    Exit::Clean
+}
+
+/// Asks once.
+fn body(daemon: &Daemon) -> Result<Value, Exit> {
+    let answer = daemon.send("status", &Request::get("/status"))?;
     if answer.status() != 200 {
         let text = String::from_utf8_lossy(answer.body());
         let text: String = text.trim().chars().take(200).collect();
-        return fail(Exit::Unreachable, &format!("{text} ({})", answer.status()));
+        return Err(fail(Exit::Unreachable, &format!("{text} ({})", answer.status())));
     }
-    let body = match answer.json() {
-        Ok(body) if is_ours(&body) => body,
+    match answer.json() {
+        Ok(body) if is_ours(&body) => Ok(body),
         Ok(_) => {
-            return fail(
-                Exit::Unreachable,
-                "who answers is no loopkeeper: it does not say how its loops are",
-            );
+            let text = "who answers is no loopkeeper: it does not say how its loops are";
+            Err(fail(Exit::Unreachable, text))
         }
-        Err(error) => return fail(Exit::Unreachable, &error.to_string()),
-    };
-    if ask.json {
-        let _ = say(json_on_one_line(&body));
-    } else {
-        let _ = say(render(&body, Look::of_stdout()));
+        Err(error) => Err(fail(Exit::Unreachable, &error.to_string())),
     }
-    if body["health"] == "down" { Exit::Failed } else { Exit::Clean }
+}
+
+/// Whether somebody reads it, and how the program ends by it.
+fn tell(body: &Value, ask: &Ask, look: Look) -> (bool, Exit) {
+    let text = if ask.json { json_on_one_line(body) } else { render(body, look) };
+    let is_read = writeln!(io::stdout(), "{text}").is_ok();
+    (is_read, if body["health"] == "down" { Exit::Failed } else { Exit::Clean })
 }
 
 /// Whether it is the status of a daemon: what others answer is no good news.
