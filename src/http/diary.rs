@@ -158,7 +158,7 @@ mod tests {
     }
 
     fn changes(history: &History, name: &str) -> Vec<(Stamp, Health)> {
-        let track = history.track(LoopKind::Watcher, &name.parse().unwrap());
+        let track = history.track(LoopKind::Watcher, &name.parse().expect("a name"));
         track.map(|track| track.changes().collect()).unwrap_or_default()
     }
 

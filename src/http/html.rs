@@ -707,7 +707,7 @@ mod tests {
                 ..of(&format!("watcher-{i}"), Health::Ready, true)
             })
             .collect();
-        let page = with(&loops, &[], |view| page(view));
+        let page = with(&loops, &[], page);
         assert!(page.body().len() < 400_000, "{}", page.body().len());
     }
 

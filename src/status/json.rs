@@ -231,8 +231,8 @@ mod tests {
             }),
             thread: some[10].then(|| ThreadStatus { name: text.clone(), tid: small }),
             lost_callbacks: n,
-            requires: (0..n % 3).map(|i| format!("r{i}").parse().unwrap()).collect(),
-            waits_for: (0..n % 2).map(|_| "r0".parse().unwrap()).collect(),
+            requires: (0..n % 3).map(|i| format!("r{i}").parse().expect("a name")).collect(),
+            waits_for: (0..n % 2).map(|_| "r0".parse().expect("a name")).collect(),
             parent: some[4].then(|| "router".parse().expect("a name")),
             alert: some[5].then(|| {
                 Box::new(AlertStatus {
