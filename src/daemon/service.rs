@@ -282,18 +282,22 @@ impl Service {
         ready_fd.is_some() || has_manager()
     }
 
+    /// Tells at once that the program starts.
     pub(crate) fn new(now: Tick, ready_fd: Option<ReadyFd>, ears: &Ears, waker: Waker) -> Self {
         let is_wanted = Self::is_wanted(ready_fd.as_ref());
         let _ = ears.0.waker.set(waker);
         let watchdog = watchdog_period().filter(|_| is_wanted);
-        Self {
+        let mut service = Self {
             is_wanted,
             machine: Machine::new(now, watchdog),
             ready_fd,
             looked: None,
             shared: ears.0.clone(),
             is_ready_told: false,
-        }
+        };
+        // A start may be over before anything is looked at.
+        service.say(&[Say::Status("starting".to_owned())]);
+        service
     }
 
     /// Looks at everything and tells what there is to tell; says when to look
