@@ -83,6 +83,7 @@
 //! | [`Checker::check`] | its monitor's thread, `mon/<name>` |
 //! | [`RunSource`](recovery::RunSource), [`Remedy`](recovery::Remedy) | a thread of their monitor or executor, `rec/<name>` |
 //! | [`Layers::check`] | who loads or reloads, or the config watcher's thread, `cfg/<name>` |
+//! | what [`Registry::register`](host::deploy::Registry::register) is given, to read and to make | its deployer's thread, `dep/<name>` |
 //! | [`Component::start`], [`Component::stop`], drops of components | a thread of their host, `lk/call` |
 //! | `on_ready`, `on_down`, `on_gave_up`, `on_change`, `on_checker_change`, `on_recovery`, `on_failure`, [`Context::on_cancel`] | the dispatcher's thread, `lk/dispatch` |
 //! | [`Observer::on_event`](observe::Observer) | the dispatcher's thread |
