@@ -26,7 +26,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use loopkeeper::{Context, Env, WatchManager, WatcherConfig};
+//! use loopkeeper::{Context, Env, ErrorKind, WatchManager, WatcherConfig};
 //!
 //! let env = Env::new()?;
 //! let services = WatchManager::new(&env);
@@ -36,12 +36,25 @@
 //!         .on_down(|error| println!("queue is down: {error}")),
 //! )?;
 //! assert!(queue.wait_ready(Duration::from_secs(5)));
-//! println!("{}", queue.status());
+//!
+//! // A service that is down is an answer: asked again with growing delays.
+//! let db = services.watch(WatcherConfig::new("db", |_: &Context| Err("no such table".into())))?;
+//! assert!(!db.wait_ready(Duration::from_millis(100)));
+//! println!("{}", db.status());       // watcher db: down since .. (failures in a row: 1): no such table
+//!
+//! // A wrong setting is an error, and so is a name that is taken.
+//! let wrong = WatcherConfig::new("queue", |_: &Context| Ok(()));
+//! assert_eq!(services.watch(wrong).unwrap_err().kind(), ErrorKind::Duplicate);
 //!
 //! let report = services.stop(Duration::from_secs(1));
-//! assert!(report.is_clean(), "{report}");
+//! assert!(report.is_clean(), "{report}");       // else it names the threads that would not end
 //! # Ok::<(), loopkeeper::Error>(())
 //! ```
+//!
+//! The [longer documents](_documentation) have [patterns](_documentation::patterns),
+//! the [architecture](_documentation::architecture), the
+//! [limitations](_documentation::limitations) and a
+//! [comparison](_documentation::comparison) with others.
 //!
 //! # A mental model
 //!
@@ -70,6 +83,7 @@
 //! | [`Checker::check`] | its monitor's thread, `mon/<name>` |
 //! | [`RunSource`](recovery::RunSource), [`Remedy`](recovery::Remedy) | a thread of their monitor or executor, `rec/<name>` |
 //! | [`Layers::check`] | who loads or reloads, or the config watcher's thread, `cfg/<name>` |
+//! | what [`Registry::register`](host::deploy::Registry::register) is given, to read and to make | its deployer's thread, `dep/<name>` |
 //! | [`Component::start`], [`Component::stop`], drops of components | a thread of their host, `lk/call` |
 //! | `on_ready`, `on_down`, `on_gave_up`, `on_change`, `on_checker_change`, `on_recovery`, `on_failure`, [`Context::on_cancel`] | the dispatcher's thread, `lk/dispatch` |
 //! | [`Observer::on_event`](observe::Observer) | the dispatcher's thread |
@@ -121,17 +135,29 @@
 //! No feature changes what another part does; none installs a signal handler
 //! or opens a port by itself.
 //!
-//! # What is not here
+//! # Limits
 //!
-//! Threads cannot be killed, so a call of yours that never returns keeps its
-//! thread; it is named with its age in every status and stop report.
-//! Supervision of panics needs `panic = "unwind"`; with `abort` a panic ends
-//! the process as it would without this library.
+//! * Threads cannot be killed, so a call of yours that never returns keeps its
+//!   thread; it is named with its age in every status and stop report.
+//! * A loop is a thread. Where the machine has no room for one more, that is
+//!   an error that names the limit, and not an abort.
+//! * Supervision of panics needs `panic = "unwind"`; with `abort` a panic ends
+//!   the process as it would without this library.
+//! * Linux is what it is tested on; Windows is not supported.
+//!
+//! The rest is among the [limitations](_documentation::limitations).
 //!
 //! # Versions
 //!
-//! Rust 1.85 is the oldest that builds it, and is raised only with a line in
-//! the [changelog](_documentation::changelog).
+//! Versions follow [Semantic Versioning](https://semver.org/spec/v2.0.0.html);
+//! before 1.0 the second number is the one that breaks. Enums and structs that
+//! may grow are `#[non_exhaustive]`. Texts of errors and events, and what is
+//! hidden from these pages, may change at any time. The C library has a
+//! version of its own, `LK_ABI_VERSION`.
+//!
+//! Rust 1.85 is the oldest that builds it, 1.86 with `sqlite`, `postgres` or
+//! `daemon`. It is raised only with a line in the
+//! [changelog](_documentation::changelog).
 
 #![deny(unsafe_code)]
 
@@ -214,6 +240,9 @@ struct Readme;
 pub mod _documentation {
     //! Longer documents.
 
+    #[doc = include_str!("docs/architecture.md")]
+    pub mod architecture {}
+
     #[cfg(feature = "capi")]
     #[doc = include_str!("docs/c.md")]
     pub mod c {}
@@ -221,11 +250,23 @@ pub mod _documentation {
     #[doc = include_str!("docs/changelog.md")]
     pub mod changelog {}
 
+    #[doc = include_str!("docs/comparison.md")]
+    pub mod comparison {}
+
+    #[doc = include_str!("docs/contributing.md")]
+    pub mod contributing {}
+
     #[doc = include_str!("docs/decisions.md")]
     pub mod decisions {}
 
+    #[doc = include_str!("docs/limitations.md")]
+    pub mod limitations {}
+
     #[doc = include_str!("docs/operations.md")]
     pub mod operations {}
+
+    #[doc = include_str!("docs/patterns.md")]
+    pub mod patterns {}
 
     #[cfg(feature = "http-client")]
     #[doc = include_str!("docs/probes.md")]

@@ -55,12 +55,20 @@ export class Chromium {
     return tab;
   }
 
-  close() {
-    this.process.kill("SIGKILL");
-    return new Promise((done) => this.process.once("exit", () => {
-      rmSync(this.profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
-      done();
-    }));
+  async close() {
+    const ended = new Promise((done) => this.process.once("exit", done));
+    const late = setTimeout(() => this.process.kill("SIGKILL"), 5000);
+    this.send("Browser.close").catch(() => {});
+    await ended;
+    clearTimeout(late);
+    // Its children may be about to end, and write until then.
+    for (let i = 0; i < 50; i += 1) {
+      try {
+        return rmSync(this.profile, { recursive: true, force: true });
+      } catch {
+        await new Promise((done) => setTimeout(done, 100));
+      }
+    }
   }
 }
 
