@@ -49,8 +49,12 @@ struct Inner {
     seed: u64,
     boot: String,
     #[cfg(feature = "http-client")]
-    agent: std::sync::OnceLock<ureq::Agent>,
+    agents: [std::sync::OnceLock<ureq::Agent>; AGENTS],
 }
+
+/// How many HTTP agents all loops share.
+#[cfg(feature = "http-client")]
+pub(crate) const AGENTS: usize = 8;
 
 /// Fewer heartbeats than this are kept, whoever waits for them.
 const MANY_HEARTBEATS: usize = 64;
@@ -215,7 +219,7 @@ impl Env {
             seed,
             boot: Self::word(),
             #[cfg(feature = "http-client")]
-            agent: std::sync::OnceLock::new(),
+            agents: [const { std::sync::OnceLock::new() }; AGENTS],
         })))
     }
 
@@ -526,10 +530,13 @@ impl Env {
         Stamp::from(self.0.clock.wall())
     }
 
-    /// The one HTTP agent of all loops: each would cost 26 KiB alone.
+    /// The HTTP agent of this thread, of the few that all loops share: one for
+    /// each would cost 26 KiB, and of a single one threads that ask at once
+    /// would take each other's connections, whose other ends are warm on
+    /// another core.
     #[cfg(feature = "http-client")]
     pub(crate) fn agent(&self, make: impl FnOnce() -> ureq::Agent) -> &ureq::Agent {
-        self.0.agent.get_or_init(make)
+        self.0.agents[crate::thread::number() % AGENTS].get_or_init(make)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Tick};
 use crate::error::clip;
-use crate::primitive::Mutex;
+use crate::primitive::{AtomicBool, Mutex, Ordering};
 
 /// The longest text of a step, in bytes.
 const MAX_TEXT: usize = 512;
@@ -33,7 +33,12 @@ impl fmt::Display for Step {
 
 /// The steps of the present call of one context.
 #[derive(Debug, Default)]
-pub(crate) struct Steps(Mutex<State>);
+pub(crate) struct Steps {
+    /// Whether there may be a present one: most calls say nothing, and so need
+    /// no lock to begin.
+    is_said: AtomicBool,
+    state: Mutex<State>,
+}
 
 /// What says the steps of a call where its context is not at hand.
 #[derive(Debug, Clone)]
@@ -60,16 +65,23 @@ struct State {
 impl Steps {
     /// Begins a call that has said nothing yet.
     pub(crate) fn begin(&self) {
-        self.0.lock().current = None;
+        if self.is_said.load(Ordering::Relaxed) {
+            let mut state = self.state.lock();
+            self.is_said.store(false, Ordering::Relaxed);
+            let before = state.current.take();
+            drop(state);
+            drop(before);
+        }
     }
 
     /// Notes what the call begins to do at `now`.
     pub(crate) fn note(&self, now: Tick, text: String) {
         let text: Arc<str> = clip(text, MAX_TEXT).into();
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         if let Some((begun, steps)) = state.kept.as_mut().filter(|(_, steps)| steps.len() < MAX_STEPS) {
             steps.push(Step { after: now.since(*begun), text: text.clone() });
         }
+        self.is_said.store(true, Ordering::Relaxed);
         let before = state.current.replace((now, text));
         drop(state);
         drop(before);
@@ -77,22 +89,22 @@ impl Steps {
 
     /// What the call does, and since when.
     pub(crate) fn current(&self) -> Option<(Tick, Arc<str>)> {
-        self.0.lock().current.clone()
+        self.state.lock().current.clone()
     }
 
     /// Keeps all from now on.
     pub(crate) fn keep(&self, now: Tick) {
-        self.0.lock().kept = Some((now, Vec::new()));
+        self.state.lock().kept = Some((now, Vec::new()));
     }
 
     /// Whether all are kept.
     pub(crate) fn is_kept(&self) -> bool {
-        self.0.lock().kept.is_some()
+        self.state.lock().kept.is_some()
     }
 
     /// Those that were kept.
     pub(crate) fn kept(&self) -> Vec<Step> {
-        self.0.lock().kept.as_ref().map_or_else(Vec::new, |(_, steps)| steps.clone())
+        self.state.lock().kept.as_ref().map_or_else(Vec::new, |(_, steps)| steps.clone())
     }
 }
 

@@ -43,6 +43,17 @@ pub(crate) fn panicked(payload: Box<dyn Any + Send>) -> Error {
     error
 }
 
+/// The number of the calling thread, counted in the order in which threads
+/// first ask.
+#[cfg(feature = "http-client")]
+pub(crate) fn number() -> usize {
+    static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    std::thread_local! {
+        static NUMBER: usize = NEXT.fetch_add(1, Ordering::Relaxed);
+    }
+    NUMBER.with(|number| *number)
+}
+
 /// How a thread ended.
 #[derive(Debug, Clone)]
 pub(crate) enum Exit {

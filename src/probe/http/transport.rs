@@ -1,8 +1,8 @@
 //! How the HTTP client reaches the network: over sockets that end at the
 //! deadline of the call and at once on cancel.
 //!
-//! One client serves all calls of an environment, but each has a deadline and
-//! a cancel of its own. The client works on its caller's thread
+//! A few clients serve all calls of an environment, and each call has a
+//! deadline and a cancel of its own. The client works on its caller's thread
 //! from the lookup to the last byte, so the call in progress is kept for that
 //! thread while it lasts.
 
@@ -24,6 +24,7 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Agent, Error};
 
+use crate::env::AGENTS;
 use crate::primitive::Mutex;
 use crate::probe::connect::{Failure, connect, resolve};
 use crate::probe::wait::{Stop, Wait};
@@ -40,24 +41,25 @@ const MAX_IDLE_PER_SERVER: usize = 32;
 /// What most servers keep longer.
 const MAX_IDLE_AGE: Duration = Duration::from_secs(45);
 
-/// Makes the client of an environment.
+/// Makes an agent of an environment.
 pub(crate) fn agent() -> Agent {
-    with_connector(Config::builder())
+    with_connector(Config::builder(), AGENTS)
 }
 
 /// Makes a client with keys and roots of its own.
 #[cfg(feature = "tls")]
 pub(crate) fn agent_with(tls: ureq::tls::TlsConfig) -> Agent {
-    with_connector(Config::builder().tls_config(tls))
+    with_connector(Config::builder().tls_config(tls), 1)
 }
 
-fn with_connector(builder: ConfigBuilder<AgentScope>) -> Agent {
+/// One of so many that share what may be kept.
+fn with_connector(builder: ConfigBuilder<AgentScope>, among: usize) -> Agent {
     let config = builder
         .proxy(None)
         .http_status_as_error(false)
         .max_redirects(0)
-        .max_idle_connections(MAX_IDLE)
-        .max_idle_connections_per_host(MAX_IDLE_PER_SERVER)
+        .max_idle_connections(MAX_IDLE / among)
+        .max_idle_connections_per_host(MAX_IDLE_PER_SERVER / among)
         .max_idle_age(MAX_IDLE_AGE)
         .allow_non_standard_methods(true)
         .user_agent(concat!("loopkeeper/", env!("CARGO_PKG_VERSION")))
