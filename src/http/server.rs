@@ -234,7 +234,7 @@ impl StatusServer {
         for (worker, busy) in self.workers.iter().zip(&self.shared.busy) {
             let busy_since = *busy.lock();
             let until = if busy_since.is_some() { deadline } else { deadline.max(real_deadline(OWN)) };
-            if worker.join_until(until).is_none() {
+            if worker.join_watched(until).is_none() {
                 let begun = busy.lock().or(busy_since);
                 let stuck_for =
                     begun.map(|begun| self.sources.env.clock().now().since(begun)).unwrap_or_default();
