@@ -373,7 +373,6 @@ pub(super) mod tests {
     use crate::config::Secret;
     use crate::error::{Error, ErrorKind};
     use crate::event::{EventKind, LoopKind, RecoveryEvent, RecoveryStep};
-    use crate::status::Phase;
 
     pub(in super::super) fn text(response: &Response) -> String {
         String::from_utf8(response.body().to_vec()).unwrap()
