@@ -14,11 +14,12 @@ use std::time::{Duration, Instant};
 
 use crate::clock::{Clock, Inbox, Seat, Signals, Tick, real_deadline};
 use crate::event::Event;
-use crate::primitive::{AtomicU64, Condvar, Mutex, Ordering, thread};
+use crate::primitive::{AtomicU64, Condvar, Mutex, MutexGuard, Ordering, thread};
 use crate::slot::Slot;
+use crate::status::Looks;
 use crate::stop::StopReport;
 use crate::sys::limits;
-use crate::thread::{Budget, STACK_SIZE, Straggler, Task, caught};
+use crate::thread::{Budget, FIRST_LOOK, STACK_SIZE, Straggler, Task, caught};
 use crate::watchdog::{Guard, Guarded, Watchdog};
 
 /// A callback that runs longer than this loses its thread.
@@ -82,14 +83,17 @@ pub(crate) struct Closed {
     dropped: u64,
     /// A callback that has not returned, unless the caller is in it.
     running: Option<Running>,
+    /// What was seen of its thread.
+    looks: Looks,
 }
 
 impl Closed {
     /// Says in a source's report what its stop did not wait for.
-    pub(crate) fn tell(self, name: &str, now: Tick, report: &mut StopReport) {
+    pub(crate) fn tell(mut self, name: &str, now: Tick, report: &mut StopReport) {
         report.add_dropped_callbacks(self.dropped);
         if let Some(Running { thread, tid, since, .. }) = self.running {
-            report.add_straggler(Straggler::of(name, thread, tid, "its callback", now.since(since)));
+            let straggler = Straggler::of(name, thread, tid, "its callback", now.since(since));
+            report.add_straggler(straggler.seen(self.looks.look(tid)));
         }
     }
 }
@@ -247,12 +251,16 @@ impl Mailbox {
         let mut mail = self.state.lock();
         mail.closed = true;
         let own_call = on_dispatcher || mail.running.is_some_and(|running| running.id == me);
-        while !own_call && (mail.scheduled || mail.running.is_some()) {
-            let (guard, timed_out) = self.idle.wait_until(mail, deadline);
-            mail = guard;
-            if timed_out {
-                break;
+        let mut looks = Looks::default();
+        if !own_call {
+            mail = self.wait_idle(mail, deadline.min(real_deadline(FIRST_LOOK)));
+            if let Some(running) = mail.running {
+                drop(mail);
+                // The first of two looks, between which its time is counted.
+                let _ = looks.look(running.tid);
+                mail = self.state.lock();
             }
+            mail = self.wait_idle(mail, deadline);
         }
         let rest = std::mem::take(&mut mail.queue);
         let dropped = rest.len() as u64;
@@ -260,7 +268,19 @@ impl Mailbox {
         let running = mail.running.filter(|running| running.id != me);
         drop(mail);
         drop(rest);
-        Closed { dropped, running }
+        Closed { dropped, running, looks }
+    }
+
+    /// Waits until nothing is scheduled and nothing runs, or until `deadline`.
+    fn wait_idle<'a>(&'a self, mut mail: MutexGuard<'a, Mail>, deadline: Instant) -> MutexGuard<'a, Mail> {
+        while mail.scheduled || mail.running.is_some() {
+            let (guard, timed_out) = self.idle.wait_until(mail, deadline);
+            mail = guard;
+            if timed_out {
+                break;
+            }
+        }
+        mail
     }
 
     /// Takes events again, after a restart of its source.

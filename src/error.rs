@@ -374,11 +374,7 @@ const MAX_TEXT: usize = 2048;
 /// Cuts a text to at most `max` bytes, at a character, and says so.
 pub(crate) fn clip(mut text: String, max: usize) -> String {
     if text.len() > max {
-        let mut end = max;
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        text.truncate(end);
+        text.truncate(crate::text::start_of(&text, max).len());
         text.push('…');
     }
     text

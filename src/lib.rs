@@ -174,6 +174,7 @@ mod order;
 pub mod pointer;
 mod secret;
 pub mod stamp;
+mod text;
 pub mod tree;
 
 // Mechanism: threads, time and calls into user code.

@@ -7,6 +7,7 @@
 //! for a call that hangs, by the watchdog.
 
 mod instruments;
+mod status;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,19 +16,19 @@ use crate::cancel::{CancelToken, LinkGuard};
 use crate::clock::{Inbox, Signals, Tick, real_deadline};
 use crate::component::{Context, Reporter};
 use crate::dispatch::Handler;
-use crate::env::{Env, Listed};
+use crate::env::Env;
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::event::{EventKind, Health, LoopKind};
 use crate::name::Name;
 use crate::primitive::{Condvar, Mutex, MutexGuard};
 use crate::record::Record;
-use crate::slot::{Phase, Slot};
+use crate::slot::Slot;
 use crate::stamp::Stamp;
-use crate::status::{Activity, CallStatus, Looks, LoopStatus, ThreadStatus, is_stale};
+use crate::status::{Looks, LoopStatus};
 use crate::step::Steps;
 use crate::stop::StopReport;
 use crate::subscription::{Hub, Subscription};
-use crate::thread::{Exit, Straggler, Task, caught};
+use crate::thread::{Exit, FIRST_LOOK, Task, caught};
 use crate::voice::Voice;
 use crate::watchdog::{Guard, Guarded};
 
@@ -121,9 +122,6 @@ impl StopDeadlines {
         Self { all, calls: all }
     }
 }
-
-/// How long a stop waits before it looks at a thread for the first time.
-const FIRST_LOOK: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -664,145 +662,6 @@ impl<M: Machine> Source<M> {
             let health = self.state.lock().machine.record().health;
             reporter.set_health(health);
         }
-    }
-
-    fn straggler(&self, task: &Task) -> Option<Straggler> {
-        if task.has_ended() {
-            return None;
-        }
-        let activity = self.look(task.tid());
-        let state = self.state.lock();
-        let now = self.env.clock().now();
-        let (phase, doing, stuck_for) = match &state.call {
-            Some(call) => ("its call", self.steps.current(), now.since(call.begun)),
-            None => ("its end", None, Duration::ZERO),
-        };
-        drop(state);
-        let straggler = Straggler::new(self.name.as_str(), task, phase, stuck_for);
-        Some(straggler.doing(doing.map(|(_, text)| text)).seen(activity))
-    }
-
-    /// Looks what the thread of the present call does, as the kernel sees it.
-    /// Reads a file, so with no lock that others wait for.
-    fn look(&self, tid: u32) -> Option<Activity> {
-        let generation = self.slot.state().generation();
-        let mut looks = self.looks.lock();
-        if looks.0 != generation {
-            *looks = (generation, Looks::default());
-        }
-        looks.1.look(tid)
-    }
-
-    /// Whether it runs, and how it is.
-    fn status(&self) -> (bool, LoopStatus) {
-        self.status_at(self.env.clock().now(), self.env.stamp())
-    }
-
-    /// The same for one who asks many loops at one moment.
-    fn status_at(&self, now: Tick, wall: Stamp) -> (bool, LoopStatus) {
-        let thread = {
-            let task = self.task.lock();
-            let running = task.as_ref().filter(|task| !task.has_ended());
-            running.map(|task| ThreadStatus { name: task.name().to_string(), tid: task.tid() })
-        };
-        let is_stuck = self.slot.state().phase() == Phase::Overdue;
-        let activity = thread.as_ref().filter(|_| is_stuck).and_then(|thread| self.look(thread.tid));
-        let lost = self.voice.lost();
-        let state = self.state.lock();
-        let record = state.machine.record();
-        let stamp = |tick: Tick| wall_at(tick, now, wall);
-        let due = record.due;
-        let running = state.stage == Stage::Running;
-        let overdue = state.overdue(now);
-        // A call that hangs has a verdict of its own.
-        let late_by = overdue.filter(|_| state.call.is_none());
-        let apart = record.last_check.map_or(Duration::ZERO, |last| due.since(last));
-        let stale = late_by.is_some_and(|late_by| is_stale(late_by, apart));
-        let mut status = LoopStatus {
-            name: self.name.clone(),
-            kind: self.kind,
-            health: record.health,
-            ready: record.health == Health::Ready && !stale,
-            stale,
-            critical: state.machine.is_critical(),
-            phase: record.phase,
-            since: stamp(record.since),
-            last_check: record.last_check.map(stamp),
-            age: record.last_check.map(|last| now.since(last)),
-            last_success: record.last_success.map(stamp),
-            last_error: record.last_error.as_ref().map(|error| error.report().to_string()),
-            consecutive_failures: record.failures_in_a_row,
-            attempt: record.attempt,
-            next_run: (running && state.call.is_none() && due != Tick::NEVER).then(|| stamp(due)),
-            latency: record.latency,
-            runs: state.runs,
-            failures: record.failures,
-            panics: state.panics,
-            timeouts: state.timeouts,
-            late: state.late,
-            missed: record.missed,
-            transitions: record.transitions,
-            running_for: state.call.as_ref().map(|call| now.since(call.begun)),
-            overdue_for: overdue,
-            call: state.call.as_ref().map(|call| {
-                let (since, phase) =
-                    self.steps.current().unwrap_or_else(|| (call.begun, CallStatus::SILENT.into()));
-                let stuck = overdue.is_some();
-                CallStatus { phase, phase_for: now.since(since), stuck, activity: activity.filter(|_| stuck) }
-            }),
-            thread,
-            lost_callbacks: lost.coalesced + lost.dropped,
-            requires: Vec::new(),
-            waits_for: Vec::new(),
-            parent: None,
-            alert: None,
-            max_attempts: None,
-            config: None,
-            controller: None,
-            monitor: None,
-            recovery: None,
-        };
-        state.machine.detail(wall, &mut status);
-        (running, status)
-    }
-}
-
-impl<M: Machine> State<M> {
-    /// For how long the present call is past its deadline, or the next one
-    /// past its due.
-    fn overdue(&self, now: Tick) -> Option<Duration> {
-        let due = self.machine.record().due;
-        match &self.call {
-            Some(call) if call.timed_out || now > call.deadline => {
-                Some(now.since(call.begun + self.machine.timeout()))
-            }
-            None if self.stage == Stage::Running && now > due => Some(now.since(due)),
-            _ => None,
-        }
-    }
-}
-
-impl<M: Machine> Listed for Source<M> {
-    fn status(&self) -> (bool, LoopStatus) {
-        self.status()
-    }
-
-    fn overdue(&self, now: Tick) -> Option<Duration> {
-        let state = self.state.lock();
-        let is_running = state.stage == Stage::Running;
-        is_running.then(|| state.overdue(now).unwrap_or_default())
-    }
-
-    fn name(&self) -> &Name {
-        &self.name
-    }
-
-    fn trigger(&self) -> bool {
-        let is_running = self.state.lock().stage == Stage::Running;
-        if is_running {
-            self.inbox.ring(Signals::POKE);
-        }
-        is_running
     }
 }
 

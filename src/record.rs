@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use crate::clock::Tick;
 use crate::error::Error;
-use crate::event::{EventKind, Health};
+use crate::event::{EventKind, Health, LoopKind};
+use crate::looper::wall_at;
+use crate::name::Name;
 use crate::schedule::Schedule;
-use crate::status::Phase;
+use crate::stamp::Stamp;
+use crate::status::{LoopStatus, Phase};
 
 /// What a machine keeps of its calls.
 #[derive(Debug)]
@@ -120,6 +123,30 @@ impl Record {
         self.last_success = Some(now);
         self.last_error = None;
         self.failures_in_a_row = 0;
+    }
+
+    /// What it has to say of a loop at one moment.
+    pub(crate) fn status(
+        &self,
+        name: Name,
+        kind: LoopKind,
+        critical: bool,
+        now: Tick,
+        wall: Stamp,
+    ) -> LoopStatus {
+        let stamp = |tick: Tick| wall_at(tick, now, wall);
+        LoopStatus {
+            last_check: self.last_check.map(stamp),
+            age: self.last_check.map(|last| now.since(last)),
+            last_success: self.last_success.map(stamp),
+            consecutive_failures: self.failures_in_a_row,
+            attempt: self.attempt,
+            latency: self.latency,
+            failures: self.failures,
+            missed: self.missed,
+            transitions: self.transitions,
+            ..LoopStatus::new(name, kind, critical, self.health, self.phase, stamp(self.since))
+        }
     }
 
     /// The next call is due at the next regular moment; those passed over

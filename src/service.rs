@@ -93,8 +93,7 @@ impl Notice<'_> {
         }
         let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         if line.len() > MAX_STATUS {
-            let cut = (0..=MAX_STATUS).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0);
-            line.truncate(cut);
+            line.truncate(crate::text::start_of(&line, MAX_STATUS).len());
             line.push_str("..");
         }
         Cow::Owned(line)

@@ -16,6 +16,7 @@ use crate::duration::as_seconds;
 use crate::event::{Health, LoopKind};
 use crate::name::Name;
 use crate::stamp::Stamp;
+use crate::thread::Task;
 
 pub(crate) use activity::Looks;
 pub use activity::{Activity, ActivityKind, CallStatus};
@@ -135,6 +136,66 @@ pub struct LoopStatus {
     /// For a recovery monitor or an executor: which runs it deals with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recovery: Option<Box<RecoveryStatus>>,
+}
+
+impl LoopStatus {
+    /// One of which nothing else is known: it is ready as its health says, and
+    /// what counts is zero. Whoever knows more adds it.
+    pub(crate) fn new(
+        name: Name,
+        kind: LoopKind,
+        critical: bool,
+        health: Health,
+        phase: Phase,
+        since: Stamp,
+    ) -> Self {
+        Self {
+            name,
+            kind,
+            health,
+            ready: health == Health::Ready,
+            stale: false,
+            critical,
+            phase,
+            since,
+            last_check: None,
+            age: None,
+            last_success: None,
+            last_error: None,
+            consecutive_failures: 0,
+            attempt: 0,
+            next_run: None,
+            latency: None,
+            runs: 0,
+            failures: 0,
+            panics: 0,
+            timeouts: 0,
+            late: 0,
+            missed: 0,
+            transitions: 0,
+            running_for: None,
+            overdue_for: None,
+            call: None,
+            thread: None,
+            lost_callbacks: 0,
+            requires: Vec::new(),
+            waits_for: Vec::new(),
+            parent: None,
+            alert: None,
+            max_attempts: None,
+            config: None,
+            controller: None,
+            monitor: None,
+            recovery: None,
+        }
+    }
+
+    /// A watcher for tests: critical, polling, as it is since 1970.
+    #[cfg(test)]
+    pub(crate) fn sample(name: &str, health: Health) -> Self {
+        let since = Stamp::from_micros(0);
+        Self::new(name.parse().expect("a name"), LoopKind::Watcher, true, health, Phase::Polling, since)
+    }
 }
 
 /// By how much a loop may be late at least and at most before it is stale.
@@ -308,6 +369,12 @@ pub struct ThreadStatus {
     pub name: String,
     /// The kernel's number for it.
     pub tid: u32,
+}
+
+impl ThreadStatus {
+    pub(crate) fn of(task: &Task) -> Self {
+        Self { name: task.name().to_owned(), tid: task.tid() }
+    }
 }
 
 /// What a loop is doing.

@@ -20,6 +20,9 @@ use crate::sys::{limits, signals};
 /// Default stack of a loop's thread, in bytes: only touched pages count.
 pub(crate) const STACK_SIZE: usize = 256 * 1024;
 
+/// After how long of waiting for a thread it is looked at for the first time.
+pub(crate) const FIRST_LOOK: Duration = Duration::from_millis(50);
+
 /// A thread's mappings: its stack, the signal stack, a guard page for each.
 const MAPPINGS_PER_THREAD: u64 = 4;
 /// How long a count of what is in use is gone by.
@@ -127,6 +130,8 @@ struct Shared {
     ended: Condvar,
     tid: AtomicU32,
     handle: Mutex<Option<thread::JoinHandle<()>>>,
+    /// What was seen of it.
+    looks: Mutex<Looks>,
 }
 
 /// A thread of ours: named, owned, joined within a bound. Cloning shares it.
@@ -196,6 +201,19 @@ impl Task {
         self.shared.exit.lock().is_some()
     }
 
+    /// On the thread itself, at the beginning of a call that may get stuck: the
+    /// first look, without a file.
+    pub(crate) fn mark(&self) {
+        self.shared.looks.lock().begin();
+    }
+
+    /// Looks what the thread does, as the kernel sees it; from the second look
+    /// on the time between two counts. Reads files, so with no lock that
+    /// others wait for.
+    pub(crate) fn look(&self) -> Option<Activity> {
+        self.shared.looks.lock().look(self.tid())
+    }
+
     /// Waits until the thread has ended or `deadline` passes; `None`: it
     /// passed. Real time, even where a test owns the clock. Several threads
     /// may wait at once.
@@ -216,6 +234,15 @@ impl Task {
             let _ = handle.join();
         }
         Some(ended)
+    }
+
+    /// The same for a thread that may be stuck: it is looked at in between, so
+    /// that a look at the end counts what it has done meanwhile.
+    pub(crate) fn join_watched(&self, deadline: Instant) -> Option<Exit> {
+        self.join_until(deadline.min(real_deadline(FIRST_LOOK))).or_else(|| {
+            let _ = self.look();
+            self.join_until(deadline)
+        })
     }
 }
 
@@ -248,17 +275,17 @@ pub struct Straggler {
 }
 
 impl Straggler {
-    /// Looks at the thread as well, once.
+    /// Looks at the thread as well, once more.
     pub(crate) fn new(
         name: impl Into<String>,
         task: &Task,
         phase: &'static str,
         stuck_for: Duration,
     ) -> Self {
-        Self::of(name, task.name(), task.tid(), phase, stuck_for)
+        Self::of(name, task.name(), task.tid(), phase, stuck_for).seen(task.look())
     }
 
-    /// The same for a thread of which only name and number are known.
+    /// One of a thread that was not looked at.
     pub(crate) fn of(
         name: impl Into<String>,
         thread: impl Into<String>,
@@ -266,8 +293,8 @@ impl Straggler {
         phase: &'static str,
         stuck_for: Duration,
     ) -> Self {
-        let activity = Looks::default().look(tid);
-        Self { name: name.into(), thread: thread.into(), tid, phase, doing: None, stuck_for, activity }
+        let (name, thread) = (name.into(), thread.into());
+        Self { name, thread, tid, phase, doing: None, stuck_for, activity: None }
     }
 
     /// Adds what its call says.
@@ -275,7 +302,7 @@ impl Straggler {
         Self { doing, ..self }
     }
 
-    /// Takes what was seen by more than one look.
+    /// Takes what was seen of the thread.
     pub(crate) fn seen(self, activity: Option<Activity>) -> Self {
         Self { activity: activity.or(self.activity), ..self }
     }

@@ -442,6 +442,52 @@ fn wrt_02_a_stuck_stop_costs_its_own_deadline_and_holds_up_nobody_else() {
 }
 
 #[test]
+fn a_stuck_component_says_whether_it_computes_or_waits() {
+    use loopkeeper::status::ActivityKind;
+    alone(|| {
+        let host = Host::new(HostConfig::default()).unwrap();
+        let over = Arc::new(AtomicBool::new(false));
+        let stuck = |burns: bool| {
+            let over = over.clone();
+            let start = move |_: &Context| {
+                while !over.load(Ordering::Relaxed) {
+                    if burns {
+                        std::hint::spin_loop();
+                    } else {
+                        std::thread::park_timeout(Duration::from_millis(100));
+                    }
+                }
+                Ok(())
+            };
+            component(start, |_| Ok(()))
+        };
+        host.start().unwrap();
+        let limit = Duration::from_millis(100);
+        for (name, burns) in [("spin", true), ("wait", false)] {
+            let config = ComponentConfig::new(name, stuck(burns)).start_timeout(limit);
+            let error = host.deploy(config).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+        }
+        let seen = |name: &str| {
+            let component = host.status().into_iter().find(|status| status.name.as_str() == name).unwrap();
+            assert_eq!(component.state, ComponentState::Abandoned);
+            component.call.unwrap().activity.unwrap()
+        };
+        let (spin, wait) = (seen("spin"), seen("wait"));
+        assert_eq!(wait.is, ActivityKind::Blocked, "{wait}");
+        // A machine with more to do than it can gives it less than half of itself.
+        assert_ne!(spin.is, ActivityKind::Blocked, "{spin}");
+        assert!(spin.cpu_percent.is_some() && wait.cpu_percent.is_some(), "{spin} {wait}");
+        let report = host.stop(Duration::from_millis(50));
+        let told: Vec<_> = report.stragglers().iter().map(|straggler| straggler.activity.clone()).collect();
+        assert!(told.iter().flatten().all(|activity| activity.cpu_percent.is_some()), "{report}");
+        assert_eq!(told.len(), 2, "{report}");
+        over.store(true, Ordering::Relaxed);
+        eventually("both return", || host.stop(PATIENCE).is_clean());
+    });
+}
+
+#[test]
 fn wrt_02_a_stuck_start_is_abandoned_and_stopped_by_its_own_thread_when_it_returns() {
     scenario(|world| {
         let host = world.host();

@@ -239,6 +239,9 @@ fn a_stop_names_the_callback_that_still_runs() {
         assert_eq!((straggler.name.as_str(), straggler.phase), ("a", "its callback"));
         assert_eq!(straggler.thread, "lk/dispatch");
         assert!(straggler.tid > 0, "{report}");
+        let report = watcher.stop(millis(150));
+        let activity = report.stragglers()[0].activity.as_ref().unwrap();
+        assert!(activity.cpu_percent.is_some(), "looked at twice: {report}");
         hold.open();
         eventually("the callback to end", || watcher.stop(PATIENCE).is_clean());
         drop(opens);

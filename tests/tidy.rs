@@ -37,6 +37,7 @@ const LAYERS: &[(Layer, &[&str])] = &[
             "order",
             "duration",
             "stamp",
+            "text",
             "event",
             "tree",
             "decode",

@@ -10,6 +10,7 @@ use super::syntax::{Bytes, Check, Expr, Literal, Number, Subject};
 use crate::duration::{GoDuration, Shown};
 use crate::error::clip;
 use crate::pointer::{Kind, Pointer};
+use crate::text::on_one_line;
 
 /// The longest reason, in bytes.
 const MAX_REASON: usize = 900;
@@ -155,8 +156,8 @@ impl Facts {
     fn get_file(&self, path: &str) -> Result<Option<FileFacts>, String> {
         match self.files.get(path) {
             Some(Ok(file)) => Ok(*file),
-            Some(Err(reason)) => Err(format!("{}: {reason}", one_line(path))),
-            None => Err(format!("{}: nobody looked", one_line(path))),
+            Some(Err(reason)) => Err(format!("{}: {reason}", on_one_line(path))),
+            None => Err(format!("{}: nobody looked", on_one_line(path))),
         }
     }
 }
@@ -236,7 +237,7 @@ fn test(subject: &Subject, check: &Check, facts: &Facts) -> Result<(bool, String
         Subject::Size(path) => Seen::Size(there(facts, path)?.size),
         Subject::Exists(path) => {
             let is_there = facts.get_file(path)?.is_some();
-            return Ok((is_there, is_or_not(&one_line(path), is_there)));
+            return Ok((is_there, is_or_not(&on_one_line(path), is_there)));
         }
         Subject::HasJson(pointer) => {
             let found = pointer.find(facts.json()?);
@@ -299,15 +300,7 @@ fn test(subject: &Subject, check: &Check, facts: &Facts) -> Result<(bool, String
 }
 
 fn there(facts: &Facts, path: &str) -> Result<FileFacts, String> {
-    facts.get_file(path)?.ok_or_else(|| is_or_not(&one_line(path), false))
-}
-
-fn one_line(path: &str) -> String {
-    let mut line = String::with_capacity(path.len());
-    for c in path.chars() {
-        if c.is_control() { line.extend(c.escape_debug()) } else { line.push(c) }
-    }
-    line
+    facts.get_file(path)?.ok_or_else(|| is_or_not(&on_one_line(path), false))
 }
 
 fn is_or_not(what: &str, is_there: bool) -> String {

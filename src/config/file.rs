@@ -32,17 +32,7 @@ pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>, Faults> {
 
 /// The name of a file or folder in faults.
 pub(super) fn name(path: &Path) -> String {
-    on_one_line(&path.display().to_string())
-}
-
-/// A name whose control characters are escaped, so that it neither ends the
-/// line that it is printed on nor moves the cursor.
-pub(super) fn on_one_line(name: &str) -> String {
-    let mut line = String::with_capacity(name.len());
-    for c in name.chars() {
-        if c.is_control() { line.extend(c.escape_debug()) } else { line.push(c) }
-    }
-    line
+    crate::text::on_one_line(&path.display().to_string())
 }
 
 pub(super) fn unreadable(path: &Path, error: &io::Error) -> Fault {

@@ -198,7 +198,7 @@ impl Layers {
     pub(super) fn file_name(&self) -> Option<String> {
         self.file.as_ref().map(|input| match input {
             Input::File(path) => file::name(path),
-            Input::Text(name, _) => file::on_one_line(name),
+            Input::Text(name, _) => crate::text::on_one_line(name),
         })
     }
 

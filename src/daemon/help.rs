@@ -150,16 +150,24 @@ Settings also come from the environment: LOOPKEEPER_HTTP__LISTEN is http.listen.
 The command line wins over the environment, and that over the file:
 
     {\"logging\": {\"level\": \"info\", \"format\": \"text\", \"source\": false},
-     \"http\": {\"listen\": \"127.0.0.1:8470\", \"allowed_hosts\": [], \"token_file\": null,
-              \"liveness\": [], \"readiness\": null, \"startup\": null,
+     \"http\": {\"listen\": \"127.0.0.1:8470\", \"allowed_hosts\": [], \"max_connections\": 64,
+              \"token_file\": null, \"liveness\": [], \"readiness\": null, \"startup\": null,
               \"history_file\": null},
      \"deploy\": {\"dir\": \"deploy\", \"scan_interval\": \"5s\"},
      \"config\": {\"watch_interval\": \"2s\"},
      \"store\": {\"url\": \"sqlite:loopkeeper.db\"},
+     \"monitor\": {\"poll_period\": \"60s\", \"principal\": \"loopkeeper\", \"token_file\": null,
+                 \"token_command\": null, \"client_cert\": null, \"client_key\": null,
+                 \"root_certs\": null},
      \"shutdown_timeout\": \"30s\"}
 
 http.liveness, readiness and startup name the loops that /livez, /readyz and
-/startupz depend on; null is all of them.
+/startupz depend on; null is all of them. http.max_connections is how many
+connections are served at once, 1 to 65536, each with a descriptor; of those
+beyond it 16 more may ask about health.
+
+What stands under monitor holds for monitors whose descriptors do not say it:
+how often they look, and as whom and by what they ask other services.
 
 The store is opened only when something that looks after a fleet is deployed:
 agent-health, job-recovery, queue-priority, token-cleanup, audit-retention. A
@@ -217,7 +225,8 @@ rejected, or that counts from the next start on, is not.
     --set KEY=VALUE      one setting; VALUE is JSON, or else a text
     --running            asks the daemon, where its settings say that it is
     --url URL            asks the daemon that answers there
-    --token-file FILE    a token to send along (the file that http.token_file names)
+    --token-file FILE    a token to send along; who only looks needs none, and neither that
+                         of the settings nor LOOPKEEPER_TOKEN is sent
     --json               one JSON object a line: key, value, layer and place
 
 Example:
@@ -240,7 +249,8 @@ thread, and on Linux whether that burns CPU or is blocked.
                          terminal, or else writes one table below the other
     --interval D         how often (2s)
     --url URL            where the daemon answers (http://, and http.listen of the settings)
-    --token-file FILE    a token to send along (the file that http.token_file names)
+    --token-file FILE    a token to send along; who only looks needs none, and neither that
+                         of the settings nor LOOPKEEPER_TOKEN is sent
     --config FILE        the configuration of the daemon
     --set KEY=VALUE      one setting, such as http.listen=127.0.0.1:8471
     --json               what the daemon answers, in one line
@@ -270,7 +280,8 @@ cause is the last error, a stuck call and its step, what is required and down, a
 checker, a run that is recovered, a pause, or a descriptor that cannot be used.
 
     --url URL            where the daemon answers (http://, and http.listen of the settings)
-    --token-file FILE    a token to send along (the file that http.token_file names)
+    --token-file FILE    a token to send along; who only looks needs none, and neither that
+                         of the settings nor LOOPKEEPER_TOKEN is sent
     --config FILE        the configuration of the daemon
     --set KEY=VALUE      one setting, such as http.listen=127.0.0.1:8471
     --json               what the daemon answers at /why/NAME, in one line
@@ -299,7 +310,8 @@ the last 4,096 events; NAME shows those of one loop or component only.
                          with the last 10
     --last N             how many of those that happened already (all)
     --url URL            where the daemon answers (http://, and http.listen of the settings)
-    --token-file FILE    a token to send along (the file that http.token_file names)
+    --token-file FILE    a token to send along; who only looks needs none, and neither that
+                         of the settings nor LOOPKEEPER_TOKEN is sent
     --config FILE        the configuration of the daemon
     --set KEY=VALUE      one setting, such as http.listen=127.0.0.1:8471
     --json               one JSON object a line, as /events has it
@@ -443,7 +455,8 @@ one tried again now, also one that was given up. RUN is the name of a run: the
 one it has now, or the one it was watched under first.
 
     --url URL            where the daemon answers (http://, and http.listen of the settings)
-    --token-file FILE    the token that lets act (the file that http.token_file names)
+    --token-file FILE    the token that lets act (LOOPKEEPER_TOKEN, or else the file that
+                         http.token_file names); a list is asked for without one
     --config FILE        the configuration of the daemon
     --set KEY=VALUE      one setting, such as http.listen=127.0.0.1:8471
     --json               what the daemon answers, in one line

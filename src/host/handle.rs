@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::config::{ComponentConfig, HostConfig, Settings};
-use super::runner::{Listener, Shared, State};
-use super::status::{ComponentState, ComponentStatus};
+use super::pending::Pending;
+use super::runner::{Shared, State};
+use super::status::{ComponentState, ComponentStatus, Seen};
 use super::supervisor::{HostPhase, Member, Stage, Supervisor};
 use crate::alert::behind::behind;
 use crate::cancel::CancelToken;
@@ -17,10 +18,8 @@ use crate::component::Component;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, Health, LoopKind};
-use crate::looper::wall_at;
 use crate::name::Name;
-use crate::stamp::Stamp;
-use crate::status::{CallStatus, Looks, LoopStatus, Phase, StatusSource, ThreadStatus};
+use crate::status::{LoopStatus, StatusSource};
 use crate::stop::StopReport;
 use crate::subscription::{DEFAULT_CAPACITY, Subscription};
 use crate::thread::{STACK_SIZE, Task};
@@ -74,67 +73,6 @@ pub struct Host {
 pub struct HostHandle {
     pub(super) shared: Arc<Shared>,
     pub(super) config: Arc<HostConfig>,
-}
-
-/// An operation of a host that was begun. Dropping it does not undo it; what
-/// came of it is told by events, too.
-///
-/// # Examples
-///
-/// ```
-/// use loopkeeper::host::component;
-/// use loopkeeper::{ComponentConfig, Context, Host, HostConfig};
-///
-/// let host = Host::new(HostConfig::default())?;
-/// host.start()?;
-/// let slow = component(|cx: &Context| Ok(cx.sleep(std::time::Duration::from_millis(5))?), |_| Ok(()));
-/// let pending = host.begin_deploy(ComponentConfig::new("slow", slow))?;
-/// // .. other work ..
-/// pending.wait()?;
-/// # Ok::<(), loopkeeper::Error>(())
-/// ```
-#[must_use = "only this says how it went, besides the events"]
-pub struct Pending {
-    shared: Arc<Shared>,
-    op: u64,
-}
-
-impl Pending {
-    /// How it went, once it is over; said once.
-    pub fn try_wait(&self) -> Option<Result<()>> {
-        self.shared.lock().answer(self.op)
-    }
-
-    /// Blocks until it is over or `timeout` has passed. Real time.
-    pub fn wait_timeout(&self, timeout: Duration) -> Option<Result<()>> {
-        self.shared.wait(Some(real_deadline(timeout)), |state| state.answer(self.op))
-    }
-
-    /// Blocks until it is over.
-    ///
-    /// # Errors
-    ///
-    /// Those of the operation.
-    pub fn wait(self) -> Result<()> {
-        self.shared.wait(None, |state| state.answer(self.op)).unwrap_or(Ok(()))
-    }
-
-    /// Has it told how it went, instead.
-    pub(super) fn tell(self, listener: Listener) {
-        self.shared.act(|state, _, _| state.listen(self.op, listener));
-    }
-}
-
-impl Drop for Pending {
-    fn drop(&mut self) {
-        self.shared.lock().forget(self.op);
-    }
-}
-
-impl fmt::Debug for Pending {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pending").field("op", &self.op).finish_non_exhaustive()
-    }
 }
 
 impl Host {
@@ -569,27 +507,32 @@ impl HostHandle {
     /// those that were taken out and are stuck in a call.
     #[must_use]
     pub fn status(&self) -> Vec<ComponentStatus> {
-        let state = self.shared.lock();
-        let (now, wall) = (self.shared.now(), self.shared.env.stamp());
-        state.machine.members().map(|member| status(&state, member, now, wall)).collect()
+        self.seen(|state, see| state.machine.members().map(see).collect::<Vec<_>>())
+            .into_iter()
+            .map(Seen::told)
+            .collect()
     }
 
     /// One component at this moment.
     #[must_use]
     pub fn component(&self, name: &str) -> Option<ComponentStatus> {
-        let state = self.shared.lock();
-        let (now, wall) = (self.shared.now(), self.shared.env.stamp());
-        state.machine.get(name).map(|member| status(&state, member, now, wall))
+        self.seen(|state, see| state.machine.get(name).map(see)).map(Seen::told)
     }
 
     /// The component with this [`id`](ComponentStatus::id) at this moment;
     /// `None` when it is no longer part of the host.
     #[must_use]
     pub fn component_by_id(&self, id: u64) -> Option<ComponentStatus> {
+        let is_it = |member: &&Member| member.id == id && !member.stray;
+        self.seen(|state, see| state.machine.members().find(is_it).map(see)).map(Seen::told)
+    }
+
+    /// Looks at components under the lock; what they are told as is made after
+    /// it.
+    fn seen<T>(&self, look: impl FnOnce(&State, &dyn Fn(&Member) -> Seen) -> T) -> T {
         let state = self.shared.lock();
         let (now, wall) = (self.shared.now(), self.shared.env.stamp());
-        let member = state.machine.members().find(|member| member.id == id && !member.stray)?;
-        Some(status(&state, member, now, wall))
+        look(&state, &|member| Seen::of(&state, member, now, wall))
     }
 
     /// Every loop that runs in the host's environment, and every component
@@ -674,19 +617,18 @@ impl HostHandle {
     }
 
     fn component_statuses(&self) -> Vec<(ComponentState, LoopStatus)> {
-        let state = self.shared.lock();
-        let (now, wall) = (self.shared.now(), self.shared.env.stamp());
-        let is_on = matches!(state.machine.phase(), HostPhase::Starting { .. } | HostPhase::Running);
-        let members = state.machine.members();
-        members
-            .map(|member| {
-                let mut status = status(&state, member, now, wall);
-                // One that is done with what it was for keeps nobody from
-                // being ready.
-                status.critical &= !(is_on && status.state == ComponentState::Stopped);
-                (status.state, loop_status(status))
-            })
-            .collect()
+        let (is_on, seen) = self.seen(|state, see| {
+            let is_on = matches!(state.machine.phase(), HostPhase::Starting { .. } | HostPhase::Running);
+            (is_on, state.machine.members().map(see).collect::<Vec<_>>())
+        });
+        let told = seen.into_iter().map(|seen| {
+            let mut status = seen.told();
+            // One that is done with what it was for keeps nobody from being
+            // ready.
+            status.critical &= !(is_on && status.state == ComponentState::Stopped);
+            (status.state, status.into_loop())
+        });
+        told.collect()
     }
 
     /// Hears of every event of every component from now on, through a queue
@@ -791,112 +733,7 @@ fn report(state: &State, now: Tick) -> StopReport {
     report
 }
 
-fn state_of(member: &Member) -> ComponentState {
-    match member.stage {
-        Stage::Registered => ComponentState::Registered,
-        Stage::Waiting { .. } => ComponentState::Waiting,
-        Stage::Starting { .. } => ComponentState::Starting,
-        Stage::Started if member.is_ending() => ComponentState::Stopping,
-        Stage::Started if !member.up => ComponentState::Starting,
-        Stage::Started => match member.health {
-            Health::Ready => ComponentState::Ready,
-            Health::Degraded => ComponentState::Degraded,
-            Health::Down | Health::Unknown => ComponentState::Down,
-        },
-        Stage::Stopping { .. } => ComponentState::Stopping,
-        Stage::BackingOff { .. } => ComponentState::BackingOff,
-        Stage::Stopped => ComponentState::Stopped,
-        Stage::Failed => ComponentState::Failed,
-        Stage::Abandoned { .. } => ComponentState::Abandoned,
-    }
-}
-
-fn status(state: &State, member: &Member, now: Tick, wall: Stamp) -> ComponentStatus {
-    let thread = state.thread_of(member.id, now);
-    let shown = state_of(member);
-    ComponentStatus {
-        id: member.id,
-        name: member.name().clone(),
-        state: shown,
-        health: member.health,
-        up: member.up && member.stage == Stage::Started,
-        ready: matches!(shown, ComponentState::Ready | ComponentState::Degraded),
-        critical: member.spec.critical,
-        since: wall_at(member.since, now, wall),
-        last_error: member.last_error.clone(),
-        restarts: member.restarts,
-        runs: member.generation,
-        requires: member.spec.requires.iter().map(|require| require.name.clone()).collect(),
-        waits_for: state.machine.waits_for(member),
-        running_for: thread.map(|(_, running_for)| running_for),
-        call: thread.map(|(_, phase_for)| CallStatus {
-            phase: format!("in {}", state.phase(member)).into(),
-            phase_for,
-            stuck: shown == ComponentState::Abandoned,
-            activity: None,
-        }),
-        thread: thread.map(|(task, _)| ThreadStatus { name: task.name().to_string(), tid: task.tid() }),
-    }
-}
-
 /// The names of what a component requires.
 fn required(member: &Member) -> Vec<Name> {
     member.spec.requires.iter().map(|require| require.name.clone()).collect()
-}
-
-/// A component as the status server shows loops.
-fn loop_status(status: ComponentStatus) -> LoopStatus {
-    let phase = match status.state {
-        ComponentState::Waiting | ComponentState::Starting => Phase::Starting,
-        ComponentState::BackingOff => Phase::Recovering,
-        ComponentState::Ready | ComponentState::Degraded | ComponentState::Down => Phase::Running,
-        _ => Phase::Stopped,
-    };
-    let health = match status.state {
-        ComponentState::Failed | ComponentState::BackingOff | ComponentState::Abandoned => Health::Down,
-        _ => status.health,
-    };
-    LoopStatus {
-        name: status.name,
-        kind: LoopKind::Component,
-        health,
-        ready: status.ready,
-        stale: false,
-        critical: status.critical,
-        phase,
-        since: status.since,
-        last_check: None,
-        age: None,
-        last_success: None,
-        last_error: status.last_error.map(|error| error.report().to_string()),
-        consecutive_failures: 0,
-        attempt: u32::try_from(status.runs).unwrap_or(u32::MAX),
-        next_run: None,
-        latency: None,
-        runs: status.runs,
-        failures: 0,
-        panics: 0,
-        timeouts: 0,
-        late: 0,
-        missed: 0,
-        transitions: 0,
-        running_for: status.running_for,
-        overdue_for: None,
-        call: status.call.map(|call| {
-            // A second look would have to be remembered.
-            let tid = status.thread.as_ref().filter(|_| call.stuck).map(|thread| thread.tid);
-            CallStatus { activity: tid.and_then(|tid| Looks::default().look(tid)), ..call }
-        }),
-        thread: status.thread,
-        lost_callbacks: 0,
-        requires: status.requires,
-        waits_for: status.waits_for,
-        parent: None,
-        alert: None,
-        max_attempts: None,
-        config: None,
-        controller: None,
-        monitor: None,
-        recovery: None,
-    }
 }

@@ -13,12 +13,14 @@ mod graph;
 mod handle;
 #[cfg(feature = "prometheus")]
 mod metrics;
+mod pending;
 mod restart;
 mod runner;
 mod status;
 mod supervisor;
 
 pub use config::{ComponentConfig, HostConfig, Requires, component};
-pub use handle::{Host, HostHandle, Pending};
+pub use handle::{Host, HostHandle};
+pub use pending::Pending;
 pub use restart::{Restart, RestartBudget, RestartPolicy, WhenExhausted};
 pub use status::{ComponentState, ComponentStatus};

@@ -258,10 +258,10 @@ impl State {
     }
 
     /// The thread that is in a call into a component, and for how long.
-    pub(super) fn thread_of(&self, id: Id, now: Tick) -> Option<(&Task, Duration)> {
+    pub(super) fn thread_of(&self, id: Id, now: Tick) -> Option<(&Arc<Task>, Duration)> {
         let runner = self.runners.iter().find(|runner| runner.work.is_some_and(|work| work.member == id))?;
         let begun = runner.work.map_or(now, |work| work.begun);
-        Some((&*runner.task, now.since(begun)))
+        Some((&runner.task, now.since(begun)))
     }
 
     /// What a component is in.
@@ -275,12 +275,11 @@ impl State {
 
     /// How a component that does not end is named.
     pub(super) fn straggler(&self, member: &Member, now: Tick) -> Straggler {
-        let phase = self.phase(member);
-        let (thread, tid, stuck_for) = match self.thread_of(member.id, now) {
-            Some((task, stuck_for)) => (task.name().to_string(), task.tid(), stuck_for),
-            None => (String::new(), 0, now.since(member.called)),
-        };
-        Straggler::of(member.name().as_str(), thread, tid, phase, stuck_for)
+        let (name, phase) = (member.name().as_str(), self.phase(member));
+        match self.thread_of(member.id, now) {
+            Some((task, stuck_for)) => Straggler::new(name, task, phase, stuck_for),
+            None => Straggler::of(name, "", 0, phase, now.since(member.called)),
+        }
     }
 
     fn working_on(&self, id: Id) -> Option<Working> {
@@ -322,6 +321,7 @@ impl State {
         };
         if let Some(runner) = self.runners.iter_mut().find(|runner| runner.id == me) {
             runner.work = Some(working);
+            runner.task.mark();
         }
         let member = self.machine.get_by_id(id);
         let name = member.map(|member| member.name().clone());

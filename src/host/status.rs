@@ -1,16 +1,22 @@
 //! What a host says of its components.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use super::runner::State;
+use super::supervisor::{Member, Stage};
+use crate::clock::Tick;
 use crate::duration::as_seconds;
 use crate::error::Error;
-use crate::event::Health;
+use crate::event::{Health, LoopKind};
+use crate::looper::wall_at;
 use crate::name::Name;
 use crate::stamp::Stamp;
-use crate::status::{CallStatus, ThreadStatus};
+use crate::status::{CallStatus, LoopStatus, Phase, ThreadStatus};
+use crate::thread::Task;
 
 /// Where a component is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -114,6 +120,102 @@ pub struct ComponentStatus {
     /// The thread of that call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub thread: Option<ThreadStatus>,
+}
+
+/// What is known of a component under its host's lock, and the thread that is
+/// in a call into it.
+pub(super) struct Seen {
+    status: ComponentStatus,
+    task: Option<Arc<Task>>,
+}
+
+impl Seen {
+    pub(super) fn of(state: &State, member: &Member, now: Tick, wall: Stamp) -> Self {
+        let thread = state.thread_of(member.id, now);
+        let shown = state_of(member);
+        let status = ComponentStatus {
+            id: member.id,
+            name: member.name().clone(),
+            state: shown,
+            health: member.health,
+            up: member.up && member.stage == Stage::Started,
+            ready: matches!(shown, ComponentState::Ready | ComponentState::Degraded),
+            critical: member.spec.critical,
+            since: wall_at(member.since, now, wall),
+            last_error: member.last_error.clone(),
+            restarts: member.restarts,
+            runs: member.generation,
+            requires: member.spec.requires.iter().map(|require| require.name.clone()).collect(),
+            waits_for: state.machine.waits_for(member),
+            running_for: thread.map(|(_, running_for)| running_for),
+            call: thread.map(|(_, phase_for)| CallStatus {
+                phase: format!("in {}", state.phase(member)).into(),
+                phase_for,
+                stuck: shown == ComponentState::Abandoned,
+                activity: None,
+            }),
+            thread: thread.map(|(task, _)| ThreadStatus::of(task)),
+        };
+        Self { status, task: thread.map(|(task, _)| task.clone()) }
+    }
+
+    /// The whole, once the lock is released: the thread of a stuck call is
+    /// looked at, and that reads files.
+    pub(super) fn told(self) -> ComponentStatus {
+        let Self { mut status, task } = self;
+        if let (Some(call), Some(task)) = (status.call.as_mut().filter(|call| call.stuck), task) {
+            call.activity = task.look();
+        }
+        status
+    }
+}
+
+fn state_of(member: &Member) -> ComponentState {
+    match member.stage {
+        Stage::Registered => ComponentState::Registered,
+        Stage::Waiting { .. } => ComponentState::Waiting,
+        Stage::Starting { .. } => ComponentState::Starting,
+        Stage::Started if member.is_ending() => ComponentState::Stopping,
+        Stage::Started if !member.up => ComponentState::Starting,
+        Stage::Started => match member.health {
+            Health::Ready => ComponentState::Ready,
+            Health::Degraded => ComponentState::Degraded,
+            Health::Down | Health::Unknown => ComponentState::Down,
+        },
+        Stage::Stopping { .. } => ComponentState::Stopping,
+        Stage::BackingOff { .. } => ComponentState::BackingOff,
+        Stage::Stopped => ComponentState::Stopped,
+        Stage::Failed => ComponentState::Failed,
+        Stage::Abandoned { .. } => ComponentState::Abandoned,
+    }
+}
+
+impl ComponentStatus {
+    /// The component as the status server shows loops.
+    pub(super) fn into_loop(self) -> LoopStatus {
+        let phase = match self.state {
+            ComponentState::Waiting | ComponentState::Starting => Phase::Starting,
+            ComponentState::BackingOff => Phase::Recovering,
+            ComponentState::Ready | ComponentState::Degraded | ComponentState::Down => Phase::Running,
+            _ => Phase::Stopped,
+        };
+        let health = match self.state {
+            ComponentState::Failed | ComponentState::BackingOff | ComponentState::Abandoned => Health::Down,
+            _ => self.health,
+        };
+        LoopStatus {
+            ready: self.ready,
+            last_error: self.last_error.map(|error| error.report().to_string()),
+            attempt: u32::try_from(self.runs).unwrap_or(u32::MAX),
+            runs: self.runs,
+            running_for: self.running_for,
+            call: self.call,
+            thread: self.thread,
+            requires: self.requires,
+            waits_for: self.waits_for,
+            ..LoopStatus::new(self.name, LoopKind::Component, self.critical, health, phase, self.since)
+        }
+    }
 }
 
 #[allow(clippy::ref_option, reason = "the form serde calls")]

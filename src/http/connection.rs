@@ -146,6 +146,11 @@ impl<S: Stream> Connection<S> {
         }
     }
 
+    /// Whether its request waits for an event.
+    pub(super) fn is_parked(&self) -> bool {
+        self.parked().is_some()
+    }
+
     /// Lets the request that was just taken wait, until then at the latest.
     pub(super) fn park(&mut self, until: Instant) {
         if let Phase::Answering { ticket, head_only } = self.phase {

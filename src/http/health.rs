@@ -194,12 +194,7 @@ fn line(text: &mut String, check: &Check<'_>, detail: Detail) {
 /// Foreign text on one line: without control characters and what turns the
 /// direction of text.
 pub(super) fn plain(text: &mut String, foreign: &str) {
-    for c in foreign.chars() {
-        match c {
-            '"' | '\'' | '\\' => text.push(c),
-            c => text.extend(c.escape_debug()),
-        }
-    }
+    foreign.chars().for_each(|c| crate::text::push_plain(text, c));
 }
 
 fn answer(is_good: bool, text: &str, checks: &[Check<'_>]) -> Response {

@@ -23,6 +23,7 @@ use crate::event::{Event, Health, LoopKind};
 use crate::name::Name;
 use crate::stamp::{LEN, Stamp};
 use crate::status::{ConfigStatus, LoopStatus, aggregate};
+use crate::text::{DIGITS, decimal, start_of};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -508,27 +509,8 @@ fn span(out: &mut String, span: Duration) {
     }
 }
 
-fn number(out: &mut String, mut value: u64) {
-    let mut digits = [0; 20];
-    let mut begin = digits.len();
-    loop {
-        begin -= 1;
-        digits[begin] = b'0' + (value % 10) as u8;
-        value /= 10;
-        if value == 0 {
-            break;
-        }
-    }
-    out.extend(digits[begin..].iter().map(|&digit| char::from(digit)));
-}
-
-/// At most `max` bytes of a text, whole characters.
-fn start_of(text: &str, max: usize) -> &str {
-    let mut end = max.min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
+fn number(out: &mut String, value: u64) {
+    out.extend(decimal(value, &mut [0; DIGITS]).iter().map(|&digit| char::from(digit)));
 }
 
 /// Foreign text in HTML: nothing of it is markup, and what would not be seen

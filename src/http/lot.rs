@@ -23,7 +23,10 @@ pub(super) struct Parked {
 /// All requests that wait, and what wakes the thread that has them.
 #[derive(Debug)]
 pub(super) struct Lot {
+    /// By their tickets: a later request has a greater one.
     parked: Vec<Parked>,
+    /// The tickets of those that were given up since the last look.
+    given_up: Vec<u64>,
     bell: Arc<Bell>,
 }
 
@@ -33,7 +36,7 @@ impl Lot {
     pub(super) fn new(log: &EventLog, ring: impl Fn() + Send + Sync + 'static) -> Self {
         let bell = Arc::new(Bell::new(ring));
         log.hang(&bell);
-        Self { parked: Vec::new(), bell }
+        Self { parked: Vec::new(), given_up: Vec::new(), bell }
     }
 
     pub(super) fn park(&mut self, parked: Parked) {
@@ -47,6 +50,11 @@ impl Lot {
         if self.parked.is_empty() {
             return Vec::new();
         }
+        if !self.given_up.is_empty() {
+            let mut gone = std::mem::take(&mut self.given_up);
+            crate::order::sort(&mut gone);
+            self.parked.retain(|parked| gone.binary_search(&parked.ticket).is_err());
+        }
         // Before the look: an event that the look misses rings.
         self.bell.set();
         let newest = log.newest();
@@ -57,10 +65,11 @@ impl Lot {
         ready
     }
 
-    /// Takes out the one that is answered first by the clock: for its place.
-    pub(super) fn give_up(&mut self) -> Option<Parked> {
-        let first = self.parked.iter().enumerate().min_by_key(|(_, parked)| parked.until);
-        first.map(|(idx, _)| idx).map(|idx| self.parked.swap_remove(idx))
+    /// Takes one out before its time: for its place.
+    pub(super) fn give_up(&mut self, ticket: u64) -> Option<Parked> {
+        let idx = self.parked.binary_search_by_key(&ticket, |parked| parked.ticket).ok()?;
+        self.given_up.push(ticket);
+        Some(self.parked[idx])
     }
 
     /// Has requests answered in the next turn.
@@ -123,11 +132,12 @@ mod tests {
         park(&mut lot, 7, 4, 25);
         assert!(lot.ready(&log, later(9), false).is_empty());
         assert_eq!(tickets(lot.ready(&log, later(10), false)), [4]);
-        assert_eq!(lot.give_up().map(|parked| parked.ticket), Some(5));
+        assert_eq!(lot.give_up(5).map(|parked| parked.ticket), Some(5));
+        assert_eq!(lot.give_up(4), None);
         lot.hurry(Vec::new(), now);
         lot.hurry(vec![9, 7], now);
         assert_eq!(tickets(lot.ready(&log, now, false)), [7]);
         assert_eq!(tickets(lot.ready(&log, now, true)), [6]);
-        assert_eq!(lot.give_up(), None);
+        assert_eq!(lot.give_up(6), None);
     }
 }

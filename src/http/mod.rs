@@ -99,6 +99,7 @@ mod lot;
 mod page;
 mod request;
 mod response;
+mod room;
 mod routes;
 mod server;
 mod worker;

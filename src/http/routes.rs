@@ -373,7 +373,6 @@ pub(super) mod tests {
     use crate::config::Secret;
     use crate::error::{Error, ErrorKind};
     use crate::event::{EventKind, LoopKind, RecoveryEvent, RecoveryStep};
-    use crate::status::Phase;
 
     pub(in super::super) fn text(response: &Response) -> String {
         String::from_utf8(response.body().to_vec()).unwrap()
@@ -381,43 +380,11 @@ pub(super) mod tests {
 
     pub(in super::super) fn of(name: &str, health: Health, critical: bool) -> LoopStatus {
         LoopStatus {
-            name: name.parse().unwrap(),
-            kind: LoopKind::Watcher,
-            health,
-            ready: health == Health::Ready,
-            stale: false,
             critical,
-            phase: Phase::Polling,
-            since: Stamp::from_micros(0),
-            last_check: None,
-            age: None,
-            last_success: None,
             last_error: (health == Health::Down).then(|| "no\r\n\u{202e}\"answer\"".to_owned()),
-            consecutive_failures: 0,
             attempt: 1,
-            next_run: None,
-            latency: None,
             runs: 1,
-            failures: 0,
-            panics: 0,
-            timeouts: 0,
-            late: 0,
-            missed: 0,
-            transitions: 0,
-            running_for: None,
-            overdue_for: None,
-            call: None,
-            thread: None,
-            lost_callbacks: 0,
-            requires: Vec::new(),
-            waits_for: Vec::new(),
-            parent: None,
-            alert: None,
-            max_attempts: None,
-            config: None,
-            controller: None,
-            monitor: None,
-            recovery: None,
+            ..LoopStatus::sample(name, health)
         }
     }
 

@@ -14,6 +14,7 @@ use super::health;
 use super::lot::{Lot, Parked};
 use super::request::{Method, Request};
 use super::response::{Form, Response, Status};
+use super::room::Room;
 use super::routes::Route;
 use super::worker::{self, Done, Job, Jobs, N_WORKERS, Queue, Shared, Sources};
 use crate::clock::{real_deadline, real_remaining};
@@ -234,7 +235,7 @@ impl StatusServer {
         for (worker, busy) in self.workers.iter().zip(&self.shared.busy) {
             let busy_since = *busy.lock();
             let until = if busy_since.is_some() { deadline } else { deadline.max(real_deadline(OWN)) };
-            if worker.join_until(until).is_none() {
+            if worker.join_watched(until).is_none() {
                 let begun = busy.lock().or(busy_since);
                 let stuck_for =
                     begun.map(|begun| self.sources.env.clock().now().since(begun)).unwrap_or_default();
@@ -332,7 +333,7 @@ impl Poller {
         let earliest = deadlines.chain(self.paused_until).chain(self.save_at).chain(stop).min();
         if set.wait(earliest.map(real_remaining)).is_err() {
             // No memory, or the process may have fewer files than it has.
-            let _ = self.make_room(false) || self.make_room(true);
+            self.make_room();
             let stop = self.shared.stop.lock();
             if stop.is_none() {
                 drop(self.shared.stopping.wait_until(stop, real_deadline(PAUSE)));
@@ -494,10 +495,11 @@ impl Poller {
     }
 
     fn accept(&mut self, now: Instant) {
+        let mut room = Room::of(&self.connections);
         for _ in 0..MAX_ACCEPTS {
             let Some(listener) = &self.listener else { return };
             match listener.accept() {
-                Ok((stream, _)) => self.admit(stream, now),
+                Ok((stream, _)) => self.admit(stream, &mut room, now),
                 Err(error) => match error.kind() {
                     std::io::ErrorKind::WouldBlock => return,
                     std::io::ErrorKind::Interrupted | std::io::ErrorKind::ConnectionAborted => {}
@@ -505,7 +507,7 @@ impl Poller {
                     // stays ready: without a pause this would spin.
                     _ => {
                         if is_shortage(&error) {
-                            let _ = self.make_room(false) || self.make_room(true);
+                            self.make_room();
                         }
                         self.paused_until = Some(now + PAUSE);
                         return;
@@ -515,63 +517,61 @@ impl Poller {
         }
     }
 
-    fn admit(&mut self, stream: TcpStream, now: Instant) {
+    fn admit(&mut self, stream: TcpStream, room: &mut Room, now: Instant) {
         if stream.set_nonblocking(true).is_err() {
             return;
         }
         // An answer is one write: there is nothing to gather. A socket that
         // refuses this is slower, not wrong.
         let _ = stream.set_nodelay(true);
-        let n_extra = self.connections.iter().filter(|connection| connection.is_extra()).count();
-        let n_served = self.connections.len() - n_extra;
-        let has_room = n_served < self.config.max_connections
-            || self.make_room(false)
-            || self.send_away(false, now)
-            || self.give_up(now);
-        if has_room {
-            self.connections.push(Connection::new(stream, self.config.request_deadline, now));
-        } else if n_extra < N_EXTRA || self.make_room(true) || self.send_away(true, now) {
-            let patience = self.config.request_deadline.min(EXTRA_PATIENCE);
-            self.connections.push(Connection::extra(stream, patience, now));
+        let patience = self.config.request_deadline;
+        let is_free = room.n(false) < self.config.max_connections;
+        let place = if is_free { None } else { self.place(room, false, now) };
+        if is_free || place.is_some() || self.give_up(room, now) {
+            return room.put(&mut self.connections, place, Connection::new(stream, patience, now));
+        }
+        let is_free = room.n(true) < N_EXTRA;
+        let place = if is_free { None } else { self.place(room, true, now) };
+        if is_free || place.is_some() {
+            let extra = Connection::extra(stream, patience.min(EXTRA_PATIENCE), now);
+            room.put(&mut self.connections, place, extra);
         }
     }
 
-    /// Closes a connection that has its answer or, where there is none, the
-    /// kept one that has waited longest, among the `extra` ones or the others;
-    /// says whether there was any.
-    fn make_room(&mut self, extra: bool) -> bool {
-        let spare = self.connections.iter().enumerate();
-        let spare = spare.filter(|(_, connection)| connection.is_extra() == extra && connection.is_spare());
-        let longest = spare.min_by_key(|(_, connection)| connection.deadline()).map(|(idx, _)| idx);
-        longest.map(|idx| self.connections.swap_remove(idx)).is_some()
-    }
-
-    /// Closes the connection that has waited longest without a whole request,
-    /// among the `extra` ones or the others; says whether there was any. Whose
-    /// request is whole by now is answered.
-    fn send_away(&mut self, extra: bool, now: Instant) -> bool {
+    /// The place of a connection that may be closed for another, among the
+    /// `extra` ones or the others: one that has been served, or else the one
+    /// that has waited longest without a whole request. Whose request is whole
+    /// by now is answered.
+    fn place(&mut self, room: &mut Room, extra: bool, now: Instant) -> Option<usize> {
+        let spare = room.spare(&self.connections, extra);
+        if spare.is_some() {
+            return spare;
+        }
         loop {
-            let waiting = self.connections.iter().enumerate();
-            let waiting =
-                waiting.filter(|(_, connection)| connection.is_extra() == extra && connection.is_waiting());
-            let longest = waiting.min_by_key(|(_, connection)| connection.deadline()).map(|(idx, _)| idx);
-            let Some(idx) = longest else { return false };
+            let idx = room.waiting(&self.connections, extra)?;
             self.connections[idx].read_last(now);
             self.serve(idx, now);
             let connection = &self.connections[idx];
             if connection.is_waiting() || connection.is_spare() || connection.is_closed() {
-                self.connections.swap_remove(idx);
-                return true;
+                return Some(idx);
             }
+        }
+    }
+
+    /// Closes a connection that has been served, for want of descriptors.
+    fn make_room(&mut self) {
+        let mut room = Room::of(&self.connections);
+        let spare = room.spare(&self.connections, false);
+        if let Some(idx) = spare.or_else(|| room.spare(&self.connections, true)) {
+            self.connections.swap_remove(idx);
         }
     }
 
     /// Has the request answered that would wait for events the shortest, so
     /// that its place is free in a moment; says whether there was any.
-    fn give_up(&mut self, now: Instant) -> bool {
-        let Some(parked) = self.lot.give_up() else { return false };
-        let is_it = |connection: &Connection<_>| connection.parked() == Some(parked.ticket);
-        if let Some(idx) = self.connections.iter().position(is_it) {
+    fn give_up(&mut self, room: &mut Room, now: Instant) -> bool {
+        let Some(idx) = room.parked(&self.connections) else { return false };
+        if let Some(parked) = self.connections[idx].parked().and_then(|ticket| self.lot.give_up(ticket)) {
             self.let_out(idx, Parked { form: Form { close: true, ..parked.form }, ..parked }, now);
         }
         true

@@ -7,6 +7,9 @@
 //! left out, until it comes back. So there is at most one stuck thread for
 //! each checker, and nothing is locked while a checker looks.
 
+mod status;
+mod stop;
+
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -17,18 +20,17 @@ use super::{Checker, Verdict};
 use crate::cancel::{CancelToken, LinkGuard};
 use crate::clock::{Inbox, Seat, Signals, Tick};
 use crate::component::{Context, Reporter};
-use crate::env::{Env, Listed};
+use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventKind, Health, LoopKind};
-use crate::looper::{StopDeadlines, deadline_lead, show_health, wall_at};
+use crate::looper::{deadline_lead, show_health};
 use crate::name::Name;
 use crate::observe::Attr;
 use crate::primitive::{Condvar, Mutex, MutexGuard};
 use crate::slot::Slot;
-use crate::status::{CallStatus, Looks, LoopStatus, Phase, ThreadStatus, is_stale};
+use crate::status::Phase;
 use crate::step::Steps;
-use crate::stop::StopReport;
-use crate::thread::{Straggler, Task, caught};
+use crate::thread::{Task, caught};
 use crate::voice::Voice;
 use crate::watchdog::{Guard, Guarded};
 
@@ -99,8 +101,6 @@ struct Office {
     inbox: Arc<Inbox>,
     task: Task,
     look: Option<Look>,
-    /// What was seen of the thread of a stuck look.
-    looks: Arc<Mutex<Looks>>,
     _ring: LinkGuard,
 }
 
@@ -274,7 +274,7 @@ impl Shared {
             error.context(context)
         })?;
         state.threads = id;
-        Ok(Office { id, inbox, task, look: None, looks: Arc::default(), _ring: ring })
+        Ok(Office { id, inbox, task, look: None, _ring: ring })
     }
 
     /// The body of each thread.
@@ -531,20 +531,22 @@ impl Shared {
             self.tell_all(&mut state, events);
         }
         let run = state.run.clone();
-        let mut retires = false;
+        let mut retired = None;
         // Where there is no room for a successor now, ask again later.
         let again = match self.spawn(&mut state, &run) {
             Ok(successor) => {
                 state.retired.retain(|office| !office.task.has_ended());
-                let retired = state.office.replace(successor);
-                state.retired.extend(retired);
-                retires = true;
+                let before = state.office.replace(successor);
+                retired = before.as_ref().map(|office| office.task.clone());
+                state.retired.extend(before);
                 Tick::NEVER
             }
             Err(_) => now + TRY_AGAIN,
         };
         self.note(state, before);
-        if retires {
+        if let Some(task) = retired {
+            // The first of two looks, between which its time is counted.
+            let _ = task.look();
             // It may end by itself now.
             token.cancel();
         }
@@ -653,137 +655,6 @@ impl Shared {
         }
     }
 
-    /// Marks the end: nothing begins, and nothing is told, after this. Gives
-    /// the doorbell of the thread that was in office.
-    fn end(&self) -> Option<Arc<Inbox>> {
-        let mut state = self.state.lock();
-        if state.stage != Stage::Running {
-            return None;
-        }
-        let before = Numbers::of(&state.machine);
-        state.stage = Stage::Stopping;
-        let now = self.env.clock().now();
-        let office = state.office.take();
-        let look = office.as_ref().and_then(|office| office.look);
-        let stuck = look.filter(|look| !look.timed_out).map(|look| (look.idx, look.begun));
-        if let Some((idx, _)) = stuck {
-            // Nobody waits for what it finds.
-            let _ = state.places[idx].give_up();
-        }
-        state.machine.stop(now, stuck);
-        self.tell(&mut state, EventKind::Stopped);
-        self.voice.hang_up();
-        let inbox = office.as_ref().map(|office| office.inbox.clone());
-        state.retired.extend(office);
-        self.note(state, before);
-        inbox
-    }
-
-    /// Asks it to end. The first half of a stop: a `join` must follow.
-    pub(super) fn cancel(&self) {
-        let run = {
-            let mut state = self.state.lock();
-            state.stops += 1;
-            state.run.clone()
-        };
-        let inbox = self.end();
-        if let Some(inbox) = inbox {
-            inbox.ring(Signals::CANCEL);
-        }
-        run.cancel();
-    }
-
-    /// The second half of a stop: waits for what was told to end.
-    pub(super) fn join(&self, deadlines: StopDeadlines) -> StopReport {
-        let mut report = StopReport::default();
-        let tasks: Vec<(u64, Task)> = {
-            let state = self.state.lock();
-            state.retired.iter().map(|office| (office.id, office.task.clone())).collect()
-        };
-        let own_look = tasks.iter().any(|(_, task)| task.is_current());
-        if own_look {
-            let context = format!("{}: stop from one of its own checkers only cancels", self.name);
-            report.add_error(Error::new(ErrorKind::InvalidState).context(context));
-        } else {
-            for (id, task) in tasks {
-                self.join_one(id, &task, deadlines, &mut report);
-            }
-            self.voice.close(deadlines.all, &mut report);
-        }
-        let mut state = self.state.lock();
-        state.retired.retain(|office| !office.task.has_ended());
-        state.stops -= 1;
-        state.waited |= !own_look;
-        report
-    }
-
-    fn join_one(&self, id: u64, task: &Task, deadlines: StopDeadlines, report: &mut StopReport) {
-        let mut exit = task.join_until(deadlines.calls);
-        let look = |state: &mut State| state.office_of(id).and_then(|office| office.look);
-        if exit.is_none() && look(&mut self.state.lock()).is_none() {
-            // In no look, and none begins: it only has to be scheduled.
-            exit = task.join_until(deadlines.all);
-        }
-        match exit {
-            Some(crate::thread::Exit::Returned) => {}
-            Some(crate::thread::Exit::Panicked(error)) => report.add_error(error),
-            None if task.has_ended() => {}
-            None => {
-                let mut state = self.state.lock();
-                let now = self.env.clock().now();
-                let looks = state.office_of(id).map(|office| office.looks.clone());
-                let (name, phase, doing, stuck_for) = match look(&mut state) {
-                    Some(look) => {
-                        let checker = &state.machine.about(look.idx).name;
-                        let doing = state.places[look.idx].steps.current().map(|(_, text)| text);
-                        (format!("{}/{checker}", self.name), "its check", doing, now.since(look.begun))
-                    }
-                    None => (self.name.to_string(), "its end", None, Duration::ZERO),
-                };
-                drop(state);
-                let activity = looks.and_then(|looks| looks.lock().look(task.tid()));
-                let straggler = Straggler::new(name, task, phase, stuck_for);
-                report.add_straggler(straggler.doing(doing).seen(activity));
-            }
-        }
-    }
-
-    /// Whether a stop has waited for the threads already.
-    pub(super) fn was_waited_for(&self) -> bool {
-        self.state.lock().waited
-    }
-
-    /// Gives up the checkers, so that they are dropped here.
-    pub(super) fn close(&self) {
-        let mut state = self.state.lock();
-        state.closed = true;
-        let checkers: Vec<_> = state.places.iter_mut().filter_map(|place| place.checker.take()).collect();
-        drop(state);
-        for checker in checkers {
-            // One that panics must not take the others with it.
-            let _ = caught(|| drop(checker));
-        }
-    }
-
-    /// Blocks until it has ended, or until `deadline`; says whether it has.
-    pub(super) fn wait_until(&self, deadline: Instant) -> bool {
-        let mut state = self.state.lock();
-        while state.stage == Stage::Running && !state.is_inside() {
-            let (guard, timed_out) = self.changed.wait_until(state, deadline);
-            state = guard;
-            if timed_out {
-                break;
-            }
-        }
-        if state.stage == Stage::Running {
-            return false;
-        }
-        let tasks: Vec<Task> = state.retired.iter().map(|office| office.task.clone()).collect();
-        drop(state);
-        // One's own end cannot be waited for.
-        tasks.iter().all(|task| task.is_current() || task.join_until(deadline).is_some())
-    }
-
     /// Blocks until the health is `health`, it ends or `deadline` passes; says
     /// whether it is.
     pub(super) fn wait_health(&self, health: Health, deadline: Instant) -> bool {
@@ -802,90 +673,6 @@ impl Shared {
             }
         }
     }
-
-    pub(super) fn status(&self) -> (bool, LoopStatus) {
-        let lost = self.voice.lost();
-        let state = self.state.lock();
-        let (now, wall) = (self.env.clock().now(), self.env.stamp());
-        let record = state.machine.record();
-        let (health, mut monitor) = state.machine.view(now, wall);
-        let stamp = |tick: Tick| wall_at(tick, now, wall);
-        let is_running = state.stage == Stage::Running;
-        let look = state.office.as_ref().and_then(|office| office.look);
-        let next_run = (is_running && look.is_none() && record.due != Tick::NEVER).then(|| stamp(record.due));
-        let task = state.office.as_ref().map(|office| &office.task).filter(|task| !task.has_ended());
-        let totals = state.machine.totals();
-        // Looked at below: that reads files.
-        let mut stuck = Vec::new();
-        for office in state.office.iter().chain(&state.retired) {
-            let Some(look) = office.look.filter(|look| look.timed_out) else { continue };
-            let name = &state.machine.about(look.idx).name;
-            let Some(checker) = monitor.checkers.iter().position(|checker| checker.name == *name) else {
-                continue;
-            };
-            let (since, phase) = state.places[look.idx].present(look);
-            let call = CallStatus { phase, phase_for: now.since(since), stuck: true, activity: None };
-            stuck.push((checker, call, office.task.clone(), office.looks.clone()));
-        }
-        // A look that hangs has a verdict of its own.
-        let late_by = state.overdue(now).filter(|_| look.is_none());
-        let apart = record.last_check.map_or(Duration::ZERO, |last| record.due.since(last));
-        let stale = late_by.is_some_and(|late_by| is_stale(late_by, apart));
-        let mut status = LoopStatus {
-            name: self.name.clone(),
-            kind: LoopKind::Monitor,
-            health,
-            ready: matches!(health, Health::Ready | Health::Degraded) && !stale,
-            stale,
-            critical: state.machine.is_critical(),
-            phase: record.phase,
-            since: stamp(record.since),
-            last_check: record.last_check.map(stamp),
-            age: record.last_check.map(|last| now.since(last)),
-            last_success: record.last_success.map(stamp),
-            last_error: monitor.worst().map(ToString::to_string),
-            consecutive_failures: record.failures_in_a_row,
-            attempt: record.attempt,
-            next_run,
-            latency: record.latency,
-            runs: state.looks,
-            failures: record.failures,
-            panics: totals.panics,
-            timeouts: totals.timeouts,
-            late: state.late,
-            missed: record.missed,
-            transitions: record.transitions,
-            running_for: look.map(|look| now.since(look.begun)),
-            overdue_for: state.overdue(now),
-            call: look.map(|look| {
-                let checker = &state.machine.about(look.idx).name;
-                let (since, phase) = state.places[look.idx].present(look);
-                let phase = format!("{checker}: {phase}").into();
-                let stuck = now > look.begun + state.machine.about(look.idx).deadline;
-                CallStatus { phase, phase_for: now.since(since), stuck, activity: None }
-            }),
-            thread: task.map(|task| ThreadStatus { name: task.name().to_owned(), tid: task.tid() }),
-            lost_callbacks: lost.coalesced + lost.dropped,
-            requires: Vec::new(),
-            waits_for: Vec::new(),
-            parent: None,
-            alert: None,
-            max_attempts: None,
-            config: None,
-            controller: None,
-            monitor: None,
-            recovery: None,
-        };
-        drop(state);
-        for (checker, mut call, task, looks) in stuck {
-            call.activity = looks.lock().look(task.tid());
-            let checker = &mut monitor.checkers[checker];
-            checker.call = Some(call);
-            checker.thread = Some(ThreadStatus { name: task.name().to_owned(), tid: task.tid() });
-        }
-        status.monitor = Some(Box::new(monitor));
-        (is_running, status)
-    }
 }
 
 impl State {
@@ -902,52 +689,13 @@ impl State {
         let all = self.office.iter_mut().chain(&mut self.retired);
         all.into_iter().find(|office| office.id == id)
     }
-
-    /// For how long the present look is past its deadline, or the next pass
-    /// past its due.
-    fn overdue(&self, now: Tick) -> Option<Duration> {
-        let due = self.machine.record().due;
-        match self.office.as_ref().and_then(|office| office.look) {
-            Some(look) => {
-                let deadline = look.begun + self.machine.about(look.idx).deadline;
-                (now > deadline).then(|| now.since(deadline))
-            }
-            None => (self.stage == Stage::Running && now > due).then(|| now.since(due)),
-        }
-    }
 }
 
 impl Place {
-    /// Since when its look does what it says it is doing.
-    fn present(&self, look: Look) -> (Tick, Arc<str>) {
-        self.steps.current().unwrap_or_else(|| (look.begun, CallStatus::SILENT.into()))
-    }
-
     /// What the look found so far; what it reports from now on is dropped.
     fn give_up(&mut self) -> Found {
         let given_up = std::mem::take(&mut self.report);
         given_up.close()
-    }
-}
-
-impl Listed for Shared {
-    fn status(&self) -> (bool, LoopStatus) {
-        self.status()
-    }
-
-    fn overdue(&self, now: Tick) -> Option<Duration> {
-        let state = self.state.lock();
-        (state.stage == Stage::Running).then(|| state.overdue(now).unwrap_or_default())
-    }
-
-    fn name(&self) -> &Name {
-        &self.name
-    }
-
-    fn trigger(&self) -> bool {
-        let is_running = self.is_running();
-        self.poke();
-        is_running
     }
 }
 

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use crate::error::ErrorKind;
 use crate::sys::limits::is_out_of_descriptors;
+use crate::text::{end_of, push_plain};
 
 /// What went wrong, in the words of the kind where it has some: without the
 /// number, lower case.
@@ -52,7 +53,7 @@ fn one_line(text: &str, max: usize, mut cut: bool) -> String {
     let mut line = String::new();
     for c in text.trim().chars() {
         let before = line.len();
-        escape(c, &mut line);
+        push_plain(&mut line, c);
         if line.len() > max {
             line.truncate(before);
             cut = true;
@@ -69,12 +70,9 @@ fn one_line(text: &str, max: usize, mut cut: bool) -> String {
 pub(crate) fn tail(bytes: &[u8], max: usize, cut: bool) -> String {
     let text = String::from_utf8_lossy(bytes);
     let mut line = String::new();
-    for c in text.trim().chars() {
-        escape(c, &mut line);
-    }
-    let over = line.len().saturating_sub(max);
-    let start = (over..=line.len()).find(|at| line.is_char_boundary(*at)).unwrap_or(line.len());
-    if cut || start > 0 { format!("…{}", &line[start..]) } else { line }
+    text.trim().chars().for_each(|c| push_plain(&mut line, c));
+    let end = end_of(&line, max);
+    if cut || end.len() < line.len() { format!("…{end}") } else { line }
 }
 
 /// Says that a value has a NUL byte, which the system takes for its end.
@@ -87,21 +85,9 @@ pub(crate) fn no_nul(value: &OsStr) -> Result<(), &'static str> {
 pub(crate) fn shown(path: &OsStr) -> String {
     const MAX: usize = 1024;
     let mut line = String::new();
-    for c in path.to_string_lossy().chars() {
-        escape(c, &mut line);
-    }
-    let over = line.len().saturating_sub(MAX);
-    match (over..=line.len()).find(|at| line.is_char_boundary(*at)) {
-        Some(start) if start > 0 => format!("…{}", &line[start..]),
-        _ => line,
-    }
-}
-
-fn escape(c: char, line: &mut String) {
-    match c {
-        '"' | '\'' | '\\' => line.push(c),
-        c => line.extend(c.escape_debug()),
-    }
+    path.to_string_lossy().chars().for_each(|c| push_plain(&mut line, c));
+    let end = end_of(&line, MAX);
+    if end.len() < line.len() { format!("…{end}") } else { line }
 }
 
 #[cfg(test)]

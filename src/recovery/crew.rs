@@ -17,6 +17,7 @@ use crate::component::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::looper::deadline_lead;
 use crate::slot::Slot;
+use crate::status::CallStatus;
 use crate::thread::{Straggler, Task, caught};
 use crate::watchdog::Guarded;
 
@@ -39,6 +40,8 @@ pub(super) struct Worker {
     pub(super) inbox: Arc<Inbox>,
     pub(super) task: Task,
     doing: Option<Doing>,
+    /// Until when what it does is to be done.
+    deadline: Tick,
     /// Until when it sleeps; zero while it is awake.
     asleep_until: Tick,
     /// It is left to its call, and ends with it.
@@ -88,6 +91,29 @@ impl Worker {
 
     pub(super) fn is_stuck(&self) -> bool {
         self.retired && self.doing.is_some()
+    }
+
+    /// Whether it is in a call that counts.
+    pub(super) fn is_doing(&self, role: Role) -> bool {
+        self.role == role && self.is_at_work()
+    }
+
+    /// Since when it is in a call.
+    pub(super) fn calls_since(&self) -> Option<Tick> {
+        self.doing.as_ref().map(|doing| doing.phase().2)
+    }
+
+    /// For how long its call is past its deadline.
+    pub(super) fn past_deadline(&self, now: Tick) -> Option<Duration> {
+        (self.is_stuck() || self.doing.is_some() && now > self.deadline).then(|| now.since(self.deadline))
+    }
+
+    /// Its call, without what the system says of its thread.
+    pub(super) fn call(&self, now: Tick) -> Option<CallStatus> {
+        let (phase, run, since) = self.doing.as_ref()?.phase();
+        let phase = run.map_or_else(|| format!("in {phase}"), |run| format!("{run}: in {phase}"));
+        let stuck = self.past_deadline(now).is_some();
+        Some(CallStatus { phase: phase.into(), phase_for: now.since(since), stuck, activity: None })
     }
 
     /// Lets it end with its call; nothing of what it does counts any more.
@@ -210,7 +236,7 @@ impl Engine {
         let (engine, bell) = (self.clone(), inbox.clone());
         let name = format!("rec/{}", self.name);
         let task = Task::spawn(self.env.budget(), name, self.env.stack_size(), move || {
-            engine.run(id, role, &bell, seat);
+            engine.tend(id, seat, |engine| engine.run(id, role, &bell));
         })?;
         Ok(Worker {
             id,
@@ -218,14 +244,28 @@ impl Engine {
             inbox,
             task,
             doing: None,
+            deadline: Tick::NEVER,
             asleep_until: Tick::ZERO,
             retired: false,
             _ring: ring,
         })
     }
 
-    fn run(self: Arc<Self>, id: u64, role: Role, inbox: &Arc<Inbox>, seat: Seat) {
-        let desk = Arc::new(Desk { slot: Slot::new(), engine: Arc::downgrade(&self), id });
+    /// The body of a thread. A panic that comes here is our own, since those of
+    /// users are results: it must cost nobody the place or the run.
+    fn tend(self: Arc<Self>, id: u64, seat: Seat, work: impl FnOnce(&Arc<Self>)) {
+        if let Err(error) = caught(|| work(&self)) {
+            // Once more where taking in what it had is what panics; then at
+            // least its place is free.
+            let _ = caught(|| self.bury(id, error)).or_else(|_| caught(|| self.act(|_, _, _| {})));
+        }
+        // Before its seat, so that a test which waits for rest finds all done.
+        drop(self);
+        drop(seat);
+    }
+
+    fn run(self: &Arc<Self>, id: u64, role: Role, inbox: &Arc<Inbox>) {
+        let desk = Arc::new(Desk { slot: Slot::new(), engine: Arc::downgrade(self), id });
         let guard = self.env.watchdog().guard(desk);
         let mut cx = PollContext::default();
         let mut calls = 0;
@@ -248,7 +288,7 @@ impl Engine {
                     let seen = seen_deadline(deadline, timeout);
                     let done = caught(|| match job {
                         Job::Poll { run, ticket } => {
-                            let result = self.fetch(cx.begin(&self, token, seen), &run);
+                            let result = self.fetch(cx.begin(self, token, seen), &run);
                             self.end_and_take(id, role, || guard.leave(calls), &run, ticket, result)
                         }
                         job => {
@@ -268,11 +308,6 @@ impl Engine {
                 }
             }
         }
-        drop(guard);
-        drop(cx);
-        // Before its seat, so that a test which waits for rest finds all done.
-        drop(self);
-        drop(seat);
     }
 
     /// Takes the next job, or says until when there is none.
@@ -322,6 +357,7 @@ impl Engine {
         let token = state.token.clone();
         let worker = &mut state.workers[at];
         worker.doing = Some(Doing::of(&job, now));
+        worker.deadline = now + timeout;
         worker.asleep_until = Tick::ZERO;
         Take::Job { job, timeout, token }
     }
@@ -330,22 +366,39 @@ impl Engine {
     fn put_down(self: &Arc<Self>, id: u64, panicked: Option<Error>) {
         self.act(|state, now, after| {
             let worker = state.workers.iter_mut().find(|worker| worker.id == id);
-            let Some(worker) = worker else { return };
-            let doing = worker.doing.take();
+            let doing = worker.and_then(|worker| worker.doing.take());
             // All of a user's panics are results by now: this one is ours,
             // and must not keep a run from being polled or restored.
             if let (Some(error), Some(doing)) = (panicked, doing) {
-                match doing {
-                    Doing::Poll { run, ticket, .. } => {
-                        self.polled(state, now, after, &run, ticket, Err(error));
-                    }
-                    Doing::Attempt { run, ticket, .. } => {
-                        let _ = self.attempted(state, now, after, &run, ticket, Err(error));
-                    }
-                    Doing::Chore { .. } | Doing::Sweep { .. } => {}
-                }
+                self.fail(state, now, after, doing, error);
             }
         });
+    }
+
+    /// A thread is gone that had not put its job down.
+    fn bury(self: &Arc<Self>, id: u64, error: Error) {
+        // By itself, so that the place is free whatever comes of the rest.
+        let worker = {
+            let mut state = self.lock();
+            let at = state.workers.iter().position(|worker| worker.id == id);
+            at.map(|at| state.workers.remove(at))
+        };
+        self.act(|state, now, after| {
+            if let Some(doing) = worker.and_then(|worker| worker.doing) {
+                self.fail(state, now, after, doing, error);
+            }
+        });
+    }
+
+    /// What was being done has failed, unless somebody said so before.
+    fn fail(&self, state: &mut State, now: Tick, after: &mut Afterwards, doing: Doing, error: Error) {
+        match doing {
+            Doing::Poll { run, ticket, .. } => self.polled(state, now, after, &run, ticket, Err(error)),
+            Doing::Attempt { run, ticket, .. } => {
+                let _ = self.attempted(state, now, after, &run, ticket, Err(error));
+            }
+            Doing::Chore { .. } | Doing::Sweep { .. } => {}
+        }
     }
 
     /// The token that ends the engine was cancelled, or a stop has begun.
@@ -376,6 +429,7 @@ impl Engine {
             return Tick::NEVER;
         };
         let is_first = !worker.retired;
+        let task = worker.task.clone();
         let role = worker.role;
         worker.retire();
         let again = match worker.doing.clone() {
@@ -399,6 +453,10 @@ impl Engine {
         let is_manned = self.staff(&mut state, role, now, &mut after);
         self.settle(&mut state, now, &mut after);
         drop(state);
+        if is_first {
+            // The first of two looks, between which its time is counted.
+            let _ = task.look();
+        }
         let trash = self.tell_rest(after);
         // The watchdog runs no user code: a thread of the crew drops it.
         self.lock().trash.extend(trash);
@@ -431,5 +489,138 @@ impl Guarded for Desk {
 
     fn starved(&self, _now: Tick) -> Tick {
         Tick::NEVER
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use super::*;
+    use crate::env::Env;
+    use crate::recovery::engine::{Limits, Parts};
+    use crate::recovery::{Metadata, RecoveryPolicy, Remedy, Restore, Restored};
+    use crate::{BoxError, ManualClock};
+    use crossbeam_channel::{Sender, bounded};
+
+    const RUN: &str = "run-1";
+    const ID: u64 = 1_000;
+
+    struct Nothing;
+
+    impl Remedy for Nothing {
+        fn restore(&self, _: &Context, _: &Restore) -> std::result::Result<Restored, BoxError> {
+            Err("nothing is restored".into())
+        }
+    }
+
+    /// An engine that runs and watches a run, with one place and in it one
+    /// thread that does nothing until the end.
+    fn engine(clock: &ManualClock) -> (Arc<Engine>, Sender<()>) {
+        let env = Env::manual(clock).unwrap();
+        let parts = Parts {
+            name: "m".parse().unwrap(),
+            source: Box::new(|_: &Context, run: &str| Ok(TrainingRun::new(run))),
+            remedy: Box::new(Nothing),
+            limits: Limits { polls: 1, attempts: 1, queue: 1 },
+            critical: false,
+            parent: CancelToken::new(),
+            calls: false,
+        };
+        let engine = Engine::new(&env, parts).unwrap();
+        let (end, waits) = bounded::<()>(0);
+        let body = move || _ = waits.recv();
+        let task = Task::spawn(env.budget(), "t/idle".to_owned(), env.stack_size(), body).unwrap();
+        let mut state = engine.lock();
+        state.stage = Stage::Running;
+        let (inbox, seat) = env.clock().join("idle");
+        drop(seat);
+        let _ring = state.token.ring(&inbox);
+        state.workers.push(Worker {
+            id: ID,
+            role: Role::Poll,
+            inbox,
+            task,
+            doing: None,
+            deadline: Tick::NEVER,
+            asleep_until: Tick::ZERO,
+            retired: false,
+            _ring,
+        });
+        drop(state);
+        let policy = Arc::new(RecoveryPolicy::default().enabled(true));
+        engine.act(|state, now, after| {
+            engine.watch(state, now, after, &RUN.into(), &policy, Metadata::default());
+        });
+        (engine, end)
+    }
+
+    /// The poll that the thread takes.
+    fn poll(engine: &Arc<Engine>) -> u64 {
+        match engine.take(ID, Role::Poll) {
+            Take::Job { job: Job::Poll { ticket, .. }, .. } => ticket,
+            _ => panic!("no poll"),
+        }
+    }
+
+    fn end(engine: &Arc<Engine>, ticket: u64, is_left: bool) -> Option<Take> {
+        let result = Ok(TrainingRun::new(RUN));
+        engine.end_and_take(ID, Role::Poll, || is_left, &RUN.into(), ticket, result)
+    }
+
+    #[test]
+    fn a_poll_that_ends_while_the_watchdog_takes_its_thread_counts_and_the_thread_goes() {
+        let clock = ManualClock::default();
+        let (engine, idle) = engine(&clock);
+        let ticket = poll(&engine);
+        // Told of in time, and then the watchdog is faster to the slot.
+        assert!(end(&engine, ticket, false).is_none(), "it is not for this thread to go on");
+        let state = engine.lock();
+        assert!(state.workers[0].is_at_work(), "the watchdog, which comes now, must find the call");
+        assert_eq!((state.books.timeouts, state.books.last_success.is_some()), (0, true));
+        drop(state);
+        assert_eq!(engine.overdue(ID, engine.now()), Tick::NEVER);
+        assert_eq!(engine.lock().books.timeouts, 0, "what came back in time has not timed out");
+        engine.put_down(ID, None);
+        assert!(matches!(engine.take(ID, Role::Poll), Take::Over));
+        drop(idle);
+        assert!(engine.stop(Duration::from_secs(5)).is_clean());
+    }
+
+    #[test]
+    fn a_thread_that_keeps_its_call_goes_on_at_once() {
+        let clock = ManualClock::default();
+        let (engine, _end) = engine(&clock);
+        let ticket = poll(&engine);
+        assert!(matches!(end(&engine, ticket, true), Some(Take::Wait(_))));
+        assert!(!engine.lock().workers[0].is_at_work());
+    }
+
+    #[test]
+    fn a_panic_of_our_own_costs_neither_the_place_nor_the_run() {
+        let clock = ManualClock::default();
+        let (engine, end) = engine(&clock);
+        let ticket = poll(&engine);
+        let (_, seat) = engine.env.clock().join("t");
+        // The thread is gone with its job, as when putting that down panics.
+        engine.clone().tend(ID, seat, |_| panic!("ours"));
+        drop(end);
+        let state = engine.lock();
+        assert!(state.workers.iter().all(|worker| worker.id != ID), "the place is free");
+        let error = state.watches[RUN].error.as_ref().unwrap();
+        assert_eq!(error.to_string(), "panicked: ours");
+        assert_eq!((state.books.panics, state.next_poll().is_some()), (1, true));
+        drop(state);
+        // The one that took its place polls the run when it is due again.
+        clock.run_for(Duration::from_secs(60));
+        let state = engine.lock();
+        assert!(state.watches[RUN].error.is_none() && state.books.last_success.is_some());
+        assert_eq!(state.books.panics, 1);
+        drop(state);
+        // Twice changes nothing: the ticket is used up.
+        engine.act(|state, now, after| {
+            let doing = Doing::Poll { run: RUN.into(), ticket, since: now };
+            engine.fail(state, now, after, doing, Error::new(ErrorKind::Panicked));
+        });
+        assert_eq!(engine.lock().books.panics, 1);
+        assert!(engine.stop(Duration::from_secs(5)).is_clean());
     }
 }

@@ -283,6 +283,20 @@ impl State {
         self.polls.first().map(|(due, _, _)| *due)
     }
 
+    /// For how long what is due first of a role is past its due, and how far
+    /// such calls are apart.
+    pub(super) fn late(&self, role: Role, now: Tick) -> Option<(Duration, Duration)> {
+        let (due, apart) = match role {
+            Role::Poll => {
+                let (due, _, run) = self.polls.first()?;
+                let last = self.watches.get(run).and_then(|watch| watch.last_poll);
+                (*due, last.map_or(Duration::ZERO, |last| due.since(last)))
+            }
+            Role::Attempt => (self.retries.first()?.0, Duration::ZERO),
+        };
+        (now > due).then(|| (now.since(due), apart))
+    }
+
     /// Notes what a watched run adds to the whole, after a change of it.
     fn sort_in(&mut self, run: &str) {
         let case = self.cases.get(run).map(|case| case.incident.phase);

@@ -13,6 +13,7 @@ mod monitor;
 mod policy;
 #[cfg(feature = "http-client")]
 pub mod rest;
+mod status;
 mod tell;
 mod work;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::seconds_of;
-use crate::sys::thread_stat::{ThreadLook, look};
+use crate::sys::thread_stat::{ThreadLook, look, own};
 
 /// Two looks that are closer say nothing: the kernel counts in steps.
 const LEAST_WINDOW: Duration = Duration::from_millis(30);
@@ -111,6 +111,11 @@ impl fmt::Display for Activity {
 pub(crate) struct Looks(Option<ThreadLook>);
 
 impl Looks {
+    /// The calling thread, at the beginning of a call that may get stuck.
+    pub(crate) fn begin(&mut self) {
+        self.0 = own();
+    }
+
     /// Looks once more.
     pub(crate) fn look(&mut self, tid: u32) -> Option<Activity> {
         let now = look(tid)?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::LoopStatus;
 use crate::name::Name;
 use crate::stamp::{self, Stamp};
+use crate::text::{DIGITS, decimal};
 
 /// Writes loops as a JSON list, to the end of `out`.
 ///
@@ -147,19 +148,9 @@ fn seconds(out: &mut Vec<u8>, key: &str, value: Option<Duration>) {
     other(out, key, value.map(|value| value.as_secs_f64()).as_ref());
 }
 
-fn number(out: &mut Vec<u8>, key: &str, mut value: u64) {
+fn number(out: &mut Vec<u8>, key: &str, value: u64) {
     out.extend_from_slice(key.as_bytes());
-    let mut digits = [0; 20];
-    let mut begin = digits.len();
-    loop {
-        begin -= 1;
-        digits[begin] = b'0' + (value % 10) as u8;
-        value /= 10;
-        if value == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[begin..]);
+    out.extend_from_slice(decimal(value, &mut [0; DIGITS]));
 }
 
 fn names(out: &mut Vec<u8>, key: &str, names: &[Name]) {
@@ -197,10 +188,9 @@ mod tests {
         let stamp = Stamp::from_micros(n);
         let span = Duration::from_nanos(n);
         let small = (n % u64::from(u32::MAX)) as u32;
+        let health = [Health::Ready, Health::Degraded, Health::Down, Health::Unknown][(n % 4) as usize];
         LoopStatus {
-            name: "a.b-c_9".parse().expect("a name"),
             kind: LoopKind::ConfigWatcher,
-            health: [Health::Ready, Health::Degraded, Health::Down, Health::Unknown][(n % 4) as usize],
             ready: some[0],
             stale: some[1],
             critical: some[2],
@@ -217,7 +207,6 @@ mod tests {
             runs: n,
             failures: n / 3,
             panics: n / 1000,
-            timeouts: 0,
             late: n % 10,
             missed: n % 100,
             transitions: n % 1000,
@@ -274,7 +263,6 @@ mod tests {
                     overruns: n,
                 })
             }),
-            monitor: None,
             recovery: some[2].then(|| {
                 Box::new(RecoveryStatus {
                     watched: 1,
@@ -286,6 +274,7 @@ mod tests {
                     incidents: Vec::new(),
                 })
             }),
+            ..LoopStatus::sample("a.b-c_9", health)
         }
     }
 

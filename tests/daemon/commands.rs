@@ -458,3 +458,51 @@ fn what_is_in_force_is_explained_by_who_has_it() {
     daemon.stop();
     assert_eq!(run_to_end(&["explain", "--url", &url]).0, Some(69));
 }
+
+#[test]
+fn the_token_of_the_settings_goes_to_who_is_to_act_and_to_nobody_who_is_only_asked() {
+    let service = Service::scripted(vec![Reply::status(404, "nothing is here")]);
+    let url = service.url();
+    let sent = |args: &[&str]| {
+        let before = service.asked().len();
+        let all = [args, &["--set", "http.token=t0psecret", "--url", &url]].concat();
+        let (_, out, err) = run_to_end(&all);
+        assert!(!out.contains("t0psecret") && !err.contains("t0psecret"), "{args:?}: {out}{err}");
+        let asked = service.asked().split_off(before);
+        assert!(!asked.is_empty(), "{args:?}: {err}");
+        asked.iter().filter_map(|asked| asked.header("authorization").map(str::to_owned)).collect::<Vec<_>>()
+    };
+    for args in [&["status"][..], &["why", "a"], &["events"], &["explain", "http"], &["recovery", "list"]] {
+        assert!(sent(args).is_empty(), "{args:?}");
+    }
+    let right = ["Bearer t0psecret"];
+    for args in [
+        &["trigger", "a"][..],
+        &["rescan"],
+        &["recovery", "cancel", "run-1"],
+        &["recovery", "retry", "run-1"],
+    ] {
+        assert_eq!(sent(args), right, "{args:?}");
+    }
+}
+
+#[test]
+fn every_setting_stands_in_the_help() {
+    let (_, help, _) = run_to_end(&["run", "--help"]);
+    let begin = help.find("{\"logging\"").unwrap();
+    let mut shown = serde_json::Deserializer::from_str(&help[begin..]).into_iter::<Value>();
+    let shown = shown.next().unwrap().unwrap();
+    let (_, out, _) = run_to_end(&["explain", "--json"]);
+    for line in out.lines() {
+        let setting: Value = serde_json::from_str(line).unwrap();
+        let key = setting["key"].as_str().unwrap();
+        let found = key.split('.').try_fold(&shown, |at, part| at.get(part));
+        match (key, found) {
+            // Better in a file, and shown as that; or told in words.
+            ("http.token" | "store.url_file", None) | ("store.url", Some(_)) => {}
+            ("monitor.poll_period", Some(found)) => assert_eq!(found, "60s"),
+            (_, Some(found)) => assert_eq!(found, &setting["value"], "{key}"),
+            (_, None) => panic!("{key} is not in the help"),
+        }
+    }
+}

@@ -274,6 +274,60 @@ fn wrc_11_polls_that_hang_lose_their_place_and_are_bounded() {
 }
 
 #[test]
+fn a_monitor_that_asks_no_more_is_stale_and_says_for_how_long() {
+    let world = World::new();
+    let gate = Gate::default();
+    for n in 0..6 {
+        world.add(&format!("run-{n}"), &[]);
+    }
+    let config = RecoveryMonitorConfig::new("m", policy().poll_timeout(secs(2))).max_polls(1);
+    let monitor = world.monitor_with(config);
+    for n in 0..6 {
+        monitor.watch_run(&format!("run-{n}"), plain()).unwrap();
+    }
+    world.clock.run_for(secs(10));
+    let status = monitor.status();
+    assert_eq!((status.age, status.overdue_for, status.stale), (Some(secs(10)), None, false));
+    assert!(status.ready && status.call.is_none() && status.running_for.is_none());
+    for n in 0..4 {
+        world.fetch_fault(&format!("run-{n}"), Fault::Hang(gate.clone()));
+    }
+    // The first hangs: it is told as such, and the others wait behind it.
+    world.clock.run_for(secs(21));
+    let status = monitor.status();
+    let call = status.call.unwrap();
+    assert_eq!((&*call.phase, call.phase_for, call.stuck), ("run-0: in its poll", secs(1), false));
+    assert_eq!((status.running_for, status.overdue_for), (Some(secs(1)), Some(secs(1))));
+    assert!(!status.stale && status.ready);
+    // All threads that there may be hang, and the fifth run has nobody.
+    world.clock.run_for(secs(7));
+    assert_eq!((gate.waiting(), world.fetches("run-4")), (4, 1));
+    let status = monitor.status();
+    assert_eq!((status.age, status.overdue_for, status.stale), (Some(secs(0)), Some(secs(8)), false));
+    assert_eq!(
+        status.call.as_ref().map(|call| (&*call.phase, call.stuck)),
+        Some(("run-0: in its poll", true))
+    );
+    assert_eq!(status.thread.unwrap().name, "rec/m");
+    // A run is polled every 30 s, so by that much it may be late.
+    world.clock.run_for(secs(22));
+    assert_eq!((monitor.status().overdue_for, monitor.status().stale), (Some(secs(30)), false));
+    world.clock.run_for(secs(1));
+    let status = monitor.status();
+    assert_eq!((status.overdue_for, status.stale, status.ready), (Some(secs(31)), true, false));
+    assert!(status.to_string().contains(", stale, overdue for 31.0s"), "{status}");
+    let json = serde_json::to_value(&status).unwrap();
+    assert_eq!((&json["stale"], &json["overdue_for"]), (&true.into(), &31.0.into()), "{json}");
+    gate.open();
+    world.clock.settle();
+    let status = monitor.status();
+    assert_eq!((status.age, status.overdue_for, status.stale), (Some(secs(0)), None, false));
+    assert_eq!((world.fetches("run-4"), status.health), (2, Health::Ready));
+    assert!(monitor.stop(secs(1)).is_clean());
+    assert!(!monitor.status().stale);
+}
+
+#[test]
 fn what_hangs_in_the_telling_of_a_poll_loses_its_place_too() {
     let world = World::new();
     let gate = Gate::default();

@@ -19,6 +19,8 @@ use crate::fleet::tenant::Tenant;
 use crate::fleet::token::Token;
 use crate::stamp::Stamp;
 
+const COMMANDS: &str = "fleet_commands";
+
 /// One number.
 #[derive(Debug, QueryableByName)]
 pub(super) struct Number {
@@ -90,7 +92,7 @@ pub(super) struct TouchedRow {
 
 impl TouchedRow {
     pub(super) fn read(self) -> Result<Touched> {
-        let state = word("fleet_commands", self.id, "state", &self.state)?;
+        let state = word(COMMANDS, self.id, "state", &self.state)?;
         Ok(Touched { command: CommandId(self.id), state })
     }
 }
@@ -234,52 +236,20 @@ impl AgentRow {
 
 #[derive(Debug, QueryableByName)]
 pub(super) struct CommandRow {
-    #[diesel(sql_type = BigInt)]
-    id: i64,
+    #[diesel(embed)]
+    most: ClaimedRow,
     #[diesel(sql_type = BigInt)]
     tenant_id: i64,
     #[diesel(sql_type = Bool)]
     platform: bool,
     #[diesel(sql_type = Text)]
-    kind: String,
-    #[diesel(sql_type = BigInt)]
-    priority: i64,
-    #[diesel(sql_type = Text)]
-    payload: String,
-    #[diesel(sql_type = Text)]
     state: String,
     #[diesel(sql_type = Nullable<BigInt>)]
-    pinned_to: Option<i64>,
-    #[diesel(sql_type = Nullable<BigInt>)]
     agent_id: Option<i64>,
-    #[diesel(sql_type = BigInt)]
-    fence: i64,
-    #[diesel(sql_type = BigInt)]
-    version: i64,
-    #[diesel(sql_type = BigInt)]
-    attempts: i64,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    max_attempts: Option<i64>,
-    #[diesel(sql_type = BigInt)]
-    queue_priority: i64,
-    #[diesel(sql_type = BigInt)]
-    queue_penalty: i64,
     #[diesel(sql_type = Nullable<BigInt>)]
     progress: Option<i64>,
     #[diesel(sql_type = Nullable<Text>)]
-    message: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
     result: Option<String>,
-    #[diesel(sql_type = BigInt)]
-    created_at: i64,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    scheduled_at: Option<i64>,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    expires_at: Option<i64>,
-    #[diesel(sql_type = BigInt)]
-    queued_at: i64,
-    #[diesel(sql_type = BigInt)]
-    waiting_since: i64,
     #[diesel(sql_type = Nullable<BigInt>)]
     acknowledged_at: Option<i64>,
     #[diesel(sql_type = Nullable<BigInt>)]
@@ -292,44 +262,17 @@ pub(super) struct CommandRow {
 
 impl CommandRow {
     pub(super) fn read(self) -> Result<Command> {
-        let table = "fleet_commands";
-        let priority = Priority::ALL.iter().copied().find(|priority| priority.base() == self.priority);
-        let priority = priority.ok_or_else(|| {
-            unreadable(
-                table,
-                self.id,
-                "priority",
-                &format!("expected 250, 500, 750 or 1000, found {}", self.priority),
-            )
-        })?;
+        let state = word(COMMANDS, self.most.id, "state", &self.state)?;
+        let command = self.most.command(TenantId(self.tenant_id), self.platform, state)?;
         Ok(Command {
-            id: CommandId(self.id),
-            tenant: TenantId(self.tenant_id),
-            platform: self.platform,
-            kind: word(table, self.id, "kind", &self.kind)?,
-            priority,
-            payload: self.payload,
-            state: word(table, self.id, "state", &self.state)?,
-            pinned_to: self.pinned_to.map(AgentId),
             agent: self.agent_id.map(AgentId),
-            fence: self.fence,
-            version: self.version,
-            attempts: self.attempts,
-            max_attempts: self.max_attempts,
-            queue_priority: self.queue_priority,
-            queue_penalty: self.queue_penalty,
             progress: self.progress,
-            message: self.message,
             result: self.result,
-            created_at: stamp(self.created_at),
-            scheduled_at: self.scheduled_at.map(stamp),
-            expires_at: self.expires_at.map(stamp),
-            queued_at: stamp(self.queued_at),
-            waiting_since: stamp(self.waiting_since),
             acknowledged_at: self.acknowledged_at.map(stamp),
             started_at: self.started_at.map(stamp),
             completed_at: self.completed_at.map(stamp),
             lease_until: self.lease_until.map(stamp),
+            ..command
         })
     }
 }
@@ -386,16 +329,32 @@ pub(super) struct Claimed {
 
 impl ClaimedRow {
     pub(super) fn read(self, by: Claimed) -> Result<Command> {
-        let row = CommandRow {
-            id: self.id,
-            tenant_id: by.tenant.0,
-            platform: by.platform,
-            kind: self.kind,
-            priority: self.priority,
+        let command = self.command(by.tenant, by.platform, CommandState::Acknowledged)?;
+        Ok(Command {
+            agent: Some(by.agent),
+            acknowledged_at: Some(stamp(by.at)),
+            lease_until: Some(stamp(by.until)),
+            ..command
+        })
+    }
+
+    /// The command, without what only a whole row or its claim knows.
+    fn command(self, tenant: TenantId, platform: bool, state: CommandState) -> Result<Command> {
+        let priority = Priority::ALL.iter().copied().find(|priority| priority.base() == self.priority);
+        let priority = priority.ok_or_else(|| {
+            let why = format!("expected 250, 500, 750 or 1000, found {}", self.priority);
+            unreadable(COMMANDS, self.id, "priority", &why)
+        })?;
+        Ok(Command {
+            id: CommandId(self.id),
+            tenant,
+            platform,
+            kind: word(COMMANDS, self.id, "kind", &self.kind)?,
+            priority,
             payload: self.payload,
-            state: CommandState::Acknowledged.as_str().to_owned(),
-            pinned_to: self.pinned_to,
-            agent_id: Some(by.agent.0),
+            state,
+            pinned_to: self.pinned_to.map(AgentId),
+            agent: None,
             fence: self.fence,
             version: self.version,
             attempts: self.attempts,
@@ -405,17 +364,16 @@ impl ClaimedRow {
             progress: None,
             message: self.message,
             result: None,
-            created_at: self.created_at,
-            scheduled_at: self.scheduled_at,
-            expires_at: self.expires_at,
-            queued_at: self.queued_at,
-            waiting_since: self.waiting_since,
-            acknowledged_at: Some(by.at),
+            created_at: stamp(self.created_at),
+            scheduled_at: self.scheduled_at.map(stamp),
+            expires_at: self.expires_at.map(stamp),
+            queued_at: stamp(self.queued_at),
+            waiting_since: stamp(self.waiting_since),
+            acknowledged_at: None,
             started_at: None,
             completed_at: None,
-            lease_until: Some(by.until),
-        };
-        row.read()
+            lease_until: None,
+        })
     }
 }
 

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::event::Health;
 use crate::monitor::{ItemState, Tally};
 use crate::pointer::{Kind, Pointer};
+use crate::text::on_one_line;
 
 /// How many items a group's reason names.
 const NAMED: usize = 5;
@@ -221,7 +222,7 @@ impl ItemMap {
             (Some(pointer), _) => {
                 word(pointer, value).map_err(|flaw| flaws.push(format!("name: {flaw}"))).ok()
             }
-            (None, Some(key)) if !key.is_empty() => Some(one_line(key)),
+            (None, Some(key)) if !key.is_empty() => Some(on_one_line(key)),
             (None, _) => None,
         };
         let group = self
@@ -267,10 +268,12 @@ impl fmt::Display for Item {
 pub(super) fn word(pointer: &Pointer, item: &Value) -> Result<String, String> {
     let value = pointer.find(item).map_err(|missing| of_item(&missing))?;
     match value {
-        Value::String(text) if !text.is_empty() => Ok(one_line(text)),
+        Value::String(text) if !text.is_empty() => Ok(on_one_line(text)),
         Value::Number(number) => Ok(number.to_string()),
         Value::Bool(truth) => Ok(truth.to_string()),
-        other => Err(format!("expected a string at {}, found {}", one_line(pointer.as_str()), Kind(other))),
+        other => {
+            Err(format!("expected a string at {}, found {}", on_one_line(pointer.as_str()), Kind(other)))
+        }
     }
 }
 
@@ -281,14 +284,6 @@ fn of_item(missing: &crate::pointer::Missing) -> String {
         Some(rest) => format!("the item{rest}"),
         None => format!("the item's {text}"),
     }
-}
-
-fn one_line(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() { line.extend(c.escape_debug()) } else { line.push(c) }
-    }
-    line
 }
 
 /// Items by name, as they are reported: of two with one name the later is

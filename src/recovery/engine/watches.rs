@@ -187,6 +187,7 @@ impl Engine {
         let again = now + watch.policy.poll_interval;
         *told_at = again;
         watch.last_poll = Some(now);
+        state.books.last_poll = Some(now);
         let error = Error::new(ErrorKind::Timeout).context(format!("the poll is stuck for {stuck_for:.1?}"));
         self.poll_failed(state, after, run, error);
         again

@@ -1,0 +1,86 @@
+//! Small things that are done to texts in many places: where a text is cut,
+//! and how a foreign one is made harmless for a line.
+
+/// Room for the decimal digits of any number.
+pub(crate) const DIGITS: usize = 20;
+
+/// The decimal digits of a number, in a part of `room`. The formatting of the
+/// standard library takes several times as long.
+pub(crate) fn decimal(mut value: u64, room: &mut [u8; DIGITS]) -> &[u8] {
+    let mut begin = room.len();
+    loop {
+        begin -= 1;
+        room[begin] = b'0' + (value % 10) as u8;
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+    }
+    &room[begin..]
+}
+
+/// At most the first `max` bytes of a text, whole characters.
+pub(crate) fn start_of(text: &str, max: usize) -> &str {
+    let mut end = max.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// At most the last `max` bytes of a text, whole characters.
+pub(crate) fn end_of(text: &str, max: usize) -> &str {
+    let mut begin = text.len().saturating_sub(max);
+    while !text.is_char_boundary(begin) {
+        begin += 1;
+    }
+    &text[begin..]
+}
+
+/// A name or path whose control characters are escaped, so that it neither
+/// ends the line that it is printed on nor moves the cursor.
+pub(crate) fn on_one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() { line.extend(c.escape_debug()) } else { line.push(c) }
+    }
+    line
+}
+
+/// Adds a character of a foreign text to a line: escaped where it is a control
+/// character or turns the direction of text.
+pub(crate) fn push_plain(line: &mut String, c: char) {
+    match c {
+        '"' | '\'' | '\\' => line.push(c),
+        c => line.extend(c.escape_debug()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_as_the_standard_library_writes_them() {
+        for value in [0, 9, 10, 99, 100, 12_345_678_901, u64::MAX - 1, u64::MAX] {
+            assert_eq!(decimal(value, &mut [0; DIGITS]), value.to_string().as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_cut_is_between_characters() {
+        for (max, start, end) in
+            [(0, "", ""), (1, "a", "c"), (2, "a", "c"), (3, "aé", "éc"), (9, "aéc", "aéc")]
+        {
+            assert_eq!((start_of("aéc", max), end_of("aéc", max)), (start, end), "{max}");
+        }
+    }
+
+    #[test]
+    fn a_line_stays_one() {
+        assert_eq!(on_one_line("a\n\u{1b}[2J\"é"), "a\\n\\u{1b}[2J\"é");
+        let mut line = String::new();
+        "\"a\"\r\u{202e}\\".chars().for_each(|c| push_plain(&mut line, c));
+        assert_eq!(line, "\"a\"\\r\\u{202e}\\");
+    }
+}
