@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::TrainingRun;
-use super::engine::{Chore, Engine, Job, Stage, State};
+use super::engine::{Asked, Chore, Engine, Job, Stage, State};
 use super::tell::Afterwards;
 use crate::cancel::{CancelToken, LinkGuard};
 use crate::clock::{Inbox, Seat, Signals, Tick};
@@ -52,7 +52,7 @@ pub(super) struct Worker {
 /// What a thread is doing.
 #[derive(Clone)]
 enum Doing {
-    Poll { run: Arc<str>, ticket: u64, since: Tick },
+    Poll { poll: Asked, since: Tick },
     Attempt { run: Arc<str>, ticket: u64, since: Tick },
     Chore { run: Arc<str>, since: Tick },
     Sweep { since: Tick },
@@ -61,7 +61,7 @@ enum Doing {
 impl Doing {
     fn of(job: &Job, since: Tick) -> Self {
         match job {
-            Job::Poll { run, ticket } => Self::Poll { run: run.clone(), ticket: *ticket, since },
+            Job::Poll(poll) => Self::Poll { poll: poll.clone(), since },
             Job::Attempt(attempt) => {
                 Self::Attempt { run: attempt.run.clone(), ticket: attempt.ticket, since }
             }
@@ -72,7 +72,7 @@ impl Doing {
 
     fn phase(&self) -> (&'static str, Option<&str>, Tick) {
         match self {
-            Self::Poll { run, since, .. } => ("its poll", Some(run), *since),
+            Self::Poll { poll, since } => ("its poll", Some(&poll.run), *since),
             Self::Attempt { run, since, .. } => ("its attempt", Some(run), *since),
             Self::Chore { run, since } => ("letting go of what it restored", Some(run), *since),
             Self::Sweep { since } => ("dropping what is not needed", None, *since),
@@ -287,9 +287,9 @@ impl Engine {
                     guard.enter(calls, deadline);
                     let seen = seen_deadline(deadline, timeout);
                     let done = caught(|| match job {
-                        Job::Poll { run, ticket } => {
-                            let result = self.fetch(cx.begin(self, token, seen), &run);
-                            self.end_and_take(id, role, || guard.leave(calls), &run, ticket, result)
+                        Job::Poll(poll) => {
+                            let result = self.fetch(cx.begin(self, token, seen), &poll.run);
+                            self.end_and_take(id, role, || guard.leave(calls), &poll, result)
                         }
                         job => {
                             self.carry_out(job, token, seen, timeout);
@@ -322,12 +322,11 @@ impl Engine {
         id: u64,
         role: Role,
         leave: impl FnOnce() -> bool,
-        run: &Arc<str>,
-        ticket: u64,
+        poll: &Asked,
         result: Result<TrainingRun>,
     ) -> Option<Take> {
         self.act(|state, now, after| {
-            self.polled(state, now, after, run, ticket, result);
+            self.polled(state, now, after, poll, result);
             // A call that was taken away is told of as soon as this lock is
             // free, and must not be taken for the next one.
             if !after.is_ours() || !leave() {
@@ -393,7 +392,7 @@ impl Engine {
     /// What was being done has failed, unless somebody said so before.
     fn fail(&self, state: &mut State, now: Tick, after: &mut Afterwards, doing: Doing, error: Error) {
         match doing {
-            Doing::Poll { run, ticket, .. } => self.polled(state, now, after, &run, ticket, Err(error)),
+            Doing::Poll { poll, .. } => self.polled(state, now, after, &poll, Err(error)),
             Doing::Attempt { run, ticket, .. } => {
                 let _ = self.attempted(state, now, after, &run, ticket, Err(error));
             }
@@ -433,9 +432,7 @@ impl Engine {
         let role = worker.role;
         worker.retire();
         let again = match worker.doing.clone() {
-            Some(Doing::Poll { run, ticket, .. }) => {
-                self.poll_overdue(&mut state, now, &mut after, &run, ticket)
-            }
+            Some(Doing::Poll { poll, .. }) => self.poll_overdue(&mut state, now, &mut after, &poll),
             Some(Doing::Attempt { run, ticket, .. }) if is_first => {
                 self.attempt_overdue(&mut state, now, &mut after, &run, ticket);
                 Tick::NEVER
@@ -554,25 +551,25 @@ mod tests {
     }
 
     /// The poll that the thread takes.
-    fn poll(engine: &Arc<Engine>) -> u64 {
+    fn poll(engine: &Arc<Engine>) -> Asked {
         match engine.take(ID, Role::Poll) {
-            Take::Job { job: Job::Poll { ticket, .. }, .. } => ticket,
+            Take::Job { job: Job::Poll(poll), .. } => poll,
             _ => panic!("no poll"),
         }
     }
 
-    fn end(engine: &Arc<Engine>, ticket: u64, is_left: bool) -> Option<Take> {
+    fn end(engine: &Arc<Engine>, poll: &Asked, is_left: bool) -> Option<Take> {
         let result = Ok(TrainingRun::new(RUN));
-        engine.end_and_take(ID, Role::Poll, || is_left, &RUN.into(), ticket, result)
+        engine.end_and_take(ID, Role::Poll, || is_left, poll, result)
     }
 
     #[test]
     fn a_poll_that_ends_while_the_watchdog_takes_its_thread_counts_and_the_thread_goes() {
         let clock = ManualClock::default();
         let (engine, idle) = engine(&clock);
-        let ticket = poll(&engine);
+        let asked = poll(&engine);
         // Told of in time, and then the watchdog is faster to the slot.
-        assert!(end(&engine, ticket, false).is_none(), "it is not for this thread to go on");
+        assert!(end(&engine, &asked, false).is_none(), "it is not for this thread to go on");
         let state = engine.lock();
         assert!(state.workers[0].is_at_work(), "the watchdog, which comes now, must find the call");
         assert_eq!((state.books.timeouts, state.books.last_success.is_some()), (0, true));
@@ -589,8 +586,8 @@ mod tests {
     fn a_thread_that_keeps_its_call_goes_on_at_once() {
         let clock = ManualClock::default();
         let (engine, _end) = engine(&clock);
-        let ticket = poll(&engine);
-        assert!(matches!(end(&engine, ticket, true), Some(Take::Wait(_))));
+        let asked = poll(&engine);
+        assert!(matches!(end(&engine, &asked, true), Some(Take::Wait(_))));
         assert!(!engine.lock().workers[0].is_at_work());
     }
 
@@ -598,26 +595,26 @@ mod tests {
     fn a_panic_of_our_own_costs_neither_the_place_nor_the_run() {
         let clock = ManualClock::default();
         let (engine, end) = engine(&clock);
-        let ticket = poll(&engine);
+        let asked = poll(&engine);
         let (_, seat) = engine.env.clock().join("t");
         // The thread is gone with its job, as when putting that down panics.
         engine.clone().tend(ID, seat, |_| panic!("ours"));
         drop(end);
         let state = engine.lock();
         assert!(state.workers.iter().all(|worker| worker.id != ID), "the place is free");
-        let error = state.watches[RUN].error.as_ref().unwrap();
+        let error = state.watches.get(RUN).unwrap().error.as_ref().unwrap();
         assert_eq!(error.to_string(), "panicked: ours");
         assert_eq!((state.books.panics, state.next_poll().is_some()), (1, true));
         drop(state);
         // The one that took its place polls the run when it is due again.
         clock.run_for(Duration::from_secs(60));
         let state = engine.lock();
-        assert!(state.watches[RUN].error.is_none() && state.books.last_success.is_some());
+        assert!(state.watches.get(RUN).unwrap().error.is_none() && state.books.last_success.is_some());
         assert_eq!(state.books.panics, 1);
         drop(state);
         // Twice changes nothing: the ticket is used up.
         engine.act(|state, now, after| {
-            let doing = Doing::Poll { run: RUN.into(), ticket, since: now };
+            let doing = Doing::Poll { poll: asked.clone(), since: now };
             engine.fail(state, now, after, doing, Error::new(ErrorKind::Panicked));
         });
         assert_eq!(engine.lock().books.panics, 1);

@@ -7,12 +7,14 @@
 //! with another is late.
 
 mod attempts;
+mod table;
 mod watches;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::table::Watches;
 use super::crew::{Role, Worker};
 use super::incident::{Incident, IncidentPhase};
 use super::metadata::Metadata;
@@ -84,7 +86,7 @@ pub(super) struct State {
     n: u64,
     next: u64,
     random: Random,
-    pub(super) watches: BTreeMap<Arc<str>, Watch>,
+    pub(super) watches: Watches,
     /// When the runs are polled that are in no poll.
     polls: Polls,
     pub(super) cases: BTreeMap<Arc<str>, Box<Case>>,
@@ -100,7 +102,8 @@ pub(super) struct State {
     pub(super) books: Books,
 }
 
-type Polls = BTreeSet<(Tick, u64, Arc<str>)>;
+/// By place.
+type Polls = BTreeSet<(Tick, u64, usize)>;
 
 /// What a status says of the whole.
 #[derive(Debug, Clone, Copy, Default)]
@@ -121,6 +124,7 @@ pub(super) struct Books {
 
 /// A run that is watched.
 pub(super) struct Watch {
+    pub(super) run: Arc<str>,
     pub(super) first_run: Arc<str>,
     pub(super) policy: Arc<RecoveryPolicy>,
     pub(super) metadata: Metadata,
@@ -143,12 +147,12 @@ enum Poll {
 }
 
 impl Watch {
-    fn put_poll(&mut self, polls: &mut Polls, run: &Arc<str>, due: Tick, n: u64) {
+    fn put_poll(&mut self, polls: &mut Polls, place: usize, due: Tick, n: u64) {
         if let Poll::Due(due, n) = self.poll {
-            polls.remove(&(due, n, run.clone()));
+            polls.remove(&(due, n, place));
         }
         self.poll = Poll::Due(due, n);
-        polls.insert((due, n, run.clone()));
+        polls.insert((due, n, place));
     }
 }
 
@@ -199,10 +203,19 @@ pub(super) enum Chore {
 
 /// What a thread of the crew does.
 pub(super) enum Job {
-    Poll { run: Arc<str>, ticket: u64 },
+    Poll(Asked),
     Attempt(Box<Attempt>),
     Chore(Chore),
     Sweep(Vec<Trash>),
+}
+
+/// One poll of one run.
+#[derive(Clone)]
+pub(super) struct Asked {
+    pub(super) run: Arc<str>,
+    /// Where the run is among those that are watched, if it still is.
+    place: usize,
+    pub(super) ticket: u64,
 }
 
 pub(super) struct Attempt {
@@ -225,7 +238,7 @@ impl State {
             n: 0,
             next: 0,
             random: Random::new(seed),
-            watches: BTreeMap::new(),
+            watches: Watches::default(),
             polls: BTreeSet::new(),
             cases: BTreeMap::new(),
             fresh: VecDeque::new(),
@@ -246,7 +259,7 @@ impl State {
 
     /// The key of a watched run, by its present name or by its first.
     pub(super) fn resolve(&self, run: &str) -> Option<Arc<str>> {
-        if let Some((key, _)) = self.watches.get_key_value(run) {
+        if let Some(key) = self.watches.key(run) {
             return Some(key.clone());
         }
         if let Some((key, _)) = self.cases.get_key_value(run) {
@@ -258,21 +271,11 @@ impl State {
 
     /// How many jobs of a role could be begun now, and when the next one can.
     pub(super) fn ahead(&self, role: Role, now: Tick, limit: usize) -> (usize, Tick) {
-        let (timed, n) = match role {
-            Role::Poll => (&self.polls, 0),
-            Role::Attempt => (&self.retries, self.fresh.len() + self.chores.len()),
-        };
-        let mut ready = n.min(limit);
-        for (due, _, _) in timed {
-            if *due > now {
-                return (ready, *due);
-            }
-            if ready == limit {
-                return (ready, now);
-            }
-            ready += 1;
+        let waiting = self.fresh.len() + self.chores.len();
+        match role {
+            Role::Poll => ahead(self.polls.iter().map(|(due, ..)| *due), 0, now, limit),
+            Role::Attempt => ahead(self.retries.iter().map(|(due, ..)| *due), waiting, now, limit),
         }
-        (ready, Tick::NEVER)
     }
 
     pub(super) fn counts(&self, class: Class) -> usize {
@@ -288,8 +291,8 @@ impl State {
     pub(super) fn late(&self, role: Role, now: Tick) -> Option<(Duration, Duration)> {
         let (due, apart) = match role {
             Role::Poll => {
-                let (due, _, run) = self.polls.first()?;
-                let last = self.watches.get(run).and_then(|watch| watch.last_poll);
+                let (due, _, place) = self.polls.first()?;
+                let last = self.watches.peek(*place).and_then(|watch| watch.last_poll);
                 (*due, last.map_or(Duration::ZERO, |last| due.since(last)))
             }
             Role::Attempt => (self.retries.first()?.0, Duration::ZERO),
@@ -316,8 +319,9 @@ impl State {
 
     fn put_poll(&mut self, run: &Arc<str>, due: Tick) {
         let n = self.number();
-        if let Some(watch) = self.watches.get_mut(run) {
-            watch.put_poll(&mut self.polls, run, due, n);
+        let Some(place) = self.watches.place(run) else { return };
+        if let Some(watch) = self.watches.at(place) {
+            watch.put_poll(&mut self.polls, place, due, n);
         }
     }
 
@@ -326,30 +330,31 @@ impl State {
     fn put_polls(&mut self, due: Tick, is_to_be: impl Fn(&mut Watch) -> bool) {
         let Self { watches, polls, next, .. } = self;
         let mut put = Vec::with_capacity(watches.len());
-        for (run, watch) in watches.iter_mut() {
+        watches.for_each(|place, watch| {
             if is_to_be(watch) {
                 *next += 1;
                 watch.poll = Poll::Due(due, *next);
             }
             if let Poll::Due(due, n) = watch.poll {
-                put.push((due, n, run.clone()));
+                put.push((due, n, place));
             }
-        }
+        });
         *polls = put.into_iter().collect();
     }
 
-    fn add_watch(&mut self, run: &Arc<str>, watch: Watch, due: Tick) {
+    fn add_watch(&mut self, watch: Watch, due: Tick) {
+        let run = watch.run.clone();
         self.tally[watch.class as usize] += 1;
-        self.watches.insert(run.clone(), watch);
-        self.put_poll(run, due);
-        self.sort_in(run);
+        self.watches.insert(watch);
+        self.put_poll(&run, due);
+        self.sort_in(&run);
     }
 
     fn take_watch(&mut self, run: &Arc<str>) -> Option<Watch> {
-        let watch = self.watches.remove(run)?;
+        let (place, watch) = self.watches.remove(run)?;
         self.tally[watch.class as usize] -= 1;
         if let Poll::Due(due, n) = watch.poll {
-            self.polls.remove(&(due, n, run.clone()));
+            self.polls.remove(&(due, n, place));
         }
         Some(watch)
     }
@@ -413,6 +418,22 @@ impl State {
             Health::Ready
         }
     }
+}
+
+/// How many could be begun now of those that wait and those that have a due,
+/// and when the next one can.
+fn ahead(dues: impl Iterator<Item = Tick>, waiting: usize, now: Tick, limit: usize) -> (usize, Tick) {
+    let mut ready = waiting.min(limit);
+    for due in dues {
+        if due > now {
+            return (ready, due);
+        }
+        if ready == limit {
+            return (ready, now);
+        }
+        ready += 1;
+    }
+    (ready, Tick::NEVER)
 }
 
 /// What an engine is made from.

@@ -269,7 +269,7 @@ impl RecoveryMonitor {
     pub fn stop_watching(&self, run: &str) -> bool {
         self.engine.act(|state, now, after| {
             let Some(run) = state.resolve(run) else { return false };
-            let is_watched = state.watches.contains_key(&run);
+            let is_watched = state.watches.contains(&run);
             self.engine.unwatch(state, now, after, &run);
             is_watched
         })

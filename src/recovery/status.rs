@@ -94,7 +94,7 @@ impl Engine {
         let stuck = in_call.filter(|_| call.as_ref().is_some_and(|call| call.stuck));
         let mut able = state.workers.iter().filter(|worker| !worker.task.has_ended() && !worker.is_stuck());
         let thread = stuck.or_else(|| able.next()).map(|worker| worker.task.clone());
-        let last_error = state.watches.values().filter_map(|watch| watch.error.as_ref()).next();
+        let last_error = state.watches.iter().find_map(|(_, watch)| watch.error.as_ref());
         let failed = state.cases.values().filter_map(|case| case.incident.error.as_ref()).next();
         let stale = is_running && state.is_stale(now);
         let phase = if is_running { Phase::Polling } else { Phase::Stopped };

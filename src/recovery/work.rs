@@ -37,7 +37,7 @@ impl Engine {
     /// Does what is not a poll.
     pub(super) fn carry_out(self: &Arc<Self>, job: Job, token: CancelToken, seen: Tick, timeout: Duration) {
         match job {
-            Job::Poll { .. } => {}
+            Job::Poll(_) => {}
             Job::Attempt(attempt) => self.carry_out_attempt(&attempt, seen, timeout),
             Job::Chore(Chore::Retire { run, metadata }) => {
                 let cx = self.context(token, seen);

@@ -80,7 +80,7 @@ impl Engine {
         run: &Arc<str>,
         next: Next,
     ) {
-        let is_watched = state.watches.contains_key(run);
+        let is_watched = state.watches.contains(run);
         let attempts = state.cases.get(run).map_or(0, |case| case.incident.attempt);
         match next {
             Next::Stay => {}
@@ -293,18 +293,19 @@ impl Engine {
             // What is being polled was asked for before.
             watch.poll = Poll::none(now);
             (watch.last_poll, watch.error) = (None, None);
-            if state.watches.contains_key(new) {
+            if state.watches.contains(new) {
                 // Somebody watches it already: theirs counts.
                 after.trash.extend(watch.metadata.handle.map(Trash::Handle));
             } else {
-                state.add_watch(new, watch, now);
+                watch.run = new.clone();
+                state.add_watch(watch, now);
             }
         }
         if let Some(mut case) = case {
             after.trash.extend(case.metadata.handle.take().map(Trash::Handle));
             case.metadata.handle = handle;
             let is_free = !state.cases.contains_key(new);
-            if is_free && (was_watched || !state.watches.contains_key(new)) {
+            if is_free && (was_watched || !state.watches.contains(new)) {
                 state.cases.insert(new.clone(), case);
                 went_along = true;
             } else {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Class, Engine, Job, Poll, Stage, State, Watch};
+use super::{Asked, Class, Engine, Job, Poll, Stage, State, Watch};
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{RecoveryEvent, RecoveryStep};
@@ -35,6 +35,7 @@ impl Engine {
             return;
         }
         let watch = Watch {
+            run: run.clone(),
             first_run: run.clone(),
             policy: policy.clone(),
             metadata,
@@ -44,7 +45,7 @@ impl Engine {
             error: None,
             class: Class::Unpolled,
         };
-        state.add_watch(run, watch, now);
+        state.add_watch(watch, now);
     }
 
     pub(in crate::recovery) fn unwatch(
@@ -77,29 +78,23 @@ impl Engine {
 
     pub(super) fn take_poll(state: &mut State, now: Tick) -> Option<(Job, Duration)> {
         state.polls.first().filter(|(due, _, _)| *due <= now)?;
-        let (_, _, run) = state.polls.pop_first()?;
+        let (_, _, place) = state.polls.pop_first()?;
         let ticket = state.number();
-        let watch = state.watches.get_mut(&run)?;
+        let watch = state.watches.at(place)?;
         watch.poll = Poll::Begun { ticket, at: now, told_at: Tick::NEVER };
         state.books.runs += 1;
-        Some((Job::Poll { run, ticket }, watch.policy.poll_timeout))
+        let poll = Asked { run: watch.run.clone(), place, ticket };
+        Some((Job::Poll(poll), watch.policy.poll_timeout))
     }
 
     /// What the run added to the health of the whole before a poll that came
     /// back in time; how long it took is noted.
-    pub(super) fn end_poll(
-        &self,
-        state: &mut State,
-        now: Tick,
-        run: &Arc<str>,
-        ticket: u64,
-        is_ok: bool,
-    ) -> Option<Class> {
+    pub(super) fn end_poll(&self, state: &mut State, now: Tick, poll: &Asked, is_ok: bool) -> Option<Class> {
         let n = state.number();
         let State { watches, polls, books, .. } = state;
-        let watch = watches.get_mut(run)?;
-        let Poll::Begun { ticket: own, at, told_at } = watch.poll else { return None };
-        if own != ticket {
+        let watch = watches.at(poll.place)?;
+        let Poll::Begun { ticket, at, told_at } = watch.poll else { return None };
+        if ticket != poll.ticket {
             return None;
         }
         let timed_out = told_at != Tick::NEVER;
@@ -118,7 +113,7 @@ impl Engine {
             books.failures_in_a_row = 0;
             watch.error = None;
         }
-        watch.put_poll(polls, run, now + delay, n);
+        watch.put_poll(polls, poll.place, now + delay, n);
         (!timed_out).then_some(watch.class)
     }
 
@@ -128,15 +123,15 @@ impl Engine {
         state: &mut State,
         now: Tick,
         after: &mut Afterwards,
-        run: &Arc<str>,
-        ticket: u64,
+        poll: &Asked,
         result: Result<TrainingRun>,
     ) {
         if state.stage != Stage::Running {
             return;
         }
         let is_ok = result.is_ok();
-        let Some(before) = self.end_poll(state, now, run, ticket, is_ok) else { return };
+        let Some(before) = self.end_poll(state, now, poll, is_ok) else { return };
+        let run = &poll.run;
         match result {
             Err(error) => self.poll_failed(state, after, run, error),
             Ok(found) => self.found(state, now, after, run, found),
@@ -172,12 +167,11 @@ impl Engine {
         state: &mut State,
         now: Tick,
         after: &mut Afterwards,
-        run: &Arc<str>,
-        ticket: u64,
+        poll: &Asked,
     ) -> Tick {
-        let Some(watch) = state.watches.get_mut(run) else { return Tick::NEVER };
+        let Some(watch) = state.watches.at(poll.place) else { return Tick::NEVER };
         let Poll::Begun { ticket: own, at, told_at } = &mut watch.poll else { return Tick::NEVER };
-        if *own != ticket {
+        if *own != poll.ticket {
             return Tick::NEVER;
         }
         if now < *told_at && *told_at != Tick::NEVER {
@@ -189,7 +183,7 @@ impl Engine {
         watch.last_poll = Some(now);
         state.books.last_poll = Some(now);
         let error = Error::new(ErrorKind::Timeout).context(format!("the poll is stuck for {stuck_for:.1?}"));
-        self.poll_failed(state, after, run, error);
+        self.poll_failed(state, after, &poll.run, error);
         again
     }
 
