@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock::{real_deadline, real_remaining};
 use crate::error::{Error, ErrorKind, Result};
-use crate::primitive::{AtomicU32, Condvar, Mutex, Ordering, thread};
+use crate::primitive::{AtomicBool, AtomicU32, Condvar, Mutex, Ordering, thread};
 use crate::status::{Activity, Looks};
 use crate::sys::{limits, signals};
 
@@ -127,6 +127,8 @@ impl Budget {
 #[derive(Debug, Default)]
 struct Shared {
     exit: Mutex<Option<Exit>>,
+    /// Whether there is an exit: a flag that others may look at often.
+    is_over: AtomicBool,
     ended: Condvar,
     tid: AtomicU32,
     handle: Mutex<Option<thread::JoinHandle<()>>>,
@@ -162,6 +164,7 @@ impl Task {
             theirs.tid.store(limits::thread_id(), Ordering::Relaxed);
             let exit = caught(body).map_or_else(Exit::Panicked, |()| Exit::Returned);
             *theirs.exit.lock() = Some(exit);
+            theirs.is_over.store(true, Ordering::Release);
             theirs.ended.notify_all();
         };
         // Without signals from its first instruction on.
@@ -198,7 +201,7 @@ impl Task {
 
     /// Whether the thread's body is over.
     pub(crate) fn has_ended(&self) -> bool {
-        self.shared.exit.lock().is_some()
+        self.shared.is_over.load(Ordering::Acquire)
     }
 
     /// On the thread itself, at the beginning of a call that may get stuck: the

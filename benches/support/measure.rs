@@ -98,6 +98,11 @@ impl Started {
         Self { left: AtomicUsize::new(n), waiter: thread::current() }
     }
 
+    /// Begins again, for `n`; by the thread that waits, once it has.
+    pub(crate) fn again(&self, n: usize) {
+        self.left.store(n, Ordering::Release);
+    }
+
     /// A loop has had its first run; once a loop.
     pub(crate) fn one(&self) {
         // AcqRel: what a loop did before is seen by the one who waited.

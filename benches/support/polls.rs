@@ -60,19 +60,19 @@ fn answer(mut stream: TcpStream) -> std::io::Result<()> {
 /// A monitor of many runs, which polls them when it is told to.
 pub(crate) struct Watched {
     monitor: RecoveryMonitor,
-    polled: Arc<Mutex<Arc<Started>>>,
+    polled: Arc<Started>,
     n: usize,
 }
 
 struct Counted {
     source: RestSource,
-    polled: Arc<Mutex<Arc<Started>>>,
+    polled: Arc<Started>,
 }
 
 impl RunSource for Counted {
     fn fetch(&self, cx: &Context, run: &str) -> Result<TrainingRun, BoxError> {
         let run = self.source.fetch(cx, run);
-        self.polled.lock().one();
+        self.polled.one();
         run
     }
 
@@ -84,7 +84,7 @@ impl RunSource for Counted {
 impl Watched {
     pub(crate) fn start(n: usize, server: SocketAddr) -> Self {
         let config = RestConfig::new(ClientConfig::new(format!("http://{server}")));
-        let polled = Arc::new(Mutex::new(Arc::new(Started::expect(n))));
+        let polled = Arc::new(Started::expect(n));
         let source =
             Counted { source: RestSource::new(&config).expect("it can be used"), polled: polled.clone() };
         let remedy = RestRemedy::new(&config).expect("it can be used");
@@ -95,9 +95,8 @@ impl Watched {
         for i in 0..n {
             monitor.watch_run(&format!("run-{i}"), Metadata::default()).expect("it can be watched");
         }
-        let first = polled.lock().clone();
         monitor.restart().expect("it starts");
-        first.wait();
+        polled.wait();
         let watched = Self { monitor, polled, n };
         // A poll is over a little after it was counted; a trigger before that
         // would poll that run once more.
@@ -114,11 +113,10 @@ impl Watched {
     /// Polls all of them once.
     pub(crate) fn poll(&self) -> Duration {
         rest();
-        let round = Arc::new(Started::expect(self.n));
-        *self.polled.lock() = round.clone();
+        self.polled.again(self.n);
         let start = Instant::now();
         self.monitor.trigger();
-        round.wait();
+        self.polled.wait();
         start.elapsed()
     }
 }
