@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::primitive::{AtomicU32, Bell, Condvar, Mutex, MutexGuard, Ordering};
+use crate::sys::time::monotonic;
 
 /// How long [`ManualClock::settle`] waits, in real time, before it says who
 /// does not come to rest.
@@ -164,7 +165,12 @@ pub struct Clock(Source);
 
 #[derive(Debug, Clone)]
 enum Source {
-    System { origin: Instant },
+    /// The same moment as both clocks say it; the number is read first, so
+    /// that what an `Instant` says is over is over.
+    System {
+        start: u64,
+        origin: Instant,
+    },
     Manual(ManualClock),
 }
 
@@ -185,7 +191,8 @@ impl Clock {
     #[must_use]
     #[allow(clippy::disallowed_methods, reason = "this module is where time comes in")]
     pub fn system() -> Self {
-        Self(Source::System { origin: Instant::now() })
+        let start = monotonic();
+        Self(Source::System { start, origin: Instant::now() })
     }
 
     /// The present moment.
@@ -194,7 +201,7 @@ impl Clock {
     #[allow(clippy::disallowed_methods, reason = "this module is where time comes in")]
     pub fn now(&self) -> Tick {
         match &self.0 {
-            Source::System { origin } => Tick::ZERO + origin.elapsed(),
+            Source::System { start, .. } => Tick::from_nanos(monotonic().saturating_sub(*start)),
             Source::Manual(clock) => clock.now(),
         }
     }
@@ -244,7 +251,7 @@ impl Clock {
     /// which. A signal that is set already ends the wait at once.
     pub(crate) fn wait(&self, inbox: &Arc<Inbox>, deadline: Tick) -> Signals {
         match &self.0 {
-            Source::System { origin } => loop {
+            Source::System { origin, .. } => loop {
                 let signals = inbox.take();
                 if signals != Signals::default() {
                     return signals;

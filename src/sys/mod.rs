@@ -22,6 +22,7 @@ pub(crate) mod socket;
 #[cfg(feature = "daemon")]
 pub(crate) mod terminal;
 pub(crate) mod thread_stat;
+pub(crate) mod time;
 pub(crate) mod wait;
 
 use std::io;
