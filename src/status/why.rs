@@ -1,6 +1,7 @@
 //! Why a loop is as it is: one sentence, the chain of causes, and what happens
 //! next. A function of statuses and nothing else.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -42,6 +43,10 @@ pub struct Why {
     pub health: Health,
     /// Whether it can take work.
     pub ready: bool,
+    /// Who is down so that nothing is known of this one, as in
+    /// [`LoopStatus::parent`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Name>,
     /// All of it in one sentence.
     pub sentence: String,
     /// What keeps it from being ready, the nearest first, each before the
@@ -166,6 +171,7 @@ pub fn why(name: &str, at: Stamp, loops: &[LoopStatus], rejected: &[Rejected]) -
             name,
             health: Health::Unknown,
             ready: false,
+            parent: None,
             sentence,
             causes: vec![cause],
             next: Next { what: search.after_edit(rejection), at: None },
@@ -178,6 +184,7 @@ pub fn why(name: &str, at: Stamp, loops: &[LoopStatus], rejected: &[Rejected]) -
         name: status.name.clone(),
         health: status.health,
         ready: status.ready,
+        parent: status.parent.clone(),
         sentence: search.sentence(status, &causes),
         next: search.next(status),
         gives_up: gives_up(status),
@@ -213,6 +220,31 @@ impl<'a> Search<'a> {
 
     /// The causes of one, each followed by its own.
     fn collect(&self, status: &LoopStatus, depth: usize, above: &mut Vec<Name>, out: &mut Vec<Cause>) {
+        if status.parent.is_some() {
+            // What it says itself comes of that, as far as anybody knows.
+            self.collect_required(status, depth, above, out);
+            self.collect_own(status, depth, out);
+        } else {
+            self.collect_own(status, depth, out);
+            self.collect_required(status, depth, above, out);
+        }
+        let has_cause = out.iter().any(|cause| cause.depth == depth && cause.name == status.name);
+        if status.ready || has_cause || out.len() >= MAX_CAUSES {
+            return;
+        }
+        let (kind, what) = match status.phase {
+            Phase::Stopped => (CauseKind::Stopped, "it does not run".to_owned()),
+            _ if status.runs == 0 => (CauseKind::Unheard, "it was not called yet".to_owned()),
+            _ if status.last_check.is_none() && status.kind != LoopKind::Component => {
+                (CauseKind::Unheard, "its first call has not ended yet".to_owned())
+            }
+            _ => (CauseKind::Unheard, format!("it says that it is {}, and not why", status.health)),
+        };
+        out.push(Cause { depth, name: status.name.clone(), kind, what, since: Some(status.since) });
+    }
+
+    /// What it says itself.
+    fn collect_own(&self, status: &LoopStatus, depth: usize, out: &mut Vec<Cause>) {
         let mut add = |kind, what: String, since| {
             if out.len() < MAX_CAUSES {
                 out.push(Cause { depth, name: status.name.clone(), kind, what, since });
@@ -261,8 +293,26 @@ impl<'a> Search<'a> {
             };
             add(CauseKind::Error, what, status.last_check.or(Some(status.since)));
         }
+    }
+
+    /// What it requires that is not ready, each with its causes.
+    fn collect_required(
+        &self,
+        status: &LoopStatus,
+        depth: usize,
+        above: &mut Vec<Name>,
+        out: &mut Vec<Cause>,
+    ) {
         // What it waits for says more than that it does not run.
         let required = if status.waits_for.is_empty() { &status.requires } else { &status.waits_for };
+        let mut required: Vec<&Name> = required.iter().collect();
+        if let Some(parent) = &status.parent {
+            // The way to the parent first: of the others nothing came.
+            match required.iter().position(|name| self.leads(name, parent)) {
+                Some(at) => required[..=at].rotate_right(1),
+                None => required.insert(0, parent),
+            }
+        }
         let is_waiting = !status.waits_for.is_empty();
         let requires = if is_waiting { "waits for" } else { "requires" };
         above.push(status.name.clone());
@@ -297,19 +347,16 @@ impl<'a> Search<'a> {
             }
         }
         above.pop();
-        let has_cause = out.iter().any(|cause| cause.depth == depth && cause.name == status.name);
-        if status.ready || has_cause || out.len() >= MAX_CAUSES {
-            return;
-        }
-        let (kind, what) = match status.phase {
-            Phase::Stopped => (CauseKind::Stopped, "it does not run".to_owned()),
-            _ if status.runs == 0 => (CauseKind::Unheard, "it was not called yet".to_owned()),
-            _ if status.last_check.is_none() && status.kind != LoopKind::Component => {
-                (CauseKind::Unheard, "its first call has not ended yet".to_owned())
-            }
-            _ => (CauseKind::Unheard, format!("it says that it is {}, and not why", status.health)),
+    }
+
+    /// Whether one is the parent, or requires it or what is behind it.
+    fn leads(&self, name: &Name, parent: &Name) -> bool {
+        let is_behind = |status: &LoopStatus| {
+            status.parent.as_ref() == Some(parent)
+                || status.requires.contains(parent)
+                || status.waits_for.contains(parent)
         };
-        out.push(Cause { depth, name: status.name.clone(), kind, what, since: Some(status.since) });
+        name == parent || self.find(name.as_str()).is_some_and(is_behind)
     }
 
     fn sentence(&self, status: &LoopStatus, causes: &[Cause]) -> String {
@@ -413,13 +460,16 @@ fn gives_up(status: &LoopStatus) -> Option<String> {
 }
 
 /// The word for how one is, that says the most.
-fn state(status: &LoopStatus) -> &'static str {
-    match status.health {
+fn state(status: &LoopStatus) -> Cow<'static, str> {
+    if let Some(parent) = &status.parent {
+        return format!("{} (parent {parent})", status.health).into();
+    }
+    Cow::Borrowed(match status.health {
         _ if status.stale => "stale",
         _ if !status.waits_for.is_empty() => "waiting",
         Health::Unknown if status.phase == Phase::Stopped => "stopped",
         health => health.as_str(),
-    }
+    })
 }
 
 fn stuck(call: &CallStatus) -> String {
@@ -682,6 +732,44 @@ mod tests {
              a requires: waits for c, which is not there\n\
              next: it starts when b, c can take work",
         );
+    }
+
+    #[test]
+    fn one_behind_a_parent_names_it_and_the_way_to_it() {
+        let behind = |name: &str, requires: &[&str], parent: &str| LoopStatus {
+            parent: parent.parse().ok(),
+            requires: names(requires),
+            last_error: Some("no route".to_owned()),
+            ..of(name, Health::Unknown)
+        };
+        check(
+            &[behind("a", &["router"], "router"), of("router", Health::Down)],
+            &[],
+            "a is unknown (parent router) for 1m0s: it requires router, which is down: connection refused\n  \
+             a requires: requires router, which is down\n    router error: connection refused\n  \
+             a error: no route\nnext: it asks again in 12s",
+        );
+        // Through another, and not by what is down beside it.
+        check(
+            &[
+                behind("a", &["cache", "switch", "ok"], "router"),
+                behind("switch", &["router"], "router"),
+                of("cache", Health::Down),
+                of("ok", Health::Ready),
+                of("router", Health::Down),
+            ],
+            &[],
+            "a is unknown (parent router) for 1m0s: it requires switch, which is unknown (parent router) and \
+             requires router, which is down: connection refused\n  \
+             a requires: requires switch, which is unknown (parent router)\n    \
+             switch requires: requires router, which is down\n      router error: connection refused\n    \
+             switch error: no route\n  a requires: requires cache, which is down\n    \
+             cache error: connection refused\n  a error: no route\nnext: it asks again in 12s",
+        );
+        // One whose way to it nobody knows.
+        let why = why("a", secs(0), &[behind("a", &[], "router"), of("router", Health::Down)], &[]).unwrap();
+        assert_eq!(why.parent, "router".parse().ok());
+        assert!(why.sentence.ends_with("it requires router, which is down: connection refused"), "{why:?}");
     }
 
     #[test]
