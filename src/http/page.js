@@ -187,13 +187,20 @@
       if (is) heads.at(-1).after(make("th", { scope: "col", textContent: "Actions" }));
       $$("#loops .k th").forEach((head) => { head.colSpan = is ? 9 : 8; });
       for (const row of rows()) {
-        const cell = row.cells[8];
-        if (is && !cell) {
-          const name = row.cells[0].textContent;
-          const cell = make("td", { className: "act" }, button("trigger", "Trigger", name));
-          if (row.id.startsWith("watcher/")) cell.append(" ", button("heartbeat", "Beat", name));
+        let cell = row.cells[8];
+        if (!is) {
+          cell?.remove();
+          continue;
+        }
+        const name = row.cells[0].textContent;
+        if (!cell) {
+          cell = make("td", { className: "act" }, button("trigger", "Trigger", name));
           row.append(cell);
-        } else if (!is && cell) cell.remove();
+        }
+        // Only where somebody waits for it, which may come to be so.
+        const beat = $("[data-act=heartbeat]", cell);
+        if ("beats" in row.dataset && !beat) cell.append(" ", button("heartbeat", "Beat", name));
+        else if (!("beats" in row.dataset)) beat?.remove();
       }
     };
     tokenChanged();
@@ -213,6 +220,7 @@
       old.className = row.className;
       touched += 1;
     }
+    old.toggleAttribute("data-beats", row.hasAttribute("data-beats"));
     now.forEach((html, i) => {
       if (before?.[i] === html) return;
       const open = $("details", old.cells[i])?.open;
@@ -276,7 +284,15 @@
     const known = new Set($$("tr", list).map((row) => row.id));
     const news = $$("#events tbody tr", part).filter((row) => row.id && !known.has(row.id));
     if (news.length) {
-      $$("tr:not([id])", list).forEach((row) => row.remove());
+      $$("tr:not([id]):not(.gap)", list).forEach((row) => row.remove());
+      // The part has the newest: what came between is said, not shown.
+      const seq = (row) => Number(row.id.slice(1));
+      const newest = $("tr[id]", list);
+      const between = newest ? seq(news.at(-1)) - seq(newest) - 1 : 0;
+      if (between > 0) {
+        const text = `${between} more ${between === 1 ? "event" : "events"} before, not shown`;
+        list.prepend(make("tr", { className: "gap" }, make("td", { colSpan: 3, textContent: text })));
+      }
       list.prepend(...news.map((row) => document.importNode(row, true)));
       $$("tr", list).slice(500).forEach((row) => row.remove());
     }
