@@ -156,10 +156,12 @@ The command line wins over the environment, and that over the file:
      \"deploy\": {\"dir\": \"deploy\", \"scan_interval\": \"5s\"},
      \"config\": {\"watch_interval\": \"2s\"},
      \"store\": {\"url\": \"sqlite:loopkeeper.db\"},
+     \"alerts\": {\"state_file\": null},
      \"shutdown_timeout\": \"30s\"}
 
 http.liveness, readiness and startup name the loops that /livez, /readyz and
-/startupz depend on; null is all of them.
+/startupz depend on; null is all of them. http.history_file keeps the bars of
+the page over a restart, and alerts.state_file what was told.
 
 The store is opened only when something that looks after a fleet is deployed:
 agent-health, job-recovery, queue-priority, token-cleanup, audit-retention. A

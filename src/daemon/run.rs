@@ -188,7 +188,11 @@ impl Running {
         let folder = DeployerConfig::new(&settings.deploy.dir).scan_interval(settings.deploy.scan_interval);
         let deployer = Deployer::new(&env, folder, registry, Arc::new(host.handle()))?;
         let known = host.handle();
-        let alerts = Alerts::new(&env, AlertsConfig::default().requires(move |name| known.requires(name)));
+        let mut alerts = AlertsConfig::default().requires(move |name| known.requires(name));
+        if let Some(path) = &settings.alerts.state_file {
+            alerts = alerts.state_file(path);
+        }
+        let alerts = Alerts::new(&env, alerts);
         let everything =
             Everything { host: host.handle(), deployer: deployer.clone(), alerts: alerts.clone() };
         let everything = Arc::new(everything);
@@ -231,7 +235,11 @@ impl Running {
         let stalled = self.host.env().stalled();
         let stalled = stalled.map(|(thread, late)| format!("its {thread} has done nothing for {late:.1?}"));
         let has_server = self.server.as_ref().is_none_or(|server| server.is_alive());
-        stalled.or_else(|| (!has_server).then(|| "its server does nothing".to_owned()))
+        let alerts = || {
+            let late = self.everything.alerts.stalled()?;
+            Some(format!("its alerts have done nothing for {late:.1?}"))
+        };
+        stalled.or_else(alerts).or_else(|| (!has_server).then(|| "its server does nothing".to_owned()))
     }
 
     /// How many looks were begun and are over.
