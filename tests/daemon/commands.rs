@@ -289,7 +289,7 @@ fn every_command_fits_a_narrow_terminal_of_any_locale_and_ends_with_its_pipe() {
         (&["why", "evil", "--url", &url], true),
         (&["why", "behind", "--url", &url], true),
         (&["events", "--url", &url], true),
-        (&["probe", &file], true),
+        (&["probe", &file], false),
         (&["explain", "--url", &url], false),
         (&["check", "--deploy", &dir], false),
         (&["types", "watcher"], false),
