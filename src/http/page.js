@@ -214,6 +214,14 @@
   const cellsOf = (row) => [...row.cells].slice(0, 8).map((cell) => cell.innerHTML);
   const remember = () => rows().forEach((row) => written.set(row.id, cellsOf(row)));
   let touched = 0;
+  let turned = [];
+  // Draws attention anew, with one look at the layout for all of them.
+  const freshen = () => {
+    turned.forEach((cell) => cell.classList.remove("fresh"));
+    if (turned.length) void turned[0].offsetWidth;
+    turned.forEach((cell) => cell.classList.add("fresh"));
+    turned = [];
+  };
   const patchRow = (old, row) => {
     const [before, now] = [written.get(row.id), cellsOf(row)];
     if (old.className !== row.className) {
@@ -227,11 +235,7 @@
       old.cells[i].replaceChildren(...row.cells[i].childNodes);
       const details = $("details", old.cells[i]);
       if (open && details) details.open = true;
-      if (i === 1) {
-        old.cells[i].classList.remove("fresh");
-        void old.cells[i].offsetWidth;
-        old.cells[i].classList.add("fresh");
-      }
+      if (i === 1) turned.push(old.cells[i]);
       tellTimes(old.cells[i]);
       touched += 1;
     });
@@ -296,6 +300,7 @@
       list.prepend(...news.map((row) => document.importNode(row, true)));
       $$("tr", list).slice(500).forEach((row) => row.remove());
     }
+    freshen();
     if (typeof buttons === "function") buttons();
     tellTimes();
     sort();
@@ -357,8 +362,9 @@
         }
         say("live");
         failures = 0;
-        // Many events at once are one look.
-        if (page.events.length) await pause(250);
+        // Many events at once are one look, and most of the time is left to
+        // who looks at it.
+        if (page.events.length) await pause(Math.max(250, 4 * Number(body.dataset.patched ?? 0)));
       } catch {
         failures += 1;
         say("connection lost, trying again");

@@ -478,6 +478,12 @@ fn the_man_page_renders_without_a_warning() {
     let (code, text, err) = ended(&groff);
     assert_eq!((code, err.as_str()), (Some(0), ""));
     assert!(text.contains("LOOPKEEPER_TOKEN"), "{text}");
+    let lint = Command::new("mandoc").arg("-Tlint").arg(&file).output();
+    let Ok(lint) = lint else { return eprintln!("skipped: there is no mandoc") };
+    // It has a date from its release on.
+    let flaws = String::from_utf8(lint.stdout).unwrap();
+    let flaws: Vec<&str> = flaws.lines().filter(|line| !line.contains("missing date")).collect();
+    assert!(flaws.is_empty() && lint.stderr.is_empty(), "{flaws:#?}");
 }
 
 #[test]
