@@ -9,7 +9,7 @@ use loopkeeper::config::{ConfigWatcher, ConfigWatcherConfig, Layers, Settings};
 use loopkeeper::host::deploy::{Deployer, DeployerConfig};
 use loopkeeper::http::StatusServer;
 use loopkeeper::observe::prometheus::Exporter;
-use loopkeeper::service::{ReadyFd, inherited_listeners};
+use loopkeeper::service::{ReadyFd, give_back_memory, inherited_listeners};
 use loopkeeper::signals::{Signal, Signals, Waker, reset_inherited};
 use loopkeeper::status::{StatusSource as _, aggregate};
 use loopkeeper::{
@@ -25,6 +25,8 @@ use super::{Exit, complain, lines, plural};
 
 /// How many components may stop at once that do not require each other.
 const PARALLEL: usize = 16;
+/// After which time what only a start needs is not needed any more.
+const SETTLED: Duration = Duration::from_secs(10);
 
 /// The command `run`.
 pub(crate) fn run(layers: Layers, notify_fd: Option<u16>) -> Exit {
@@ -88,8 +90,15 @@ fn verdict(reports: &[StopReport]) -> Exit {
 fn wait(signals: &mut Signals, running: &Running, service: &mut Service) -> &'static str {
     let clock = running.host.env().clock();
     let mut needed = Looks::default();
+    let mut settles_at = Some(clock.now() + SETTLED);
     loop {
         let again = service.look(clock.now(), |own| running.facts(&needed, own));
+        let now = clock.now();
+        if settles_at.is_some_and(|at| at <= now) {
+            settles_at = None;
+            give_back_memory();
+        }
+        let again = again.into_iter().chain(settles_at.map(|at| at.since(now))).min();
         match signals.wait_timeout(again) {
             Ok(None) => {}
             Ok(Some(Signal::Stop(name))) => return name,
