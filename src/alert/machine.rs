@@ -527,10 +527,7 @@ impl Subject {
         let held_for = now.since(since);
         let has_answered = parents.iter().all(|parent| world.has_answered(parent, held_for));
         let is_asked = !self.is_doubted
-            || world
-                .views
-                .get(name)
-                .is_some_and(|view| view.age.is_some_and(|age| age <= held_for && held_for > age));
+            || world.views.get(name).is_some_and(|view| view.age.is_some_and(|age| age < held_for));
         if parents.is_empty() && !self.is_doubted
             || held_for > Duration::ZERO && has_answered && is_asked
             || held_for >= HOLD
@@ -803,6 +800,7 @@ mod tests {
         assert_eq!(scene.machine.counts.suppressed, 1);
         // Only the parent is repeated.
         assert_eq!(scene.after(10 * SECOND).step(), ["router down #2 again 1"]);
+        assert_eq!(scene.machine.counts.suppressed, 1);
         // The parent is back: the child is asked, and is back with it.
         assert_eq!(scene.ready("router").step(), ["router ready #3"]);
         assert_eq!(scene.asked, ["router", "mqtt"]);
@@ -823,6 +821,61 @@ mod tests {
         scene.views.insert(name("mqtt"), view(Health::Down, 0));
         assert_eq!(scene.step(), ["mqtt down #1"]);
         assert_eq!(scene.ready("mqtt").step(), ["mqtt ready #2"]);
+    }
+
+    #[test]
+    fn reminders_of_a_child_wait_for_its_parent() {
+        let mut scene = Scene::new(both().remind_every(10 * SECOND), &["mqtt"]);
+        scene.views.insert(name("router"), view(Health::Ready, 0));
+        assert_eq!(scene.down("mqtt", Health::Ready).step(), ["mqtt down #1"]);
+        scene.parents.insert(name("mqtt"), vec![name("router")]);
+        // Not for one that is short between two of them.
+        scene.views.insert(name("router"), view(Health::Down, 0));
+        assert!(scene.after(5 * SECOND).step().is_empty());
+        scene.views.insert(name("router"), view(Health::Ready, 0));
+        assert!(scene.after(SECOND).step().is_empty());
+        assert_eq!(scene.after(4 * SECOND).step(), ["mqtt down #1 again 1"]);
+        // One that was due meanwhile is not made up for.
+        scene.views.insert(name("router"), view(Health::Down, 0));
+        assert!(scene.after(12 * SECOND).step().is_empty());
+        scene.views.insert(name("router"), view(Health::Ready, 0));
+        assert!(scene.after(SECOND).step().is_empty());
+        assert_eq!(scene.after(9 * SECOND).step(), ["mqtt down #1 again 2"]);
+    }
+
+    #[test]
+    fn one_whose_parent_is_no_more_is_asked_again_first() {
+        let mut scene = Scene::new(both(), &["mqtt"]);
+        scene.parents.insert(name("mqtt"), vec![name("router")]);
+        scene.views.insert(name("router"), view(Health::Down, 0));
+        assert!(scene.down("mqtt", Health::Ready).step().is_empty());
+        scene.parents.clear();
+        assert!(scene.after(SECOND).step().is_empty());
+        assert_eq!(scene.asked, ["mqtt"]);
+        assert!(scene.after(SECOND).step().is_empty());
+        scene.views.insert(name("mqtt"), view(Health::Down, 0));
+        assert_eq!(scene.step(), ["mqtt down #1"]);
+    }
+
+    #[test]
+    fn what_turns_or_goes_waits_for_nobody() {
+        let mut scene = Scene::new(both(), &["mqtt"]);
+        scene.parents.insert(name("mqtt"), vec![name("router")]);
+        scene.views.insert(name("router"), view(Health::Down, 0));
+        assert!(scene.down("mqtt", Health::Ready).step().is_empty());
+        let behind = |scene: &Scene| {
+            scene.machine.status(&name("mqtt"), scene.now).and_then(|status| status.suppressed_by)
+        };
+        assert_eq!(behind(&scene), Some(name("router")));
+        let change = EventKind::HealthChanged { from: Health::Down, to: Health::Degraded, reason: None };
+        assert!(scene.hear("mqtt", change).step().is_empty());
+        assert_eq!(behind(&scene), None);
+        // One that is held and then has no alerts any more.
+        scene.views.insert(name("router"), view(Health::Ready, 9));
+        assert!(scene.down("mqtt", Health::Degraded).step().is_empty());
+        assert_eq!(scene.machine.due(scene.now), scene.now + LOOK);
+        scene.configure(both(), &[]);
+        assert_eq!(scene.machine.due(scene.now), scene.now + FORGET);
     }
 
     #[test]
@@ -865,6 +918,9 @@ mod tests {
             scene.take(result)
         };
         let no = || Err("refused".to_owned());
+        scene.machine.step(scene.now, &World { views: scene.views.clone(), requires: &requires });
+        let status = scene.machine.status(&name("db"), scene.now).unwrap();
+        assert_eq!((status.pending, status.retry_in), (1, None));
         assert_eq!(step(&mut scene, no()), ["db down #1"]);
         for delay in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
             assert_eq!(scene.machine.due(scene.now), scene.now + delay * SECOND);
@@ -900,9 +956,17 @@ mod tests {
             let world = World { views: scene.views.clone(), requires: &requires };
             scene.machine.step(scene.now, &world);
         };
+        // One that is older than the reminder.
+        scene.down("w1", Health::Ready);
         step(&mut scene);
-        assert_eq!(scene.machine.pending(), 1);
-        for name in &names[1..] {
+        // They are decided by name, so the reminder came first: it goes behind.
+        scene.machine.queue.rotate_left(1);
+        assert_eq!(scene.machine.pending(), 2);
+        // Nothing is repeated while the last time is on its way.
+        scene.after(10 * SECOND);
+        step(&mut scene);
+        assert_eq!(scene.machine.pending(), 2);
+        for name in &names[2..] {
             scene.down(name, Health::Ready);
         }
         step(&mut scene);
@@ -921,6 +985,13 @@ mod tests {
         assert_eq!(scene.step(), ["db down #0"]);
         scene.machine.see(&name("db"), LoopKind::Watcher, Health::Down, at, Some("refused"));
         assert!(scene.step().is_empty());
+        // What is no news changes nothing, and what is not known is none.
+        let mut known = Scene::new(both().remind_every(10 * SECOND), &["db"]);
+        assert_eq!(known.down("db", Health::Ready).step(), ["db down #1"]);
+        for health in [Health::Down, Health::Unknown] {
+            known.machine.see(&name("db"), LoopKind::Watcher, health, at, None);
+        }
+        assert_eq!(known.after(10 * SECOND).step(), ["db down #1 again 1"]);
         scene.machine.configure(scene.now, BTreeMap::new());
         assert!(scene.ready("db").step().is_empty());
         assert_eq!(scene.machine.due(scene.now), scene.now + FORGET);

@@ -542,6 +542,21 @@ mod tests {
     }
 
     #[test]
+    fn whoever_is_called_is_awaited_at_once() {
+        let at = |secs| Tick::ZERO + Duration::from_secs(secs);
+        let heart = Heart::default();
+        assert_eq!(heart.late_by(at(9)), Duration::ZERO);
+        heart.sleep_until(at(10));
+        assert_eq!(heart.late_by(at(11)), Duration::from_secs(1));
+        heart.call(at(5));
+        heart.call(at(6));
+        assert_eq!(heart.late_by(at(8)), Duration::from_secs(3));
+        heart.enter_call();
+        heart.call(at(8));
+        assert_eq!(heart.late_by(at(99)), Duration::ZERO);
+    }
+
+    #[test]
     fn a_thread_that_does_nothing_is_told_of() {
         let clock = ManualClock::default();
         let env = Env::manual(&clock).unwrap();

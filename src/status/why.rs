@@ -496,7 +496,10 @@ fn rounded_to(duration: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::{ControllerStatus, IncidentStatus, RecoveryStatus, ThreadStatus};
+    use crate::status::{
+        CheckCounts, CheckerStatus, ControllerStatus, IncidentStatus, MonitorStatus, RecoveryStatus, Role,
+        Tally, ThreadStatus,
+    };
 
     const AT: u64 = 1_000_000_000;
 
@@ -766,6 +769,12 @@ mod tests {
              switch error: no route\n  a requires: requires cache, which is down\n    \
              cache error: connection refused\n  a error: no route\nnext: it asks again in 12s",
         );
+        // Through one that works in part.
+        let switch = LoopStatus { requires: names(&["router"]), ..of("switch", Health::Degraded) };
+        let child = behind("a", &["cache", "switch"], "router");
+        let loops = [child, switch, of("cache", Health::Down), of("router", Health::Down)];
+        let found = why("a", secs(0), &loops, &[]).unwrap();
+        assert!(found.sentence.contains(": it requires switch, which is degraded"), "{found:?}");
         // One whose way to it nobody knows.
         let why = why("a", secs(0), &[behind("a", &[], "router"), of("router", Health::Down)], &[]).unwrap();
         assert_eq!(why.parent, "router".parse().ok());
@@ -802,6 +811,123 @@ mod tests {
              b rejected: its descriptor b.json cannot be used: 1:2: no\nnext: it starts when b can take work",
         );
         assert_eq!(why("b", Stamp::from_micros(AT), &[of("a", Health::Ready)], &[rejected("a", true)]), None);
+    }
+
+    #[test]
+    fn the_one_in_trouble_is_meant_and_what_it_waits_for_is_named_anyway() {
+        let component = LoopStatus { kind: LoopKind::Component, ..of("a", Health::Ready) };
+        check(
+            &[component, of("a", Health::Down)],
+            &[],
+            "a is down for 1m0s: connection refused\n  a error: connection refused\nnext: it asks again in 12s",
+        );
+        // It became ready a moment ago, and who waits has not noticed.
+        check(
+            &[waiting("a", &["b"]), of("b", Health::Ready)],
+            &[],
+            "a is waiting for 1m0s: it waits for b, which is ready\n  a requires: waits for b, which is ready\n\
+             next: it starts when b can take work",
+        );
+        let late = LoopStatus {
+            next_run: Some(Stamp::from_micros(AT)),
+            attempt: 9,
+            max_attempts: Some(10),
+            ..of("a", Health::Down)
+        };
+        check(
+            &[late],
+            &[],
+            "a is down for 1m0s: connection refused\n  a error: connection refused\nnext: it asks again at \
+             once\ngives up: after 1 more attempt (9 of 10 were made) it stops asking often, and goes on at its \
+             regular times",
+        );
+    }
+
+    #[test]
+    fn each_that_is_silent_is_said_to_be_wherever_it_is_met() {
+        let silent = |name: &str| LoopStatus { runs: 0, ..of(name, Health::Unknown) };
+        check(
+            &[waiting("a", &["b", "x", "y"]), waiting("b", &["x"]), silent("x"), of("y", Health::Down)],
+            &[],
+            "a is waiting for 1m0s: it waits for b, which is waiting and waits for x, which is unknown: it was \
+             not called yet\n  a requires: waits for b, which is waiting\n    \
+             b requires: waits for x, which is unknown\n      x unheard: it was not called yet\n  \
+             a requires: waits for x, which is unknown\n    x unheard: it was not called yet\n  \
+             a requires: waits for y, which is down\n    y error: connection refused\n\
+             next: it starts when b, x, y can take work",
+        );
+        // Beside one that says why.
+        let why = why("a", secs(0), &[waiting("a", &["y", "x"]), of("y", Health::Down), silent("x")], &[]);
+        let kinds: Vec<_> = why.unwrap().causes.iter().map(|cause| cause.kind.as_str()).collect();
+        assert_eq!(kinds, ["requires", "error", "requires", "unheard"]);
+    }
+
+    #[test]
+    fn a_monitor_is_as_its_checkers_are() {
+        let checker = |name: &str, health, call| CheckerStatus {
+            name: name.parse().unwrap(),
+            role: Role::default(),
+            health,
+            since: secs(5),
+            reason: (health != Health::Ready).then(|| "no".into()),
+            last_check: None,
+            age: None,
+            duration: None,
+            last_success: None,
+            last_error: None,
+            stuck_for: None,
+            call,
+            thread: None,
+            deadline: Duration::from_secs(1),
+            stale_after: Duration::from_secs(1),
+            checks: CheckCounts::default(),
+            items: Tally::default(),
+            not_ready: Vec::new(),
+            more_not_ready: 0,
+            left_out: 0,
+        };
+        let call = |stuck| CallStatus {
+            phase: "reading".into(),
+            phase_for: Duration::from_secs(7),
+            stuck,
+            activity: None,
+        };
+        let monitor = |checkers| LoopStatus {
+            kind: LoopKind::Monitor,
+            monitor: Some(Box::new(MonitorStatus {
+                poll_period: Duration::from_secs(1),
+                principal: None,
+                passes: 1,
+                items: Tally::default(),
+                checkers,
+            })),
+            ..of("a", Health::Down)
+        };
+        let checkers = vec![
+            checker("c1", Health::Ready, None),
+            checker("c2", Health::Degraded, Some(call(false))),
+            checker("c3", Health::Unknown, Some(call(true))),
+        ];
+        check(
+            &[monitor(checkers)],
+            &[],
+            "a is down for 1m0s: checker c2 is degraded: no\n  a checker: checker c2 is degraded: no\n  \
+             a stuck: checker c3: its call is stuck, reading for 7s\nnext: its checkers look again in 12s",
+        );
+        let many = (0..200).map(|i| checker(&format!("c{i}"), Health::Down, None)).collect();
+        assert_eq!(why("a", secs(0), &[monitor(many)], &[]).unwrap().causes.len(), MAX_CAUSES);
+    }
+
+    #[test]
+    fn a_chain_is_followed_so_far() {
+        let loops: Vec<LoopStatus> = (0..40)
+            .map(|i| {
+                let name = if i == 0 { "a".to_owned() } else { format!("x{i}") };
+                waiting(&name, &[&format!("x{}", i + 1)])
+            })
+            .collect();
+        let why = why("a", secs(0), &loops, &[]).unwrap();
+        assert_eq!(why.causes.iter().map(|cause| cause.depth).max(), Some(MAX_DEPTH));
     }
 
     #[test]
