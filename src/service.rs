@@ -39,6 +39,14 @@ pub enum Notice<'a> {
     ExtendTimeout(Duration),
 }
 
+/// Has the allocator share two pools of memory among all threads, where it
+/// would make one for each of the first dozen: for a program of many threads
+/// that mostly wait. To be called before there are any; does nothing where the
+/// C library is not glibc on Linux.
+pub fn share_memory_pools() {
+    memory::few_pools();
+}
+
 /// Gives the machine the memory back that only the start of the program
 /// needed: pages of the program and its libraries that nobody can write, which
 /// the kernel still has when they are needed again, and what the allocator

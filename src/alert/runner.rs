@@ -529,7 +529,8 @@ mod tests {
         let backoff = BackoffConfig { max_retries: 1, ..BackoffConfig::default() };
         let probe = |_: &Context| Err("refused".into());
         let alert = AlertConfig::default().on_down(action);
-        Watcher::start_in(env, WatcherConfig::new("db", probe).backoff(backoff).alert(alert)).unwrap()
+        Watcher::start_in(env, WatcherConfig::new("db", probe).backoff(backoff).alert(alert))
+            .expect("a watcher")
     }
 
     #[track_caller]

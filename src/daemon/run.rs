@@ -9,7 +9,7 @@ use loopkeeper::config::{ConfigWatcher, ConfigWatcherConfig, Layers, Settings};
 use loopkeeper::host::deploy::{Deployer, DeployerConfig};
 use loopkeeper::http::StatusServer;
 use loopkeeper::observe::prometheus::Exporter;
-use loopkeeper::service::{ReadyFd, give_back_memory, inherited_listeners};
+use loopkeeper::service::{ReadyFd, give_back_memory, inherited_listeners, share_memory_pools};
 use loopkeeper::signals::{Signal, Signals, Waker, reset_inherited};
 use loopkeeper::status::{StatusSource as _, aggregate};
 use loopkeeper::{
@@ -38,6 +38,7 @@ pub(crate) fn run(layers: Layers, notify_fd: Option<u16>) -> Exit {
             return Exit::Usage;
         }
     };
+    share_memory_pools();
     let loaded = match load(&layers) {
         Ok(loaded) => loaded,
         Err(faults) => {

@@ -1,4 +1,5 @@
-//! Giving memory back that only the start of a program needed.
+//! Taking little memory, and giving back what only the start of a program
+//! needed.
 
 /// Takes what the program and its libraries have in memory of their files out
 /// of it, as far as nobody can write it, and returns what the allocator holds
@@ -16,6 +17,16 @@ pub(crate) fn give_back() {
 // On smaller machines a loader may have written into what is protected.
 #[cfg(not(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64")))]
 pub(crate) fn give_back() {}
+
+/// Has the allocator of glibc make no more than two pools for all threads.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub(crate) fn few_pools() {
+    // SAFETY: it takes two numbers, on any thread.
+    unsafe { libc::mallopt(libc::M_ARENA_MAX, 2) };
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub(crate) fn few_pools() {}
 
 /// One object that is loaded. The loader holds its lock, so none comes or goes.
 #[cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64"))]
@@ -64,6 +75,7 @@ mod tests {
     #[test]
     fn a_program_goes_on_as_before() {
         let texts: Vec<String> = (0..1000).map(|n| format!("{n}")).collect();
+        few_pools();
         for _ in 0..3 {
             give_back();
             let lengths: usize = texts.iter().map(String::len).sum();
