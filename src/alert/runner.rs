@@ -521,16 +521,24 @@ mod tests {
     use super::*;
     use crate::alert::{Action, AlertConfig};
     use crate::clock::ManualClock;
-    use crate::watch::{BackoffConfig, Watcher, WatcherConfig};
-    use std::sync::mpsc;
+    use crate::event::{Event, EventKind, LoopKind};
 
-    /// A service that is down from the first look on, and of whom that is told.
-    fn down(env: &Env, action: Action) -> Watcher {
-        let backoff = BackoffConfig { max_retries: 1, ..BackoffConfig::default() };
-        let probe = |_: &Context| Err("refused".into());
-        let alert = AlertConfig::default().on_down(action);
-        Watcher::start_in(env, WatcherConfig::new("db", probe).backoff(backoff).alert(alert))
-            .expect("a watcher")
+    /// Has a service go down, and that told by this action for as long as what
+    /// is returned is there.
+    fn down(env: &Env, action: Action) -> Arc<AlertConfig> {
+        let name: Name = "db".parse().expect("a name");
+        let alert = Arc::new(AlertConfig::default().on_down(action));
+        env.alerts().add(&name, &alert);
+        let what = EventKind::HealthChanged { from: Health::Ready, to: Health::Down, reason: None };
+        env.events().append(|seq| Event {
+            seq,
+            n: 1,
+            at: env.stamp(),
+            source: name.clone(),
+            kind: LoopKind::Watcher,
+            what,
+        });
+        alert
     }
 
     #[track_caller]
@@ -561,30 +569,22 @@ mod tests {
     fn a_thread_that_does_nothing_is_told_of() {
         let clock = ManualClock::default();
         let env = Env::manual(&clock).unwrap();
-        let (asks, asked) = mpsc::channel();
-        let (answers, answer) = mpsc::channel::<()>();
-        let answer = Mutex::new(answer);
-        let held = clock.clone();
-        let requires = move |_: &Name| {
-            // Time goes on although it is not back.
-            held.park();
-            asks.send(()).unwrap();
-            answer.lock().recv().unwrap_or_default();
-            Vec::new()
-        };
-        let alerts = Alerts::new(&env, AlertsConfig::default().requires(requires));
+        let alerts = Alerts::new(&env, AlertsConfig::default());
         alerts.start().unwrap();
         assert_eq!(alerts.stalled(), None);
-        let watcher = down(&env, Action::exec(["true"]));
-        asked.recv_timeout(Duration::from_secs(5)).unwrap();
+        // It waits for what it does not get.
+        let held = alerts.0.machine.lock();
+        let alert = down(&env, Action::exec(["true"]));
+        until(|| *alerts.0.heart.0.lock() != Some(Tick::NEVER));
+        clock.park();
         clock.jump(STALLED);
         assert_eq!(alerts.stalled(), None);
         clock.jump(Duration::from_secs(1));
         assert_eq!(alerts.stalled(), Some(STALLED + Duration::from_secs(1)));
         clock.unpark(1);
-        drop(answers);
+        drop(held);
         until(|| alerts.stalled().is_none());
-        drop(watcher);
+        drop(alert);
         assert!(alerts.stop(Duration::from_secs(5)).is_clean());
     }
 
@@ -594,7 +594,7 @@ mod tests {
         let env = Env::manual(&clock).unwrap();
         let alerts = Alerts::new(&env, AlertsConfig::default());
         alerts.start().unwrap();
-        let watcher = down(&env, Action::exec(["sleep", "600"]).timeout(Duration::from_secs(300)));
+        let alert = down(&env, Action::exec(["sleep", "600"]).timeout(Duration::from_secs(300)));
         until(|| alerts.0.busy.lock().is_some());
         clock.park();
         // Something happens meanwhile.
@@ -602,7 +602,7 @@ mod tests {
         clock.jump(2 * STALLED);
         assert_eq!(alerts.stalled(), None);
         clock.unpark(1);
-        drop(watcher);
+        drop(alert);
         assert!(alerts.stop(Duration::from_secs(5)).is_clean());
         assert_eq!(alerts.stalled(), None);
     }
