@@ -46,13 +46,11 @@ fn main() -> Result<(), BoxError> {
     });
     // A run that is asked for is an event, for each is another turn.
     let began = Instant::now();
-    let mut asked = 0_u64;
-    for watcher in watchers.iter().cycle() {
+    for (asked, watcher) in watchers.iter().cycle().enumerate() {
         while asked as f64 > began.elapsed().as_secs_f64() * RATE {
             std::thread::sleep(Duration::from_millis(2));
         }
         watcher.trigger();
-        asked += 1;
     }
     Ok(())
 }
