@@ -2,8 +2,8 @@
 //! the event log. No globals: two environments in one process do not notice
 //! each other.
 
-use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Weak};
@@ -357,6 +357,14 @@ impl Env {
         };
         heartbeat.is_awaited = !matches!(pulse, Pulse::Last(age) if age <= grace);
         pulse
+    }
+
+    /// Under which names somebody waits for heartbeats.
+    #[cfg_attr(not(feature = "http"), allow(dead_code, reason = "the page asks"))]
+    pub(crate) fn awaited_heartbeats(&self) -> BTreeSet<Name> {
+        let heartbeats = self.0.heartbeats.lock();
+        let awaited = heartbeats.iter().filter(|(_, heartbeat)| heartbeat.asker.strong_count() > 0);
+        awaited.map(|(name, _)| name.clone()).collect()
     }
 
     fn unknown(&self, name: &str) -> Error {

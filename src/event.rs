@@ -49,6 +49,20 @@ impl LoopKind {
         }
     }
 
+    /// The kind of such a word.
+    pub(crate) fn named(word: &str) -> Option<Self> {
+        const ALL: [LoopKind; 7] = [
+            LoopKind::Watcher,
+            LoopKind::ConfigWatcher,
+            LoopKind::Deployer,
+            LoopKind::Controller,
+            LoopKind::Monitor,
+            LoopKind::Recovery,
+            LoopKind::Component,
+        ];
+        ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+
     /// The front part of its threads' names.
     pub(crate) const fn thread_prefix(self) -> &'static str {
         match self {
@@ -95,6 +109,13 @@ impl Health {
             Self::Degraded => "degraded",
             Self::Down => "down",
         }
+    }
+
+    /// The health of such a word.
+    pub(crate) fn named(word: &str) -> Option<Self> {
+        [Self::Unknown, Self::Ready, Self::Degraded, Self::Down]
+            .into_iter()
+            .find(|health| health.as_str() == word)
     }
 }
 

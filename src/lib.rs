@@ -197,6 +197,7 @@ mod record;
 pub mod rest;
 mod schedule;
 mod slot;
+mod state_file;
 pub mod status;
 mod step;
 mod stop;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 
 use crate::error::{Error, ErrorKind as Kind, Result};
-use crate::sys::inherit;
+use crate::sys::{inherit, memory};
 
 /// The longest text that is told; a manager keeps one line.
 const MAX_STATUS: usize = 400;
@@ -37,6 +37,26 @@ pub enum Notice<'a> {
     /// Its start or stop goes on and needs at most so much longer, from now:
     /// `EXTEND_TIMEOUT_USEC=`.
     ExtendTimeout(Duration),
+}
+
+/// Has the allocator share two pools of memory among all threads, where it
+/// would make one for each of the first dozen: for a program of many threads
+/// that mostly wait. To be called before there are any; does nothing where the
+/// C library is not glibc on Linux.
+pub fn share_memory_pools() {
+    memory::few_pools();
+}
+
+/// Gives the machine the memory back that only the start of the program
+/// needed: pages of the program and its libraries that nobody can write, which
+/// the kernel still has when they are needed again, and what the allocator
+/// holds for nobody. For a service that has started and will hardly do more
+/// than wait. Does nothing where the C library is not glibc on a 64-bit Linux.
+///
+/// Any thread may call it while others work; they go on at once, with a few
+/// more page faults.
+pub fn give_back_memory() {
+    memory::give_back();
 }
 
 /// Tells the service manager, in one datagram to `$NOTIFY_SOCKET`; does

@@ -319,7 +319,7 @@ fn settings_are_explained_with_where_they_come_from() {
         (code, &*err),
         (
             Some(78),
-            "--set: unknown field \"x\", expected \"logging\", \"http\", \"deploy\", \"config\", \"store\", \"monitor\" or \"shutdown_timeout\"\n"
+            "--set: unknown field \"x\", expected \"logging\", \"http\", \"deploy\", \"config\", \"store\", \"monitor\", \"alerts\" or \"shutdown_timeout\"\n"
         )
     );
 }

@@ -58,6 +58,7 @@ const LAYERS: &[(Layer, &[&str])] = &[
             "slot",
             "backoff",
             "schedule",
+            "state_file",
             "dispatch",
             "status",
             "step",

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::behind::{ancestors, behind};
+use super::ledger::Kept;
 use super::letter::{Body, told};
 use super::{Action, AlertConfig, AlertStatus};
 use crate::clock::Tick;
@@ -14,7 +15,7 @@ use crate::name::Name;
 use crate::stamp::Stamp;
 
 /// How many alerts wait at most.
-const CAPACITY: usize = 256;
+pub(super) const CAPACITY: usize = 256;
 /// How long it is waited whether what a service requires is down, too.
 pub(super) const HOLD: Duration = Duration::from_secs(15);
 /// How often is looked meanwhile.
@@ -26,6 +27,9 @@ const MAX_AGE: Duration = Duration::from_secs(6 * 3600);
 /// How long a loop that is gone is remembered: until one that takes its place
 /// is heard of.
 const FORGET: Duration = Duration::from_secs(60);
+/// The same for one that is known from before a restart: its descriptor may
+/// have to be mended first.
+const FORGET_KEPT: Duration = Duration::from_secs(24 * 3600);
 
 /// How a loop is, beside what its events have told.
 #[derive(Debug, Clone)]
@@ -70,6 +74,27 @@ struct Turn {
     counts: bool,
 }
 
+/// A down was told of which no ready was yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Told {
+    /// The last time, or when it was known from a file.
+    at: Tick,
+    /// How long before that the last time was.
+    before: Duration,
+    /// How many reminders.
+    n: u32,
+}
+
+impl Told {
+    fn now(at: Tick, n: u32) -> Self {
+        Self { at, before: Duration::ZERO, n }
+    }
+
+    fn again(&self, every: Duration) -> Tick {
+        self.at + every.saturating_sub(self.before)
+    }
+}
+
 #[derive(Debug, Default)]
 struct Subject {
     config: Option<Arc<AlertConfig>>,
@@ -79,9 +104,12 @@ struct Subject {
     /// Whether it is itself to be asked again first.
     is_doubted: bool,
     behind: Option<Name>,
-    /// A down was told: when the last time, and how many reminders.
-    told: Option<(Tick, u32)>,
+    told: Option<Told>,
     gone_since: Option<Tick>,
+    /// Known from before a restart, and not heard of since.
+    is_kept: bool,
+    /// What waited then, until it is known how it is sent.
+    kept: Vec<(Duration, Body)>,
     sent: u64,
     last_sent: Option<Stamp>,
     failures: u64,
@@ -96,6 +124,8 @@ pub(super) struct Letter {
     pub(super) action: Action,
     pub(super) body: Body,
     written: Tick,
+    /// How old it was then.
+    before: Duration,
     tries: u32,
     due: Tick,
 }
@@ -116,6 +146,8 @@ pub(super) struct Machine {
     queue: VecDeque<Letter>,
     next_id: u64,
     pub(super) counts: Counts,
+    /// Whether there is something to be kept that was not.
+    is_news: bool,
 }
 
 impl Machine {
@@ -126,7 +158,50 @@ impl Machine {
             queue: VecDeque::new(),
             next_id: 1,
             counts: Counts::default(),
+            is_news: false,
         }
+    }
+
+    /// Goes on where one ended before.
+    pub(super) fn restore(&mut self, now: Tick, wall: Stamp, kept: Kept) {
+        let ago = |then: Stamp| Duration::from_micros(wall.as_micros().saturating_sub(then.as_micros()));
+        for (name, at, n) in kept.told {
+            let subject = self.subjects.entry(name).or_default();
+            subject.is_kept = true;
+            subject.told = Some(Told { at: now, before: ago(at), n });
+        }
+        for (written, body) in kept.letters {
+            let subject = self.subjects.entry(body.name.clone()).or_default();
+            subject.is_kept = true;
+            subject.kept.push((ago(written), body));
+        }
+    }
+
+    /// What is to be known after a restart; `None` when nothing of it has
+    /// changed.
+    pub(super) fn keep(&mut self, now: Tick, wall: Stamp) -> Option<Kept> {
+        if !std::mem::take(&mut self.is_news) {
+            return None;
+        }
+        let before = |ago: Duration| {
+            let micros = u64::try_from(ago.as_micros()).unwrap_or(u64::MAX);
+            Stamp::from_micros(wall.as_micros().saturating_sub(micros))
+        };
+        let mut kept = Kept::default();
+        for (name, subject) in &self.subjects {
+            if let Some(Told { at, before: earlier, n }) = subject.told {
+                kept.told.push((name.clone(), before(now.since(at) + earlier), n));
+            }
+            kept.letters.extend(subject.kept.iter().map(|(ago, body)| (before(*ago), body.clone())));
+        }
+        let age = |letter: &Letter| now.since(letter.written) + letter.before;
+        kept.letters.extend(self.queue.iter().map(|letter| (before(age(letter)), letter.body.clone())));
+        Some(kept)
+    }
+
+    /// What was to be kept was not.
+    pub(super) fn not_kept(&mut self) {
+        self.is_news = true;
     }
 
     /// Takes the alerts that there are. Of loops that have none any more
@@ -136,7 +211,19 @@ impl Machine {
             subject.config = None;
         }
         for (name, config) in configs {
-            self.subjects.entry(name).or_default().config = Some(config);
+            let subject = self.subjects.entry(name).or_default();
+            subject.is_kept = false;
+            for (before, body) in std::mem::take(&mut subject.kept) {
+                let action = if body.state == Health::Down { &config.on_down } else { &config.on_ready };
+                self.is_news = true;
+                if let Some(action) = action.clone() {
+                    let id = self.next_id;
+                    self.next_id += 1;
+                    let letter = Letter { id, action, body, written: now, before, tries: 0, due: now };
+                    self.queue.push_back(letter);
+                }
+            }
+            subject.config = Some(config);
         }
         for subject in self.subjects.values_mut() {
             subject.gone_since = match &subject.config {
@@ -144,7 +231,12 @@ impl Machine {
                 None => subject.gone_since.or(Some(now)),
             };
         }
-        self.subjects.retain(|_, subject| subject.gone_since.is_none_or(|since| now.since(since) < FORGET));
+        let is_news = &mut self.is_news;
+        self.subjects.retain(|_, subject| {
+            let stays = subject.gone_since.is_none_or(|since| now.since(since) < subject.patience());
+            *is_news |= !stays;
+            stays
+        });
     }
 
     /// Takes note of an event.
@@ -217,12 +309,14 @@ impl Machine {
                 continue;
             }
             let suppressed = subject.behind.is_some();
-            match subject.decide(now, name, world, &mut asked) {
-                Verdict::Nothing => {}
+            let verdict = subject.decide(now, name, world, &mut asked);
+            self.counts.suppressed += u64::from(!suppressed && subject.behind.is_some());
+            match verdict {
+                Verdict::Nothing => continue,
                 Verdict::Down(reminder) => letters.push((name.clone(), Health::Down, reminder)),
                 Verdict::Ready => letters.push((name.clone(), Health::Ready, 0)),
             }
-            self.counts.suppressed += u64::from(!suppressed && subject.behind.is_some());
+            self.is_news = true;
         }
         for (name, state, reminder) in letters {
             self.write(now, &name, state, reminder);
@@ -261,11 +355,13 @@ impl Machine {
                 self.lose(&letter);
             }
         }
-        self.queue.push_back(Letter { id, action, body, written: now, tries: 0, due: now });
+        let before = Duration::ZERO;
+        self.queue.push_back(Letter { id, action, body, written: now, before, tries: 0, due: now });
     }
 
     fn lose(&mut self, letter: &Letter) {
         self.counts.lost += 1;
+        self.is_news = true;
         if let Some(subject) = self.subjects.get_mut(&letter.body.name) {
             subject.lost += 1;
         }
@@ -293,6 +389,7 @@ impl Machine {
             Ok(()) => {
                 self.queue.remove(idx);
                 self.counts.sent += 1;
+                self.is_news = true;
                 if let Some(subject) = &mut subject {
                     subject.sent += 1;
                     subject.last_sent = Some(wall);
@@ -309,7 +406,7 @@ impl Machine {
                 let [first, most] = DELAYS;
                 letter.due = now + first.saturating_mul(1 << letter.tries.min(16)).min(most);
                 letter.tries += 1;
-                if now.since(letter.written) >= MAX_AGE {
+                if now.since(letter.written) + letter.before >= MAX_AGE {
                     if let Some(letter) = self.queue.remove(idx) {
                         self.lose(&letter);
                     }
@@ -322,7 +419,7 @@ impl Machine {
     pub(super) fn due(&self, now: Tick) -> Tick {
         let letters = (0..self.queue.len()).filter(|idx| self.is_first(*idx)).map(|idx| self.queue[idx].due);
         let subjects = self.subjects.values().flat_map(|subject| {
-            let gone = subject.gone_since.map(|since| since + FORGET);
+            let gone = subject.gone_since.map(|since| since + subject.patience());
             let held = (subject.held.is_some() && subject.config.is_some()).then(|| now + LOOK);
             [gone, held, subject.reminder_due()]
         });
@@ -368,14 +465,18 @@ impl Subject {
         self.turn = Some(turn);
     }
 
+    fn patience(&self) -> Duration {
+        if self.is_kept { FORGET_KEPT } else { FORGET }
+    }
+
     fn is_down(&self) -> bool {
         self.turn.as_ref().is_some_and(|turn| turn.state == Health::Down && turn.counts)
     }
 
     fn reminder_due(&self) -> Option<Tick> {
         let every = self.config.as_ref()?.remind_every?;
-        let (last, _) = self.told.filter(|_| self.is_down())?;
-        Some(last + every)
+        let told = self.told.filter(|_| self.is_down())?;
+        Some(told.again(every))
     }
 
     fn decide(&mut self, now: Tick, name: &Name, world: &World<'_>, asked: &mut Vec<Name>) -> Verdict {
@@ -388,21 +489,22 @@ impl Subject {
         if let Some(parent) = behind(name, world.requires, &|name| world.is_down(name)) {
             self.behind = Some(parent);
             self.held = None;
-            if let Some((last, _)) = &mut self.told {
+            if let Some(told) = &mut self.told {
                 // Its reminders wait for the parent, too.
-                let is_due = self.config.as_ref().and_then(|config| config.remind_every);
-                if is_due.is_some_and(|every| now >= *last + every) {
-                    *last = now;
+                let every = self.config.as_ref().and_then(|config| config.remind_every);
+                if every.is_some_and(|every| now >= told.again(every)) {
+                    *told = Told::now(now, told.n);
                 }
             }
             return Verdict::Nothing;
         }
         let was_behind = self.behind.take().is_some();
-        if let Some((_, n)) = self.told {
+        if let Some(Told { n, .. }) = self.told {
             return match self.reminder_due() {
                 Some(due) if now >= due => {
-                    self.told = Some((now, n + 1));
-                    Verdict::Down(n + 1)
+                    let n = n.saturating_add(1);
+                    self.told = Some(Told::now(now, n));
+                    Verdict::Down(n)
                 }
                 _ => Verdict::Nothing,
             };
@@ -425,17 +527,14 @@ impl Subject {
         let held_for = now.since(since);
         let has_answered = parents.iter().all(|parent| world.has_answered(parent, held_for));
         let is_asked = !self.is_doubted
-            || world
-                .views
-                .get(name)
-                .is_some_and(|view| view.age.is_some_and(|age| age <= held_for && held_for > age));
+            || world.views.get(name).is_some_and(|view| view.age.is_some_and(|age| age < held_for));
         if parents.is_empty() && !self.is_doubted
             || held_for > Duration::ZERO && has_answered && is_asked
             || held_for >= HOLD
         {
             self.held = None;
             self.is_doubted = false;
-            self.told = Some((now, 0));
+            self.told = Some(Told::now(now, 0));
             return Verdict::Down(0);
         }
         Verdict::Nothing
@@ -469,12 +568,17 @@ mod tests {
 
     impl Scene {
         fn new(config: AlertConfig, names: &[&str]) -> Self {
-            let mut machine = Machine::new("b");
-            let config = Arc::new(config);
-            let now = Tick::ZERO + SECOND;
-            machine.configure(now, names.iter().map(|text| (name(text), config.clone())).collect());
+            let (machine, now) = (Machine::new("b"), Tick::ZERO + SECOND);
             let (views, parents) = (BTreeMap::new(), BTreeMap::new());
-            Self { machine, now, views, parents, n: 0, asked: Vec::new() }
+            let mut scene = Self { machine, now, views, parents, n: 0, asked: Vec::new() };
+            scene.configure(config, names);
+            scene
+        }
+
+        fn configure(&mut self, config: AlertConfig, names: &[&str]) -> &mut Self {
+            let config = Arc::new(config);
+            self.machine.configure(self.now, names.iter().map(|text| (name(text), config.clone())).collect());
+            self
         }
 
         fn hear(&mut self, source: &str, what: EventKind) -> &mut Self {
@@ -576,6 +680,85 @@ mod tests {
         assert_eq!(scene.ready("db").step(), ["db ready #5"]);
     }
 
+    /// What a program that ends leaves to the next one, `later`.
+    fn reborn(scene: &mut Scene, config: AlertConfig, names: &[&str], later: Duration) -> Scene {
+        let wall = |secs: u64| Stamp::from_micros(1_000_000_000 + secs * 1_000_000);
+        let kept = scene.machine.keep(scene.now, wall(0)).expect("something to keep");
+        let mut next = Scene::new(AlertConfig::default(), &[]);
+        next.machine = Machine::new("b2");
+        next.machine.restore(next.now, wall(later.as_secs()), kept);
+        next.configure(config, names);
+        next
+    }
+
+    #[test]
+    fn a_new_program_goes_on_where_the_last_one_ended() {
+        let remind = || both().remind_every(100 * SECOND);
+        let mut scene = Scene::new(remind(), &["db", "mqtt"]);
+        assert!(scene.machine.keep(scene.now, Stamp::from_micros(0)).is_none(), "nothing happened");
+        assert_eq!(scene.down("db", Health::Ready).step(), ["db down #1"]);
+        scene.after(10 * SECOND);
+        let mut next = reborn(&mut scene, remind(), &["db", "mqtt"], 30 * SECOND);
+        assert!(next.machine.status(&name("db"), next.now).unwrap().told);
+        // The same incident is told no second time, and its end is.
+        let error = || Error::new(ErrorKind::Probe);
+        next.down("db", Health::Unknown).hear("db", EventKind::GaveUp { error: error(), attempts: 1 });
+        assert!(next.step().is_empty());
+        // Reminders go on: 10 s and 30 s of the 100 are over.
+        assert!(next.after(59 * SECOND).step().is_empty());
+        assert_eq!(next.after(SECOND).step(), ["db down #1 again 1"]);
+        let mut third = reborn(&mut next, remind(), &["db"], 5000 * SECOND);
+        assert_eq!(third.ready("db").step(), ["db ready #1"]);
+        assert!(third.step().is_empty());
+        // All is told, which is kept, too.
+        let mut fourth = reborn(&mut third, remind(), &["db"], SECOND);
+        assert!(fourth.ready("db").step().is_empty());
+    }
+
+    #[test]
+    fn what_waits_is_sent_by_the_next_program() {
+        let mut scene = Scene::new(both(), &["db"]);
+        let requires = |_: &Name| Vec::new();
+        scene.down("db", Health::Ready);
+        scene.machine.step(scene.now, &World { views: scene.views.clone(), requires: &requires });
+        assert_eq!(scene.take(Err("refused".to_owned())), ["db down #1"]);
+        let id = |scene: &Scene| scene.machine.queue[0].body.id.clone();
+        let mut next = reborn(&mut scene, both(), &[], SECOND);
+        // Nobody has said how: it waits, and is kept again.
+        next.machine.not_kept();
+        assert_eq!(next.machine.pending(), 0);
+        let mut next = reborn(&mut next, both(), &["db"], SECOND);
+        assert_eq!(id(&next), id(&scene), "whoever was told knows it again");
+        assert_eq!(next.ready("db").step(), ["db down #1", "db ready #1"]);
+        // One that is hours old is given up after one more try.
+        let mut scene = Scene::new(both(), &["db"]);
+        scene.down("db", Health::Ready);
+        scene.machine.step(scene.now, &World { views: scene.views.clone(), requires: &requires });
+        let mut next = reborn(&mut scene, both(), &["db"], MAX_AGE);
+        assert_eq!(next.take(Err("refused".to_owned())), ["db down #1"]);
+        assert_eq!((next.machine.pending(), next.machine.counts.lost), (0, 1));
+        // What is not to be told any more is not.
+        scene.machine.not_kept();
+        let only_ready = AlertConfig::default().on_ready(Action::exec(["ready"]));
+        let mut next = reborn(&mut scene, only_ready, &["db"], SECOND);
+        assert_eq!(next.machine.pending(), 0);
+        assert_eq!(next.ready("db").step(), ["db ready #1"]);
+    }
+
+    #[test]
+    fn one_that_does_not_come_back_is_forgotten_after_a_day() {
+        let mut scene = Scene::new(both(), &["db"]);
+        scene.down("db", Health::Ready).step();
+        let mut next = reborn(&mut scene, both(), &[], SECOND);
+        assert_eq!(next.machine.due(next.now), next.now + FORGET_KEPT);
+        next.after(FORGET_KEPT - SECOND).configure(both(), &[]);
+        assert_eq!(next.machine.subjects.len(), 1);
+        assert!(next.machine.keep(next.now, Stamp::from_micros(0)).is_none());
+        next.after(SECOND).configure(both(), &[]);
+        assert!(next.machine.subjects.is_empty());
+        assert_eq!(next.machine.keep(next.now, Stamp::from_micros(0)), Some(Kept::default()));
+    }
+
     #[test]
     fn a_monitor_is_told_when_it_is_down_and_when_it_is_ready_again() {
         let mut scene = Scene::new(both(), &["cluster"]);
@@ -617,6 +800,7 @@ mod tests {
         assert_eq!(scene.machine.counts.suppressed, 1);
         // Only the parent is repeated.
         assert_eq!(scene.after(10 * SECOND).step(), ["router down #2 again 1"]);
+        assert_eq!(scene.machine.counts.suppressed, 1);
         // The parent is back: the child is asked, and is back with it.
         assert_eq!(scene.ready("router").step(), ["router ready #3"]);
         assert_eq!(scene.asked, ["router", "mqtt"]);
@@ -637,6 +821,61 @@ mod tests {
         scene.views.insert(name("mqtt"), view(Health::Down, 0));
         assert_eq!(scene.step(), ["mqtt down #1"]);
         assert_eq!(scene.ready("mqtt").step(), ["mqtt ready #2"]);
+    }
+
+    #[test]
+    fn reminders_of_a_child_wait_for_its_parent() {
+        let mut scene = Scene::new(both().remind_every(10 * SECOND), &["mqtt"]);
+        scene.views.insert(name("router"), view(Health::Ready, 0));
+        assert_eq!(scene.down("mqtt", Health::Ready).step(), ["mqtt down #1"]);
+        scene.parents.insert(name("mqtt"), vec![name("router")]);
+        // Not for one that is short between two of them.
+        scene.views.insert(name("router"), view(Health::Down, 0));
+        assert!(scene.after(5 * SECOND).step().is_empty());
+        scene.views.insert(name("router"), view(Health::Ready, 0));
+        assert!(scene.after(SECOND).step().is_empty());
+        assert_eq!(scene.after(4 * SECOND).step(), ["mqtt down #1 again 1"]);
+        // One that was due meanwhile is not made up for.
+        scene.views.insert(name("router"), view(Health::Down, 0));
+        assert!(scene.after(12 * SECOND).step().is_empty());
+        scene.views.insert(name("router"), view(Health::Ready, 0));
+        assert!(scene.after(SECOND).step().is_empty());
+        assert_eq!(scene.after(9 * SECOND).step(), ["mqtt down #1 again 2"]);
+    }
+
+    #[test]
+    fn one_whose_parent_is_no_more_is_asked_again_first() {
+        let mut scene = Scene::new(both(), &["mqtt"]);
+        scene.parents.insert(name("mqtt"), vec![name("router")]);
+        scene.views.insert(name("router"), view(Health::Down, 0));
+        assert!(scene.down("mqtt", Health::Ready).step().is_empty());
+        scene.parents.clear();
+        assert!(scene.after(SECOND).step().is_empty());
+        assert_eq!(scene.asked, ["mqtt"]);
+        assert!(scene.after(SECOND).step().is_empty());
+        scene.views.insert(name("mqtt"), view(Health::Down, 0));
+        assert_eq!(scene.step(), ["mqtt down #1"]);
+    }
+
+    #[test]
+    fn what_turns_or_goes_waits_for_nobody() {
+        let mut scene = Scene::new(both(), &["mqtt"]);
+        scene.parents.insert(name("mqtt"), vec![name("router")]);
+        scene.views.insert(name("router"), view(Health::Down, 0));
+        assert!(scene.down("mqtt", Health::Ready).step().is_empty());
+        let behind = |scene: &Scene| {
+            scene.machine.status(&name("mqtt"), scene.now).and_then(|status| status.suppressed_by)
+        };
+        assert_eq!(behind(&scene), Some(name("router")));
+        let change = EventKind::HealthChanged { from: Health::Down, to: Health::Degraded, reason: None };
+        assert!(scene.hear("mqtt", change).step().is_empty());
+        assert_eq!(behind(&scene), None);
+        // One that is held and then has no alerts any more.
+        scene.views.insert(name("router"), view(Health::Ready, 9));
+        assert!(scene.down("mqtt", Health::Degraded).step().is_empty());
+        assert_eq!(scene.machine.due(scene.now), scene.now + LOOK);
+        scene.configure(both(), &[]);
+        assert_eq!(scene.machine.due(scene.now), scene.now + FORGET);
     }
 
     #[test]
@@ -679,6 +918,9 @@ mod tests {
             scene.take(result)
         };
         let no = || Err("refused".to_owned());
+        scene.machine.step(scene.now, &World { views: scene.views.clone(), requires: &requires });
+        let status = scene.machine.status(&name("db"), scene.now).unwrap();
+        assert_eq!((status.pending, status.retry_in), (1, None));
         assert_eq!(step(&mut scene, no()), ["db down #1"]);
         for delay in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
             assert_eq!(scene.machine.due(scene.now), scene.now + delay * SECOND);
@@ -714,9 +956,17 @@ mod tests {
             let world = World { views: scene.views.clone(), requires: &requires };
             scene.machine.step(scene.now, &world);
         };
+        // One that is older than the reminder.
+        scene.down("w1", Health::Ready);
         step(&mut scene);
-        assert_eq!(scene.machine.pending(), 1);
-        for name in &names[1..] {
+        // They are decided by name, so the reminder came first: it goes behind.
+        scene.machine.queue.rotate_left(1);
+        assert_eq!(scene.machine.pending(), 2);
+        // Nothing is repeated while the last time is on its way.
+        scene.after(10 * SECOND);
+        step(&mut scene);
+        assert_eq!(scene.machine.pending(), 2);
+        for name in &names[2..] {
             scene.down(name, Health::Ready);
         }
         step(&mut scene);
@@ -735,6 +985,13 @@ mod tests {
         assert_eq!(scene.step(), ["db down #0"]);
         scene.machine.see(&name("db"), LoopKind::Watcher, Health::Down, at, Some("refused"));
         assert!(scene.step().is_empty());
+        // What is no news changes nothing, and what is not known is none.
+        let mut known = Scene::new(both().remind_every(10 * SECOND), &["db"]);
+        assert_eq!(known.down("db", Health::Ready).step(), ["db down #1"]);
+        for health in [Health::Down, Health::Unknown] {
+            known.machine.see(&name("db"), LoopKind::Watcher, health, at, None);
+        }
+        assert_eq!(known.after(10 * SECOND).step(), ["db down #1 again 1"]);
         scene.machine.configure(scene.now, BTreeMap::new());
         assert!(scene.ready("db").step().is_empty());
         assert_eq!(scene.machine.due(scene.now), scene.now + FORGET);

@@ -9,6 +9,7 @@
 
 pub(crate) mod behind;
 pub mod descriptor;
+mod ledger;
 mod letter;
 mod machine;
 pub(crate) mod registry;

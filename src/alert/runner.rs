@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::AlertStatus;
+use super::ledger;
 use super::letter::{bring, told};
 use super::machine::{Counts, Letter, Machine, View, World};
 use super::registry::Wakes;
@@ -19,6 +21,7 @@ use crate::event_log::Bell;
 use crate::name::Name;
 use crate::observe::{Attr, Counter, Gauge};
 use crate::primitive::Mutex;
+use crate::state_file::StateFile;
 use crate::status::LoopStatus;
 use crate::stop::StopReport;
 use crate::thread::{Straggler, Task, caught};
@@ -27,6 +30,8 @@ use crate::thread::{Straggler, Task, caught};
 const NAME: &str = "alerts";
 /// How many events are taken at once.
 const PAGE: usize = 256;
+/// For how long something may be left undone.
+const STALLED: Duration = Duration::from_secs(25);
 
 type Requires = dyn Fn(&Name) -> Vec<Name> + Send + Sync;
 
@@ -35,6 +40,7 @@ type Requires = dyn Fn(&Name) -> Vec<Name> + Send + Sync;
 #[must_use = "settings do nothing until alerts are made from them"]
 pub struct AlertsConfig {
     requires: Option<Arc<Requires>>,
+    state_file: Option<PathBuf>,
 }
 
 impl AlertsConfig {
@@ -45,11 +51,25 @@ impl AlertsConfig {
         self.requires = Some(Arc::new(requires));
         self
     }
+
+    /// A small file in which is kept what was told and what waits to be, so
+    /// that the next program neither tells an incident again nor forgets to
+    /// tell its end. Read at the first [start](Alerts::start), and written
+    /// before anything is sent and after. One that cannot be read or written
+    /// is left out with a warning in the log. Defaults to none.
+    pub fn state_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.state_file = Some(path.into());
+        self
+    }
 }
 
 impl fmt::Debug for AlertsConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AlertsConfig").field("has_requires", &self.requires.is_some()).finish()
+        let Self { requires, state_file } = self;
+        f.debug_struct("AlertsConfig")
+            .field("has_requires", &requires.is_some())
+            .field("state_file", state_file)
+            .finish()
     }
 }
 
@@ -89,6 +109,10 @@ struct Shared {
     machine: Mutex<Machine>,
     run: Mutex<Option<Run>>,
     is_started: Mutex<bool>,
+    state_file: Option<StateFile>,
+    /// Whether what a program of before has kept was read.
+    is_restored: Mutex<bool>,
+    heart: Arc<Heart>,
     busy: Mutex<Option<(Name, Tick)>>,
     instruments: Instruments,
 }
@@ -126,18 +150,23 @@ impl Alerts {
             machine: Mutex::new(Machine::new(env.boot())),
             run: Mutex::default(),
             is_started: Mutex::default(),
+            state_file: config.state_file.map(|path| StateFile::new("state_file", path, ledger::MAX_LEN)),
+            is_restored: Mutex::default(),
+            heart: Arc::default(),
             busy: Mutex::default(),
             instruments,
         }))
     }
 
-    /// Begins to tell. Events of before are not told.
+    /// Begins to tell. Events of before are not told. Reads the
+    /// [file](AlertsConfig::state_file), if there is one.
     ///
     /// # Errors
     ///
     /// None at present; a thread that cannot be made is logged when it is
     /// needed.
     pub fn start(&self) -> Result<()> {
+        self.0.restore();
         *self.0.is_started.lock() = true;
         let teller: Arc<dyn Wakes> = self.0.clone();
         self.0.env.alerts().told_by(&teller);
@@ -148,6 +177,15 @@ impl Alerts {
     #[must_use]
     pub fn status(&self, name: &Name) -> Option<AlertStatus> {
         self.0.machine.lock().status(name, self.0.env.clock().now())
+    }
+
+    /// For how long its thread has left something undone, if that is longer
+    /// than it should ever be. A command or a webhook that takes its time is
+    /// not meant.
+    #[must_use]
+    pub fn stalled(&self) -> Option<Duration> {
+        let late_by = self.0.heart.late_by(self.0.env.clock().now());
+        Some(late_by).filter(|late_by| *late_by > STALLED)
     }
 
     /// Adds to each loop what became of its alerts.
@@ -181,6 +219,7 @@ impl Wakes for Shared {
     fn wake(self: Arc<Self>) {
         let mut run = self.run.lock();
         if let Some(run) = run.as_ref().filter(|run| !run.task.has_ended()) {
+            self.heart.call(self.env.clock().now());
             run.inbox.ring(Signals::POKE);
             return;
         }
@@ -198,17 +237,51 @@ impl Run {
     fn begin(shared: &Arc<Shared>) -> Result<Self> {
         let (inbox, seat) = shared.env.clock().join(NAME);
         let cancel = CancelToken::new();
-        let bell = inbox.clone();
-        let bell = Arc::new(Bell::new(move || bell.ring(Signals::POKE)));
+        let (bell, heart, clock) = (inbox.clone(), shared.heart.clone(), shared.env.clock().clone());
+        let bell = Arc::new(Bell::new(move || {
+            heart.call(clock.now());
+            bell.ring(Signals::POKE);
+        }));
         shared.env.events().hang(&bell);
         let seq = shared.env.events().newest();
         let (theirs, rung, token) = (Arc::downgrade(shared), inbox.clone(), cancel.clone());
-        let env = &shared.env;
+        let (env, beats) = (&shared.env, shared.heart.clone());
         let task = Task::spawn(env.budget(), "lk/alerts".to_owned(), env.stack_size(), move || {
             run(&theirs, &rung, &token, &bell, seq);
+            beats.sleep_until(Tick::NEVER);
             drop(seat);
         })?;
         Ok(Self { task, inbox, cancel })
+    }
+}
+
+/// When the thread has to be awake at the latest; `None` in a call, which may
+/// take its time.
+struct Heart(Mutex<Option<Tick>>);
+
+impl Default for Heart {
+    fn default() -> Self {
+        Self(Mutex::new(Some(Tick::NEVER)))
+    }
+}
+
+impl Heart {
+    /// There is something to look at.
+    fn call(&self, now: Tick) {
+        let mut due = self.0.lock();
+        *due = due.map(|due| due.min(now));
+    }
+
+    fn sleep_until(&self, due: Tick) {
+        *self.0.lock() = Some(due);
+    }
+
+    fn enter_call(&self) {
+        *self.0.lock() = None;
+    }
+
+    fn late_by(&self, now: Tick) -> Duration {
+        self.0.lock().map_or(Duration::ZERO, |due| now.since(due))
     }
 }
 
@@ -217,6 +290,7 @@ fn run(shared: &Weak<Shared>, inbox: &Arc<Inbox>, cancel: &CancelToken, bell: &B
     loop {
         let (clock, due) = {
             let Some(shared) = shared.upgrade() else { return };
+            shared.heart.sleep_until(shared.env.clock().now());
             // Before the look: an event that the look misses rings.
             bell.set();
             shared.look(&mut seq);
@@ -226,6 +300,7 @@ fn run(shared: &Weak<Shared>, inbox: &Arc<Inbox>, cancel: &CancelToken, bell: &B
             }
             let clock = shared.env.clock().clone();
             let due = shared.machine.lock().due(clock.now());
+            shared.heart.sleep_until(due);
             (clock, due)
         };
         if cancel.is_cancelled() || clock.wait(inbox, due).has(Signals::CANCEL) {
@@ -284,9 +359,30 @@ impl Shared {
             (asked, before, machine.counts, machine.pending())
         };
         self.count(before, after, pending);
+        self.keep();
         for name in asked {
             // Gone by now: then it has nothing to say.
             let _ = self.env.trigger(name.as_str());
+        }
+    }
+
+    /// Goes on where a program of before ended.
+    fn restore(&self) {
+        let Some(file) = &self.state_file else { return };
+        if std::mem::replace(&mut *self.is_restored.lock(), true) {
+            return;
+        }
+        if let Some(kept) = file.load(ledger::parse) {
+            self.machine.lock().restore(self.env.clock().now(), self.env.stamp(), kept);
+        }
+    }
+
+    /// Has what is to outlive this program written down, where it changed.
+    fn keep(&self) {
+        let Some(file) = &self.state_file else { return };
+        let kept = self.machine.lock().keep(self.env.clock().now(), self.env.stamp());
+        if kept.is_some_and(|kept| !file.save(&ledger::render(&kept))) {
+            self.machine.lock().not_kept();
         }
     }
 
@@ -310,6 +406,8 @@ impl Shared {
         let Letter { id, action, body, .. } = letter;
         let clock = self.env.clock();
         let begun = clock.now();
+        // For as long as that takes: no restart mends who does not answer.
+        self.heart.enter_call();
         *self.busy.lock() = Some((body.name.clone(), begun));
         let cx = Context::for_call(
             &self.env,
@@ -319,6 +417,7 @@ impl Shared {
             Reporter::default(),
         );
         let result = caught(|| bring(&cx, &action, &body)).and_then(|result| result);
+        self.heart.sleep_until(clock.now());
         *self.busy.lock() = None;
         if cancel.is_cancelled() && result.is_err() {
             // Told to end: it is as if it had not been begun.
@@ -339,6 +438,7 @@ impl Shared {
             (before, machine.counts, machine.pending())
         };
         self.count(before, after, pending);
+        self.keep();
     }
 
     fn count(&self, before: Counts, after: Counts, pending: usize) {
@@ -413,5 +513,97 @@ impl Drop for Shared {
 impl fmt::Debug for Alerts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Alerts").field("pending", &self.0.machine.lock().pending()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use super::*;
+    use crate::alert::{Action, AlertConfig};
+    use crate::clock::ManualClock;
+    use crate::event::{Event, EventKind, LoopKind};
+
+    /// Has a service go down, and that told by this action for as long as what
+    /// is returned is there.
+    fn down(env: &Env, action: Action) -> Arc<AlertConfig> {
+        let name: Name = "db".parse().expect("a name");
+        let alert = Arc::new(AlertConfig::default().on_down(action));
+        env.alerts().add(&name, &alert);
+        let what = EventKind::HealthChanged { from: Health::Ready, to: Health::Down, reason: None };
+        env.events().append(|seq| Event {
+            seq,
+            n: 1,
+            at: env.stamp(),
+            source: name.clone(),
+            kind: LoopKind::Watcher,
+            what,
+        });
+        alert
+    }
+
+    #[track_caller]
+    fn until(mut is_so: impl FnMut() -> bool) {
+        let limit = real_deadline(Duration::from_secs(5));
+        while !is_so() {
+            assert!(crate::clock::real_remaining(limit) > Duration::ZERO, "not in time");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn whoever_is_called_is_awaited_at_once() {
+        let at = |secs| Tick::ZERO + Duration::from_secs(secs);
+        let heart = Heart::default();
+        assert_eq!(heart.late_by(at(9)), Duration::ZERO);
+        heart.sleep_until(at(10));
+        assert_eq!(heart.late_by(at(11)), Duration::from_secs(1));
+        heart.call(at(5));
+        heart.call(at(6));
+        assert_eq!(heart.late_by(at(8)), Duration::from_secs(3));
+        heart.enter_call();
+        heart.call(at(8));
+        assert_eq!(heart.late_by(at(99)), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_thread_that_does_nothing_is_told_of() {
+        let clock = ManualClock::default();
+        let env = Env::manual(&clock).unwrap();
+        let alerts = Alerts::new(&env, AlertsConfig::default());
+        alerts.start().unwrap();
+        assert_eq!(alerts.stalled(), None);
+        // It waits for what it does not get.
+        let held = alerts.0.machine.lock();
+        let alert = down(&env, Action::exec(["true"]));
+        until(|| *alerts.0.heart.0.lock() != Some(Tick::NEVER));
+        clock.park();
+        clock.jump(STALLED);
+        assert_eq!(alerts.stalled(), None);
+        clock.jump(Duration::from_secs(1));
+        assert_eq!(alerts.stalled(), Some(STALLED + Duration::from_secs(1)));
+        clock.unpark(1);
+        drop(held);
+        until(|| alerts.stalled().is_none());
+        drop(alert);
+        assert!(alerts.stop(Duration::from_secs(5)).is_clean());
+    }
+
+    #[test]
+    fn a_command_that_takes_its_time_is_no_stall() {
+        let clock = ManualClock::default();
+        let env = Env::manual(&clock).unwrap();
+        let alerts = Alerts::new(&env, AlertsConfig::default());
+        alerts.start().unwrap();
+        let alert = down(&env, Action::exec(["sleep", "600"]).timeout(Duration::from_secs(300)));
+        until(|| alerts.0.busy.lock().is_some());
+        clock.park();
+        // Something happens meanwhile.
+        alerts.0.clone().wake();
+        clock.jump(2 * STALLED);
+        assert_eq!(alerts.stalled(), None);
+        clock.unpark(1);
+        drop(alert);
+        assert!(alerts.stop(Duration::from_secs(5)).is_clean());
+        assert_eq!(alerts.stalled(), None);
     }
 }

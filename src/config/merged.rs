@@ -130,6 +130,7 @@ impl Merged {
             store: self.base_of(["store", "url"]),
             token: self.base_of(["monitor", "token_file"]),
             history: self.base_of(["http", "history_file"]),
+            alerts: self.base_of(["alerts", "state_file"]),
             client_cert: self.base_of(["monitor", "client_cert"]),
             client_key: self.base_of(["monitor", "client_key"]),
             root_certs: self.base_of(["monitor", "root_certs"]),

@@ -35,8 +35,8 @@ pub use live::{Config, Reload};
 pub use merged::{Layer, Merged};
 pub use secret::Secret;
 pub use settings::{
-    DeployConfig, HttpConfig, LogFormat, LoggingConfig, MonitorSettings, ReloadConfig, Settings,
-    StoreSettings, StoreUrl, level_named, parse_listen,
+    AlertSettings, DeployConfig, HttpConfig, LogFormat, LoggingConfig, MonitorSettings, ReloadConfig,
+    Settings, StoreSettings, StoreUrl, level_named, parse_listen,
 };
 pub use snapshot::{Explanation, Snapshot};
 pub use watcher::{ConfigWatcher, ConfigWatcherConfig};

@@ -31,6 +31,8 @@ pub struct Settings {
     pub store: StoreSettings,
     /// What holds for monitors whose descriptors do not say it.
     pub monitor: MonitorSettings,
+    /// How people are told.
+    pub alerts: AlertSettings,
     /// How long everything together may take to stop. Defaults to 30 s.
     pub shutdown_timeout: Duration,
 }
@@ -123,6 +125,17 @@ pub struct StoreSettings {
     /// that is deployed needs it. Defaults to `sqlite:loopkeeper.db` beside
     /// the file.
     pub url: StoreUrl,
+}
+
+/// How people are told.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct AlertSettings {
+    /// The file in which is kept what was told, so that a restart neither
+    /// tells an incident again nor forgets to tell its end. Written in the
+    /// configuration file it is relative to that file's folder, elsewhere to
+    /// the current one. Defaults to none.
+    pub state_file: Option<PathBuf>,
 }
 
 /// What holds for monitors whose descriptors do not say it.
@@ -220,7 +233,7 @@ impl StoreUrl {
 impl Settings {
     /// The keys that are read only when the daemon starts; all others take
     /// effect while it runs.
-    pub const READ_AT_START: [&str; 16] = [
+    pub const READ_AT_START: [&str; 17] = [
         "http.listen",
         "http.allowed_hosts",
         "http.max_connections",
@@ -237,6 +250,7 @@ impl Settings {
         "monitor.client_cert",
         "monitor.client_key",
         "monitor.root_certs",
+        "alerts.state_file",
     ];
 
     /// These settings as a configuration file has them, without what is
@@ -244,7 +258,7 @@ impl Settings {
     /// every setting can be explained.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
-        let Self { logging, http, deploy, config, monitor, shutdown_timeout, .. } = self;
+        let Self { logging, http, deploy, config, monitor, alerts, shutdown_timeout, .. } = self;
         let listen = http.listen.map_or_else(|| "none".to_owned(), |address| address.to_string());
         serde_json::json!({
             "logging": {
@@ -275,6 +289,7 @@ impl Settings {
                 "client_key": monitor.client_key,
                 "root_certs": monitor.root_certs,
             },
+            "alerts": {"state_file": alerts.state_file},
             "shutdown_timeout": duration::format(*shutdown_timeout),
         })
     }
@@ -301,6 +316,7 @@ impl Default for Settings {
             config: ReloadConfig { watch_interval: Duration::from_secs(2) },
             store: StoreSettings::default(),
             monitor: MonitorSettings::default(),
+            alerts: AlertSettings::default(),
             shutdown_timeout: Duration::from_secs(30),
         }
     }
@@ -394,6 +410,7 @@ pub(super) struct Bases {
     pub(super) store: PathBuf,
     pub(super) token: PathBuf,
     pub(super) history: PathBuf,
+    pub(super) alerts: PathBuf,
     pub(super) client_cert: PathBuf,
     pub(super) client_key: PathBuf,
     pub(super) root_certs: PathBuf,
@@ -466,8 +483,15 @@ pub(super) fn read(o: &mut Object<'_, '_>, bases: &Bases) -> Option<Settings> {
         })
         .or(store.clone());
     let monitor = o.object("monitor", |o| read_monitor(o, bases)).or_default();
+    let alerts = o.object("alerts", |o| {
+        let is_some = |text: &String| if text.is_empty() { Err("must not be empty") } else { Ok(()) };
+        let state_file = o.string("state_file").check(is_some).optional();
+        let state_file = state_file.map(|path| bases.alerts.join(path));
+        o.done().map(|_| AlertSettings { state_file })
+    });
+    let alerts = alerts.or_default();
     let shutdown_timeout = o.duration("shutdown_timeout").or(default.shutdown_timeout);
-    o.done().map(|_| Settings { logging, http, deploy, config, store, monitor, shutdown_timeout })
+    o.done().map(|_| Settings { logging, http, deploy, config, store, monitor, alerts, shutdown_timeout })
 }
 
 fn read_monitor(o: &mut Object<'_, '_>, bases: &Bases) -> Option<MonitorSettings> {
@@ -729,17 +753,21 @@ mod tests {
     }
 
     #[test]
-    fn the_history_is_kept_beside_the_file_that_names_it() {
+    fn what_is_kept_is_beside_the_file_that_names_it() {
         let dir = std::env::temp_dir();
-        let file = dir.join(format!("loopkeeper-history-settings-{}.json", std::process::id()));
-        std::fs::write(&file, r#"{"http": {"history_file": "history.json"}}"#).unwrap();
-        let found = check(Layers::default().file(&file)).unwrap().http.history_file;
+        let file = dir.join(format!("loopkeeper-kept-settings-{}.json", std::process::id()));
+        let text = r#"{"http": {"history_file": "history.json"}, "alerts": {"state_file": "alerts.json"}}"#;
+        std::fs::write(&file, text).unwrap();
+        let found = check(Layers::default().file(&file)).unwrap();
         std::fs::remove_file(&file).unwrap();
-        assert_eq!(found, Some(dir.join("history.json")));
-        let set = |value: &str| check(Layers::default().set("http.history_file", value));
-        assert_eq!(set("null"), Ok(Settings::default()));
-        let fault = set("\"\"").unwrap_err();
-        assert!(fault.contains("http.history_file: must not be empty"), "{fault}");
+        assert_eq!(found.http.history_file, Some(dir.join("history.json")));
+        assert_eq!(found.alerts.state_file, Some(dir.join("alerts.json")));
+        for key in ["http.history_file", "alerts.state_file"] {
+            let set = |value: &str| check(Layers::default().set(key, value));
+            assert_eq!(set("null"), Ok(Settings::default()));
+            let fault = set("\"\"").unwrap_err();
+            assert!(fault.contains(&format!("{key}: must not be empty")), "{fault}");
+        }
     }
 
     #[test]

@@ -159,12 +159,14 @@ The command line wins over the environment, and that over the file:
      \"monitor\": {\"poll_period\": \"60s\", \"principal\": \"loopkeeper\", \"token_file\": null,
                  \"token_command\": null, \"client_cert\": null, \"client_key\": null,
                  \"root_certs\": null},
+     \"alerts\": {\"state_file\": null},
      \"shutdown_timeout\": \"30s\"}
 
 http.liveness, readiness and startup name the loops that /livez, /readyz and
 /startupz depend on; null is all of them. http.max_connections is how many
 connections are served at once, 1 to 65536, each with a descriptor; of those
-beyond it 16 more may ask about health.
+beyond it 16 more may ask about health. http.history_file keeps the bars of the
+page over a restart, and alerts.state_file what was told.
 
 What stands under monitor holds for monitors whose descriptors do not say it:
 how often they look, and as whom and by what they ask other services.

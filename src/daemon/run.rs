@@ -9,7 +9,7 @@ use loopkeeper::config::{ConfigWatcher, ConfigWatcherConfig, Layers, Settings};
 use loopkeeper::host::deploy::{Deployer, DeployerConfig};
 use loopkeeper::http::StatusServer;
 use loopkeeper::observe::prometheus::Exporter;
-use loopkeeper::service::{ReadyFd, inherited_listeners};
+use loopkeeper::service::{ReadyFd, give_back_memory, inherited_listeners, share_memory_pools};
 use loopkeeper::signals::{Signal, Signals, Waker, reset_inherited};
 use loopkeeper::status::{StatusSource as _, aggregate};
 use loopkeeper::{
@@ -25,6 +25,8 @@ use super::{Exit, complain, lines, plural};
 
 /// How many components may stop at once that do not require each other.
 const PARALLEL: usize = 16;
+/// After which time what only a start needs is not needed any more.
+const SETTLED: Duration = Duration::from_secs(10);
 
 /// The command `run`.
 pub(crate) fn run(layers: Layers, notify_fd: Option<u16>) -> Exit {
@@ -36,6 +38,7 @@ pub(crate) fn run(layers: Layers, notify_fd: Option<u16>) -> Exit {
             return Exit::Usage;
         }
     };
+    share_memory_pools();
     let loaded = match load(&layers) {
         Ok(loaded) => loaded,
         Err(faults) => {
@@ -88,8 +91,15 @@ fn verdict(reports: &[StopReport]) -> Exit {
 fn wait(signals: &mut Signals, running: &Running, service: &mut Service) -> &'static str {
     let clock = running.host.env().clock();
     let mut needed = Looks::default();
+    let mut settles_at = Some(clock.now() + SETTLED);
     loop {
         let again = service.look(clock.now(), |own| running.facts(&needed, own));
+        let now = clock.now();
+        if settles_at.is_some_and(|at| at <= now) {
+            settles_at = None;
+            give_back_memory();
+        }
+        let again = again.into_iter().chain(settles_at.map(|at| at.since(now))).min();
         match signals.wait_timeout(again) {
             Ok(None) => {}
             Ok(Some(Signal::Stop(name))) => return name,
@@ -188,7 +198,11 @@ impl Running {
         let folder = DeployerConfig::new(&settings.deploy.dir).scan_interval(settings.deploy.scan_interval);
         let deployer = Deployer::new(&env, folder, registry, Arc::new(host.handle()))?;
         let known = host.handle();
-        let alerts = Alerts::new(&env, AlertsConfig::default().requires(move |name| known.requires(name)));
+        let mut alerts = AlertsConfig::default().requires(move |name| known.requires(name));
+        if let Some(path) = &settings.alerts.state_file {
+            alerts = alerts.state_file(path);
+        }
+        let alerts = Alerts::new(&env, alerts);
         let everything =
             Everything { host: host.handle(), deployer: deployer.clone(), alerts: alerts.clone() };
         let everything = Arc::new(everything);
@@ -231,7 +245,11 @@ impl Running {
         let stalled = self.host.env().stalled();
         let stalled = stalled.map(|(thread, late)| format!("its {thread} has done nothing for {late:.1?}"));
         let has_server = self.server.as_ref().is_none_or(|server| server.is_alive());
-        stalled.or_else(|| (!has_server).then(|| "its server does nothing".to_owned()))
+        let alerts = || {
+            let late = self.everything.alerts.stalled()?;
+            Some(format!("its alerts have done nothing for {late:.1?}"))
+        };
+        stalled.or_else(alerts).or_else(|| (!has_server).then(|| "its server does nothing".to_owned()))
     }
 
     /// How many looks were begun and are over.

@@ -211,7 +211,11 @@ fn row(status: &Value, now: Stamp, look: Look) -> Row {
         words.insert(0, format!("was {known}, and was not heard of for {} past its due", span(micros)));
     }
     // Whatever was known counts no more.
-    let state = if is_stale { "stale".to_owned() } else { text(&status["state"]) };
+    let state = match status["parent"].as_str() {
+        _ if is_stale => "stale".to_owned(),
+        Some(parent) => format!("{} (parent {})", text(&status["state"]), look.line(parent)),
+        None => text(&status["state"]),
+    };
     Row {
         name: text(&status["name"]),
         words: look.line(&(words.join("; ") + if state == "ready" { "" } else { optional })),
@@ -327,6 +331,23 @@ down: 0 of 1 loops ready
 NAME  STATE  FOR  LAST  WHAT
 a     stale  10m  2m    was ready, and was not heard of for 90s past its due";
         assert_eq!(render(&body, PLAIN), expected);
+    }
+
+    #[test]
+    fn one_that_is_behind_another_names_it() {
+        let body = json!({
+            "at": "2026-01-01T00:10:00.000Z", "health": "down",
+            "loops": [{"name": "mqtt", "state": "unknown", "parent": "router", "ready": false,
+                       "since": "2026-01-01T00:09:00.000Z", "last_error": "no route"}],
+        });
+        let expected = "\
+down: 0 of 1 loops ready
+
+NAME  STATE                    FOR  LAST  WHAT
+mqtt  unknown (parent router)  60s  -     no route";
+        assert_eq!(render(&body, PLAIN), expected);
+        let narrow = render(&body, Look { columns: Some(40), colours: true, ..PLAIN });
+        assert!(narrow.contains("mqtt \x1b[36munknown (parent router)\x1b[0m 60s\n"), "{narrow:?}");
     }
 
     #[test]

@@ -3,9 +3,7 @@
 //! Small and whole: written beside and put in its place. One that cannot be
 //! read is left out with a warning, as if there were none.
 
-use std::fs::File;
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -13,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::history::{History, MAX_CHANGES, MAX_LOOPS};
 use crate::event::{Health, LoopKind};
 use crate::name::Name;
-use crate::primitive::{AtomicBool, Ordering};
 use crate::stamp::Stamp;
+use crate::state_file::StateFile;
 
 /// How long a change may wait until it is written, so that no more is.
 pub(super) const SOON: Duration = Duration::from_secs(60);
@@ -24,17 +22,6 @@ pub(super) const SELDOM: Duration = Duration::from_secs(600);
 /// As much as a full history takes, and more.
 const MAX_LEN: u64 = 16 * 1024 * 1024;
 const FORMAT: u32 = 1;
-
-const KINDS: [LoopKind; 7] = [
-    LoopKind::Watcher,
-    LoopKind::ConfigWatcher,
-    LoopKind::Deployer,
-    LoopKind::Controller,
-    LoopKind::Monitor,
-    LoopKind::Recovery,
-    LoopKind::Component,
-];
-const HEALTHS: [Health; 4] = [Health::Unknown, Health::Ready, Health::Degraded, Health::Down];
 
 #[derive(Serialize, Deserialize)]
 struct Saved {
@@ -53,69 +40,23 @@ struct SavedLoop {
 
 /// Where the history is kept.
 #[derive(Debug)]
-pub(super) struct Diary {
-    path: PathBuf,
-    /// Whether the last try failed, which is told once.
-    failed: AtomicBool,
-}
+pub(super) struct Diary(StateFile);
 
 impl Diary {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, failed: AtomicBool::new(false) }
+        Self(StateFile::new("history_file", path, MAX_LEN))
     }
 
     /// What was kept, with nothing known since then; empty when that is not
     /// to be had.
     pub(super) fn load(&self) -> History {
-        let warn = |text: String| log::warn!("history_file {:?} is left out: {text}", self.path);
-        let text = match read(&self.path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return History::default(),
-            Err(error) => {
-                warn(error.to_string());
-                return History::default();
-            }
-        };
-        parse(&text).unwrap_or_else(|text| {
-            warn(text);
-            History::default()
-        })
+        self.0.load(parse).unwrap_or_default()
     }
 
     /// Keeps it.
     pub(super) fn save(&self, text: &[u8]) {
-        match replace(&self.path, text) {
-            Ok(()) => self.failed.store(false, Ordering::Relaxed),
-            Err(error) if !self.failed.swap(true, Ordering::Relaxed) => {
-                log::warn!("history_file {:?} cannot be written: {error}", self.path);
-            }
-            Err(_) => {}
-        }
+        self.0.save(text);
     }
-}
-
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
-    // Before it is read: a pipe would not end.
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
-    let mut text = Vec::new();
-    file.take(MAX_LEN + 1).read_to_end(&mut text)?;
-    if text.len() as u64 > MAX_LEN {
-        return Err(io::Error::other(format!("longer than {MAX_LEN} bytes")));
-    }
-    Ok(text)
-}
-
-/// The old one or the new one is there at any time.
-fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    let mut file = File::create(&beside)?;
-    file.write_all(text)?;
-    file.sync_all()?;
-    std::fs::rename(&beside, path)
 }
 
 pub(super) fn render(history: &History, at: Stamp) -> Vec<u8> {
@@ -136,12 +77,12 @@ fn parse(text: &[u8]) -> Result<History, String> {
     }
     let mut history = History::default();
     for SavedLoop { kind, name, changes } in saved.loops.into_iter().take(MAX_LOOPS) {
-        let found = KINDS.into_iter().find(|known| known.as_str() == kind);
-        let kind = found.ok_or_else(|| format!("kind: expected that of a loop, found {kind:?}"))?;
+        let kind =
+            LoopKind::named(&kind).ok_or_else(|| format!("kind: expected that of a loop, found {kind:?}"))?;
         let name = Name::new(&name).map_err(|error| error.to_string())?;
         for (at, word) in changes.into_iter().take(MAX_CHANGES) {
-            let found = HEALTHS.into_iter().find(|known| known.as_str() == word);
-            let health = found.ok_or_else(|| format!("{name}: expected a state, found {word:?}"))?;
+            let health =
+                Health::named(&word).ok_or_else(|| format!("{name}: expected a state, found {word:?}"))?;
             history.note(kind, &name, Stamp::from_micros(at), health);
         }
         history.note(kind, &name, Stamp::from_micros(saved.at), Health::Unknown);
@@ -207,9 +148,5 @@ mod tests {
         std::fs::write(&path, "{\"format\":1,").unwrap();
         assert_eq!(diary.load(), History::default());
         std::fs::remove_file(&path).unwrap();
-        let nowhere = Diary::new("/nowhere/history".into());
-        nowhere.save(b"{}");
-        assert!(nowhere.failed.load(Ordering::Relaxed));
-        assert_eq!(Diary::new(std::env::temp_dir()).load(), History::default());
     }
 }

@@ -9,6 +9,7 @@
 //! Written by hand, since a thousand loops are to cost little more than they
 //! cost as JSON. Ends of cells and rows that HTML lets be left out are.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,6 +54,8 @@ pub(super) struct View<'a> {
     pub(super) config: Option<&'a Config>,
     /// Whether there is a token that lets something be done.
     pub(super) can_act: bool,
+    /// Those that somebody is to say are alive.
+    pub(super) awaited: &'a BTreeSet<Name>,
 }
 
 /// The whole page.
@@ -169,6 +172,7 @@ fn overall(out: &mut String, snapshot: &Snapshot<'_>) {
                 "<li class={}><a href=\"#{kind}/{name}\">{name}</a> <span class=s>{word}</span>",
                 class_of(word)
             );
+            parent(out, status);
             if !status.waits_for.is_empty() {
                 out.push_str(" waits for ");
                 list(out, &status.waits_for);
@@ -196,7 +200,7 @@ const KINDS: [(LoopKind, &str); 7] = [
 ];
 
 fn loops(out: &mut String, view: &View<'_>, names: Option<&[Name]>) {
-    let Snapshot { at, loops, .. } = view.snapshot;
+    let Snapshot { loops, .. } = view.snapshot;
     out.push_str(
         "<section aria-labelledby=loops-h><h2 id=loops-h>Components</h2>\n<table id=loops>\n<thead><tr>\
          <th scope=col>Name<th scope=col>State<th scope=col>Since<th scope=col>Next run<th scope=col>Latency\
@@ -216,7 +220,7 @@ fn loops(out: &mut String, view: &View<'_>, names: Option<&[Name]>) {
         );
         for status in of_kind {
             if names.is_none_or(|names| names.contains(&status.name)) {
-                row(out, status, *at, view.history, &mut room);
+                row(out, status, view, &mut room);
             }
         }
     }
@@ -226,12 +230,15 @@ fn loops(out: &mut String, view: &View<'_>, names: Option<&[Name]>) {
     out.push_str("</table></section>\n");
 }
 
-fn row(out: &mut String, status: &LoopStatus, at: Stamp, history: &History, room: &mut usize) {
+fn row(out: &mut String, status: &LoopStatus, view: &View<'_>, room: &mut usize) {
     let (name, word) = (status.name.as_str(), word(status));
+    let is_awaited = status.kind == LoopKind::Watcher && view.awaited.contains(&status.name);
+    let beats = if is_awaited { " data-beats" } else { "" };
     // Names and words have nothing that must be escaped.
-    let open =
-        ["<tr id=", status.kind.as_str(), "/", name, " class=", class_of(word), "><th scope=row>", name];
-    open.iter().chain(&["<td class=s>", word]).for_each(|text| out.push_str(text));
+    let open = ["<tr id=", status.kind.as_str(), "/", name, " class=", class_of(word), beats];
+    let cells = ["><th scope=row>", name, "<td class=s>", word];
+    open.iter().chain(&cells).for_each(|text| out.push_str(text));
+    parent(out, status);
     if !status.critical {
         out.push_str(" <small>optional</small>");
     }
@@ -248,16 +255,23 @@ fn row(out: &mut String, status: &LoopStatus, at: Stamp, history: &History, room
     if let Some(latency) = status.latency {
         span(out, latency);
     }
-    let track = history.track(status.kind, &status.name);
+    let track = view.history.track(status.kind, &status.name);
     for span in [HOUR, DAY] {
         out.push_str("<td>");
         if let Some(track) = track {
-            bar(out, &track.bar(at, span, BAR));
+            bar(out, &track.bar(view.snapshot.at, span, BAR));
         }
     }
     out.push_str("<td>");
     says(out, status, room);
     out.push('\n');
+}
+
+/// Behind whom nothing is known of a loop.
+fn parent(out: &mut String, status: &LoopStatus) {
+    if let Some(parent) = &status.parent {
+        [" <small>(parent ", parent.as_str(), ")</small>"].iter().for_each(|text| out.push_str(text));
+    }
 }
 
 /// Why a loop is not as it should be.
@@ -546,17 +560,17 @@ mod tests {
         let snapshot = snapshot(loops);
         let mut history = History::default();
         history.look(loops);
-        let view =
-            View { snapshot: &snapshot, history: &history, events, next: 7, config: None, can_act: true };
-        see(&view)
+        let awaited = BTreeSet::from(["backup".parse().unwrap()]);
+        let (snapshot, history, awaited) = (&snapshot, &history, &awaited);
+        see(&View { snapshot, history, events, next: 7, config: None, can_act: true, awaited })
     }
 
     fn row_of(status: &LoopStatus) -> String {
         let mut out = String::new();
-        let mut history = History::default();
-        history.look(std::slice::from_ref(status));
-        let mut room = ALL_LONG;
-        row(&mut out, status, Stamp::from_micros(DAY), &history, &mut room);
+        with(std::slice::from_ref(status), &[], |view| {
+            let snapshot = Snapshot { at: Stamp::from_micros(DAY), ..self::snapshot(&view.snapshot.loops) };
+            row(&mut out, status, &View { snapshot: &snapshot, ..*view }, &mut { ALL_LONG });
+        });
         out
     }
 
@@ -579,6 +593,21 @@ mod tests {
             ..of("c", Health::Unknown, true)
         };
         assert!(row_of(&waits).ends_with("<td><td><td><p>waits for a, b\n"), "{}", row_of(&waits));
+        let child = LoopStatus { parent: "router".parse().ok(), ..of("c", Health::Unknown, true) };
+        let row = row_of(&child);
+        assert!(row.contains("<td class=s>unknown <small>(parent router)</small><td>"), "{row}");
+        let page = with(&[child], &[], |view| body(&page(view)));
+        assert!(page.contains("<span class=s>unknown</span> <small>(parent router)</small>"), "{page}");
+    }
+
+    #[test]
+    fn a_row_says_whether_a_heartbeat_is_waited_for() {
+        let backup = of("backup", Health::Ready, true);
+        assert!(row_of(&backup).starts_with("<tr id=watcher/backup class=r data-beats><th"));
+        assert!(row_of(&of("db", Health::Ready, true)).starts_with("<tr id=watcher/db class=r><th"));
+        // A loop of another kind that has its name.
+        let other = LoopStatus { kind: LoopKind::Controller, ..backup };
+        assert!(row_of(&other).starts_with("<tr id=controller/backup class=r><th"));
     }
 
     #[test]

@@ -120,8 +120,9 @@ impl PageBench {
         let at = loops.iter().filter_map(|status| status.last_check).max();
         let at = at.unwrap_or(crate::Stamp::from_micros(0));
         let snapshot = routes::Snapshot { boot: "bench", at, loops };
-        let (snapshot, history) = (&snapshot, &self.0);
-        let view = html::View { snapshot, history, events: &[], next: 0, config: None, can_act: true };
+        let (snapshot, history, awaited) = (&snapshot, &self.0, &std::collections::BTreeSet::new());
+        let view =
+            html::View { snapshot, history, events: &[], next: 0, config: None, can_act: true, awaited };
         html::page(&view).render(response::Form::default()).own
     }
 }

@@ -187,13 +187,20 @@
       if (is) heads.at(-1).after(make("th", { scope: "col", textContent: "Actions" }));
       $$("#loops .k th").forEach((head) => { head.colSpan = is ? 9 : 8; });
       for (const row of rows()) {
-        const cell = row.cells[8];
-        if (is && !cell) {
-          const name = row.cells[0].textContent;
-          const cell = make("td", { className: "act" }, button("trigger", "Trigger", name));
-          if (row.id.startsWith("watcher/")) cell.append(" ", button("heartbeat", "Beat", name));
+        let cell = row.cells[8];
+        if (!is) {
+          cell?.remove();
+          continue;
+        }
+        const name = row.cells[0].textContent;
+        if (!cell) {
+          cell = make("td", { className: "act" }, button("trigger", "Trigger", name));
           row.append(cell);
-        } else if (!is && cell) cell.remove();
+        }
+        // Only where somebody waits for it, which may come to be so.
+        const beat = $("[data-act=heartbeat]", cell);
+        if ("beats" in row.dataset && !beat) cell.append(" ", button("heartbeat", "Beat", name));
+        else if (!("beats" in row.dataset)) beat?.remove();
       }
     };
     tokenChanged();
@@ -207,23 +214,28 @@
   const cellsOf = (row) => [...row.cells].slice(0, 8).map((cell) => cell.innerHTML);
   const remember = () => rows().forEach((row) => written.set(row.id, cellsOf(row)));
   let touched = 0;
+  let turned = [];
+  // Draws attention anew, with one look at the layout for all of them.
+  const freshen = () => {
+    turned.forEach((cell) => cell.classList.remove("fresh"));
+    if (turned.length) void turned[0].offsetWidth;
+    turned.forEach((cell) => cell.classList.add("fresh"));
+    turned = [];
+  };
   const patchRow = (old, row) => {
     const [before, now] = [written.get(row.id), cellsOf(row)];
     if (old.className !== row.className) {
       old.className = row.className;
       touched += 1;
     }
+    old.toggleAttribute("data-beats", row.hasAttribute("data-beats"));
     now.forEach((html, i) => {
       if (before?.[i] === html) return;
       const open = $("details", old.cells[i])?.open;
       old.cells[i].replaceChildren(...row.cells[i].childNodes);
       const details = $("details", old.cells[i]);
       if (open && details) details.open = true;
-      if (i === 1) {
-        old.cells[i].classList.remove("fresh");
-        void old.cells[i].offsetWidth;
-        old.cells[i].classList.add("fresh");
-      }
+      if (i === 1) turned.push(old.cells[i]);
       tellTimes(old.cells[i]);
       touched += 1;
     });
@@ -276,10 +288,19 @@
     const known = new Set($$("tr", list).map((row) => row.id));
     const news = $$("#events tbody tr", part).filter((row) => row.id && !known.has(row.id));
     if (news.length) {
-      $$("tr:not([id])", list).forEach((row) => row.remove());
+      $$("tr:not([id]):not(.gap)", list).forEach((row) => row.remove());
+      // The part has the newest: what came between is said, not shown.
+      const seq = (row) => Number(row.id.slice(1));
+      const newest = $("tr[id]", list);
+      const between = newest ? seq(news.at(-1)) - seq(newest) - 1 : 0;
+      if (between > 0) {
+        const text = `${between} more ${between === 1 ? "event" : "events"} before, not shown`;
+        list.prepend(make("tr", { className: "gap" }, make("td", { colSpan: 3, textContent: text })));
+      }
       list.prepend(...news.map((row) => document.importNode(row, true)));
       $$("tr", list).slice(500).forEach((row) => row.remove());
     }
+    freshen();
     if (typeof buttons === "function") buttons();
     tellTimes();
     sort();
@@ -341,8 +362,9 @@
         }
         say("live");
         failures = 0;
-        // Many events at once are one look.
-        if (page.events.length) await pause(250);
+        // Many events at once are one look, and most of the time is left to
+        // who looks at it.
+        if (page.events.length) await pause(Math.max(250, 4 * Number(body.dataset.patched ?? 0)));
       } catch {
         failures += 1;
         say("connection lost, trying again");

@@ -30,8 +30,12 @@ POST /recovery/RUN/retry    with the token: has a run tried again now
 pub(super) fn text(snapshot: &Snapshot<'_>) -> Response {
     let mut text = format!("{} at {}\n\n", aggregate(&snapshot.loops), snapshot.at);
     for status in &snapshot.loops {
-        let LoopStatus { name, since, last_error, age, .. } = status;
-        let _ = write!(text, "{name:<18} {:<8} since {since}", word(status));
+        let LoopStatus { name, since, last_error, age, parent, .. } = status;
+        let _ = write!(text, "{name:<18} {:<8}", word(status));
+        if let Some(parent) = parent {
+            let _ = write!(text, " (parent {parent})");
+        }
+        let _ = write!(text, " since {since}");
         if let Some(age) = age {
             let _ = write!(text, ", checked {} ago", Ago(*age));
         }
@@ -73,11 +77,13 @@ mod tests {
     fn the_page_has_one_line_for_each_loop() {
         let stale = LoopStatus { stale: true, ready: false, ..of("c", Health::Ready, false) };
         let aged = LoopStatus { age: Some(Duration::from_secs(90)), ..of("a", Health::Ready, true) };
-        let page = body(&text(&snapshot(&[aged, of("b", Health::Down, false), stale])));
-        let expected = "degraded at 1970-01-01T00:00:00.000Z\n\n\
+        let child = LoopStatus { parent: "b".parse().ok(), ..of("d", Health::Unknown, true) };
+        let page = body(&text(&snapshot(&[aged, of("b", Health::Down, false), stale, child])));
+        let expected = "down at 1970-01-01T00:00:00.000Z\n\n\
             a                  ready    since 1970-01-01T00:00:00.000Z, checked 90 s ago\n\
             b                  down     since 1970-01-01T00:00:00.000Z  no\\r\\n\\u{202e}\"answer\"\n\
-            c                  stale    since 1970-01-01T00:00:00.000Z\n\n/livez";
+            c                  stale    since 1970-01-01T00:00:00.000Z\n\
+            d                  unknown  (parent b) since 1970-01-01T00:00:00.000Z\n\n/livez";
         assert!(page.starts_with(expected), "{page}");
     }
 

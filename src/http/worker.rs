@@ -1,7 +1,7 @@
 //! The threads that make answers, and what they share with the one that owns
 //! the sockets.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -72,7 +72,9 @@ impl Sources {
         let mut history = self.history.lock();
         history.look(&snapshot.loops);
         let (config, can_act) = (self.config.as_ref(), self.gate.is_open());
-        render(&View { snapshot, history: &history, events: &events, next, config, can_act })
+        // They matter to who may act, only.
+        let awaited = &if can_act { self.env.awaited_heartbeats() } else { BTreeSet::new() };
+        render(&View { snapshot, history: &history, events: &events, next, config, can_act, awaited })
     }
 }
 

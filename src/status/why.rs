@@ -1,6 +1,7 @@
 //! Why a loop is as it is: one sentence, the chain of causes, and what happens
 //! next. A function of statuses and nothing else.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -42,6 +43,10 @@ pub struct Why {
     pub health: Health,
     /// Whether it can take work.
     pub ready: bool,
+    /// Who is down so that nothing is known of this one, as in
+    /// [`LoopStatus::parent`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Name>,
     /// All of it in one sentence.
     pub sentence: String,
     /// What keeps it from being ready, the nearest first, each before the
@@ -166,6 +171,7 @@ pub fn why(name: &str, at: Stamp, loops: &[LoopStatus], rejected: &[Rejected]) -
             name,
             health: Health::Unknown,
             ready: false,
+            parent: None,
             sentence,
             causes: vec![cause],
             next: Next { what: search.after_edit(rejection), at: None },
@@ -178,6 +184,7 @@ pub fn why(name: &str, at: Stamp, loops: &[LoopStatus], rejected: &[Rejected]) -
         name: status.name.clone(),
         health: status.health,
         ready: status.ready,
+        parent: status.parent.clone(),
         sentence: search.sentence(status, &causes),
         next: search.next(status),
         gives_up: gives_up(status),
@@ -213,6 +220,31 @@ impl<'a> Search<'a> {
 
     /// The causes of one, each followed by its own.
     fn collect(&self, status: &LoopStatus, depth: usize, above: &mut Vec<Name>, out: &mut Vec<Cause>) {
+        if status.parent.is_some() {
+            // What it says itself comes of that, as far as anybody knows.
+            self.collect_required(status, depth, above, out);
+            self.collect_own(status, depth, out);
+        } else {
+            self.collect_own(status, depth, out);
+            self.collect_required(status, depth, above, out);
+        }
+        let has_cause = out.iter().any(|cause| cause.depth == depth && cause.name == status.name);
+        if status.ready || has_cause || out.len() >= MAX_CAUSES {
+            return;
+        }
+        let (kind, what) = match status.phase {
+            Phase::Stopped => (CauseKind::Stopped, "it does not run".to_owned()),
+            _ if status.runs == 0 => (CauseKind::Unheard, "it was not called yet".to_owned()),
+            _ if status.last_check.is_none() && status.kind != LoopKind::Component => {
+                (CauseKind::Unheard, "its first call has not ended yet".to_owned())
+            }
+            _ => (CauseKind::Unheard, format!("it says that it is {}, and not why", status.health)),
+        };
+        out.push(Cause { depth, name: status.name.clone(), kind, what, since: Some(status.since) });
+    }
+
+    /// What it says itself.
+    fn collect_own(&self, status: &LoopStatus, depth: usize, out: &mut Vec<Cause>) {
         let mut add = |kind, what: String, since| {
             if out.len() < MAX_CAUSES {
                 out.push(Cause { depth, name: status.name.clone(), kind, what, since });
@@ -261,8 +293,26 @@ impl<'a> Search<'a> {
             };
             add(CauseKind::Error, what, status.last_check.or(Some(status.since)));
         }
+    }
+
+    /// What it requires that is not ready, each with its causes.
+    fn collect_required(
+        &self,
+        status: &LoopStatus,
+        depth: usize,
+        above: &mut Vec<Name>,
+        out: &mut Vec<Cause>,
+    ) {
         // What it waits for says more than that it does not run.
         let required = if status.waits_for.is_empty() { &status.requires } else { &status.waits_for };
+        let mut required: Vec<&Name> = required.iter().collect();
+        if let Some(parent) = &status.parent {
+            // The way to the parent first: of the others nothing came.
+            match required.iter().position(|name| self.leads(name, parent)) {
+                Some(at) => required[..=at].rotate_right(1),
+                None => required.insert(0, parent),
+            }
+        }
         let is_waiting = !status.waits_for.is_empty();
         let requires = if is_waiting { "waits for" } else { "requires" };
         above.push(status.name.clone());
@@ -297,19 +347,16 @@ impl<'a> Search<'a> {
             }
         }
         above.pop();
-        let has_cause = out.iter().any(|cause| cause.depth == depth && cause.name == status.name);
-        if status.ready || has_cause || out.len() >= MAX_CAUSES {
-            return;
-        }
-        let (kind, what) = match status.phase {
-            Phase::Stopped => (CauseKind::Stopped, "it does not run".to_owned()),
-            _ if status.runs == 0 => (CauseKind::Unheard, "it was not called yet".to_owned()),
-            _ if status.last_check.is_none() && status.kind != LoopKind::Component => {
-                (CauseKind::Unheard, "its first call has not ended yet".to_owned())
-            }
-            _ => (CauseKind::Unheard, format!("it says that it is {}, and not why", status.health)),
+    }
+
+    /// Whether one is the parent, or requires it or what is behind it.
+    fn leads(&self, name: &Name, parent: &Name) -> bool {
+        let is_behind = |status: &LoopStatus| {
+            status.parent.as_ref() == Some(parent)
+                || status.requires.contains(parent)
+                || status.waits_for.contains(parent)
         };
-        out.push(Cause { depth, name: status.name.clone(), kind, what, since: Some(status.since) });
+        name == parent || self.find(name.as_str()).is_some_and(is_behind)
     }
 
     fn sentence(&self, status: &LoopStatus, causes: &[Cause]) -> String {
@@ -413,13 +460,16 @@ fn gives_up(status: &LoopStatus) -> Option<String> {
 }
 
 /// The word for how one is, that says the most.
-fn state(status: &LoopStatus) -> &'static str {
-    match status.health {
+fn state(status: &LoopStatus) -> Cow<'static, str> {
+    if let Some(parent) = &status.parent {
+        return format!("{} (parent {parent})", status.health).into();
+    }
+    Cow::Borrowed(match status.health {
         _ if status.stale => "stale",
         _ if !status.waits_for.is_empty() => "waiting",
         Health::Unknown if status.phase == Phase::Stopped => "stopped",
         health => health.as_str(),
-    }
+    })
 }
 
 fn stuck(call: &CallStatus) -> String {
@@ -446,7 +496,10 @@ fn rounded_to(duration: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::{ControllerStatus, IncidentStatus, RecoveryStatus, ThreadStatus};
+    use crate::status::{
+        CheckCounts, CheckerStatus, ControllerStatus, IncidentStatus, MonitorStatus, RecoveryStatus, Role,
+        Tally, ThreadStatus,
+    };
 
     const AT: u64 = 1_000_000_000;
 
@@ -655,6 +708,50 @@ mod tests {
     }
 
     #[test]
+    fn one_behind_a_parent_names_it_and_the_way_to_it() {
+        let behind = |name: &str, requires: &[&str], parent: &str| LoopStatus {
+            parent: parent.parse().ok(),
+            requires: names(requires),
+            last_error: Some("no route".to_owned()),
+            ..of(name, Health::Unknown)
+        };
+        check(
+            &[behind("a", &["router"], "router"), of("router", Health::Down)],
+            &[],
+            "a is unknown (parent router) for 1m0s: it requires router, which is down: connection refused\n  \
+             a requires: requires router, which is down\n    router error: connection refused\n  \
+             a error: no route\nnext: it asks again in 12s",
+        );
+        // Through another, and not by what is down beside it.
+        check(
+            &[
+                behind("a", &["cache", "switch", "ok"], "router"),
+                behind("switch", &["router"], "router"),
+                of("cache", Health::Down),
+                of("ok", Health::Ready),
+                of("router", Health::Down),
+            ],
+            &[],
+            "a is unknown (parent router) for 1m0s: it requires switch, which is unknown (parent router) and \
+             requires router, which is down: connection refused\n  \
+             a requires: requires switch, which is unknown (parent router)\n    \
+             switch requires: requires router, which is down\n      router error: connection refused\n    \
+             switch error: no route\n  a requires: requires cache, which is down\n    \
+             cache error: connection refused\n  a error: no route\nnext: it asks again in 12s",
+        );
+        // Through one that works in part.
+        let switch = LoopStatus { requires: names(&["router"]), ..of("switch", Health::Degraded) };
+        let child = behind("a", &["cache", "switch"], "router");
+        let loops = [child, switch, of("cache", Health::Down), of("router", Health::Down)];
+        let found = why("a", secs(0), &loops, &[]).unwrap();
+        assert!(found.sentence.contains(": it requires switch, which is degraded"), "{found:?}");
+        // One whose way to it nobody knows.
+        let why = why("a", secs(0), &[behind("a", &[], "router"), of("router", Health::Down)], &[]).unwrap();
+        assert_eq!(why.parent, "router".parse().ok());
+        assert!(why.sentence.ends_with("it requires router, which is down: connection refused"), "{why:?}");
+    }
+
+    #[test]
     fn a_descriptor_that_cannot_be_used_is_a_cause() {
         let rejected = |name: &str, runs| Rejected {
             name: Some(name.parse().unwrap()),
@@ -684,6 +781,123 @@ mod tests {
              b rejected: its descriptor b.json cannot be used: 1:2: no\nnext: it starts when b can take work",
         );
         assert_eq!(why("b", Stamp::from_micros(AT), &[of("a", Health::Ready)], &[rejected("a", true)]), None);
+    }
+
+    #[test]
+    fn the_one_in_trouble_is_meant_and_what_it_waits_for_is_named_anyway() {
+        let component = LoopStatus { kind: LoopKind::Component, ..of("a", Health::Ready) };
+        check(
+            &[component, of("a", Health::Down)],
+            &[],
+            "a is down for 1m0s: connection refused\n  a error: connection refused\nnext: it asks again in 12s",
+        );
+        // It became ready a moment ago, and who waits has not noticed.
+        check(
+            &[waiting("a", &["b"]), of("b", Health::Ready)],
+            &[],
+            "a is waiting for 1m0s: it waits for b, which is ready\n  a requires: waits for b, which is ready\n\
+             next: it starts when b can take work",
+        );
+        let late = LoopStatus {
+            next_run: Some(Stamp::from_micros(AT)),
+            attempt: 9,
+            max_attempts: Some(10),
+            ..of("a", Health::Down)
+        };
+        check(
+            &[late],
+            &[],
+            "a is down for 1m0s: connection refused\n  a error: connection refused\nnext: it asks again at \
+             once\ngives up: after 1 more attempt (9 of 10 were made) it stops asking often, and goes on at its \
+             regular times",
+        );
+    }
+
+    #[test]
+    fn each_that_is_silent_is_said_to_be_wherever_it_is_met() {
+        let silent = |name: &str| LoopStatus { runs: 0, ..of(name, Health::Unknown) };
+        check(
+            &[waiting("a", &["b", "x", "y"]), waiting("b", &["x"]), silent("x"), of("y", Health::Down)],
+            &[],
+            "a is waiting for 1m0s: it waits for b, which is waiting and waits for x, which is unknown: it was \
+             not called yet\n  a requires: waits for b, which is waiting\n    \
+             b requires: waits for x, which is unknown\n      x unheard: it was not called yet\n  \
+             a requires: waits for x, which is unknown\n    x unheard: it was not called yet\n  \
+             a requires: waits for y, which is down\n    y error: connection refused\n\
+             next: it starts when b, x, y can take work",
+        );
+        // Beside one that says why.
+        let why = why("a", secs(0), &[waiting("a", &["y", "x"]), of("y", Health::Down), silent("x")], &[]);
+        let kinds: Vec<_> = why.unwrap().causes.iter().map(|cause| cause.kind.as_str()).collect();
+        assert_eq!(kinds, ["requires", "error", "requires", "unheard"]);
+    }
+
+    #[test]
+    fn a_monitor_is_as_its_checkers_are() {
+        let checker = |name: &str, health, call| CheckerStatus {
+            name: name.parse().unwrap(),
+            role: Role::default(),
+            health,
+            since: secs(5),
+            reason: (health != Health::Ready).then(|| "no".into()),
+            last_check: None,
+            age: None,
+            duration: None,
+            last_success: None,
+            last_error: None,
+            stuck_for: None,
+            call,
+            thread: None,
+            deadline: Duration::from_secs(1),
+            stale_after: Duration::from_secs(1),
+            checks: CheckCounts::default(),
+            items: Tally::default(),
+            not_ready: Vec::new(),
+            more_not_ready: 0,
+            left_out: 0,
+        };
+        let call = |stuck| CallStatus {
+            phase: "reading".into(),
+            phase_for: Duration::from_secs(7),
+            stuck,
+            activity: None,
+        };
+        let monitor = |checkers| LoopStatus {
+            kind: LoopKind::Monitor,
+            monitor: Some(Box::new(MonitorStatus {
+                poll_period: Duration::from_secs(1),
+                principal: None,
+                passes: 1,
+                items: Tally::default(),
+                checkers,
+            })),
+            ..of("a", Health::Down)
+        };
+        let checkers = vec![
+            checker("c1", Health::Ready, None),
+            checker("c2", Health::Degraded, Some(call(false))),
+            checker("c3", Health::Unknown, Some(call(true))),
+        ];
+        check(
+            &[monitor(checkers)],
+            &[],
+            "a is down for 1m0s: checker c2 is degraded: no\n  a checker: checker c2 is degraded: no\n  \
+             a stuck: checker c3: its call is stuck, reading for 7s\nnext: its checkers look again in 12s",
+        );
+        let many = (0..200).map(|i| checker(&format!("c{i}"), Health::Down, None)).collect();
+        assert_eq!(why("a", secs(0), &[monitor(many)], &[]).unwrap().causes.len(), MAX_CAUSES);
+    }
+
+    #[test]
+    fn a_chain_is_followed_so_far() {
+        let loops: Vec<LoopStatus> = (0..40)
+            .map(|i| {
+                let name = if i == 0 { "a".to_owned() } else { format!("x{i}") };
+                waiting(&name, &[&format!("x{}", i + 1)])
+            })
+            .collect();
+        let why = why("a", secs(0), &loops, &[]).unwrap();
+        assert_eq!(why.causes.iter().map(|cause| cause.depth).max(), Some(MAX_DEPTH));
     }
 
     #[test]

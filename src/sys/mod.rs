@@ -12,6 +12,8 @@ pub(crate) mod fork;
 #[cfg(feature = "daemon")]
 pub(crate) mod inherit;
 pub(crate) mod limits;
+#[cfg(feature = "daemon")]
+pub(crate) mod memory;
 pub(crate) mod net;
 #[cfg(feature = "http")]
 pub(crate) mod poll;

@@ -117,3 +117,110 @@ fn an_alert_that_hangs_delays_no_probe_and_no_stop() {
     eventually("it is probed", || daemon.status("a")["runs"].as_u64().unwrap() > runs + 3);
     daemon.stop();
 }
+
+/// Runs with what was told kept beside the descriptors, and killed without a
+/// word like by a loss of power.
+struct Kept {
+    dir: TempDir,
+    port: u16,
+}
+
+impl Kept {
+    fn new(name: &str) -> Self {
+        Self { dir: TempDir::new(name), port: free_port() }
+    }
+
+    fn describe(&self, script: &str) {
+        let exec = serde_json::json!({"exec": {"command": ["sh", "-c", script]}});
+        let alerts = format!(r#""on_down": {exec}, "on_ready": {exec}"#);
+        self.dir.write("deploy/a.json", alerting("a", self.port, "", &alerts));
+        self.dir.write("loopkeeper.json", r#"{"alerts": {"state_file": "alerts.json"}}"#);
+    }
+
+    fn run(&self) -> Daemon {
+        let file = self.dir.path().join("loopkeeper.json");
+        Daemon::spawn(&mut loopkeeper(&[
+            "run",
+            "--config",
+            file.to_str().unwrap(),
+            "--listen",
+            "127.0.0.1:0",
+        ]))
+    }
+
+    fn text(&self, name: &str) -> String {
+        fs::read_to_string(self.dir.path().join(name)).unwrap_or_default()
+    }
+
+    /// Whom a down was told of, and how many alerts wait, as it is kept.
+    fn file(&self) -> (usize, usize) {
+        let file: Value = serde_json::from_str(&self.text("alerts.json")).unwrap_or_default();
+        let len = |key: &str| file[key].as_array().map_or(0, Vec::len);
+        (len("told"), len("letters"))
+    }
+}
+
+#[test]
+fn a_restart_tells_no_incident_again_and_forgets_no_end() {
+    let kept = Kept::new("kept-alerts");
+    let told = kept.dir.path().join("told");
+    kept.describe(&format!("echo \"$LOOPKEEPER_NAME $LOOPKEEPER_STATE\" >> '{}'", told.display()));
+    let up = listen(kept.port);
+    let daemon = kept.run();
+    daemon.eventually_is("a", "ready");
+    drop(up);
+    eventually("the down is told and kept", || kept.file() == (1, 0));
+    drop(daemon);
+
+    let mut daemon = kept.run();
+    // Its start is over and it has given up: the same incident.
+    eventually("it has given up", || daemon.events("a").iter().any(|event| event == "gave_up"));
+    let runs = daemon.status("a")["runs"].as_u64().unwrap();
+    eventually("it goes on", || daemon.status("a")["runs"].as_u64().unwrap() > runs + 3);
+    let alert = daemon.status("a")["alert"].clone();
+    assert_eq!((&alert["told"], &alert["sent"]), (&true.into(), &0.into()), "{alert}");
+    assert_eq!(kept.text("told"), "a down\n");
+    // A stop forgets as little as a kill.
+    daemon.stop();
+    let up = listen(kept.port);
+    let daemon = kept.run();
+    eventually("its end is told", || kept.text("told") == "a down\na ready\n");
+    eventually("that is kept", || kept.file() == (0, 0));
+    drop(daemon);
+    let mut daemon = kept.run();
+    daemon.eventually_is("a", "ready");
+    daemon.stop();
+    assert_eq!(kept.text("told"), "a down\na ready\n");
+    drop(up);
+}
+
+#[test]
+fn an_alert_that_could_not_be_sent_is_sent_after_a_restart() {
+    let kept = Kept::new("kept-letter");
+    let dir = kept.dir.path().display();
+    kept.describe(&format!("test -e '{dir}/open' && cat >> '{dir}/told'"));
+    let up = listen(kept.port);
+    let daemon = kept.run();
+    daemon.eventually_is("a", "ready");
+    drop(up);
+    eventually("it was tried", || daemon.status("a")["alert"]["failures"].as_u64() > Some(0));
+    assert_eq!(kept.file(), (1, 1));
+    let boot = daemon.get("/status")["boot"].clone();
+    drop(daemon);
+
+    kept.dir.write("open", "");
+    let mut daemon = kept.run();
+    eventually("it is sent", || kept.text("told").ends_with('}') && kept.file() == (1, 0));
+    let body: Value = serde_json::from_str(&kept.text("told")).unwrap();
+    assert_eq!((&body["state"], &body["boot"]), (&"down".into(), &boot));
+    // Whoever got it twice would know it by that.
+    assert!(body["id"].as_str().unwrap().starts_with(boot.as_str().unwrap()), "{body}");
+    daemon.stop();
+
+    // What is no such file is told, and the rest goes on.
+    kept.dir.write("alerts.json", "{\"format\":1,\"told\":[{");
+    let mut daemon = kept.run();
+    assert!(daemon.log().contains("alerts.json\" is left out: EOF"), "{}", daemon.log());
+    eventually("it is told afresh", || kept.file() == (1, 0));
+    daemon.stop();
+}

@@ -276,6 +276,47 @@ fn why_names_the_cause_and_what_comes_next() {
 }
 
 #[test]
+fn every_command_fits_a_narrow_terminal_of_any_locale_and_ends_with_its_pipe() {
+    let evil = r#"{"exec": {"command": ["sh", "-c", "printf 'gr\u00f6\u00dfe \u202e\\033[31m'; exit 1"]}}"#;
+    let behind = tcp("behind", free_port()).replacen('{', r#"{"requires": ["evil"], "#, 1);
+    let (mut daemon, deploy, _up) = daemon(&[("evil.json", watcher("evil", evil)), ("behind.json", behind)]);
+    daemon.eventually_is("evil", "down");
+    let url = format!("http://{}", daemon.address);
+    let dir = deploy.path().to_str().unwrap().to_owned();
+    let file = format!("{dir}/evil.json");
+    for (args, fits) in [
+        (&["status", "--url", &url][..], true),
+        (&["why", "evil", "--url", &url], true),
+        (&["why", "behind", "--url", &url], true),
+        (&["events", "--url", &url], true),
+        (&["probe", &file], false),
+        (&["explain", "--url", &url], false),
+        (&["check", "--deploy", &dir], false),
+        (&["types", "watcher"], false),
+        (&["help", "run"], false),
+        (&["help", "--man"], false),
+    ] {
+        let (code, text) = on_a_terminal(args, 40, &[("TERM", "xterm"), ("NO_COLOR", "1")]);
+        assert!(matches!(code, Some(0 | 1)) && !text.is_empty(), "{args:?}: {code:?} {text}");
+        assert!(text.is_ascii() && !text.contains('\x1b'), "{args:?}: {text:?}");
+        let widest = text.lines().map(str::len).max().unwrap_or(0);
+        assert!(!fits || widest <= 40, "{args:?}: {widest} in {text}");
+        let (_, text) = on_a_terminal(args, 40, &[("TERM", "xterm"), ("LANG", "C.UTF-8")]);
+        assert!(!text.contains('\u{202e}') && !text.contains("\x1b[31m\n"), "{args:?}: {text:?}");
+        // Nobody reads: the same end, and not a word about it.
+        let (reads, writes) = UnixStream::pair().unwrap();
+        drop(reads);
+        let child = loopkeeper(args).stdout(OwnedFd::from(writes)).stderr(Stdio::piped()).spawn().unwrap();
+        assert_eq!(
+            ended(&child.wait_with_output().unwrap()),
+            (code, String::new(), String::new()),
+            "{args:?}"
+        );
+    }
+    daemon.stop();
+}
+
+#[test]
 fn status_can_be_watched() {
     let (mut daemon, _deploy, _up) = daemon(&[]);
     let url = format!("http://{}", daemon.address);
@@ -437,6 +478,12 @@ fn the_man_page_renders_without_a_warning() {
     let (code, text, err) = ended(&groff);
     assert_eq!((code, err.as_str()), (Some(0), ""));
     assert!(text.contains("LOOPKEEPER_TOKEN"), "{text}");
+    let lint = Command::new("mandoc").arg("-Tlint").arg(&file).output();
+    let Ok(lint) = lint else { return eprintln!("skipped: there is no mandoc") };
+    // It has a date from its release on.
+    let flaws = String::from_utf8(lint.stdout).unwrap();
+    let flaws: Vec<&str> = flaws.lines().filter(|line| !line.contains("missing date")).collect();
+    assert!(flaws.is_empty() && lint.stderr.is_empty(), "{flaws:#?}");
 }
 
 #[test]

@@ -216,3 +216,70 @@ fn sigusr1_writes_how_everything_is_into_the_log() {
     assert!(daemon.log().contains("msg=\"SIGUSR1: 3 loops, together down\""), "{}", daemon.log());
     daemon.stop();
 }
+
+/// Holds one thread still, as a debugger does; the others go on.
+struct Held(i32);
+
+impl Held {
+    /// `None` where that is not allowed.
+    #[allow(unsafe_code, reason = "std has no debugger")]
+    fn new(tid: u64) -> Option<Self> {
+        let tid = i32::try_from(tid).unwrap();
+        let nothing = std::ptr::null_mut::<libc::c_void>();
+        // SAFETY: these requests take no memory of ours.
+        unsafe {
+            if libc::ptrace(libc::PTRACE_SEIZE, tid, nothing, nothing) != 0 {
+                return None;
+            }
+            assert_eq!(libc::ptrace(libc::PTRACE_INTERRUPT, tid, nothing, nothing), 0);
+        }
+        let mut status = 0;
+        // SAFETY: the number is valid for writes.
+        assert_eq!(unsafe { libc::waitpid(tid, &raw mut status, libc::__WALL) }, tid);
+        Some(Self(tid))
+    }
+}
+
+impl Drop for Held {
+    #[allow(unsafe_code, reason = "std has no debugger")]
+    fn drop(&mut self) {
+        let nothing = std::ptr::null_mut::<libc::c_void>();
+        // SAFETY: this request takes no memory of ours.
+        unsafe { libc::ptrace(libc::PTRACE_DETACH, self.0, nothing, nothing) };
+    }
+}
+
+#[test]
+fn a_stalled_loop_ends_the_signs_of_life_and_is_named() {
+    let mut manager = Manager::new();
+    let deploy = TempDir::new("stalled");
+    let up = TcpListener::bind("127.0.0.1:0").unwrap();
+    // Seldom enough that it is hardly ever met in a call.
+    let often = tcp("a", up.local_addr().unwrap().port());
+    deploy.write("a.json", often.replace("\"poll_interval\": \"20ms\"", "\"poll_interval\": \"500ms\""));
+    let mut command = manager.run(&deploy, &[]);
+    let mut daemon = Daemon::spawn(command.env("WATCHDOG_USEC", "200000"));
+    manager.until("READY=1");
+    let tid = daemon.status("a")["thread"]["tid"].as_u64().unwrap();
+    let held = loop {
+        let Some(held) = Held::new(tid) else {
+            return eprintln!("skipped: no thread can be held still here");
+        };
+        if daemon.status("a")["running_for"].is_null() {
+            break held;
+        }
+    };
+    // A while past its due it is dead, which a hung call is not.
+    let told = manager.until("STATUS=not alive: watcher a is ");
+    assert!(told.contains("s past its due; 1 ready\n"), "{told}");
+    manager.heard.clear();
+    manager.until("STATUS=not alive: watcher a is ");
+    assert!(!manager.heard.iter().any(|text| text.contains("WATCHDOG=1")), "{:?}", manager.heard);
+    let told = "the service manager is not told any more that this program is alive: watcher a is ";
+    assert!(daemon.log().contains(told), "{}", daemon.log());
+    // What goes on is forgiven.
+    drop(held);
+    manager.until("STATUS=1 ready");
+    assert!(manager.heard.iter().any(|text| text.contains("WATCHDOG=1")), "{:?}", manager.heard);
+    daemon.stop();
+}
