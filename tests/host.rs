@@ -447,16 +447,15 @@ fn a_stuck_component_says_whether_it_computes_or_waits() {
     alone(|| {
         let host = Host::new(HostConfig::default()).unwrap();
         let over = Arc::new(AtomicBool::new(false));
+        let held = Arc::new(Mutex::new(()));
+        let hold = held.lock().unwrap();
         let stuck = |burns: bool| {
-            let over = over.clone();
+            let (over, held) = (over.clone(), held.clone());
             let start = move |_: &Context| {
-                while !over.load(Ordering::Relaxed) {
-                    if burns {
-                        std::hint::spin_loop();
-                    } else {
-                        std::thread::park_timeout(Duration::from_millis(100));
-                    }
+                while burns && !over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
                 }
+                drop(held.lock());
                 Ok(())
             };
             component(start, |_| Ok(()))
@@ -483,6 +482,7 @@ fn a_stuck_component_says_whether_it_computes_or_waits() {
         assert!(told.iter().flatten().all(|activity| activity.cpu_percent.is_some()), "{report}");
         assert_eq!(told.len(), 2, "{report}");
         over.store(true, Ordering::Relaxed);
+        drop(hold);
         eventually("both return", || host.stop(PATIENCE).is_clean());
     });
 }

@@ -432,6 +432,11 @@ fn health_has_groups_reasons_and_a_standard_form() {
     assert_eq!((&cache["status"], &cache["output"]), (&"fail".into(), &"connection refused".into()));
     assert!(cache["age"].as_f64().unwrap() < 60.0 && cache["time"].as_str().is_some());
     assert_eq!(health["checks"]["db:state"][0]["status"], "pass");
+    // However many groups it is in and whoever asks, it is checked by its own
+    // times only.
+    let loops = site.manager.statuses();
+    let db = loops.iter().find(|status| status.name.as_str() == "db").unwrap();
+    assert_eq!(db.runs, 1);
 }
 
 #[test]

@@ -218,20 +218,28 @@ mod tests {
     #[test]
     fn what_has_changed_since_is_passed_over_and_who_came_is_the_last() {
         let mut s = scene();
-        s.connections = vec![s.kept(0), s.kept(1), s.silent(0, false)];
+        let asks = Connection::new(Client(GET), Duration::from_secs(10), s.start);
+        s.connections = vec![s.kept(0), s.kept(1), s.silent(0, false), asks];
         let mut room = Room::of(&s.connections);
         assert_eq!(room.spare(&s.connections, false), Some(0));
         let new = s.silent(5, false);
         room.put(&mut s.connections, Some(0), new);
-        // The next one has begun another request.
+        // The next one has begun another request, and one is answered now whose
+        // time is the same as before.
         s.connections[1] = s.busy(9);
+        let (start, asks) = (s.start, &mut s.connections[3]);
+        asks.on_ready(start);
+        assert!(
+            asks.next_request(1, &s.hosts, start).is_some()
+                && asks.deadline() == s.start + Duration::from_secs(10)
+        );
         assert_eq!(room.spare(&s.connections, false), None);
         let told = [(); 3].map(|()| room.waiting(&s.connections, false));
         assert_eq!(told, [Some(2), Some(0), None]);
         let new = s.silent(6, true);
         room.put(&mut s.connections, None, new);
-        assert_eq!((room.n(false), room.n(true), s.connections.len()), (3, 1, 4));
-        assert_eq!(room.waiting(&s.connections, true), Some(3));
+        assert_eq!((room.n(false), room.n(true), s.connections.len()), (4, 1, 5));
+        assert_eq!(room.waiting(&s.connections, true), Some(4));
     }
 
     #[test]

@@ -68,7 +68,7 @@ use crate::voice::Voice;
 /// ```
 #[must_use = "the monitor stops when it is dropped"]
 pub struct Monitor {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     /// Whether what a look does matters, and not only what it finds.
     is_patient: bool,
     drop_grace: Duration,

@@ -512,9 +512,9 @@ mod tests {
     /// An engine that runs and watches a run, with one place and in it one
     /// thread that does nothing until the end.
     fn engine(clock: &ManualClock) -> (Arc<Engine>, Sender<()>) {
-        let env = Env::manual(clock).unwrap();
+        let env = Env::manual(clock).expect("an environment");
         let parts = Parts {
-            name: "m".parse().unwrap(),
+            name: "m".parse().expect("a name"),
             source: Box::new(|_: &Context, run: &str| Ok(TrainingRun::new(run))),
             remedy: Box::new(Nothing),
             limits: Limits { polls: 1, attempts: 1, queue: 1 },
@@ -522,10 +522,10 @@ mod tests {
             parent: CancelToken::new(),
             calls: false,
         };
-        let engine = Engine::new(&env, parts).unwrap();
+        let engine = Engine::new(&env, parts).expect("an engine");
         let (end, waits) = bounded::<()>(0);
         let body = move || _ = waits.recv();
-        let task = Task::spawn(env.budget(), "t/idle".to_owned(), env.stack_size(), body).unwrap();
+        let task = Task::spawn(env.budget(), "t/idle".to_owned(), env.stack_size(), body).expect("a thread");
         let mut state = engine.lock();
         state.stage = Stage::Running;
         let (inbox, seat) = env.clock().join("idle");

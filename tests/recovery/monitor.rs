@@ -328,6 +328,26 @@ fn a_monitor_that_asks_no_more_is_stale_and_says_for_how_long() {
 }
 
 #[test]
+fn a_monitor_that_is_behind_is_overdue_and_not_stale() {
+    let world = World::new();
+    let gate = Gate::default();
+    world.add("run-1", &[]);
+    world.add("run-2", &[]);
+    world.fetch_fault("run-1", Fault::Hang(gate.clone()));
+    let config = RecoveryMonitorConfig::new("m", policy().poll_timeout(secs(100))).max_polls(1);
+    let monitor = world.monitor_with(config);
+    monitor.watch_run("run-1", plain()).unwrap();
+    monitor.watch_run("run-2", plain()).unwrap();
+    world.clock.run_for(secs(90));
+    let status = monitor.status();
+    assert_eq!((status.age, status.overdue_for, status.running_for), (None, Some(secs(90)), Some(secs(90))));
+    assert!(!status.stale, "its call has a deadline of its own");
+    gate.open();
+    world.clock.settle();
+    assert_eq!((monitor.status().overdue_for, world.fetches("run-2")), (None, 1));
+}
+
+#[test]
 fn what_hangs_in_the_telling_of_a_poll_loses_its_place_too() {
     let world = World::new();
     let gate = Gate::default();
@@ -377,6 +397,9 @@ fn a_poll_that_hangs_is_told_again_and_asks_nothing_meanwhile() {
     assert_eq!(report.stragglers().len(), 1);
     let straggler = &report.stragglers()[0];
     assert_eq!((&*straggler.name, straggler.phase), ("m (run run-1)", "its poll"));
+    assert_eq!((&*straggler.thread, straggler.tid > 0), ("rec/m", true));
+    let activity = straggler.activity.as_ref().unwrap();
+    assert_eq!(activity.is, loopkeeper::status::ActivityKind::Blocked, "{activity}");
     // It can be started again; what comes back late counts for nothing.
     monitor.restart().unwrap();
     world.clock.settle();

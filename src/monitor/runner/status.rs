@@ -9,13 +9,18 @@ use crate::env::Listed;
 use crate::event::{Health, LoopKind};
 use crate::looper::wall_at;
 use crate::name::Name;
+use crate::stamp::Stamp;
 use crate::status::{CallStatus, LoopStatus, ThreadStatus, is_stale};
 
 impl Shared {
     pub(in crate::monitor) fn status(&self) -> (bool, LoopStatus) {
+        self.status_at(self.env.clock().now(), self.env.stamp())
+    }
+
+    /// As one sees it who asks at that moment.
+    fn status_at(&self, now: Tick, wall: Stamp) -> (bool, LoopStatus) {
         let lost = self.voice.lost();
         let state = self.state.lock();
-        let (now, wall) = (self.env.clock().now(), self.env.stamp());
         let record = state.machine.record();
         let (health, mut monitor) = state.machine.view(now, wall);
         let stamp = |tick: Tick| wall_at(tick, now, wall);
@@ -116,5 +121,36 @@ impl Listed for Shared {
         let is_running = self.is_running();
         self.poke();
         is_running
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use super::*;
+    use crate::component::Context;
+    use crate::env::Env;
+    use crate::monitor::{Monitor, MonitorConfig, Report, Verdict};
+    use crate::{BoxError, ManualClock};
+
+    #[test]
+    fn a_monitor_that_makes_no_pass_is_stale_and_not_ready() {
+        let clock = ManualClock::default();
+        let env = Env::manual(&clock).expect("a thread");
+        let period = Duration::from_secs(30);
+        let well = |_: &Context, _: &Report| -> Result<Verdict, BoxError> { Ok(Verdict::Ready) };
+        let config = MonitorConfig::new("m").poll_period(period).stale_after(Duration::from_secs(7200));
+        let monitor = Monitor::start_in(&env, config.check("a", well)).expect("a thread");
+        clock.settle();
+        let (now, wall) = (clock.now(), env.stamp());
+        for (late, is_stale) in [(0, false), (29, false), (31, true), (3600, true)] {
+            // As one sees it whose thread has not had its turn by then.
+            let age = period + Duration::from_secs(late);
+            let (_, status) = monitor.shared.status_at(now + age, wall);
+            let overdue = (late > 0).then(|| Duration::from_secs(late));
+            assert_eq!((status.age, status.overdue_for), (Some(age), overdue), "{late}");
+            assert_eq!((status.health, status.stale), (Health::Ready, is_stale), "{late}");
+            assert_eq!(status.ready, !is_stale, "{late}");
+        }
+        assert!(monitor.stop(Duration::from_secs(1)).is_clean());
     }
 }
