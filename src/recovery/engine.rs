@@ -84,7 +84,7 @@ pub(super) struct State {
     n: u64,
     next: u64,
     random: Random,
-    pub(super) watches: BTreeMap<Arc<str>, Watch>,
+    pub(super) watches: BTreeMap<Arc<str>, Box<Watch>>,
     /// When the runs are polled that are in no poll.
     polls: Polls,
     pub(super) cases: BTreeMap<Arc<str>, Box<Case>>,
@@ -326,7 +326,7 @@ impl State {
 
     fn add_watch(&mut self, run: &Arc<str>, watch: Watch, due: Tick) {
         self.tally[watch.class as usize] += 1;
-        self.watches.insert(run.clone(), watch);
+        self.watches.insert(run.clone(), Box::new(watch));
         self.put_poll(run, due);
         self.sort_in(run);
     }
@@ -337,7 +337,7 @@ impl State {
         if let Poll::Due(due, n) = watch.poll {
             self.polls.remove(&(due, n, run.clone()));
         }
-        Some(watch)
+        Some(*watch)
     }
 
     /// Takes an incident out of the lines it stands in.

@@ -280,7 +280,7 @@ impl RecoveryMonitor {
     pub fn runs(&self) -> Vec<RunStatus> {
         let wall = self.engine.wall();
         let state = self.engine.lock();
-        let one = |(run, watch): (&Arc<str>, &super::engine::Watch)| RunStatus {
+        let one = |(run, watch): (&Arc<str>, &Box<super::engine::Watch>)| RunStatus {
             run: run.to_string(),
             first_run: watch.first_run.to_string(),
             last_poll: watch.last_poll.map(|tick| wall.at(tick)),
