@@ -568,6 +568,15 @@ impl Handle {
     pub(crate) fn status_at(&self, now: Tick, wall: Stamp) -> LoopStatus {
         self.source.status_at(now, wall).1
     }
+
+    /// The same without texts that take room of their own, for one who has a
+    /// place for them: there is no name of the thread, and `error` is called,
+    /// under a lock, with what stopped the last call.
+    #[cfg(feature = "capi")]
+    pub(crate) fn lean_status(&self, error: &mut dyn FnMut(&Error)) -> LoopStatus {
+        let (now, wall) = (self.source.env.clock().now(), self.source.env.stamp());
+        self.source.tell_status(now, wall, Some(error)).1
+    }
 }
 
 impl<M: Machine> Source<M> {
@@ -839,10 +848,22 @@ impl Source {
 
     /// The same for one who asks many loops at one moment.
     fn status_at(&self, now: Tick, wall: Stamp) -> (bool, LoopStatus) {
+        self.tell_status(now, wall, None)
+    }
+
+    /// The same, lean when there is somebody who takes the error.
+    fn tell_status(
+        &self,
+        now: Tick,
+        wall: Stamp,
+        take_error: Option<&mut dyn FnMut(&Error)>,
+    ) -> (bool, LoopStatus) {
+        let is_lean = take_error.is_some();
         let thread = {
             let task = self.task.lock();
             let running = task.as_ref().filter(|task| !task.has_ended());
-            running.map(|task| ThreadStatus { name: task.name().to_string(), tid: task.tid() })
+            let name = |task: &Task| if is_lean { String::new() } else { task.name().to_string() };
+            running.map(|task| ThreadStatus { name: name(task), tid: task.tid() })
         };
         let is_stuck = self.slot.state().phase() == Phase::Overdue;
         let activity = thread.as_ref().filter(|_| is_stuck).and_then(|thread| self.look(thread.tid));
@@ -857,6 +878,13 @@ impl Source {
         let late_by = overdue.filter(|_| state.call.is_none());
         let apart = record.last_check.map_or(Duration::ZERO, |last| due.since(last));
         let stale = late_by.is_some_and(|late_by| is_stale(late_by, apart));
+        let last_error = match (take_error, &record.last_error) {
+            (Some(take_error), Some(error)) => {
+                take_error(error);
+                None
+            }
+            (_, error) => error.as_ref().map(|error| error.report().to_string()),
+        };
         let mut status = LoopStatus {
             name: self.name.clone(),
             kind: self.kind,
@@ -869,7 +897,7 @@ impl Source {
             last_check: record.last_check.map(stamp),
             age: record.last_check.map(|last| now.since(last)),
             last_success: record.last_success.map(stamp),
-            last_error: record.last_error.as_ref().map(|error| error.report().to_string()),
+            last_error,
             consecutive_failures: record.failures_in_a_row,
             attempt: record.attempt,
             next_run: (running && state.call.is_none() && due != Tick::NEVER).then(|| stamp(due)),

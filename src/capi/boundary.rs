@@ -90,14 +90,40 @@ pub(super) enum Forked {
     Allowed,
 }
 
+/// The body of an exported function, without its type: a pointer to what it
+/// uses and one to its code. Of a `dyn` there would be a table for each export.
+#[derive(Clone, Copy)]
+struct Body {
+    at: *mut (),
+    call: unsafe fn(*mut ()) -> Answer,
+}
+
+impl Body {
+    fn of<F: FnMut() -> Answer>(body: &mut F) -> Self {
+        /// # Safety
+        ///
+        /// There is such a body, and nobody else uses it.
+        unsafe fn call<F: FnMut() -> Answer>(at: *mut ()) -> Answer {
+            // SAFETY: as the caller says.
+            unsafe { (*at.cast::<F>())() }
+        }
+        Self { at: (&raw mut *body).cast(), call: call::<F> }
+    }
+}
+
 /// Runs the body of an exported function: whatever happens in it is a status.
 /// Here once for all of them, and not in each.
+///
+/// # Safety
+///
+/// The body is there and nobody else uses it.
 #[inline(never)]
-fn run(forked: Forked, body: &mut dyn FnMut() -> Answer) -> lk_status {
+unsafe fn run(forked: Forked, body: Body) -> lk_status {
     if forked == Forked::Refused && fork::is_child() {
         return refuse_child();
     }
-    match catch_unwind(AssertUnwindSafe(body)) {
+    // SAFETY: as the caller says.
+    match catch_unwind(AssertUnwindSafe(|| unsafe { (body.call)(body.at) })) {
         Ok(Ok(())) => LK_OK,
         Ok(Err(failure)) => failure.tell(),
         Err(payload) => Failure::new(LK_ERR_PANIC, panicked(payload).to_string()).tell(),
@@ -112,23 +138,30 @@ fn refuse_child() -> lk_status {
 }
 
 /// Runs the body of an exported function: whatever happens in it is a status.
-pub(super) fn guard(body: impl FnOnce() -> Answer) -> lk_status {
-    let mut body = Some(body);
-    run(Forked::Refused, &mut || body.take().map_or(Ok(()), |body| body()))
+#[inline]
+pub(super) fn guard(mut body: impl FnMut() -> Answer) -> lk_status {
+    let body = Body::of(&mut body);
+    // SAFETY: it is this call's.
+    unsafe { run(Forked::Refused, body) }
 }
 
 /// The same for one that returns a value: the fallback, when it fails.
-pub(super) fn guard_or<T>(fallback: T, body: impl FnOnce() -> Answer<T>) -> T {
+#[inline]
+pub(super) fn guard_or<T>(fallback: T, body: impl FnMut() -> Answer<T>) -> T {
     quietly(Forked::Refused, fallback, body)
 }
 
-pub(super) fn quietly<T>(forked: Forked, fallback: T, body: impl FnOnce() -> Answer<T>) -> T {
-    let (mut body, mut value) = (Some(body), None);
-    run(forked, &mut || {
-        value = body.take().map(|body| body()).transpose()?;
+#[inline]
+pub(super) fn quietly<T>(forked: Forked, fallback: T, mut body: impl FnMut() -> Answer<T>) -> T {
+    let mut value = fallback;
+    let mut body = || {
+        value = body()?;
         Ok(())
-    });
-    value.unwrap_or(fallback)
+    };
+    let body = Body::of(&mut body);
+    // SAFETY: it is this call's.
+    unsafe { run(forked, body) };
+    value
 }
 
 /// A text from C: NUL-terminated UTF-8.
@@ -477,10 +510,42 @@ pub(super) fn set_chars<const N: usize>(place: &mut [c_char; N], text: &str) {
     unsafe { place.as_mut_ptr().cast::<u8>().copy_from_nonoverlapping(text.as_ptr(), end) };
 }
 
+/// As much of a text as fits in, cut at a character.
+pub(super) struct Cut<const N: usize> {
+    bytes: [u8; N],
+    len: usize,
+}
+
+impl<const N: usize> Cut<N> {
+    pub(super) fn new() -> Self {
+        Self { bytes: [0; N], len: 0 }
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        // SAFETY: whole characters were put in, one after the other.
+        unsafe { std::str::from_utf8_unchecked(&self.bytes[..self.len]) }
+    }
+}
+
+impl<const N: usize> std::fmt::Write for Cut<N> {
+    /// Fails once there is no more room.
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let room = &mut self.bytes[self.len..];
+        let mut end = text.len().min(room.len());
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        room[..end].copy_from_slice(&text.as_bytes()[..end]);
+        self.len += end;
+        if end == text.len() { Ok(()) } else { Err(std::fmt::Error) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::capi::status::LK_ERR_STATE;
+    use std::fmt::Write as _;
 
     #[derive(Clone, Copy, Debug, PartialEq)]
     #[repr(C)]
@@ -558,6 +623,9 @@ mod tests {
         assert_eq!(chars::<4>("añb").map(|byte| byte as u8), [b'a', 0xc3, 0xb1, 0]);
         assert_eq!(chars::<3>("añb").map(|byte| byte as u8), *b"a\0\0");
         assert_eq!(chars::<2>("").map(|byte| byte as u8), [0, 0]);
+        let mut cut = Cut::<4>::new();
+        assert!(write!(cut, "a{}", "ñ").is_ok() && write!(cut, "ñ").is_err());
+        assert_eq!(cut.as_str(), "añ");
     }
 
     #[test]
