@@ -192,6 +192,15 @@ impl<T: Object> NewPlace<T> {
     }
 }
 
+/// Gives C a handle for one call of its, and takes it back.
+pub(super) fn lend<T: Object, R>(held: T::Held, call: impl FnOnce(Ref<T>) -> R) -> Answer<R> {
+    let number = number_of(Held::new(Arc::new(held)))?;
+    let result = call(Ref(std::ptr::without_provenance(number)));
+    // Unless C has, which it was told not to.
+    let _ = free(number, Kind::of::<T>(), "", false);
+    Ok(result)
+}
+
 fn number_of(held: Held) -> Answer<usize> {
     fork::watch();
     TABLE.insert(held).ok_or_else(|| {
