@@ -51,21 +51,6 @@ impl Events {
     fn end(&self) {
         self.subscription.hang_up();
     }
-
-    /// Does something that is over soon, for one reader at a time. Without a
-    /// lock where no other call uses the handle, as is the rule.
-    #[inline]
-    fn read<T>(events: &Ref<lk_events>, read: impl FnOnce(&Subscription, &mut Reader) -> T) -> Answer<T> {
-        if let Some(events) = events.alone() {
-            // SAFETY: the handle is this call's alone, and the object is used
-            // through it only.
-            let reader = unsafe { &mut *events.reader.data_ptr() };
-            return Ok(read(&events.subscription, reader));
-        }
-        let events = events.get("events")?;
-        let mut reader = events.reader.lock();
-        Ok(read(&events.subscription, &mut reader))
-    }
 }
 
 impl Reader {
@@ -267,21 +252,36 @@ pub extern "C" fn lk_events_next(
     out: OutStruct<lk_event>,
 ) -> lk_status {
     guard(|| {
-        let read = Events::read(&events, |subscription, reader| -> Answer<bool> {
+        // Without a lock where no other call uses the handle, as is the rule.
+        if let Some(events) = events.alone() {
+            // SAFETY: the handle is this call's alone, and the object is used
+            // through it only.
+            let reader = unsafe { &mut *events.reader.data_ptr() };
             let place = out.check("out")?;
-            let Some((lost, event)) = reader.next(subscription) else { return Ok(false) };
-            place.fill(|out| out.tell(event, lost));
-            Ok(true)
-        });
-        if read?? {
-            return Ok(());
+            if let Some((lost, event)) = reader.next(&events.subscription) {
+                place.fill(|out| out.tell(event, lost));
+                return Ok(());
+            }
         }
-        let (held, place) = (events.get("events")?, out.check("out")?);
-        let delivery = held.wait(timeout_ms)?;
-        place.fill(|out| out.tell(&delivery.event, delivery.lost));
-        held.reader.lock().last = Some(delivery.event);
-        Ok(())
+        wait_for_next(&events, timeout_ms, &out)
     })
+}
+
+/// The next event, where there is none yet or others use the handle.
+#[cold]
+#[inline(never)]
+fn wait_for_next(events: &Ref<lk_events>, timeout_ms: u64, out: &OutStruct<lk_event>) -> Answer {
+    let (events, place) = (events.get("events")?, out.check("out")?);
+    let mut reader = events.reader.lock();
+    if let Some((lost, event)) = reader.next(&events.subscription) {
+        place.fill(|out| out.tell(event, lost));
+        return Ok(());
+    }
+    drop(reader);
+    let Delivery { lost, event, .. } = events.wait(timeout_ms)?;
+    place.fill(|out| out.tell(&event, lost));
+    events.reader.lock().last = Some(event);
+    Ok(())
 }
 
 /// Reads as many events as wait and there is room for. Costs less than a call
