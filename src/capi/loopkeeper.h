@@ -2230,7 +2230,8 @@ lk_status lk_clock_settle(const lk_clock *clock);
  * Lets time go on, from one moment at which something is due to the next,
  * and waits until all is at rest after each.
  *
- * clock: not consumed. run_ms: by how much.
+ * clock: not consumed. run_ms: by how much; by more when another thread moves
+ * the clock meanwhile: it never goes back.
  * Returns: as lk_clock_settle. Thread: owner. Blocks until all is at rest.
  */
 lk_status lk_clock_run_for(const lk_clock *clock, uint64_t run_ms);
