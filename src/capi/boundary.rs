@@ -9,6 +9,7 @@
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, c_char};
+use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -553,30 +554,34 @@ unsafe fn copy_short(from: *const u8, to: *mut u8, len: usize) {
 
 /// As much of a text as fits in, cut at a character.
 pub(super) struct Cut<const N: usize> {
-    bytes: [u8; N],
+    bytes: [MaybeUninit<u8>; N],
     len: usize,
 }
 
 impl<const N: usize> Cut<N> {
     pub(super) fn new() -> Self {
-        Self { bytes: [0; N], len: 0 }
+        Self { bytes: [MaybeUninit::uninit(); N], len: 0 }
     }
 
     pub(super) fn as_str(&self) -> &str {
-        // SAFETY: whole characters were put in, one after the other.
-        unsafe { std::str::from_utf8_unchecked(&self.bytes[..self.len]) }
+        // SAFETY: as many were put in, whole characters one after the other.
+        unsafe {
+            let bytes = std::slice::from_raw_parts(self.bytes.as_ptr().cast::<u8>(), self.len);
+            std::str::from_utf8_unchecked(bytes)
+        }
     }
 }
 
 impl<const N: usize> std::fmt::Write for Cut<N> {
     /// Fails once there is no more room.
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        let room = &mut self.bytes[self.len..];
-        let mut end = text.len().min(room.len());
+        let mut end = text.len().min(N - self.len);
         while !text.is_char_boundary(end) {
             end -= 1;
         }
-        room[..end].copy_from_slice(&text.as_bytes()[..end]);
+        let place = self.bytes[self.len..].as_mut_ptr().cast::<u8>();
+        // SAFETY: there is room for as many.
+        unsafe { place.copy_from_nonoverlapping(text.as_ptr(), end) };
         self.len += end;
         if end == text.len() { Ok(()) } else { Err(std::fmt::Error) }
     }

@@ -18,8 +18,8 @@ use crate::event::{Event, EventKind, RecoveryStep};
 use crate::primitive::Mutex;
 use crate::subscription::{Delivery, Subscription};
 
-/// Events as they happen, from the moment of subscribing, in order. A
-/// queue of 256: when nobody reads, the oldest are lost and counted.
+/// Events as they happen, from the moment of subscribing, in order. At least
+/// 256 wait to be read; when there are more, the oldest are lost and counted.
 #[derive(Debug)]
 pub struct lk_events {
     _private: [u8; 0],

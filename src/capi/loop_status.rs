@@ -206,7 +206,9 @@ impl lk_loop_status {
     pub(super) fn tell(&mut self, status: &LoopStatus, error: &str) {
         let us = |stamp: Option<Stamp>| stamp.map_or(0, Stamp::as_micros);
         let span = |span: Option<Duration>| {
-            span.map_or(u64::MAX, |span| u64::try_from(span.as_micros()).unwrap_or(u64::MAX))
+            // Longer ones than there are: the same as none.
+            let micros = |span: Duration| span.as_secs().saturating_mul(1_000_000);
+            span.map_or(u64::MAX, |span| micros(span).saturating_add(u64::from(span.subsec_micros())))
         };
         // Every field by name: what is left out would be the loop's before.
         let Self {

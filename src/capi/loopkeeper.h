@@ -727,8 +727,8 @@ typedef struct lk_deployer lk_deployer;
 typedef struct lk_env lk_env;
 
 /**
- * Events as they happen, from the moment of subscribing, in order. A
- * queue of 256: when nobody reads, the oldest are lost and counted.
+ * Events as they happen, from the moment of subscribing, in order. At least
+ * 256 wait to be read; when there are more, the oldest are lost and counted.
  */
 typedef struct lk_events lk_events;
 
