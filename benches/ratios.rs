@@ -438,7 +438,7 @@ mod rows {
 
     #[cfg(feature = "capi")]
     pub(crate) fn from_c(suite: &mut Suite) {
-        use crate::support::capi::{EVENTS, Heard, Statuses, events, probes};
+        use crate::support::capi::{EVENTS, Heard, Shipped, Statuses, events, probes};
         use std::cell::RefCell;
 
         let calls: u32 = suite.pick(200_000, 50_000);
@@ -502,6 +502,32 @@ mod rows {
                 let floor = Box::new(|| [ns(heard.borrow_mut().read_whole(EVENTS))]);
                 suite.compare([row], MANY, Some(ours), floor);
             }
+        }
+        // The same through the library as it is shipped, for its size, where
+        // that was built.
+        let one = row("status to a buffer in C, as shipped", "ns", Shown);
+        let event = row("event that waits in C, as shipped", "ns", Shown);
+        if suite.wants(&[one, event]) {
+            let Some(_shipped) = Shipped::load() else {
+                println!("in C, as shipped: not there; make -C examples/c library");
+                return;
+            };
+            let reads = suite.pick(20_000, 5_000);
+            let statuses = RefCell::new(Statuses::new(10));
+            let each = |read: fn(&mut Statuses)| -> Side<'_, 1> {
+                let statuses = &statuses;
+                Box::new(move || {
+                    let mut statuses = statuses.borrow_mut();
+                    let begin = Instant::now();
+                    (0..reads).for_each(|_| read(&mut statuses));
+                    [ns(begin.elapsed()) / f64::from(reads)]
+                })
+            };
+            suite.compare([one], MANY, Some(each(Statuses::one_in_c)), each(|all| all.one()));
+            let heard = RefCell::new(Heard::new());
+            let ours = Box::new(|| [ns(heard.borrow_mut().read_in_c(EVENTS))]);
+            let floor = Box::new(|| [ns(heard.borrow_mut().read(EVENTS))]);
+            suite.compare([event], MANY, Some(ours), floor);
         }
     }
 

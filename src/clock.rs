@@ -406,7 +406,8 @@ impl ManualClock {
     }
 
     /// Moves time by `duration`, deadline by deadline; everybody comes to
-    /// rest after each.
+    /// rest after each. By more, when another thread moves it meanwhile: it
+    /// never goes back.
     ///
     /// # Panics
     ///
@@ -417,7 +418,7 @@ impl ManualClock {
             let mut state = self.settled();
             let next = state.asleep.keys().next().map_or(Tick::NEVER, |&(deadline, _)| deadline);
             if next > target || next == Tick::NEVER {
-                state.now = target;
+                state.now = target.max(state.now);
                 return;
             }
             state.now = next.max(state.now);

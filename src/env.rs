@@ -42,7 +42,7 @@ struct Inner {
     budget: Arc<Budget>,
     events: EventLog,
     loops: Mutex<Register>,
-    heartbeats: Mutex<BTreeMap<Name, Heartbeat>>,
+    heartbeats: Mutex<BTreeMap<Name, Box<Heartbeat>>>,
     alerts: Registry,
     stack_size: usize,
     spread: bool,

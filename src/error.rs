@@ -381,14 +381,22 @@ pub(crate) fn clip(mut text: String, max: usize) -> String {
 }
 
 fn join_chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut link = error.source();
-    while let Some(error) = link {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        link = error.source();
+    Chain(error).to_string()
+}
+
+/// Prints an error and what caused it.
+struct Chain<'a>(&'a (dyn std::error::Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut link = self.0.source();
+        while let Some(error) = link {
+            write!(f, ": {error}")?;
+            link = error.source();
+        }
+        Ok(())
     }
-    text
 }
 
 /// Prints an [`Error`] with its whole chain of causes; made by
@@ -400,8 +408,8 @@ impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.0.0.context, &self.0.0.source) {
             // A cause without a context of ours speaks for itself.
-            (None, Some(source)) => f.write_str(&join_chain(&**source)),
-            _ => f.write_str(&join_chain(self.0)),
+            (None, Some(source)) => Chain(&**source).fmt(f),
+            _ => Chain(self.0).fmt(f),
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::env::Env;
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::event::{EventKind, Health, LoopKind};
 use crate::name::Name;
-use crate::primitive::{Condvar, Mutex, MutexGuard};
+use crate::primitive::{Condvar, Mutex};
 use crate::record::Record;
 use crate::slot::Slot;
 use crate::stamp::Stamp;
@@ -73,6 +73,67 @@ pub(crate) trait Machine: Send + 'static {
     /// The loop was told to end: nothing is known any more.
     fn stop(&mut self, now: Tick) {
         self.record_mut().stop(now);
+    }
+}
+
+/// What of a [`Machine`] has nothing to do with what its calls yield: the
+/// skeleton knows no more, so that it is there once and not for each kind of
+/// loop.
+pub(crate) trait Decide: Send {
+    fn start(&mut self, now: Tick);
+    fn hear(&mut self, now: Tick, heard: Heard, events: &mut Vec<EventKind>);
+    fn timeout(&self) -> Duration;
+    fn counts_timeouts(&self) -> bool;
+    fn is_critical(&self) -> bool;
+    fn record(&self) -> &Record;
+    fn detail(&self, at: Stamp, status: &mut LoopStatus);
+    fn stop(&mut self, now: Tick);
+}
+
+/// An [`Input`] that is no answer of a call.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Heard {
+    TimedOut { stuck_for: Duration },
+    Late,
+    Poked,
+}
+
+impl<M: Machine> Decide for M {
+    fn start(&mut self, now: Tick) {
+        Machine::start(self, now);
+    }
+
+    fn hear(&mut self, now: Tick, heard: Heard, events: &mut Vec<EventKind>) {
+        let input = match heard {
+            Heard::TimedOut { stuck_for } => Input::TimedOut { stuck_for },
+            Heard::Late => Input::Late,
+            Heard::Poked => Input::Poked,
+        };
+        self.step(now, input, events);
+    }
+
+    fn timeout(&self) -> Duration {
+        Machine::timeout(self)
+    }
+
+    fn counts_timeouts(&self) -> bool {
+        Machine::counts_timeouts(self)
+    }
+
+    fn is_critical(&self) -> bool {
+        Machine::is_critical(self)
+    }
+
+    fn record(&self) -> &Record {
+        Machine::record(self)
+    }
+
+    fn detail(&self, at: Stamp, status: &mut LoopStatus) {
+        Machine::detail(self, at, status);
+    }
+
+    fn stop(&mut self, now: Tick) {
+        Machine::stop(self, now);
     }
 }
 
@@ -130,6 +191,13 @@ enum Stage {
     Stopping,
 }
 
+/// How a call ended that somebody waits for.
+enum Took {
+    InTime(Duration),
+    /// What that changed, unless the watchdog has told it.
+    TooLong(Option<Change>),
+}
+
 /// What a loop does about a due that has come.
 enum Begin {
     Call { generation: u64, deadline: Tick },
@@ -144,8 +212,7 @@ struct Call {
     timed_out: bool,
 }
 
-struct State<M> {
-    machine: M,
+struct State<M: ?Sized> {
     stage: Stage,
     generation: u64,
     call: Option<Call>,
@@ -155,10 +222,12 @@ struct State<M> {
     panics: u64,
     timeouts: u64,
     late: u64,
+    /// Last, as in [`Source`], so that one of any kind is one of no kind, too.
+    machine: M,
 }
 
 /// The shared cell of one loop.
-pub(crate) struct Source<M> {
+pub(crate) struct Source<M: ?Sized = dyn Decide> {
     slot: Slot,
     env: Env,
     name: Name,
@@ -170,22 +239,36 @@ pub(crate) struct Source<M> {
     looks: Mutex<(u64, Looks)>,
     voice: Voice,
     instruments: Instruments,
-    state: Mutex<State<M>>,
     changed: Condvar,
     /// The loop's thread, for those who look.
     task: Mutex<Option<Task>>,
     /// Hears of each health, when the loop is a component. Taken before
     /// `state`, so that of two who tell the later one tells the truth.
     reporter: Mutex<Option<Reporter>>,
+    state: Mutex<State<M>>,
 }
 
 /// The handle of one loop: its thread is stopped when this is dropped.
 pub(crate) struct Loop<M: Machine, W> {
     source: Arc<Source<M>>,
-    cancel: CancelToken,
-    thread: Mutex<Thread>,
+    handle: Handle,
     /// Where the loop's thread leaves what it calls, for a restart.
     work: Arc<Mutex<Option<W>>>,
+}
+
+/// What of a loop's handle is the same for each kind.
+pub(crate) struct Handle {
+    source: Arc<Source>,
+    cancel: CancelToken,
+    thread: Mutex<Thread>,
+}
+
+impl<M: Machine, W> std::ops::Deref for Loop<M, W> {
+    type Target = Handle;
+
+    fn deref(&self) -> &Handle {
+        &self.handle
+    }
 }
 
 #[derive(Default)]
@@ -208,7 +291,6 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
         let (inbox, seat) = env.clock().join(name.as_str());
         drop(seat);
         let state = State {
-            machine,
             stage: Stage::Idle,
             generation: 0,
             call: None,
@@ -217,6 +299,7 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
             panics: 0,
             timeouts: 0,
             late: 0,
+            machine,
         };
         let source = Arc::new(Source {
             slot: Slot::new(),
@@ -228,15 +311,15 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
             looks: Mutex::default(),
             voice,
             instruments,
-            state: Mutex::new(state),
             changed: Condvar::default(),
             task: Mutex::new(None),
             reporter: Mutex::new(None),
+            state: Mutex::new(state),
         });
         let listed: std::sync::Weak<Source<M>> = Arc::downgrade(&source);
         env.list(listed);
-        let thread = Mutex::new(Thread::default());
-        Ok(Self { source, cancel, thread, work: Arc::new(Mutex::new(Some(work))) })
+        let handle = Handle { source: source.clone(), cancel, thread: Mutex::new(Thread::default()) };
+        Ok(Self { source, handle, work: Arc::new(Mutex::new(Some(work))) })
     }
 
     /// Starts the loop's thread, for the first time or after a stop.
@@ -254,6 +337,38 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
     /// The same without the call of the program's observer, for those who hold
     /// a lock: a [`measure`](Self::measure) without it must follow.
     pub(crate) fn start_quietly(&self) -> Result<()> {
+        let (source, home) = (self.source.clone(), self.work.clone());
+        let body = move |cx| {
+            let work = home.lock().take();
+            if let Some(work) = work {
+                let work = source.run(work, cx);
+                // Before the thread says that it has ended.
+                *home.lock() = Some(work);
+            }
+        };
+        self.handle.start(&|| self.work.lock().is_some(), Box::new(body))
+    }
+
+    /// Has the machine decide anew; the loop goes by what it says from now on.
+    pub(crate) fn decide(&self, decide: impl FnOnce(&mut M, Tick, &mut Vec<EventKind>)) {
+        let source = &self.source;
+        let mut state = source.state.lock();
+        let now = source.env.clock().now();
+        let change = source.step(&mut state, |machine, events| decide(machine, now, events));
+        drop(state);
+        source.inbox.ring(Signals::LOOK);
+        source.any().note(Some(change));
+    }
+
+    /// Reads something from the machine under its lock.
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&M) -> T) -> T {
+        read(&self.source.state.lock().machine)
+    }
+}
+
+impl Handle {
+    /// Starts the thread with `body`, if what it calls `is_idle`.
+    fn start(&self, is_idle: &dyn Fn() -> bool, body: Box<dyn FnOnce(Context) + Send>) -> Result<()> {
         let mut thread = self.thread.lock();
         if thread.stops > 0 {
             let context = format!("{}: start while it is being stopped", self.source.name);
@@ -263,11 +378,11 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
             let context = format!("{}: start while its thread runs", self.source.name);
             return Err(Error::new(ErrorKind::InvalidState).context(context));
         }
-        if self.work.lock().is_none() {
+        if !is_idle() {
             let context = format!("{}: start while an earlier call is stuck", self.source.name);
             return Err(Error::new(ErrorKind::InvalidState).context(context));
         }
-        let (source, home) = (self.source.clone(), self.work.clone());
+        let source = &self.source;
         source.inbox.reset();
         let token = self.cancel.child();
         let ring = token.ring(&source.inbox);
@@ -279,12 +394,7 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
         // comes after `Started`, and a refused thread leaves no trace.
         let mut state = self.source.state.lock();
         let body = move || {
-            let work = home.lock().take();
-            if let Some(work) = work {
-                let work = source.run(work, cx);
-                // Before the thread says that it has ended.
-                *home.lock() = work;
-            }
+            body(cx);
             drop(seat);
         };
         let name = format!("{}/{}", self.source.kind.thread_prefix(), self.source.name);
@@ -325,17 +435,6 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
     /// Has the next run made now; during a call, right after it.
     pub(crate) fn trigger(&self) {
         self.source.inbox.ring(Signals::POKE);
-    }
-
-    /// Has the machine decide anew; the loop goes by what it says from now on.
-    pub(crate) fn decide(&self, decide: impl FnOnce(&mut M, Tick, &mut Vec<EventKind>)) {
-        let source = &self.source;
-        let mut state = source.state.lock();
-        let now = source.env.clock().now();
-        let change = source.step(&mut state, |machine, events| decide(machine, now, events));
-        drop(state);
-        source.inbox.ring(Signals::LOOK);
-        source.note(Some(change));
     }
 
     /// Asks the loop to end; nothing begins after this. The first half of a
@@ -468,18 +567,68 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
         self.source.status_at(now, wall).1
     }
 
-    /// Reads something from the machine under its lock.
-    pub(crate) fn read<T>(&self, read: impl FnOnce(&M) -> T) -> T {
-        read(&self.source.state.lock().machine)
+    /// The same without texts that take room of their own, for one who has a
+    /// place for them: there is no name of the thread, and `error` is called,
+    /// under a lock, with what stopped the last call.
+    #[cfg(feature = "capi")]
+    pub(crate) fn lean_status(&self, error: &mut dyn FnMut(&Error)) -> LoopStatus {
+        let (now, wall) = (self.source.env.clock().now(), self.source.env.stamp());
+        self.source.tell_status(now, wall, Some(error)).1
     }
 }
 
 impl<M: Machine> Source<M> {
-    fn run<W: Work<M::Output>>(self: &Arc<Self>, work: W, mut cx: Context) -> Option<W> {
-        let clock = self.env.clock();
+    /// The same, of no kind.
+    fn any(&self) -> &Source {
+        self
+    }
+
+    fn run<W: Work<M::Output>>(self: &Arc<Self>, mut work: W, mut cx: Context) -> W {
         let guard = self.env.watchdog().guard(self.clone());
-        let mut work = work;
         cx.set_dry_run(work.is_dry_run());
+        let mut call = |generation, deadline, cx: &Context| {
+            let (result, in_time) = guarded_call(&guard, generation, deadline, &mut work, cx);
+            self.finish(result, in_time);
+        };
+        self.any().go_on(&guard, &mut cx, &mut call);
+        drop(guard);
+        self.any().set_running(0.0);
+        work
+    }
+
+    fn finish(&self, result: Result<M::Output>, in_time: bool) {
+        let (any, now) = (self.any(), self.env.clock().now());
+        let failed_as = result.as_ref().err().map(Error::kind);
+        let mut state = self.state.lock();
+        let Some(took) = any.returned(&mut *state, now, failed_as, in_time) else { return };
+        let change = match took {
+            Took::InTime(took) => {
+                let input = Input::Returned { result, took };
+                let change = self.step(&mut state, |machine, events| machine.step(now, input, events));
+                drop(state);
+                self.instruments.duration.observe(took.as_secs_f64());
+                Some(change)
+            }
+            Took::TooLong(change) => {
+                drop(state);
+                change
+            }
+        };
+        any.note(change);
+    }
+
+    fn step(&self, state: &mut State<M>, step: impl FnOnce(&mut M, &mut Vec<EventKind>)) -> Change {
+        let mut events = Vec::new();
+        let before = Numbers::of(state.machine.record());
+        step(&mut state.machine, &mut events);
+        self.any().tell_all(state, before, events)
+    }
+}
+
+impl Source {
+    /// Makes a `call` whenever one is due, until the loop is to end.
+    fn go_on(&self, guard: &Guard, cx: &mut Context, call: &mut dyn FnMut(u64, Tick, &Context)) {
+        let clock = self.env.clock();
         self.set_running(1.0);
         loop {
             let (due, timeout) = self.next();
@@ -503,14 +652,10 @@ impl<M: Machine> Source<M> {
             };
             let lead = deadline_lead(timeout);
             cx.set_deadline(now + timeout.saturating_sub(lead));
-            let (result, in_time) = guarded_call(&guard, generation, deadline, &mut work, &cx);
-            self.finish(clock.now(), result, in_time);
+            call(generation, deadline, cx);
         }
         self.note(self.end());
         guard.wait_until(Tick::NEVER);
-        drop(guard);
-        self.set_running(0.0);
-        Some(work)
     }
 
     /// Set by the loop's own thread at its beginning and end, so that it is
@@ -530,7 +675,7 @@ impl<M: Machine> Source<M> {
     fn poke(&self, now: Tick) {
         let mut state = self.state.lock();
         // A poke only moves the due.
-        let _ = self.step(&mut state, |machine, events| machine.step(now, Input::Poked, events));
+        let _ = self.hear(&mut state, now, Heard::Poked);
     }
 
     /// Marks the beginning of a call under the lock that a stop takes, so
@@ -553,56 +698,60 @@ impl<M: Machine> Source<M> {
         Begin::Call { generation, deadline }
     }
 
-    fn finish(&self, now: Tick, result: Result<M::Output>, in_time: bool) {
-        let mut state = self.state.lock();
-        let Some(call) = state.call.take() else { return };
-        let failed_as = |kind| matches!(&result, Err(error) if error.kind() == kind);
-        state.panics += u64::from(failed_as(ErrorKind::Panicked));
+    /// Takes in that the call is over, all but its answer; `None`: nobody waits
+    /// for it any more.
+    fn returned(
+        &self,
+        state: &mut State<dyn Decide>,
+        now: Tick,
+        failed_as: Option<ErrorKind>,
+        in_time: bool,
+    ) -> Option<Took> {
+        let call = state.call.take()?;
+        state.panics += u64::from(failed_as == Some(ErrorKind::Panicked));
         let took = now.since(call.begun);
         let late = !in_time || call.timed_out;
         state.late += u64::from(late);
-        if self.is_ending(&state) {
+        if self.is_ending(state) {
             // An answer to nobody's question any more; a cancel is no failure.
-            return;
+            return None;
         }
-        let change = if late {
-            let change = if call.timed_out {
-                None
-            } else {
-                // The watchdog took the call away, and the loop was faster to
-                // the lock.
-                Some(self.time_out(&mut state, now, took))
-            };
-            let _ = self.step(&mut state, |machine, events| machine.step(now, Input::Late, events));
-            self.tell(&mut state, EventKind::Late { took });
-            change
-        } else {
-            state.timeouts += u64::from(failed_as(ErrorKind::Timeout));
-            let input = Input::Returned { result, took };
-            Some(self.step(&mut state, |machine, events| machine.step(now, input, events)))
-        };
-        drop(state);
         if !late {
-            self.instruments.duration.observe(took.as_secs_f64());
+            state.timeouts += u64::from(failed_as == Some(ErrorKind::Timeout));
+            return Some(Took::InTime(took));
         }
-        self.note(change);
+        let change = if call.timed_out {
+            None
+        } else {
+            // The watchdog took the call away, and the loop was faster to
+            // the lock.
+            Some(self.time_out(state, now, took))
+        };
+        let _ = self.hear(state, now, Heard::Late);
+        self.tell(state, EventKind::Late { took });
+        Some(Took::TooLong(change))
     }
 
-    fn time_out(&self, state: &mut State<M>, now: Tick, stuck_for: Duration) -> Change {
+    fn time_out(&self, state: &mut State<dyn Decide>, now: Tick, stuck_for: Duration) -> Change {
         state.timeouts += 1;
         self.tell(state, EventKind::TimedOut { stuck_for });
-        self.step(state, |machine, events| machine.step(now, Input::TimedOut { stuck_for }, events))
+        self.hear(state, now, Heard::TimedOut { stuck_for })
     }
 
     /// Whether the loop was told to end.
-    fn is_ending(&self, state: &State<M>) -> bool {
+    fn is_ending(&self, state: &State<dyn Decide>) -> bool {
         state.stage != Stage::Running || self.inbox.is_cancelled()
     }
 
-    fn step(&self, state: &mut State<M>, step: impl FnOnce(&mut M, &mut Vec<EventKind>)) -> Change {
+    fn hear(&self, state: &mut State<dyn Decide>, now: Tick, heard: Heard) -> Change {
         let mut events = Vec::new();
         let before = Numbers::of(state.machine.record());
-        step(&mut state.machine, &mut events);
+        state.machine.hear(now, heard, &mut events);
+        self.tell_all(state, before, events)
+    }
+
+    /// Tells what a step had to tell, and what it changed.
+    fn tell_all(&self, state: &mut State<dyn Decide>, before: Numbers, events: Vec<EventKind>) -> Change {
         let after = Numbers::of(state.machine.record());
         for what in events {
             self.tell(state, what);
@@ -612,12 +761,12 @@ impl<M: Machine> Source<M> {
 
     /// Numbers an event and gives it to all who hear of it. Under the lock,
     /// so that all hear in one order; none of it waits.
-    fn tell(&self, state: &mut State<M>, what: EventKind) {
+    fn tell(&self, state: &mut State<dyn Decide>, what: EventKind) {
         self.voice.tell(&mut state.n, what);
         self.changed.notify_all();
     }
 
-    fn open(&self, state: &mut State<M>) {
+    fn open(&self, state: &mut State<dyn Decide>) {
         self.voice.open();
         state.stage = Stage::Running;
         state.machine.start(self.env.clock().now());
@@ -632,10 +781,9 @@ impl<M: Machine> Source<M> {
         }
         state.stage = Stage::Stopping;
         let now = self.env.clock().now();
-        let change = self.step(&mut state, |machine, events| {
-            machine.stop(now);
-            events.push(EventKind::Stopped);
-        });
+        let before = Numbers::of(state.machine.record());
+        state.machine.stop(now);
+        let change = self.tell_all(&mut state, before, vec![EventKind::Stopped]);
         // Once for each run.
         self.voice.hang_up();
         Some(change)
@@ -663,20 +811,15 @@ impl<M: Machine> Source<M> {
             reporter.set_health(health);
         }
     }
-}
 
-impl<M: Machine> Guarded for Source<M> {
-    fn slot(&self) -> &Slot {
-        &self.slot
-    }
-
-    fn overdue(&self, generation: u64, now: Tick) -> Tick {
+    /// The present call has passed its deadline, or the one said last.
+    fn time_is_up(&self, generation: u64, now: Tick) -> Tick {
         if self.looks.lock().0 != generation {
             // The first of two looks, between which its time is counted.
             let tid = self.task.lock().as_ref().map(Task::tid);
             tid.and_then(|tid| self.look(tid));
         }
-        let mut state: MutexGuard<'_, State<M>> = self.state.lock();
+        let mut state = self.state.lock();
         if self.is_ending(&state) {
             drop(state);
             // A token was cancelled, and the loop cannot say so itself.
@@ -695,6 +838,16 @@ impl<M: Machine> Guarded for Source<M> {
         drop(state);
         self.note(Some(change));
         again
+    }
+}
+
+impl<M: Machine> Guarded for Source<M> {
+    fn slot(&self) -> &Slot {
+        &self.slot
+    }
+
+    fn overdue(&self, generation: u64, now: Tick) -> Tick {
+        self.any().time_is_up(generation, now)
     }
 
     fn starved(&self, now: Tick) -> Tick {

@@ -28,7 +28,7 @@ mod real {
         }
 
         /// Waits until notified or until `deadline`; says whether it passed.
-        pub(crate) fn wait_until<'a, T>(
+        pub(crate) fn wait_until<'a, T: ?Sized>(
             &self,
             mut guard: MutexGuard<'a, T>,
             deadline: Instant,
@@ -107,13 +107,15 @@ mod model {
     pub(crate) use shuttle::thread;
 
     #[derive(Debug, Default)]
-    pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);
+    pub(crate) struct Mutex<T: ?Sized>(shuttle::sync::Mutex<T>);
 
     impl<T> Mutex<T> {
         pub(crate) fn new(value: T) -> Self {
             Self(shuttle::sync::Mutex::new(value))
         }
+    }
 
+    impl<T: ?Sized> Mutex<T> {
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
             self.0.lock().expect("no model panics under a lock")
         }
@@ -123,12 +125,12 @@ mod model {
     pub(crate) struct Condvar(shuttle::sync::Condvar);
 
     impl Condvar {
-        pub(crate) fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+        pub(crate) fn wait<'a, T: ?Sized>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
             self.0.wait(guard).expect("no model panics under a lock")
         }
 
         /// Real time does not pass in a model: waits until notified.
-        pub(crate) fn wait_until<'a, T>(
+        pub(crate) fn wait_until<'a, T: ?Sized>(
             &self,
             guard: MutexGuard<'a, T>,
             _: Instant,

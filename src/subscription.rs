@@ -1,16 +1,18 @@
 //! Events to whoever wants to hear them: a bounded queue each, that loses the
 //! oldest and says how many.
+//!
+//! A queue under a lock and no channel: whoever reads many takes all that wait
+//! with one lock, and who sends takes out the oldest with the one it has.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::sync::{Arc, OnceLock, Weak};
-use std::time::Duration;
-
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use crate::clock::real_deadline;
 use crate::event::Event;
-use crate::primitive::{AtomicBool, AtomicU64, Mutex, Ordering, fence};
+use crate::primitive::{Condvar, Mutex};
 use crate::sys::wait::Flag;
 
 /// How many events a subscription holds unless told otherwise.
@@ -27,11 +29,6 @@ pub struct Delivery {
     pub event: Arc<Event>,
 }
 
-struct Numbered {
-    n: u64,
-    event: Arc<Event>,
-}
-
 /// Events as they happen, in order, from the moment of subscribing.
 ///
 /// Bounded: when nobody reads, the oldest are dropped and counted; the loop
@@ -43,81 +40,97 @@ struct Numbered {
 /// Send it to the thread that is to read. Reading blocks that thread only.
 #[must_use = "events are queued for a subscription from now on"]
 #[derive(Debug)]
-pub struct Subscription {
-    rx: Receiver<Numbered>,
-    /// Says to the sender that somebody still listens, and to the listener
-    /// that nothing more comes.
-    ear: Arc<Ear>,
-    seen: AtomicU64,
-}
+pub struct Subscription(Arc<Queue>);
 
 /// What both ends of a subscription share.
-#[derive(Debug, Default)]
-struct Ear {
-    ended: AtomicBool,
+#[derive(Debug)]
+struct Queue {
+    capacity: usize,
+    state: Mutex<State>,
+    /// There is one more, or nothing more comes.
+    changed: Condvar,
     /// Up while there is something to read; made when somebody asks for it.
     flag: OnceLock<Flag>,
 }
 
-impl std::fmt::Debug for Numbered {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.event.fmt(f)
+#[derive(Debug, Default)]
+struct State {
+    waiting: VecDeque<Arc<Event>>,
+    /// How many were dropped before the first that waits.
+    lost: u64,
+    /// Nothing more comes.
+    ended: bool,
+    /// Nobody reads any more.
+    gone: bool,
+}
+
+impl State {
+    fn pop(&mut self) -> Option<Delivery> {
+        let event = self.waiting.pop_front()?;
+        Some(Delivery { lost: std::mem::take(&mut self.lost), event })
     }
 }
 
 impl Subscription {
     /// Blocks until the next event; `None` when the source has ended.
     pub fn recv(&self) -> Option<Delivery> {
-        self.rx.recv().ok().map(|numbered| self.deliver(numbered))
+        self.0.wait(None)
     }
 
     /// The next event, if one is there.
     pub fn try_recv(&self) -> Option<Delivery> {
-        self.rx.try_recv().ok().map(|numbered| self.deliver(numbered))
+        let mut state = self.0.state.lock();
+        let delivery = state.pop();
+        let is_last = state.waiting.is_empty();
+        drop(state);
+        if is_last {
+            self.0.show();
+        }
+        delivery
     }
 
     /// Blocks until the next event or until `timeout` has passed.
     pub fn recv_timeout(&self, timeout: Duration) -> Option<Delivery> {
-        self.rx.recv_deadline(real_deadline(timeout)).ok().map(|numbered| self.deliver(numbered))
+        self.0.wait(Some(real_deadline(timeout)))
     }
 
-    /// The same, until `ended` has no sender any more.
+    /// Takes all events that wait, into a queue that is empty. Says how many
+    /// were lost before the first.
     #[cfg(feature = "capi")]
-    pub(crate) fn recv_unless(&self, timeout: Duration, ended: &Receiver<()>) -> Option<Delivery> {
-        let mut either = crossbeam_channel::Select::new();
-        let events = either.recv(&self.rx);
-        either.recv(ended);
-        let ready = either.select_deadline(real_deadline(timeout)).ok()?;
-        if ready.index() != events {
-            let _ = ready.recv(ended);
-            return None;
-        }
-        ready.recv(&self.rx).ok().map(|numbered| self.deliver(numbered))
+    pub(crate) fn take(&self, into: &mut VecDeque<Arc<Event>>) -> u64 {
+        debug_assert!(into.is_empty());
+        let mut state = self.0.state.lock();
+        std::mem::swap(&mut state.waiting, into);
+        std::mem::take(&mut state.lost)
     }
 
-    /// Takes as many events as are there, at most `max`, and how many were lost
-    /// before each. By one reader at a time; says how many there were.
+    /// Puts the descriptor down, if nothing is left to read.
     #[cfg(feature = "capi")]
-    pub(crate) fn take(&self, max: usize, mut each: impl FnMut(u64, Arc<Event>)) -> usize {
-        let mut seen = self.seen.load(Ordering::Relaxed);
-        let mut taken = 0;
-        while taken < max {
-            let Ok(Numbered { n, event }) = self.rx.try_recv() else { break };
-            each(n.saturating_sub(seen + 1), event);
-            (seen, taken) = (n, taken + 1);
-        }
-        if taken > 0 {
-            self.seen.store(seen, Ordering::Relaxed);
-            self.show_if_empty();
-        }
-        taken
+    pub(crate) fn settle(&self) {
+        self.0.show();
+    }
+
+    /// Nobody is to read any more: who waits is told that there is none.
+    pub(crate) fn hang_up(&self) {
+        let mut state = self.0.state.lock();
+        state.gone = true;
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        self.0.changed.notify_all();
+        drop(waiting);
+    }
+
+    /// Whether it was hung up.
+    #[cfg(feature = "capi")]
+    pub(crate) fn is_hung_up(&self) -> bool {
+        !self.0.is_heard()
     }
 
     /// Whether the source has ended and every event of it was read.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        // Acquire: what was sent before the end is in the queue by now.
-        self.ear.ended.load(Ordering::Acquire) && self.rx.is_empty()
+        let state = self.0.state.lock();
+        state.ended && state.waiting.is_empty()
     }
 
     /// A descriptor that is ready to read while an event waits and once the
@@ -130,79 +143,133 @@ impl Subscription {
     ///
     /// When the process has no descriptor left.
     pub fn descriptor(&self) -> io::Result<BorrowedFd<'_>> {
-        let flag = match self.ear.flag.get() {
-            Some(flag) => flag,
-            None => {
-                let made = Flag::new()?;
-                let flag = self.ear.flag.get_or_init(|| made);
-                fence(Ordering::SeqCst);
-                flag
-            }
-        };
-        self.show(flag);
+        let flag = self.flag()?;
+        self.0.show();
         Ok(flag.fd())
     }
 
-    /// Puts the flag up or down as the queue is.
-    fn show(&self, flag: &Flag) {
-        flag.lower();
-        // Looked at afterwards: what is sent meanwhile puts it up again.
-        if !self.rx.is_empty() || self.ear.ended.load(Ordering::Acquire) {
-            flag.raise();
-        }
+    /// The same for one who has taken some and read not all of them.
+    #[cfg(feature = "capi")]
+    pub(crate) fn descriptor_up(&self) -> io::Result<BorrowedFd<'_>> {
+        let flag = self.flag()?;
+        flag.raise();
+        Ok(flag.fd())
+    }
+
+    fn flag(&self) -> io::Result<&Flag> {
+        let flag = match self.0.flag.get() {
+            Some(flag) => flag,
+            None => {
+                let made = Flag::new()?;
+                self.0.flag.get_or_init(|| made)
+            }
+        };
+        Ok(flag)
     }
 
     /// Blocks for each next event, until the source has ended.
     pub fn iter(&self) -> impl Iterator<Item = Delivery> + '_ {
         std::iter::from_fn(move || self.recv())
     }
+}
 
-    fn show_if_empty(&self) {
-        if let Some(flag) = self.ear.flag.get() {
-            if self.rx.is_empty() {
-                self.show(flag);
-            }
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.hang_up();
+    }
+}
+
+impl Queue {
+    fn new(capacity: usize) -> Self {
+        Self {
+            capacity: capacity.max(1),
+            state: Mutex::default(),
+            changed: Condvar::default(),
+            flag: OnceLock::new(),
         }
     }
 
-    fn deliver(&self, numbered: Numbered) -> Delivery {
-        self.show_if_empty();
-        let before = self.seen.swap(numbered.n, Ordering::Relaxed);
-        Delivery { lost: numbered.n.saturating_sub(before + 1), event: numbered.event }
+    fn wait(&self, deadline: Option<Instant>) -> Option<Delivery> {
+        let mut state = self.state.lock();
+        let mut timed_out = false;
+        let delivery = loop {
+            let delivery = state.pop();
+            if delivery.is_some() || state.ended || state.gone || timed_out {
+                break delivery;
+            }
+            match deadline {
+                Some(deadline) => (state, timed_out) = self.changed.wait_until(state, deadline),
+                None => state = self.changed.wait(state),
+            }
+        };
+        let is_last = state.waiting.is_empty();
+        drop(state);
+        if is_last {
+            self.show();
+        }
+        delivery
     }
-}
 
-struct Subscriber {
-    tx: Sender<Numbered>,
-    /// The sender drops the oldest from here when the queue is full.
-    rx: Receiver<Numbered>,
-    ear: Weak<Ear>,
-    sent: u64,
-}
-
-impl Subscriber {
-    fn is_heard(&self) -> bool {
-        self.ear.strong_count() > 0
+    /// Puts the flag up or down as the queue is, if there is one.
+    fn show(&self) {
+        let Some(flag) = self.flag.get() else { return };
+        let is_up = |state: &State| !state.waiting.is_empty() || state.ended;
+        if is_up(&self.state.lock()) {
+            flag.raise();
+            return;
+        }
+        flag.lower();
+        // Looked at afterwards: what is sent meanwhile puts it up again.
+        if is_up(&self.state.lock()) {
+            flag.raise();
+        }
     }
 
+    /// Adds one, in place of the oldest where there is no room; whether anybody
+    /// reads. Never waits.
+    fn send(&self, event: &Arc<Event>) -> bool {
+        let mut state = self.state.lock();
+        if state.gone {
+            return false;
+        }
+        let mut oldest = None;
+        if state.waiting.len() >= self.capacity {
+            oldest = state.waiting.pop_front();
+            state.lost += 1;
+        }
+        state.waiting.push_back(event.clone());
+        drop(state);
+        drop(oldest);
+        self.raise();
+        true
+    }
+
+    fn end(&self) {
+        self.state.lock().ended = true;
+        self.raise();
+    }
+
+    /// Wakes whoever waits, here or for the flag.
     fn raise(&self) {
-        if let Some(ear) = self.ear.upgrade() {
-            // With the one where the flag is made: either this sees the flag,
-            // or its maker what was sent.
-            fence(Ordering::SeqCst);
-            if let Some(flag) = ear.flag.get() {
-                flag.raise();
-            }
+        self.changed.notify_all();
+        // Either this sees the flag, or its maker what was sent: both have taken
+        // the lock in between.
+        if let Some(flag) = self.flag.get() {
+            flag.raise();
         }
     }
+
+    fn is_heard(&self) -> bool {
+        !self.state.lock().gone
+    }
 }
+
+/// The end of a subscription that sends.
+struct Subscriber(Arc<Queue>);
 
 impl Drop for Subscriber {
     fn drop(&mut self) {
-        if let Some(ear) = self.ear.upgrade() {
-            ear.ended.store(true, Ordering::Release);
-        }
-        self.raise();
+        self.0.end();
     }
 }
 
@@ -214,34 +281,19 @@ pub(crate) struct Hub {
 
 impl Hub {
     pub(crate) fn subscribe(&self, capacity: usize) -> Subscription {
-        let (tx, rx) = bounded(capacity.max(1));
-        let ear = Arc::new(Ear::default());
-        let subscriber = Subscriber { tx, rx: rx.clone(), ear: Arc::downgrade(&ear), sent: 0 };
+        let queue = Arc::new(Queue::new(capacity));
         let mut subscribers = self.subscribers.lock();
         // A quiet source notices here who is gone, not with its next event.
-        subscribers.retain(Subscriber::is_heard);
-        subscribers.push(subscriber);
+        subscribers.retain(|subscriber| subscriber.0.is_heard());
+        subscribers.push(Subscriber(queue.clone()));
         drop(subscribers);
-        Subscription { rx, ear, seen: AtomicU64::new(0) }
+        Subscription(queue)
     }
 
     /// Gives the event to every subscriber; never waits.
     pub(crate) fn send(&self, event: &Arc<Event>) {
-        // The numbers are given and sent under one lock, so a subscriber sees
-        // them in order and finds every gap.
-        self.subscribers.lock().retain_mut(|subscriber| {
-            if !subscriber.is_heard() {
-                return false;
-            }
-            subscriber.sent += 1;
-            let mut numbered = Numbered { n: subscriber.sent, event: event.clone() };
-            while let Err(TrySendError::Full(back)) = subscriber.tx.try_send(numbered) {
-                numbered = back;
-                let _ = subscriber.rx.try_recv();
-            }
-            subscriber.raise();
-            true
-        });
+        // Under one lock, so that a subscriber hears of all in their order.
+        self.subscribers.lock().retain(|subscriber| subscriber.0.send(event));
     }
 
     /// Ends all subscriptions once their queues are read.

@@ -157,6 +157,16 @@ impl Task {
         stack_size: usize,
         body: impl FnOnce() + Send + 'static,
     ) -> Result<Self> {
+        Self::spawn_boxed(budget, name, stack_size, Box::new(body))
+    }
+
+    /// What makes a thread is there once, and not for each body.
+    fn spawn_boxed(
+        budget: &Budget,
+        name: String,
+        stack_size: usize,
+        body: Box<dyn FnOnce() + Send>,
+    ) -> Result<Self> {
         budget.take()?;
         let shared = Arc::new(Shared::default());
         let theirs = shared.clone();

@@ -1,5 +1,5 @@
-//! The memory orderings of the slot and the alarm, and of the handles and the
-//! events of the C side, under loom.
+//! The memory orderings of the slot and the alarm, and of the handles of the C
+//! side, under loom.
 //!
 //!     RUSTFLAGS='--cfg loom' cargo test --release --test loom
 //!
@@ -15,11 +15,6 @@ mod slot;
 #[path = "../src/capi/usage.rs"]
 mod usage;
 
-#[allow(dead_code, unreachable_pub, reason = "the model uses some of it, outside its crate")]
-#[path = "../src/capi/last.rs"]
-mod last;
-
-use last::Last;
 use loom::cell::UnsafeCell;
 use loom::sync::{Arc, Mutex};
 use loom::thread;
@@ -184,19 +179,32 @@ fn a_slot_that_was_given_out_anew_is_never_used_by_an_old_number() {
     });
 }
 
-/// Mutants: a load and a store in place of the swap in `Last`; a store in place
-/// of the exchange in `Last::get`, so that the one before comes back and the
-/// later one is nobody's to drop.
+/// Mutants: `begin_alone` without acquire, or by a load and a store;
+/// `end_alone` without release; a `begin` that does not wait for it.
 #[test]
-fn what_was_read_last_is_kept_by_one_and_dropped_once() {
-    loom::model(|| {
-        let last = Arc::new(Last::new());
-        last.set(Arc::new(1));
-        let theirs = last.clone();
-        let asks = thread::spawn(move || theirs.get().map(|one| *one));
-        last.set(Arc::new(2));
-        let seen = asks.join().unwrap();
-        assert!(matches!(seen, Some(1 | 2)), "{seen:?}");
-        assert_eq!(last.get().map(|one| *one), Some(2));
+fn whoever_uses_an_object_alone_changes_it_unseen() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        let handle = Arc::new(Handle::new());
+        let generation = handle.insert().unwrap();
+        let (one, two) = (handle.clone(), handle.clone());
+        let alone = move |handle: &Handle| {
+            if handle.usage.begin_alone(generation) {
+                // As it is found, for a moment without it.
+                handle.held.with_mut(|held| unsafe {
+                    assert_eq!((*held).take(), Some(generation));
+                    *held = Some(generation);
+                });
+                handle.usage.end_alone(generation);
+            }
+        };
+        let one = thread::spawn(move || alone(&one));
+        let two = thread::spawn(move || two.call(generation, true));
+        alone(&handle);
+        let (begun, last) = two.join().unwrap();
+        assert_eq!((begun, last), (Begin::Begun, true));
+        one.join().unwrap();
+        assert!(!handle.usage.begin_alone(generation));
     });
 }

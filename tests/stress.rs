@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use loopkeeper::watch::BackoffConfig;
-use loopkeeper::{BoxError, Context, Env, ErrorKind, Name, WatchManager, WatcherConfig};
+use loopkeeper::{BoxError, Context, Env, ErrorKind, ManualClock, Name, WatchManager, WatcherConfig};
 use support::{PATIENCE, eventually, threads_named};
 
 const WATCHERS: u64 = 200;
@@ -220,4 +220,22 @@ fn nothing_breaks_whatever_is_done_at_once() {
     drop(env);
     eventually("all threads to end", || threads_named("lk/") == 0);
     assert_eq!(*world.wrong.lock().unwrap(), Vec::<String>::new());
+}
+
+/// Each of two threads moves it by what it asks for, or more.
+#[test]
+fn a_clock_that_two_threads_move_never_goes_back() {
+    const TURNS: u32 = 5_000;
+    let clock = ManualClock::default();
+    let run = |by: Duration| {
+        for _ in 0..TURNS {
+            let before = clock.now();
+            clock.run_for(by);
+            assert!(clock.now() >= before + by);
+        }
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| run(Duration::from_secs(10)));
+        run(Duration::from_millis(1));
+    });
 }

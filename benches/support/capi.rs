@@ -4,12 +4,15 @@
 //! These are called as C calls them, by address and with C's types, and the
 //! callbacks are functions of C's kind: it is the code that a compiler for C
 //! makes of the same calls. What links both in one program leaves out is the
-//! jump through the shared library's table, a nanosecond.
+//! jump through the shared library's table, a nanosecond; and it is optimised
+//! for speed, where the library that is shipped is optimised for size. Where
+//! that was built it is loaded, and calls go [there](Shipped).
 
-use std::ffi::{CString, c_void};
+use std::ffi::{CStr, CString, c_void};
 use std::hint::black_box;
+use std::os::unix::ffi::OsStrExt;
 use std::ptr::{null, null_mut};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, unbounded};
@@ -29,16 +32,66 @@ use super::floors::LULL;
 /// pointers nowhere but at the border.
 macro_rules! c {
     ($name:ident($($argument:ty),*)) => {{
+        static LOADED: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
+        let library = LIBRARY.load(Ordering::Relaxed);
+        let address = if library.is_null() {
+            capi::$name as *const ()
+        } else {
+            let name = concat!(stringify!($name), "\0");
+            loaded(library, &LOADED, CStr::from_bytes_with_nul(name.as_bytes()).expect("one NUL"))
+        };
         // SAFETY: the parameters of the function are these, each in a
         // transparent type of its own.
         let function = unsafe {
-            std::mem::transmute::<*const (), unsafe extern "C" fn($($argument),*) -> i32>(
-                capi::$name as *const (),
-            )
+            std::mem::transmute::<*const (), unsafe extern "C" fn($($argument),*) -> i32>(address)
         };
         // Not to be seen through: it is in another library.
         black_box(function)
     }};
+}
+
+/// Where calls go: the library that is linked in when NULL.
+static LIBRARY: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
+
+/// Calls go to the library as it is shipped, as long as there is one of these.
+pub(crate) struct Shipped(());
+
+impl Shipped {
+    /// Loads what `make -C examples/c library` makes; `None` where it was not
+    /// made or is of another version.
+    pub(crate) fn load() -> Option<Self> {
+        let program = std::env::current_exe().ok()?;
+        let path = program.parent()?.parent()?.parent()?.join("release-c/libloopkeeper.so");
+        let path = CString::new(path.as_os_str().as_bytes()).ok()?;
+        // SAFETY: the path is text; the library runs nothing when it is loaded.
+        let library = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
+        if library.is_null() {
+            return None;
+        }
+        let linked = c!(lk_abi_version());
+        LIBRARY.store(library, Ordering::Relaxed);
+        let this = Self(());
+        let shipped = c!(lk_abi_version());
+        // SAFETY: both take nothing.
+        unsafe { linked() == shipped() }.then_some(this)
+    }
+}
+
+impl Drop for Shipped {
+    fn drop(&mut self) {
+        LIBRARY.store(null_mut(), Ordering::Relaxed);
+    }
+}
+
+fn loaded(library: *mut c_void, place: &AtomicPtr<c_void>, name: &CStr) -> *const () {
+    let mut at = place.load(Ordering::Relaxed);
+    if at.is_null() {
+        // SAFETY: the library is loaded, the name is text.
+        at = unsafe { libc::dlsym(library, name.as_ptr()) };
+        assert!(!at.is_null(), "{name:?}");
+        place.store(at, Ordering::Relaxed);
+    }
+    at.cast_const().cast()
 }
 
 /// Calls an exported function that must succeed.

@@ -9,6 +9,7 @@
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, c_char};
+use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -90,14 +91,40 @@ pub(super) enum Forked {
     Allowed,
 }
 
+/// The body of an exported function, without its type: a pointer to what it
+/// uses and one to its code. Of a `dyn` there would be a table for each export.
+#[derive(Clone, Copy)]
+struct Body {
+    at: *mut (),
+    call: unsafe fn(*mut ()) -> Answer,
+}
+
+impl Body {
+    fn of<F: FnMut() -> Answer>(body: &mut F) -> Self {
+        /// # Safety
+        ///
+        /// There is such a body, and nobody else uses it.
+        unsafe fn call<F: FnMut() -> Answer>(at: *mut ()) -> Answer {
+            // SAFETY: as the caller says.
+            unsafe { (*at.cast::<F>())() }
+        }
+        Self { at: (&raw mut *body).cast(), call: call::<F> }
+    }
+}
+
 /// Runs the body of an exported function: whatever happens in it is a status.
 /// Here once for all of them, and not in each.
+///
+/// # Safety
+///
+/// The body is there and nobody else uses it.
 #[inline(never)]
-fn run(forked: Forked, body: &mut dyn FnMut() -> Answer) -> lk_status {
+unsafe fn run(forked: Forked, body: Body) -> lk_status {
     if forked == Forked::Refused && fork::is_child() {
         return refuse_child();
     }
-    match catch_unwind(AssertUnwindSafe(body)) {
+    // SAFETY: as the caller says.
+    match catch_unwind(AssertUnwindSafe(|| unsafe { (body.call)(body.at) })) {
         Ok(Ok(())) => LK_OK,
         Ok(Err(failure)) => failure.tell(),
         Err(payload) => Failure::new(LK_ERR_PANIC, panicked(payload).to_string()).tell(),
@@ -112,23 +139,30 @@ fn refuse_child() -> lk_status {
 }
 
 /// Runs the body of an exported function: whatever happens in it is a status.
-pub(super) fn guard(body: impl FnOnce() -> Answer) -> lk_status {
-    let mut body = Some(body);
-    run(Forked::Refused, &mut || body.take().map_or(Ok(()), |body| body()))
+#[inline]
+pub(super) fn guard(mut body: impl FnMut() -> Answer) -> lk_status {
+    let body = Body::of(&mut body);
+    // SAFETY: it is this call's.
+    unsafe { run(Forked::Refused, body) }
 }
 
 /// The same for one that returns a value: the fallback, when it fails.
-pub(super) fn guard_or<T>(fallback: T, body: impl FnOnce() -> Answer<T>) -> T {
+#[inline]
+pub(super) fn guard_or<T>(fallback: T, body: impl FnMut() -> Answer<T>) -> T {
     quietly(Forked::Refused, fallback, body)
 }
 
-pub(super) fn quietly<T>(forked: Forked, fallback: T, body: impl FnOnce() -> Answer<T>) -> T {
-    let (mut body, mut value) = (Some(body), None);
-    run(forked, &mut || {
-        value = body.take().map(|body| body()).transpose()?;
+#[inline]
+pub(super) fn quietly<T>(forked: Forked, fallback: T, mut body: impl FnMut() -> Answer<T>) -> T {
+    let mut value = fallback;
+    let mut body = || {
+        value = body()?;
         Ok(())
-    });
-    value.unwrap_or(fallback)
+    };
+    let body = Body::of(&mut body);
+    // SAFETY: it is this call's.
+    unsafe { run(forked, body) };
+    value
 }
 
 /// A text from C: NUL-terminated UTF-8.
@@ -316,10 +350,16 @@ impl Layout {
     }
 
     /// The size that the caller's struct says it has.
-    #[inline(never)]
+    #[inline]
     fn size_at(self, at: *const u8, what: &str) -> Answer<usize> {
         // SAFETY: not NULL, and then it begins with its size.
         let size = unsafe { at.cast::<u32>().read_unaligned() } as usize;
+        if size == self.size { Ok(size) } else { self.other_size(size, what) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn other_size(self, size: usize, what: &str) -> Answer<usize> {
         if self.has(size) { Ok(size) } else { Err(self.refuse(size, what)) }
     }
 
@@ -474,13 +514,84 @@ pub(super) fn set_chars<const N: usize>(place: &mut [c_char; N], text: &str) {
     *place = [0; N];
     // SAFETY: a character of C's is a byte, with a sign or without; no more
     // than there is room for.
-    unsafe { place.as_mut_ptr().cast::<u8>().copy_from_nonoverlapping(text.as_ptr(), end) };
+    unsafe { copy_short(text.as_ptr(), place.as_mut_ptr().cast::<u8>(), end) };
+}
+
+/// Copies a text that is short, as names are: without a call, and so in half of
+/// the time.
+///
+/// # Safety
+///
+/// As for `copy_nonoverlapping`.
+#[inline]
+unsafe fn copy_short(from: *const u8, to: *mut u8, len: usize) {
+    /// # Safety
+    ///
+    /// There are from `N` to twice as many bytes.
+    #[inline]
+    unsafe fn both_ends<const N: usize>(from: *const u8, to: *mut u8, len: usize) {
+        // SAFETY: both are within the bytes; where they overlap they say the
+        // same.
+        unsafe {
+            to.cast::<[u8; N]>().write(from.cast::<[u8; N]>().read());
+            let rest = len - N;
+            to.add(rest).cast::<[u8; N]>().write(from.add(rest).cast::<[u8; N]>().read());
+        }
+    }
+    // SAFETY: as the caller says, and as many as were counted.
+    unsafe {
+        match len {
+            0 => {}
+            1 => to.write(from.read()),
+            2..=3 => both_ends::<2>(from, to, len),
+            4..=7 => both_ends::<4>(from, to, len),
+            8..=15 => both_ends::<8>(from, to, len),
+            16..=31 => both_ends::<16>(from, to, len),
+            _ => to.copy_from_nonoverlapping(from, len),
+        }
+    }
+}
+
+/// As much of a text as fits in, cut at a character.
+pub(super) struct Cut<const N: usize> {
+    bytes: [MaybeUninit<u8>; N],
+    len: usize,
+}
+
+impl<const N: usize> Cut<N> {
+    pub(super) fn new() -> Self {
+        Self { bytes: [MaybeUninit::uninit(); N], len: 0 }
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        // SAFETY: as many were put in, whole characters one after the other.
+        unsafe {
+            let bytes = std::slice::from_raw_parts(self.bytes.as_ptr().cast::<u8>(), self.len);
+            std::str::from_utf8_unchecked(bytes)
+        }
+    }
+}
+
+impl<const N: usize> std::fmt::Write for Cut<N> {
+    /// Fails once there is no more room.
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let mut end = text.len().min(N - self.len);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let place = self.bytes[self.len..].as_mut_ptr().cast::<u8>();
+        // SAFETY: there is room for as many.
+        unsafe { place.copy_from_nonoverlapping(text.as_ptr(), end) };
+        self.len += end;
+        if end == text.len() { Ok(()) } else { Err(std::fmt::Error) }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::capi::status::LK_ERR_STATE;
+    use std::fmt::Write as _;
 
     #[derive(Clone, Copy, Debug, PartialEq)]
     #[repr(C)]
@@ -558,6 +669,14 @@ mod tests {
         assert_eq!(chars::<4>("añb").map(|byte| byte as u8), [b'a', 0xc3, 0xb1, 0]);
         assert_eq!(chars::<3>("añb").map(|byte| byte as u8), *b"a\0\0");
         assert_eq!(chars::<2>("").map(|byte| byte as u8), [0, 0]);
+        let long = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEF";
+        for len in 0..=long.len() {
+            let seen = chars::<64>(&long[..len]).map(|byte| byte as u8);
+            assert_eq!((&seen[..len], &seen[len..]), (&long.as_bytes()[..len], &[0; 64][len..]));
+        }
+        let mut cut = Cut::<4>::new();
+        assert!(write!(cut, "a{}", "ñ").is_ok() && write!(cut, "ñ").is_err());
+        assert_eq!(cut.as_str(), "añ");
     }
 
     #[test]

@@ -45,7 +45,8 @@ pub extern "C" fn lk_clock_settle(clock: Ref<lk_clock>) -> lk_status {
 /// Lets time go on, from one moment at which something is due to the next,
 /// and waits until all is at rest after each.
 ///
-/// clock: not consumed. run_ms: by how much.
+/// clock: not consumed. run_ms: by how much; by more when another thread moves
+/// the clock meanwhile: it never goes back.
 /// Returns: as lk_clock_settle. Thread: owner. Blocks until all is at rest.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_clock_run_for(clock: Ref<lk_clock>, run_ms: u64) -> lk_status {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::boundary::{Answer, Failure, In, Out, Text, Versioned, chars, flag, guard, init, millis};
 use super::config_watcher::{Kept, lk_config_watcher};
-use super::context::{Cx, Userdata, attempt, enter, lk_drop_fn};
+use super::context::{Cx, Reason, Userdata, attempt, enter, lk_drop_fn};
 use super::controller::lk_controller;
 use super::controller_manager::lk_controller_manager;
 use super::deployer::lk_deployer;
@@ -16,7 +16,7 @@ use super::loop_status::{
 };
 use super::monitor::lk_monitor;
 use super::recovery::lk_recovery;
-use super::status::{LK_ERR_INVALID, LK_ERR_RANGE, LK_ERR_STATE, LK_OK, kind_of, lk_status};
+use super::status::{LK_ERR_INVALID, LK_ERR_RANGE, LK_ERR_STATE, kind_of, lk_status};
 use super::watch_manager::lk_watch_manager;
 use super::watcher::{c_text, lk_watcher};
 use crate::component::{Component, Context, Reporter};
@@ -705,19 +705,11 @@ type Make = extern "C" fn(
 fn make_one(name: &str, json: &str, make: Make, userdata: &Userdata) -> Result<Boxed, BoxError> {
     let (c_name, c_json) = (c_text(name.to_owned()), c_text(json.to_owned()));
     let mut config = lk_component_config::initial();
-    let mut text = [0_u8; 512];
-    let (status, _) = enter(None, |_| {
-        let buf = text.as_mut_ptr().cast::<c_char>();
-        // One less, so that it ends with NUL whatever is written.
-        make(userdata.get(), c_name.as_ptr(), c_json.as_ptr(), &raw mut config, buf, text.len() - 1)
-    });
-    if status != LK_OK {
-        let end = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
-        let text = String::from_utf8_lossy(&text[..end]).into_owned();
-        let kind = kind_of(status).unwrap_or(ErrorKind::Component);
-        let text = if text.is_empty() { kind.as_str().to_owned() } else { text };
-        return Err(Error::new(kind).context(text).into());
-    }
+    let mut reason = Reason::default();
+    let (buf, len) = reason.place();
+    let (status, _) =
+        enter(None, |_| make(userdata.get(), c_name.as_ptr(), c_json.as_ptr(), &raw mut config, buf, len));
+    reason.of(status, ErrorKind::Component)?;
     let userdata = Userdata::new(config.userdata, config.drop);
     match component(name, &config, userdata) {
         Ok(component) => Ok(Boxed(component)),

@@ -1,17 +1,19 @@
 //! Configuration: layers that are merged, and replaced as a whole while the
 //! program runs.
 
+use std::ffi::{c_char, c_void};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use super::boundary::{Answer, Buffer, Failure, Out, Text, guard};
+use super::boundary::{Answer, Buffer, Failure, In, Out, Text, Versioned, guard, init};
+use super::context::{Reason, Userdata, enter, lk_drop_fn};
 use super::env::lk_env;
-use super::handle::{New, Own, Ref, object};
+use super::handle::{New, Own, Ref, lend, object};
 use super::snapshot::lk_snapshot;
-use super::status::{LK_ERR_STATE, lk_status};
-use crate::config::{Config, Layers, process_environment};
+use super::status::{LK_ERR_NULL, LK_ERR_STATE, lk_status};
+use crate::config::{Config, Layers, Snapshot, process_environment};
 use crate::env::Env;
-use crate::error::Error;
+use crate::error::{BoxError, Error, ErrorKind};
 use crate::primitive::Mutex;
 use crate::tree;
 
@@ -147,12 +149,105 @@ pub extern "C" fn lk_config_secret(config: Ref<lk_config>, key: Text) -> lk_stat
     })
 }
 
+/// Looks at a configuration that is to be in force.
+///
+/// userdata: that of the table. snapshot: all its values; valid until this
+/// returns, and not to be freed. buf, len: where to say, as a NUL-terminated
+/// text, what is wrong with it. Returns 0 when it may be in force; any other
+/// number refuses it, as LK_ERR_CONFIG. Runs on the thread that loads or reloads: the
+/// caller's, or that of a config watcher; calls may overlap. To load or reload
+/// the same configuration from inside is LK_ERR_STATE.
+pub type lk_config_check_fn = Option<
+    extern "C" fn(userdata: *mut c_void, snapshot: Ref<lk_snapshot>, buf: *mut c_char, len: usize) -> i32,
+>;
+
+/// What no single key can say of a configuration: whether it makes sense as a
+/// whole.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct lk_config_check {
+    /// sizeof(lk_config_check); lk_config_check_init sets it.
+    pub size: u32,
+    /// Always 0.
+    pub reserved: u32,
+    /// Called at the load and at each reload, once every layer is right.
+    pub check: lk_config_check_fn,
+    /// Called once, after the last call of `check`; may be NULL.
+    pub drop: lk_drop_fn,
+    /// Passed to each callback.
+    pub userdata: *mut c_void,
+}
+
+// SAFETY: numbers, a pointer that is not followed, and functions that may be
+// absent.
+unsafe impl Versioned for lk_config_check {
+    const NAME: &'static str = "lk_config_check";
+    const MIN: usize = size_of::<Self>();
+
+    fn initial() -> Self {
+        Self {
+            size: size_of::<Self>() as u32,
+            reserved: 0,
+            check: None,
+            drop: None,
+            userdata: std::ptr::null_mut(),
+        }
+    }
+}
+
+/// Fills in an empty check; `check` is still to be set.
+///
+/// out: where. size: sizeof(lk_config_check).
+/// Returns: LK_OK; LK_ERR_NULL; LK_ERR_SIZE. Thread: any. Does not block.
+/// Next: lk_config_add_check.
+#[unsafe(no_mangle)]
+pub extern "C" fn lk_config_check_init(out: Out<lk_config_check>, size: usize) -> lk_status {
+    guard(|| init(&out, size))
+}
+
+/// Has the program look at each configuration before it is in force. What it
+/// refuses never is: a load fails, and after a reload what was in force still
+/// is.
+///
+/// config: not consumed. table: copied; its `drop` is called once whatever this
+/// returns, unless the table itself is NULL or of a wrong size: at the latest
+/// when the configuration and what watches it are freed.
+/// Returns: LK_OK; LK_ERR_STATE once it is loaded; LK_ERR_NULL; LK_ERR_SIZE;
+/// LK_ERR_STALE. Thread: any. Does not block. Next: lk_config_load.
+#[unsafe(no_mangle)]
+pub extern "C" fn lk_config_add_check(config: Ref<lk_config>, table: In<lk_config_check>) -> lk_status {
+    guard(|| {
+        // First: from here on its `drop` is called.
+        let table = table.read("table")?;
+        let userdata = Arc::new(Userdata::new(table.userdata, table.drop));
+        let config = config.get("config")?;
+        let check = table.check.ok_or_else(|| Failure::new(LK_ERR_NULL, "check: must not be NULL"))?;
+        // Kept here as well: what is refused calls its `drop` without the lock.
+        let theirs = userdata.clone();
+        config.add(|layers| layers.check(move |snapshot| ask(check, &theirs, snapshot)))
+    })
+}
+
+type Check = extern "C" fn(*mut c_void, Ref<lk_snapshot>, *mut c_char, usize) -> i32;
+
+fn ask(check: Check, userdata: &Userdata, snapshot: &Snapshot) -> Result<(), BoxError> {
+    let mut reason = Reason::default();
+    let asked = lend(Arc::new(snapshot.copy()), |snapshot| {
+        let (buf, len) = reason.place();
+        enter(None, |_| check(userdata.get(), snapshot, buf, len)).0
+    });
+    match asked {
+        Ok(status) => Ok(reason.of(status, ErrorKind::Config)?),
+        Err(failure) => Err(failure.into_error().into()),
+    }
+}
+
 /// Loads the configuration. No layer can be added afterwards.
 ///
 /// config: not consumed; when it cannot be loaded the layers stay, for another
 /// try.
 /// Returns: LK_OK; LK_ERR_CONFIG with everything that is wrong with any layer
-/// and where; LK_ERR_STATE when it is loaded already; LK_ERR_NULL;
+/// and where, or with what a check says; LK_ERR_STATE when it is loaded already; LK_ERR_NULL;
 /// LK_ERR_STALE. Thread: any. Blocks while it reads files. Next:
 /// lk_config_snapshot.
 #[unsafe(no_mangle)]

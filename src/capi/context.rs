@@ -5,7 +5,7 @@
 //! that is kept for longer, or taken to another thread, is found out.
 
 use std::cell::{Cell, RefCell};
-use std::ffi::c_void;
+use std::ffi::{c_char, c_void};
 use std::time::Duration;
 
 use super::boundary::{Answer, Buffer, Failure, Out, Text, flag, guard, guard_or, millis};
@@ -372,6 +372,35 @@ pub extern "C" fn lk_context_cancel(cx: Cx, out: New<lk_cancel>) -> lk_status {
 
 /// Called once, after the last call of any other callback of the same table.
 pub type lk_drop_fn = Option<extern "C" fn(userdata: *mut c_void)>;
+
+/// Where a callback that has no context says why it refuses.
+pub(super) struct Reason([u8; 512]);
+
+impl Default for Reason {
+    fn default() -> Self {
+        Self([0; 512])
+    }
+}
+
+impl Reason {
+    /// Its place, and how much room there is.
+    pub(super) fn place(&mut self) -> (*mut c_char, usize) {
+        // One less, so that it ends with NUL whatever is written.
+        (self.0.as_mut_ptr().cast(), self.0.len() - 1)
+    }
+
+    /// The error that a callback's answer is; `kind` where it is none of ours.
+    pub(super) fn of(&self, status: i32, kind: ErrorKind) -> Result<(), Error> {
+        if status == LK_OK {
+            return Ok(());
+        }
+        let end = self.0.iter().position(|byte| *byte == 0).unwrap_or(self.0.len());
+        let text = String::from_utf8_lossy(&self.0[..end]);
+        let kind = kind_of(status).unwrap_or(kind);
+        let text = if text.is_empty() { kind.as_str() } else { &text };
+        Err(Error::new(kind).context(text.to_owned()))
+    }
+}
 
 /// What a table's callbacks work with, and how it is let go of.
 pub(super) struct Userdata {

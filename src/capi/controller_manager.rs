@@ -174,14 +174,13 @@ pub extern "C" fn lk_controller_manager_status(
     guard(|| {
         let (manager, name) = (manager.get("manager")?, name.read("name")?);
         let place = out.check("out")?;
-        let statuses = manager.0.status();
-        let Some(status) = statuses.get(name) else {
+        let Some(status) = manager.0.status_of(name) else {
             return Err(Failure::new(
                 LK_ERR_NOT_FOUND,
                 format!("{name:?}: is no controller of this manager"),
             ));
         };
-        loop_status::write(place, status);
+        loop_status::write(place, &status);
         Ok(())
     })
 }

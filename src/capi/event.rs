@@ -1,17 +1,15 @@
 //! Events, as they happen: read one after the other, by a thread that waits or
 //! by a poll loop.
 
+use std::collections::VecDeque;
 use std::ffi::{c_char, c_int};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-
-use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::boundary::{
     Answer, Buffer, Failure, Out, OutStruct, Versioned, guard, guard_or, init, millis, set_chars,
 };
 use super::handle::{Own, Ref, object};
-use super::last::Last;
 use super::loop_status::{health_number, kind_number, lk_health, lk_loop_kind};
 use super::status::{
     LK_ERR_ENDED, LK_ERR_IO, LK_ERR_RANGE, LK_ERR_STALE, LK_ERR_STATE, LK_ERR_TIMEOUT, LK_OK, lk_status,
@@ -20,8 +18,8 @@ use crate::event::{Event, EventKind, RecoveryStep};
 use crate::primitive::Mutex;
 use crate::subscription::{Delivery, Subscription};
 
-/// Events as they happen, from the moment of subscribing, in order. A
-/// queue of 256: when nobody reads, the oldest are lost and counted.
+/// Events as they happen, from the moment of subscribing, in order. At least
+/// 256 wait to be read; when there are more, the oldest are lost and counted.
 #[derive(Debug)]
 pub struct lk_events {
     _private: [u8; 0],
@@ -33,20 +31,41 @@ object!(lk_events => Events, Events::end);
 #[derive(Debug)]
 pub struct Events {
     subscription: Subscription,
-    last: Last<Event>,
-    /// Gone once the handle was freed: who reads then waits no more.
-    open: Mutex<Option<Sender<()>>>,
-    ended: Receiver<()>,
+    reader: Mutex<Reader>,
+}
+
+/// What was taken out of the queue and not read yet, and what was read last.
+#[derive(Debug, Default)]
+struct Reader {
+    taken: VecDeque<Arc<Event>>,
+    /// How many were lost before the first of these.
+    lost: u64,
+    last: Option<Arc<Event>>,
 }
 
 impl Events {
     pub(super) fn new(subscription: Subscription) -> Self {
-        let (open, ended) = bounded(0);
-        Self { subscription, last: Last::new(), open: Mutex::new(Some(open)), ended }
+        Self { subscription, reader: Mutex::default() }
     }
 
     fn end(&self) {
-        let _ = self.open.lock().take();
+        self.subscription.hang_up();
+    }
+}
+
+impl Reader {
+    /// The next event that is there, and how many were lost before it.
+    #[inline]
+    fn next(&mut self, subscription: &Subscription) -> Option<(u64, &Event)> {
+        if self.taken.is_empty() {
+            self.lost += subscription.take(&mut self.taken);
+        }
+        let event = self.taken.pop_front()?;
+        if self.taken.is_empty() {
+            subscription.settle();
+        }
+        let event = self.last.insert(event);
+        Some((std::mem::take(&mut self.lost), event))
     }
 }
 
@@ -233,19 +252,36 @@ pub extern "C" fn lk_events_next(
     out: OutStruct<lk_event>,
 ) -> lk_status {
     guard(|| {
-        let (events, place) = (events.get("events")?, out.check("out")?);
-        let mut place = Some(place);
-        let mut each = |lost, event: Arc<Event>| {
-            if let Some(place) = place.take() {
-                place.fill(|out| out.tell(&event, lost));
+        // Without a lock where no other call uses the handle, as is the rule.
+        if let Some(events) = events.alone() {
+            // SAFETY: the handle is this call's alone, and the object is used
+            // through it only.
+            let reader = unsafe { &mut *events.reader.data_ptr() };
+            let place = out.check("out")?;
+            if let Some((lost, event)) = reader.next(&events.subscription) {
+                place.fill(|out| out.tell(event, lost));
+                return Ok(());
             }
-            events.last.set(event);
-        };
-        match events.subscription.take(1, &mut each) {
-            0 => events.wait(timeout_ms).map(|delivery| each(delivery.lost, delivery.event)),
-            _ => Ok(()),
         }
+        wait_for_next(&events, timeout_ms, &out)
     })
+}
+
+/// The next event, where there is none yet or others use the handle.
+#[cold]
+#[inline(never)]
+fn wait_for_next(events: &Ref<lk_events>, timeout_ms: u64, out: &OutStruct<lk_event>) -> Answer {
+    let (events, place) = (events.get("events")?, out.check("out")?);
+    let mut reader = events.reader.lock();
+    if let Some((lost, event)) = reader.next(&events.subscription) {
+        place.fill(|out| out.tell(event, lost));
+        return Ok(());
+    }
+    drop(reader);
+    let Delivery { lost, event, .. } = events.wait(timeout_ms)?;
+    place.fill(|out| out.tell(&event, lost));
+    events.reader.lock().last = Some(event);
+    Ok(())
 }
 
 /// Reads as many events as wait and there is room for. Costs less than a call
@@ -266,26 +302,30 @@ pub extern "C" fn lk_events_read(
     count: Out<usize>,
 ) -> lk_status {
     guard(|| {
-        let (events, count) = (events.get("events")?, count.check("count")?);
+        let held = events.get("events")?;
+        let count = count.check("count")?;
         if capacity == 0 {
             return Err(Failure::new(LK_ERR_RANGE, "capacity: must be at least 1"));
         }
         let mut row = items.row(capacity, "items")?;
-        let mut last = None;
-        let mut each = |lost, event: Arc<Event>| {
-            if let Some(place) = row.next() {
-                place.fill(|out| out.tell(&event, lost));
+        let mut tell = |reader: &mut Reader| {
+            let mut n = 0;
+            while n < capacity {
+                let Some((lost, event)) = reader.next(&held.subscription) else { break };
+                if let Some(place) = row.next() {
+                    place.fill(|out| out.tell(event, lost));
+                }
+                n += 1;
             }
-            last = Some(event);
+            n
         };
-        let mut n = events.subscription.take(capacity, &mut each);
+        let mut n = tell(&mut held.reader.lock());
         if n == 0 {
-            let first = events.wait(timeout_ms)?;
-            each(first.lost, first.event);
-            n = 1 + events.subscription.take(capacity - 1, &mut each);
-        }
-        if let Some(event) = last {
-            events.last.set(event);
+            let first = held.wait(timeout_ms)?;
+            let mut reader = held.reader.lock();
+            reader.lost = first.lost;
+            reader.taken.push_front(first.event);
+            n = tell(&mut reader);
         }
         count.set(n);
         Ok(())
@@ -306,10 +346,12 @@ pub extern "C" fn lk_events_read(
 pub extern "C" fn lk_events_fd(events: Ref<lk_events>, out: Out<c_int>) -> lk_status {
     guard(|| {
         let (events, place) = (events.get("events")?, out.check("out")?);
-        let descriptor = events
-            .subscription
-            .descriptor()
-            .map_err(|error| Failure::new(LK_ERR_IO, format!("no descriptor: {error}")))?;
+        let reader = events.reader.lock();
+        let subscription = &events.subscription;
+        let all_read = reader.taken.is_empty();
+        let descriptor = if all_read { subscription.descriptor() } else { subscription.descriptor_up() };
+        let descriptor =
+            descriptor.map_err(|error| Failure::new(LK_ERR_IO, format!("no descriptor: {error}")))?;
         place.set(descriptor.as_raw_fd());
         Ok(())
     })
@@ -322,7 +364,11 @@ pub extern "C" fn lk_events_fd(events: Ref<lk_events>, out: Out<c_int>) -> lk_st
 /// Thread: any. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_events_has_ended(events: Ref<lk_events>) -> i32 {
-    guard_or(1, || Ok(i32::from(events.get("events")?.subscription.has_ended())))
+    guard_or(1, || {
+        let events = events.get("events")?;
+        let all_read = events.reader.lock().taken.is_empty();
+        Ok(i32::from(all_read && events.subscription.has_ended()))
+    })
 }
 
 /// The event that was read last, with all there is to say of it, as a JSON
@@ -374,7 +420,7 @@ pub extern "C" fn lk_events_free(events: Own<lk_events>) -> lk_status {
 
 impl Events {
     fn last(&self) -> Answer<Arc<Event>> {
-        self.last.get().ok_or_else(|| Failure::new(LK_ERR_STATE, "events: none was read yet"))
+        self.reader.lock().last.clone().ok_or_else(|| Failure::new(LK_ERR_STATE, "events: none was read yet"))
     }
 
     /// The next event, when there was none at once.
@@ -382,12 +428,12 @@ impl Events {
     fn wait(&self, timeout_ms: u64) -> Answer<Delivery> {
         let delivery = match timeout_ms {
             0 => None,
-            _ => self.subscription.recv_unless(millis(timeout_ms), &self.ended),
+            _ => self.subscription.recv_timeout(millis(timeout_ms)),
         };
         delivery.ok_or_else(|| {
             if self.subscription.has_ended() {
                 Failure::new(LK_ERR_ENDED, "the source of these events has ended")
-            } else if self.open.lock().is_none() {
+            } else if self.subscription.is_hung_up() {
                 Failure::new(LK_ERR_STALE, "events: was freed meanwhile")
             } else {
                 Failure::new(LK_ERR_TIMEOUT, "no event in that time")

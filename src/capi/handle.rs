@@ -80,7 +80,17 @@ impl<T: Object> Ref<T> {
     pub(super) const NONE: Self = Self(std::ptr::null());
 
     pub(super) fn get(&self, what: &str) -> Answer<Use<T::Held>> {
-        if self.0.is_null() { Err(Failure::null(what)) } else { find::<T>(self.0.addr(), what) }
+        find::<T>(self.0.addr(), what)
+    }
+
+    /// The object, alone if nobody else uses it now; `None`: somebody does, or
+    /// it is no such handle. For what is over soon and calls nobody.
+    #[inline]
+    pub(super) fn alone(&self) -> Option<Alone<T::Held>> {
+        let number = self.0.addr();
+        let slot = TABLE.slot_of(number).filter(|slot| slot.usage.begin_alone(generation_of(number)))?;
+        let alone = Alone::<T::Held> { slot, generation: generation_of(number), kind: PhantomData };
+        (alone.held().kind == TypeId::of::<T::Held>()).then_some(alone)
     }
 
     /// The object; `None` for NULL.
@@ -98,35 +108,37 @@ impl<T: Object> Own<T> {
     ///
     /// For objects whose drop waits for threads: not from inside a callback,
     /// which may be what is waited for.
-    pub(super) fn free(self, what: &str) -> Answer {
-        free(self.0.addr(), &Kind::of::<T>(), what, true)
+    pub(super) fn free(&self, what: &str) -> Answer {
+        free(self.0.addr(), Kind::of::<T>(), what, true)
     }
 
     /// The same for objects whose drop waits for nothing, from anywhere.
-    pub(super) fn release(self, what: &str) -> Answer {
-        free(self.0.addr(), &Kind::of::<T>(), what, false)
+    pub(super) fn release(&self, what: &str) -> Answer {
+        free(self.0.addr(), Kind::of::<T>(), what, false)
     }
 }
 
 /// A kind of handle: what a call needs to know of it, so that the code for it
 /// is there once and not for each.
 struct Kind {
-    id: TypeId,
+    /// A function, because only that is known when a program is compiled.
+    id: fn() -> TypeId,
     name: &'static str,
     /// [`Object::end`] of an object of this kind that is in use.
     end: unsafe fn(*const ()),
 }
 
 impl Kind {
-    fn of<T: Object>() -> Self {
-        /// # Safety
-        ///
-        /// There is an object of the kind.
-        unsafe fn end<T: Object>(at: *const ()) {
-            // SAFETY: as the caller says.
-            T::end(unsafe { &*at.cast::<T::Held>() });
-        }
-        Self { id: TypeId::of::<T::Held>(), name: T::NAME, end: end::<T> }
+    fn of<T: Object>() -> &'static Self {
+        const { &Self { id: TypeId::of::<T::Held>, name: T::NAME, end: Self::end::<T> } }
+    }
+
+    /// # Safety
+    ///
+    /// There is an object of the kind.
+    unsafe fn end<T: Object>(at: *const ()) {
+        // SAFETY: as the caller says.
+        T::end(unsafe { &*at.cast::<T::Held>() });
     }
 }
 
@@ -180,6 +192,15 @@ impl<T: Object> NewPlace<T> {
     }
 }
 
+/// Gives C a handle for one call of its, and takes it back.
+pub(super) fn lend<T: Object, R>(held: T::Held, call: impl FnOnce(Ref<T>) -> R) -> Answer<R> {
+    let number = number_of(Held::new(Arc::new(held)))?;
+    let result = call(Ref(std::ptr::without_provenance(number)));
+    // Unless C has, which it was told not to.
+    let _ = free(number, Kind::of::<T>(), "", false);
+    Ok(result)
+}
+
 fn number_of(held: Held) -> Answer<usize> {
     fork::watch();
     TABLE.insert(held).ok_or_else(|| {
@@ -188,15 +209,18 @@ fn number_of(held: Held) -> Answer<usize> {
 }
 
 fn find<T: Object>(number: usize, what: &str) -> Answer<Use<T::Held>> {
-    let slot = look_up(number, &Kind::of::<T>(), what)?;
+    let slot = look_up(number, Kind::of::<T>(), what)?;
     Ok(Use { slot, kind: PhantomData })
 }
 
 /// Once for all kinds of handles.
 #[inline(never)]
 fn look_up(number: usize, kind: &Kind, what: &str) -> Answer<Used> {
+    if number == 0 {
+        return Err(Failure::null(what));
+    }
     match TABLE.get(number) {
-        Found::Held(used) if used.object().kind == kind.id => Ok(used),
+        Found::Held(used) if used.object().kind == (kind.id)() => Ok(used),
         Found::Held(_) => Err(of_another_kind(what, kind.name)),
         Found::Freed => Err(freed(what, kind.name)),
         Found::Never => Err(never(what, kind.name)),
@@ -304,6 +328,13 @@ pub(super) struct Use<H> {
     kind: PhantomData<fn() -> H>,
 }
 
+/// An object of a known kind that nobody else uses meanwhile.
+pub(super) struct Alone<H> {
+    slot: &'static Slot,
+    generation: u64,
+    kind: PhantomData<fn() -> H>,
+}
+
 impl Table {
     const fn new() -> Self {
         Self {
@@ -350,13 +381,14 @@ impl Table {
         Some(((generation as usize) << (SLOT_BITS + 1)) | (idx << 1) | 1)
     }
 
+    /// The slot that a handle names, of whichever generation.
+    fn slot_of(&'static self, number: usize) -> Option<&'static Slot> {
+        if number & 1 == 0 { None } else { self.slot((number >> 1) & (MAX_SLOTS - 1)) }
+    }
+
     fn get(&'static self, number: usize) -> Found {
-        let (idx, generation) = ((number >> 1) & (MAX_SLOTS - 1), generation_of(number));
-        let Some(slot) = self.slot(idx) else { return Found::Never };
-        if number & 1 == 0 {
-            return Found::Never;
-        }
-        match slot.usage.begin(generation) {
+        let Some(slot) = self.slot_of(number) else { return Found::Never };
+        match slot.usage.begin(generation_of(number)) {
             Begin::Begun => Found::Held(Used { slot }),
             Begin::Freed => Found::Freed,
             Begin::Never => Found::Never,
@@ -374,6 +406,16 @@ impl Table {
 impl Slot {
     fn new(idx: usize) -> Self {
         Self { usage: Usage::new(), idx, held: UnsafeCell::new(None) }
+    }
+
+    /// # Safety
+    ///
+    /// A use of the slot has begun and not ended.
+    unsafe fn object(&self) -> &Held {
+        // SAFETY: while it is used it is only read; it was there when its use
+        // began.
+        let held = unsafe { &*self.held.get() };
+        held.as_ref().unwrap_or_else(|| unreachable!("an object that is used is there"))
     }
 }
 
@@ -402,10 +444,8 @@ impl Used {
     }
 
     fn object(&self) -> &Held {
-        // SAFETY: while it is used it is only read; it was there when its use
-        // began.
-        let held = unsafe { &*self.slot.held.get() };
-        held.as_ref().unwrap_or_else(|| unreachable!("an object that is used is there"))
+        // SAFETY: it is used.
+        unsafe { self.slot.object() }
     }
 
     /// Lets go of an object that was freed.
@@ -456,6 +496,29 @@ impl<H> Deref for Use<H> {
         // SAFETY: the object is in the slot while it is used, and of this kind:
         // that was looked at before there was a `Use` of it.
         unsafe { &*self.slot.object().at.cast::<H>() }
+    }
+}
+
+impl<H> Alone<H> {
+    fn held(&self) -> &Held {
+        // SAFETY: it is used.
+        unsafe { self.slot.object() }
+    }
+}
+
+impl<H> Deref for Alone<H> {
+    type Target = H;
+
+    fn deref(&self) -> &H {
+        // SAFETY: as for `Use`.
+        unsafe { &*self.held().at.cast::<H>() }
+    }
+}
+
+impl<H> Drop for Alone<H> {
+    #[inline]
+    fn drop(&mut self) {
+        self.slot.usage.end_alone(self.generation);
     }
 }
 

@@ -1,10 +1,12 @@
 //! What a loop says of itself, as a struct.
 
 use std::ffi::c_char;
+use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::boundary::{Answer, Out, OutStruct, Place, StructPlace, Versioned, guard, init, set_chars};
+use super::boundary::{Answer, Cut, Out, OutStruct, Place, StructPlace, Versioned, guard, init, set_chars};
 use super::status::lk_status;
+use crate::error::Error;
 use crate::event::{Health, LoopKind};
 use crate::stamp::Stamp;
 use crate::status::{ActivityKind, LoopStatus, Phase};
@@ -200,11 +202,13 @@ pub extern "C" fn lk_loop_status_init(out: Out<lk_loop_status>, size: usize) -> 
 }
 
 impl lk_loop_status {
-    /// Says it of a loop; all but the size.
-    pub(super) fn tell(&mut self, status: &LoopStatus) {
+    /// Says it of a loop that failed for this reason at last; all but the size.
+    pub(super) fn tell(&mut self, status: &LoopStatus, error: &str) {
         let us = |stamp: Option<Stamp>| stamp.map_or(0, Stamp::as_micros);
         let span = |span: Option<Duration>| {
-            span.map_or(u64::MAX, |span| u64::try_from(span.as_micros()).unwrap_or(u64::MAX))
+            // Longer ones than there are: the same as none.
+            let micros = |span: Duration| span.as_secs().saturating_mul(1_000_000);
+            span.map_or(u64::MAX, |span| micros(span).saturating_add(u64::from(span.subsec_micros())))
         };
         // Every field by name: what is left out would be the loop's before.
         let Self {
@@ -275,13 +279,27 @@ impl lk_loop_status {
         *reserved2 = 0;
         set_chars(call_phase, call.map_or("", |call| &call.phase));
         set_chars(name, status.name.as_str());
-        set_chars(last_error, status.last_error.as_deref().unwrap_or_default());
+        set_chars(last_error, error);
     }
+}
+
+/// Writes the status that `look` finds, which gives an error to its argument
+/// instead of making a text of it.
+pub(super) fn write_lean(
+    place: StructPlace<lk_loop_status>,
+    look: impl FnOnce(&mut dyn FnMut(&Error)) -> LoopStatus,
+) {
+    let mut text = Cut::<256>::new();
+    // Cut where it is too long: that is no failure.
+    let status = look(&mut |error| {
+        let _ = write!(text, "{}", error.report());
+    });
+    place.fill(|out| out.tell(&status, text.as_str()));
 }
 
 /// Writes a status.
 pub(super) fn write(place: StructPlace<lk_loop_status>, status: &LoopStatus) {
-    place.fill(|out| out.tell(status));
+    place.fill(|out| out.tell(status, status.last_error.as_deref().unwrap_or_default()));
 }
 
 /// Writes as many statuses as there is room for, and how many there are.

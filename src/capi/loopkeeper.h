@@ -727,8 +727,8 @@ typedef struct lk_deployer lk_deployer;
 typedef struct lk_env lk_env;
 
 /**
- * Events as they happen, from the moment of subscribing, in order. A
- * queue of 256: when nobody reads, the oldest are lost and counted.
+ * Events as they happen, from the moment of subscribing, in order. At least
+ * 256 wait to be read; when there are more, the oldest are lost and counted.
  */
 typedef struct lk_events lk_events;
 
@@ -991,6 +991,48 @@ typedef struct {
    */
   void *userdata;
 } lk_type;
+
+/**
+ * Looks at a configuration that is to be in force.
+ *
+ * userdata: that of the table. snapshot: all its values; valid until this
+ * returns, and not to be freed. buf, len: where to say, as a NUL-terminated
+ * text, what is wrong with it. Returns 0 when it may be in force; any other
+ * number refuses it, as LK_ERR_CONFIG. Runs on the thread that loads or reloads: the
+ * caller's, or that of a config watcher; calls may overlap. To load or reload
+ * the same configuration from inside is LK_ERR_STATE.
+ */
+typedef int32_t (*lk_config_check_fn)(void *userdata,
+                                      const lk_snapshot *snapshot,
+                                      char *buf,
+                                      size_t len);
+
+/**
+ * What no single key can say of a configuration: whether it makes sense as a
+ * whole.
+ */
+typedef struct {
+  /**
+   * sizeof(lk_config_check); lk_config_check_init sets it.
+   */
+  uint32_t size;
+  /**
+   * Always 0.
+   */
+  uint32_t reserved;
+  /**
+   * Called at the load and at each reload, once every layer is right.
+   */
+  lk_config_check_fn check;
+  /**
+   * Called once, after the last call of `check`; may be NULL.
+   */
+  lk_drop_fn drop;
+  /**
+   * Passed to each callback.
+   */
+  void *userdata;
+} lk_config_check;
 
 /**
  * Called when a value is another, is new or is gone. userdata: that of the
@@ -2188,7 +2230,8 @@ lk_status lk_clock_settle(const lk_clock *clock);
  * Lets time go on, from one moment at which something is due to the next,
  * and waits until all is at rest after each.
  *
- * clock: not consumed. run_ms: by how much.
+ * clock: not consumed. run_ms: by how much; by more when another thread moves
+ * the clock meanwhile: it never goes back.
  * Returns: as lk_clock_settle. Thread: owner. Blocks until all is at rest.
  */
 lk_status lk_clock_run_for(const lk_clock *clock, uint64_t run_ms);
@@ -2461,12 +2504,34 @@ lk_status lk_config_set(const lk_config *config, const char *key, const char *va
 lk_status lk_config_secret(const lk_config *config, const char *key);
 
 /**
+ * Fills in an empty check; `check` is still to be set.
+ *
+ * out: where. size: sizeof(lk_config_check).
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_SIZE. Thread: any. Does not block.
+ * Next: lk_config_add_check.
+ */
+lk_status lk_config_check_init(lk_config_check *out, size_t size);
+
+/**
+ * Has the program look at each configuration before it is in force. What it
+ * refuses never is: a load fails, and after a reload what was in force still
+ * is.
+ *
+ * config: not consumed. table: copied; its `drop` is called once whatever this
+ * returns, unless the table itself is NULL or of a wrong size: at the latest
+ * when the configuration and what watches it are freed.
+ * Returns: LK_OK; LK_ERR_STATE once it is loaded; LK_ERR_NULL; LK_ERR_SIZE;
+ * LK_ERR_STALE. Thread: any. Does not block. Next: lk_config_load.
+ */
+lk_status lk_config_add_check(const lk_config *config, const lk_config_check *table);
+
+/**
  * Loads the configuration. No layer can be added afterwards.
  *
  * config: not consumed; when it cannot be loaded the layers stay, for another
  * try.
  * Returns: LK_OK; LK_ERR_CONFIG with everything that is wrong with any layer
- * and where; LK_ERR_STATE when it is loaded already; LK_ERR_NULL;
+ * and where, or with what a check says; LK_ERR_STATE when it is loaded already; LK_ERR_NULL;
  * LK_ERR_STALE. Thread: any. Blocks while it reads files. Next:
  * lk_config_snapshot.
  */

@@ -23,7 +23,6 @@ mod env;
 mod event;
 mod handle;
 mod host;
-mod last;
 mod loop_status;
 mod monitor;
 mod observer;

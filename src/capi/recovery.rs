@@ -18,6 +18,7 @@ use super::watcher::c_text;
 use crate::component::Context;
 use crate::decode;
 use crate::error::{BoxError, Error};
+use crate::pointer::Kind;
 use crate::recovery::descriptor::read_policy;
 use crate::recovery::{
     Checkpoint, Metadata, RecoveryMonitor, RecoveryMonitorConfig, RecoveryPolicy, Remedy, Restore, Restored,
@@ -253,14 +254,15 @@ pub extern "C" fn lk_recovery_watch_run(
         let (recovery, run) = (recovery.get("recovery")?, run.read("run")?);
         let mut metadata = Metadata::default();
         if let Some(json) = metadata_json.optional("metadata_json")? {
-            let texts: std::collections::BTreeMap<String, String> =
-                serde_json::from_str(json).map_err(|error| {
-                    Failure::new(
-                        LK_ERR_INVALID,
-                        format!("metadata_json: expected an object of texts: {error}"),
-                    )
-                })?;
+            let refuse = |found: &dyn std::fmt::Display| {
+                Failure::new(LK_ERR_INVALID, format!("metadata_json: expected an object of texts: {found}"))
+            };
+            let value = serde_json::from_str(json).map_err(|error: serde_json::Error| refuse(&error))?;
+            let serde_json::Value::Object(texts) = value else { return Err(refuse(&Kind(&value))) };
             for (key, text) in texts {
+                let serde_json::Value::String(text) = text else {
+                    return Err(refuse(&format_args!("{} as {key:?}", Kind(&text))));
+                };
                 metadata = metadata.with(key, text);
             }
         }

@@ -3,15 +3,22 @@
 //! One number: the slot's generation, whether its object was freed, and how
 //! many calls use that. Of an object that was freed the last user takes it
 //! out; until then it is only read, and after that the slot is nobody's until
-//! it is given out anew. `tests/loom.rs` tries every order of this.
+//! it is given out anew. A short call may use an object alone, with half of the
+//! cost: whoever comes meanwhile waits. `tests/loom.rs` tries every order of
+//! this.
 
 #[cfg(not(loom))]
 use crate::primitive::{AtomicU64, Ordering};
 #[cfg(loom)]
 use loom::sync::atomic::{AtomicU64, Ordering};
+#[cfg(loom)]
+use loom::thread::yield_now;
+#[cfg(not(loom))]
+use std::thread::yield_now;
 
 const FREED: u64 = 1 << 23;
-const USERS: u64 = FREED - 1;
+const ALONE: u64 = 1 << 22;
+const USERS: u64 = ALONE - 1;
 const GENERATION: u32 = 24;
 
 pub(super) struct Usage(AtomicU64);
@@ -67,11 +74,33 @@ impl Usage {
             if present != generation || state & FREED != 0 {
                 return Begin::Freed;
             }
+            if state & ALONE != 0 {
+                yield_now();
+                state = self.0.load(Ordering::Relaxed);
+                continue;
+            }
             match self.0.compare_exchange_weak(state, state + 1, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return Begin::Begun,
                 Err(now) => state = now,
             }
         }
+    }
+
+    /// Begins to use the object alone, if nobody uses it and it is of this
+    /// generation and not freed. For what is over soon and calls nobody: an
+    /// [`end_alone`](Self::end_alone) must follow.
+    #[inline]
+    pub(super) fn begin_alone(&self, generation: u64) -> bool {
+        let idle = generation << GENERATION;
+        // The first generation is 1: before it the slot is freed.
+        self.0.compare_exchange(idle, idle | ALONE, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    #[inline]
+    pub(super) fn end_alone(&self, generation: u64) {
+        // Nobody has changed it meanwhile. Release: what was done with the
+        // object is over for the next.
+        self.0.store(generation << GENERATION, Ordering::Release);
     }
 
     /// Frees the object, during a use; whether it was not freed before.

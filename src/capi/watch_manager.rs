@@ -223,7 +223,8 @@ pub extern "C" fn lk_watch_manager_status(
 ) -> lk_status {
     guard(|| {
         let (watchers, place) = (manager.get("manager")?, out.check("out")?);
-        loop_status::write(place, &watchers.member(member)?.status());
+        let watcher = watchers.member(member)?;
+        loop_status::write_lean(place, |error| watcher.lean_status(error));
         Ok(())
     })
 }

@@ -68,6 +68,12 @@ impl Snapshot {
         Self { merged, index, generation, loaded_at }
     }
 
+    /// The same once more, for one that keeps it for longer than a look.
+    #[cfg(feature = "capi")]
+    pub(crate) fn copy(&self) -> Self {
+        Self::new(self.merged.clone(), self.generation, self.loaded_at)
+    }
+
     /// The same values, found at other places.
     pub(super) fn continues(mut self, other: &Self) -> Self {
         (self.generation, self.loaded_at) = (other.generation, other.loaded_at);

@@ -318,6 +318,13 @@ impl ControllerManager {
         crate::order::map(self.shared.statuses().into_iter().map(|status| (status.name.clone(), status)))
     }
 
+    /// Everything about one of them.
+    #[cfg(feature = "capi")]
+    pub(crate) fn status_of(&self, name: &str) -> Option<LoopStatus> {
+        let reconciler = self.shared.state.lock().controllers.get(name).cloned()?;
+        Some(reconciler.status())
+    }
+
     /// All controllers together: down while a critical one is down or
     /// unknown, degraded while another one is, else ready.
     #[must_use]

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Machine, Source, Stage, State, wall_at};
+use super::{Decide, Machine, Source, Stage, State, wall_at};
 use crate::clock::{Signals, Tick};
 use crate::env::Listed;
+use crate::error::Error;
 use crate::event::Health;
 use crate::name::Name;
 use crate::slot::Phase;
@@ -12,7 +13,7 @@ use crate::stamp::Stamp;
 use crate::status::{Activity, CallStatus, Looks, LoopStatus, ThreadStatus, is_stale};
 use crate::thread::{Straggler, Task};
 
-impl<M: Machine> Source<M> {
+impl Source {
     pub(super) fn straggler(&self, task: &Task) -> Option<Straggler> {
         if task.has_ended() {
             return None;
@@ -47,10 +48,24 @@ impl<M: Machine> Source<M> {
 
     /// The same for one who asks many loops at one moment.
     pub(super) fn status_at(&self, now: Tick, wall: Stamp) -> (bool, LoopStatus) {
+        self.tell_status(now, wall, None)
+    }
+
+    /// The same, lean when there is somebody who takes the error.
+    pub(super) fn tell_status(
+        &self,
+        now: Tick,
+        wall: Stamp,
+        take_error: Option<&mut dyn FnMut(&Error)>,
+    ) -> (bool, LoopStatus) {
+        let is_lean = take_error.is_some();
         let thread = {
             let task = self.task.lock();
             let running = task.as_ref().filter(|task| !task.has_ended());
-            running.map(ThreadStatus::of)
+            running.map(|task| match is_lean {
+                true => ThreadStatus { name: String::new(), tid: task.tid() },
+                false => ThreadStatus::of(task),
+            })
         };
         let is_stuck = self.slot.state().phase() == Phase::Overdue;
         let activity = thread.as_ref().filter(|_| is_stuck).and_then(|thread| self.look(thread.tid));
@@ -65,10 +80,17 @@ impl<M: Machine> Source<M> {
         let apart = record.last_check.map_or(Duration::ZERO, |last| due.since(last));
         let stale = late_by.is_some_and(|late_by| is_stale(late_by, apart));
         let next_run = running && state.call.is_none() && due != Tick::NEVER;
+        let last_error = match (take_error, &record.last_error) {
+            (Some(take_error), Some(error)) => {
+                take_error(error);
+                None
+            }
+            (_, error) => error.as_ref().map(|error| error.report().to_string()),
+        };
         let mut status = LoopStatus {
             ready: record.health == Health::Ready && !stale,
             stale,
-            last_error: record.last_error.as_ref().map(|error| error.report().to_string()),
+            last_error,
             next_run: next_run.then(|| wall_at(due, now, wall)),
             runs: state.runs,
             panics: state.panics,
@@ -91,7 +113,7 @@ impl<M: Machine> Source<M> {
     }
 }
 
-impl<M: Machine> State<M> {
+impl State<dyn Decide> {
     /// For how long the present call is past its deadline, or the next one
     /// past its due.
     fn overdue(&self, now: Tick) -> Option<Duration> {
@@ -106,15 +128,31 @@ impl<M: Machine> State<M> {
     }
 }
 
-impl<M: Machine> Listed for Source<M> {
-    fn status(&self) -> (bool, LoopStatus) {
-        self.status()
-    }
-
+impl Source {
+    /// How late it is, if it runs.
     fn overdue(&self, now: Tick) -> Option<Duration> {
         let state = self.state.lock();
         let is_running = state.stage == Stage::Running;
         is_running.then(|| state.overdue(now).unwrap_or_default())
+    }
+
+    /// Has the next run made now, if it runs; says whether it does.
+    fn trigger(&self) -> bool {
+        let is_running = self.state.lock().stage == Stage::Running;
+        if is_running {
+            self.inbox.ring(Signals::POKE);
+        }
+        is_running
+    }
+}
+
+impl<M: Machine> Listed for Source<M> {
+    fn status(&self) -> (bool, LoopStatus) {
+        self.any().status()
+    }
+
+    fn overdue(&self, now: Tick) -> Option<Duration> {
+        self.any().overdue(now)
     }
 
     fn name(&self) -> &Name {
@@ -122,10 +160,6 @@ impl<M: Machine> Listed for Source<M> {
     }
 
     fn trigger(&self) -> bool {
-        let is_running = self.state.lock().stage == Stage::Running;
-        if is_running {
-            self.inbox.ring(Signals::POKE);
-        }
-        is_running
+        self.any().trigger()
     }
 }

@@ -181,6 +181,11 @@ impl Watcher {
         self.inner.status()
     }
 
+    #[cfg(feature = "capi")]
+    pub(crate) fn lean_status(&self, error: &mut dyn FnMut(&Error)) -> LoopStatus {
+        self.inner.lean_status(error)
+    }
+
     pub(crate) fn status_at(&self, now: Tick, wall: Stamp) -> LoopStatus {
         self.inner.status_at(now, wall)
     }

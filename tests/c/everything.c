@@ -454,6 +454,64 @@ static void put(const char *path, const char *text)
     CHECK(rename(fresh, path) == 0);
 }
 
+static lk_config *checked;
+static int config_checks;
+static int config_check_drops;
+
+static int32_t on_config_check(void *userdata, const lk_snapshot *snapshot, char *buf, size_t len)
+{
+    size_t changed = 0;
+
+    CHECK(userdata == &config_checks);
+    config_checks++;
+    CHECK(lk_snapshot_int(snapshot, "http.prot", -1) == -1 && lk_snapshot_is_set(snapshot, "http.port"));
+    IS(LK_ERR_STATE, lk_config_reload(checked, &changed));
+    if (lk_snapshot_int(snapshot, "http.port", 0) != 83)
+        return 0;
+    snprintf(buf, len, "http.port: 83 is taken");
+    return LK_ERR_DUPLICATE;
+}
+
+static void on_config_check_drop(void *userdata)
+{
+    CHECK(userdata == &config_checks);
+    config_check_drops++;
+}
+
+/* What a check refuses never is in force, at the load and at a reload. */
+static void test_config_check(const char *folder)
+{
+    char path[400];
+    lk_config_check check;
+    lk_snapshot *now = NULL;
+    size_t changed = 0;
+
+    snprintf(path, sizeof path, "%s/checked.json", folder);
+    put(path, "{\"http\": {\"port\": 83}}");
+    OK(lk_config_new(env, &checked));
+    OK(lk_config_add_file(checked, path));
+    OK(lk_config_check_init(&check, sizeof check));
+    check.drop = on_config_check_drop;
+    check.userdata = &config_checks;
+    IS(LK_ERR_NULL, lk_config_add_check(checked, &check));
+    CHECK(config_check_drops == 1);
+    check.check = on_config_check;
+    OK(lk_config_add_check(checked, &check));
+    IS(LK_ERR_CONFIG, lk_config_load(checked));
+    CHECK(strstr(lk_last_error_message(), "http.port: 83 is taken") != NULL);
+    put(path, "{\"http\": {\"port\": 80}}");
+    OK(lk_config_load(checked));
+    IS(LK_ERR_STATE, lk_config_add_check(checked, &check));
+    CHECK(config_check_drops == 2);
+    put(path, "{\"http\": {\"port\": 83}}");
+    IS(LK_ERR_CONFIG, lk_config_reload(checked, &changed));
+    OK(lk_config_snapshot(checked, &now));
+    CHECK(lk_snapshot_int(now, "http.port", 0) == 80 && config_checks == 3);
+    OK(lk_snapshot_free(now));
+    OK(lk_config_free(checked));
+    CHECK(config_check_drops == 3);
+}
+
 static void test_config(const char *folder)
 {
     char path[400];
@@ -763,6 +821,7 @@ int main(int argc, char **argv)
     test_monitor();
     test_recovery();
     test_config(argv[1]);
+    test_config_check(argv[1]);
     test_host(argv[1]);
     test_fleet(argv[1]);
     test_events();

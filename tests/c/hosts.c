@@ -1,6 +1,7 @@
 /* Two hosts in one process that do not notice each other, and a folder in one
  * call. */
 
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -54,6 +55,37 @@ static void read_in_rows(lk_events *events, uint64_t seq)
     IS(LK_ERR_ENDED, lk_events_read(events, LK_FOREVER, rows, 3, &count));
 }
 
+static int is_ready(int fd)
+{
+    struct pollfd one;
+
+    one.fd = fd;
+    one.events = POLLIN;
+    one.revents = 0;
+    return poll(&one, 1, 0) == 1;
+}
+
+/* The descriptor is ready while one waits, also after some were read, and not
+   once all were. */
+static void read_by_descriptor(lk_events *events)
+{
+    lk_event event;
+    int fd = -1, read = 0, tries = 0;
+
+    OK(lk_event_init(&event, sizeof event));
+    OK(lk_events_next(events, 0, &event));
+    OK(lk_events_fd(events, &fd));
+    CHECK(is_ready(fd));
+    OK(lk_events_next(events, 0, &event));
+    CHECK(is_ready(fd));
+    /* Somebody else may still have something to tell. */
+    do {
+        while (lk_events_next(events, 0, &event) == LK_OK)
+            read++;
+    } while (is_ready(fd) && tries++ < 100);
+    CHECK(read >= 1 && !is_ready(fd));
+}
+
 static void test_two(void)
 {
     static int number[2] = {0, 1};
@@ -88,6 +120,7 @@ static void test_two(void)
     IS(LK_ERR_TIMEOUT, lk_events_next(events[1], 0, &event));
     IS(LK_ERR_TIMEOUT, lk_events_read(events[1], 0, &event, 1, &count));
     OK(lk_host_start(host[1]));
+    read_by_descriptor(events[1]);
     OK(lk_host_stop(host[0], 5000, NULL));
     CHECK(stops[0] == 1 && stops[1] == 0);
     OK(lk_host_free(host[0]));

@@ -82,9 +82,11 @@ pub(super) struct Trouble {
 
 #[derive(Debug)]
 pub(super) struct Ledger {
-    running: BTreeMap<Name, Running>,
-    under_way: BTreeMap<Name, UnderWay>,
-    trouble: BTreeMap<Name, Trouble>,
+    // Boxes, so that maps of these are one kind of map: the code of each takes
+    // some kilobytes.
+    running: BTreeMap<Name, Box<Running>>,
+    under_way: BTreeMap<Name, Box<UnderWay>>,
+    trouble: BTreeMap<Name, Box<Trouble>>,
     /// Until when a name is left alone whose operation was cancelled.
     paused: BTreeMap<Name, Tick>,
     /// What stood in the folder at the last scan and did not tell its name.
@@ -112,11 +114,11 @@ impl Ledger {
     }
 
     pub(super) fn running(&self) -> impl Iterator<Item = (&Name, &Running)> {
-        self.running.iter()
+        self.running.iter().map(|(name, running)| (name, &**running))
     }
 
     pub(super) fn get(&self, name: &Name) -> Option<&Running> {
-        self.running.get(name)
+        self.running.get(name).map(|running| &**running)
     }
 
     pub(super) fn runs(&self, name: &Name, meaning: Fingerprint) -> bool {
@@ -124,7 +126,7 @@ impl Ledger {
     }
 
     pub(super) fn trouble(&self, name: &Name) -> Option<&Trouble> {
-        self.trouble.get(name)
+        self.trouble.get(name).map(|trouble| &**trouble)
     }
 
     /// Whether an operation about this name is not over.
@@ -249,7 +251,8 @@ impl Ledger {
         };
         let path = file.map(|file| file.path.clone()).unwrap_or_default();
         let content = file.and_then(|file| file.content).unwrap_or(nothing);
-        self.under_way.insert(name.clone(), UnderWay { what, path, content, meaning, requires });
+        let operation = UnderWay { what, path, content, meaning, requires };
+        self.under_way.insert(name.clone(), Box::new(operation));
     }
 
     /// Takes in how an operation ended.
@@ -257,7 +260,7 @@ impl Ledger {
         let Some(ended) = self.under_way.remove(name) else { return };
         if matches!(outcome, Outcome::Done) {
             let waits =
-                |trouble: &&mut Trouble| trouble.waits_for.as_ref().is_some_and(|it| it.contains(name));
+                |trouble: &&mut Box<Trouble>| trouble.waits_for.as_ref().is_some_and(|it| it.contains(name));
             for trouble in self.trouble.values_mut().filter(waits) {
                 trouble.again = now;
                 self.woken = true;
@@ -272,9 +275,9 @@ impl Ledger {
             (what, Outcome::Done) => {
                 self.trouble.remove(name);
                 self.rejected.remove(&ended.path);
-                let UnderWay { path, meaning, requires, .. } = ended;
+                let UnderWay { path, meaning, requires, .. } = *ended;
                 let running = Running { path, meaning, requires, stop_again: Tick::ZERO, stop_failures: 0 };
-                let replaced = self.running.insert(name.clone(), running).is_some();
+                let replaced = self.running.insert(name.clone(), Box::new(running)).is_some();
                 events.push(if replaced || what == What::Replace {
                     EventKind::Replaced { name: name.clone() }
                 } else {
@@ -282,14 +285,14 @@ impl Ledger {
                 });
             }
             (_, Outcome::Failed(error)) => {
-                self.fail(name, ended, error, now, events, |name, file, error, retry_in| {
+                self.fail(name, *ended, error, now, events, &|name, file, error, retry_in| {
                     EventKind::Rejected { name: Some(name), file, error, retry_in }
                 });
             }
             (_, outcome @ (Outcome::RolledBack(_) | Outcome::RollingBack(_))) => {
                 let restored = matches!(outcome, Outcome::RolledBack(_));
                 let (Outcome::RolledBack(error) | Outcome::RollingBack(error)) = outcome else { return };
-                self.fail(name, ended, error, now, events, |name, _, error, retry_in| {
+                self.fail(name, *ended, error, now, events, &|name, _, error, retry_in| {
                     EventKind::RolledBack { name, error, restored, retry_in }
                 });
             }
@@ -308,7 +311,7 @@ impl Ledger {
         let Some(content) = file.content else { return };
         let event =
             |name, file, error, retry_in| EventKind::Rejected { name: Some(name), file, error, retry_in };
-        self.fail_content(name, (file.path.clone(), content), None, error, now, events, event);
+        self.fail_content(name, (file.path.clone(), content), None, error, now, events, &event);
     }
 
     /// Takes in that an operation did not succeed.
@@ -319,7 +322,7 @@ impl Ledger {
         error: Error,
         now: Tick,
         events: &mut Vec<EventKind>,
-        event: impl FnOnce(Name, String, Error, Option<Duration>) -> EventKind,
+        event: &dyn Fn(Name, String, Error, Option<Duration>) -> EventKind,
     ) {
         if error.class() == ErrorClass::Cancelled {
             // The target ends, or was told to: no fault of the content. To
@@ -347,9 +350,9 @@ impl Ledger {
         error: Error,
         now: Tick,
         events: &mut Vec<EventKind>,
-        event: impl FnOnce(Name, String, Error, Option<Duration>) -> EventKind,
+        event: &dyn Fn(Name, String, Error, Option<Duration>) -> EventKind,
     ) {
-        let is_same = |trouble: &&Trouble| {
+        let is_same = |trouble: &&Box<Trouble>| {
             trouble.content == content && trouble.waits_for.is_some() == waits_for.is_some()
         };
         let earlier = self.trouble.get(name).filter(is_same);
@@ -359,7 +362,8 @@ impl Ledger {
         let again = retry_in.map_or(Tick::NEVER, |delay| now + delay);
         events.push(event(name.clone(), shown(&path), error.clone(), retry_in));
         self.rejected.insert(path, error.clone());
-        self.trouble.insert(name.clone(), Trouble { content, again, error, tries, waits_for });
+        let trouble = Trouble { content, again, error, tries, waits_for };
+        self.trouble.insert(name.clone(), Box::new(trouble));
     }
 
     fn fail_stop(&mut self, name: &Name, outcome: Outcome, now: Tick, events: &mut Vec<EventKind>) {

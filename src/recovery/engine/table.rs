@@ -9,7 +9,7 @@ use super::Watch;
 #[derive(Default)]
 pub(in crate::recovery) struct Watches {
     names: BTreeMap<Arc<str>, usize>,
-    places: Vec<Option<Watch>>,
+    places: Vec<Option<Box<Watch>>>,
     /// The places that are nobody's.
     free: Vec<usize>,
 }
@@ -29,11 +29,11 @@ impl Watches {
     }
 
     pub(in crate::recovery) fn get(&self, run: &str) -> Option<&Watch> {
-        self.places[*self.names.get(run)?].as_ref()
+        self.places[*self.names.get(run)?].as_deref()
     }
 
     pub(super) fn get_mut(&mut self, run: &str) -> Option<&mut Watch> {
-        self.places[*self.names.get(run)?].as_mut()
+        self.places[*self.names.get(run)?].as_deref_mut()
     }
 
     pub(super) fn place(&self, run: &str) -> Option<usize> {
@@ -43,22 +43,22 @@ impl Watches {
     /// The run that has this place now: not always the one that had it when
     /// the place was asked for.
     pub(super) fn peek(&self, place: usize) -> Option<&Watch> {
-        self.places.get(place)?.as_ref()
+        self.places.get(place)?.as_deref()
     }
 
     pub(super) fn at(&mut self, place: usize) -> Option<&mut Watch> {
-        self.places.get_mut(place)?.as_mut()
+        self.places.get_mut(place)?.as_deref_mut()
     }
 
     /// In the order of their names.
     pub(in crate::recovery) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Watch)> {
-        self.names.iter().filter_map(|(run, place)| Some((run, self.places[*place].as_ref()?)))
+        self.names.iter().filter_map(|(run, place)| Some((run, self.places[*place].as_deref()?)))
     }
 
     /// Has each of them changed, in the order of their names.
     pub(super) fn for_each(&mut self, mut change: impl FnMut(usize, &mut Watch)) {
         for place in self.names.values() {
-            if let Some(watch) = self.places[*place].as_mut() {
+            if let Some(watch) = self.places[*place].as_deref_mut() {
                 change(*place, watch);
             }
         }
@@ -71,7 +71,7 @@ impl Watches {
         if place == self.places.len() {
             self.places.push(None);
         }
-        self.places[place] = Some(watch);
+        self.places[place] = Some(Box::new(watch));
         let before = self.names.insert(run, place);
         debug_assert!(before.is_none(), "a run is watched once");
     }
@@ -80,6 +80,6 @@ impl Watches {
     pub(super) fn remove(&mut self, run: &str) -> Option<(usize, Watch)> {
         let place = self.names.remove(run)?;
         self.free.push(place);
-        Some((place, self.places[place].take()?))
+        Some((place, *self.places[place].take()?))
     }
 }
