@@ -12,6 +12,8 @@ use crate::sys::thread_stat::{ThreadLook, look, own};
 
 /// Two looks that are closer say nothing: the kernel counts in steps.
 const LEAST_WINDOW: Duration = Duration::from_millis(30);
+/// So much time a thread may seem to have used that used next to none: one step.
+const STEP: Duration = Duration::from_millis(10);
 /// After this time an earlier look makes place for a later one.
 const WINDOW: Duration = Duration::from_secs(5);
 
@@ -135,8 +137,10 @@ fn judge(before: Option<&ThreadLook>, now: &ThreadLook) -> Activity {
         let percent = cpu.as_millis() * 100 / time.as_millis().max(1);
         u32::try_from(percent).unwrap_or(100).min(100)
     });
+    let is_next_to_none = window.is_some_and(|(_, cpu)| cpu <= STEP);
     let is = match share {
         Some(0..=10) if now.state != 'R' => ActivityKind::Blocked,
+        Some(_) if is_next_to_none && now.state != 'R' => ActivityKind::Blocked,
         Some(50..) => ActivityKind::Burning,
         Some(_) => ActivityKind::Both,
         None if now.state == 'R' => ActivityKind::Burning,
@@ -168,6 +172,8 @@ mod tests {
             (Some(at(0, 70, 'R')), at(20, 70, 'R'), "burning"),
             (Some(at(0, 70, 'R')), at(40, 70, 'R'), "working and waiting 0% CPU"),
             (Some(at(0, 70, 'R')), at(50, 70, 'S'), "blocked in pipe_read"),
+            (Some(at(0, 70, 'R')), at(40, 80, 'S'), "blocked in pipe_read"),
+            (Some(at(0, 70, 'R')), at(40, 90, 'S'), "burning 50% CPU"),
             (Some(at(0, 70, 'R')), at(1000, 1060, 'R'), "burning 99% CPU"),
             (Some(at(0, 70, 'S')), at(1000, 70, 'S'), "blocked in pipe_read"),
             (Some(at(0, 70, 'S')), at(1000, 170, 'S'), "blocked in pipe_read"),
