@@ -9,6 +9,7 @@ mod real {
     use std::time::{Duration, Instant};
 
     pub(crate) use parking_lot::{Mutex, MutexGuard};
+    #[cfg_attr(loom, allow(unused_imports, reason = "the slot takes loom's fence"))]
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
     pub(crate) use std::thread;
 

@@ -280,14 +280,14 @@ impl RecoveryMonitor {
     pub fn runs(&self) -> Vec<RunStatus> {
         let wall = self.engine.wall();
         let state = self.engine.lock();
-        let one = |(run, watch): (&Arc<str>, &super::engine::Watch)| RunStatus {
+        let one = |run: &Arc<str>, watch: &super::engine::Watch| RunStatus {
             run: run.to_string(),
             first_run: watch.first_run.to_string(),
             last_poll: watch.last_poll.map(|tick| wall.at(tick)),
             last_error: watch.error.as_ref().map(|error| error.report().to_string()),
             incident: state.cases.get(run).map(|case| self.engine.incident_status(case, wall)),
         };
-        state.watches.iter().map(one).collect()
+        state.watches.iter().map(|(run, watch)| one(run, watch)).collect()
     }
 
     /// All that is known of the recovery of a run.

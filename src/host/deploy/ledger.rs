@@ -352,10 +352,10 @@ impl Ledger {
         events: &mut Vec<EventKind>,
         event: &dyn Fn(Name, String, Error, Option<Duration>) -> EventKind,
     ) {
-        let is_same = |trouble: &&Box<Trouble>| {
+        let is_same = |trouble: &&Trouble| {
             trouble.content == content && trouble.waits_for.is_some() == waits_for.is_some()
         };
-        let earlier = self.trouble.get(name).filter(is_same);
+        let earlier = self.trouble(name).filter(is_same);
         let tries = earlier.map_or(0, |trouble| trouble.tries) + 1;
         let for_good = error.class() == ErrorClass::Terminal || tries >= TRIES && waits_for.is_none();
         let retry_in = (!for_good).then(|| self.backoff.delay(tries));
