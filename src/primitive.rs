@@ -103,7 +103,6 @@ mod real {
 mod model {
     use std::time::{Duration, Instant};
 
-    pub(crate) use shuttle::sync::MutexGuard;
     pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
     pub(crate) use shuttle::thread;
 
@@ -118,16 +117,49 @@ mod model {
 
     impl<T: ?Sized> Mutex<T> {
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-            self.0.lock().expect("no model panics under a lock")
+            MutexGuard { guard: self.0.lock().expect("no model panics under a lock"), mutex: self }
         }
     }
 
+    pub(crate) struct MutexGuard<'a, T: ?Sized> {
+        guard: shuttle::sync::MutexGuard<'a, T>,
+        mutex: &'a Mutex<T>,
+    }
+
+    impl<T: ?Sized> std::ops::Deref for MutexGuard<'_, T> {
+        type Target = T;
+
+        fn deref(&self) -> &T {
+            &self.guard
+        }
+    }
+
+    impl<T: ?Sized> std::ops::DerefMut for MutexGuard<'_, T> {
+        fn deref_mut(&mut self) -> &mut T {
+            &mut self.guard
+        }
+    }
+
+    /// shuttle's waits with a guard of a type of known size only, and there
+    /// are others: so it waits with the number of turns so far, which is taken
+    /// before the caller's lock is let go.
     #[derive(Debug, Default)]
-    pub(crate) struct Condvar(shuttle::sync::Condvar);
+    pub(crate) struct Condvar {
+        turns: Mutex<u64>,
+        turned: shuttle::sync::Condvar,
+    }
 
     impl Condvar {
         pub(crate) fn wait<'a, T: ?Sized>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
-            self.0.wait(guard).expect("no model panics under a lock")
+            let mutex = guard.mutex;
+            let mut turns = self.turns.lock().guard;
+            let before = *turns;
+            drop(guard);
+            while *turns == before {
+                turns = self.turned.wait(turns).expect("no model panics under a lock");
+            }
+            drop(turns);
+            mutex.lock()
         }
 
         /// Real time does not pass in a model: waits until notified.
@@ -140,7 +172,8 @@ mod model {
         }
 
         pub(crate) fn notify_all(&self) {
-            self.0.notify_all();
+            *self.turns.lock() += 1;
+            self.turned.notify_all();
         }
     }
 
