@@ -140,6 +140,12 @@ mod model {
         }
     }
 
+    impl<T: ?Sized + std::fmt::Debug> std::fmt::Debug for MutexGuard<'_, T> {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            (**self).fmt(f)
+        }
+    }
+
     /// shuttle's waits with a guard of a type of known size only, and there
     /// are others: so it waits with the number of turns so far, which is taken
     /// before the caller's lock is let go.
