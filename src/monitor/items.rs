@@ -41,11 +41,16 @@ impl Item {
 impl Items {
     /// Takes in what one look found. After a whole one there are no others;
     /// one that failed leaves the others as they are.
+    #[inline]
     pub(super) fn merge(&mut self, now: Tick, found: Found, is_whole: bool) {
         self.left_out = found.more.total();
         if found.items.is_empty() && (self.items.is_empty() || !is_whole) {
             return;
         }
+        self.merge_some(now, found, is_whole);
+    }
+
+    fn merge_some(&mut self, now: Tick, found: Found, is_whole: bool) {
         self.look += 1;
         let look = self.look;
         for (name, state) in found.items {

@@ -106,6 +106,7 @@ impl Report {
     }
 
     /// Takes what was reported, so that another call may use the report.
+    #[inline]
     pub(super) fn take(&self) -> Found {
         if !self.0.has_found.load(Ordering::Acquire) {
             return Found::default();

@@ -579,13 +579,22 @@ impl Shared {
         self.changed.notify_all();
     }
 
+    /// Most looks change nothing.
+    #[inline]
     fn tell_all(&self, state: &mut State, events: Vec<EventKind>) {
+        if !events.is_empty() {
+            self.tell_each(state, events);
+        }
+    }
+
+    fn tell_each(&self, state: &mut State, events: Vec<EventKind>) {
         for what in events {
             self.tell(state, what);
         }
     }
 
     /// Lets go of the lock, and measures and reports what has changed.
+    #[inline]
     fn note(&self, state: MutexGuard<'_, State>, before: Numbers) {
         let after = Numbers::of(&state.machine);
         drop(state);
