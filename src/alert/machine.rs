@@ -99,6 +99,10 @@ impl Told {
 struct Subject {
     config: Option<Arc<AlertConfig>>,
     turn: Option<Turn>,
+    /// Whether a step has seen that turn.
+    is_seen: bool,
+    /// A down that was over before a step saw it: another's alert took long.
+    missed: Option<Turn>,
     /// A down that is not told before others have answered: since when.
     held: Option<Tick>,
     /// Whether it is itself to be asked again first.
@@ -260,7 +264,10 @@ impl Machine {
                 subject.turned(turn(Health::Down, *from, error, *from != Health::Unknown));
             }
             EventKind::GaveUp { error, .. } => match &mut subject.turn {
-                Some(turn) if turn.state == Health::Down => turn.counts = true,
+                Some(turn) if turn.state == Health::Down => {
+                    turn.counts = true;
+                    subject.is_seen = false;
+                }
                 _ => {
                     let error = Some(error.report().to_string());
                     subject.turned(turn(Health::Down, Health::Unknown, error, true));
@@ -271,6 +278,7 @@ impl Machine {
             }
             EventKind::Stopped => {
                 subject.turn = None;
+                subject.missed = None;
                 subject.held = None;
                 subject.behind = None;
             }
@@ -297,7 +305,7 @@ impl Machine {
 
     /// Whether what others are has to be known for the next step.
     pub(super) fn wants_world(&self) -> bool {
-        self.subjects.values().any(|subject| subject.is_down())
+        self.subjects.values().any(|subject| subject.is_down() || subject.missed.is_some())
     }
 
     /// Decides; names whoever is to be asked again at once.
@@ -308,29 +316,40 @@ impl Machine {
             if subject.config.is_none() {
                 continue;
             }
+            if let Some(turn) = subject.take_missed(name, world) {
+                // Where something waits to be told, that says as much.
+                if !self.queue.iter().any(|letter| letter.body.name == *name) {
+                    subject.told = Some(Told::now(now, 0));
+                    letters.push((name.clone(), turn, 0));
+                    self.is_news = true;
+                }
+            }
             let suppressed = subject.behind.is_some();
             let verdict = subject.decide(now, name, world, &mut asked);
             self.counts.suppressed += u64::from(!suppressed && subject.behind.is_some());
-            match verdict {
+            let reminder = match verdict {
                 Verdict::Nothing => continue,
-                Verdict::Down(reminder) => letters.push((name.clone(), Health::Down, reminder)),
-                Verdict::Ready => letters.push((name.clone(), Health::Ready, 0)),
-            }
+                Verdict::Down(reminder) => reminder,
+                Verdict::Ready => 0,
+            };
             self.is_news = true;
+            letters.extend(subject.turn.clone().map(|turn| (name.clone(), turn, reminder)));
         }
-        for (name, state, reminder) in letters {
-            self.write(now, &name, state, reminder);
+        for (name, turn, reminder) in letters {
+            self.write(now, &name, &turn, reminder);
         }
         asked
     }
 
-    fn write(&mut self, now: Tick, name: &Name, state: Health, reminder: u32) {
+    fn write(&mut self, now: Tick, name: &Name, turn: &Turn, reminder: u32) {
         if reminder > 0 && self.queue.iter().any(|letter| letter.body.name == *name) {
             // Something is on its way that says as much.
             return;
         }
-        let Some(subject) = self.subjects.get(name) else { return };
-        let (Some(config), Some(turn)) = (&subject.config, &subject.turn) else { return };
+        let Some(config) = self.subjects.get(name).and_then(|subject| subject.config.as_ref()) else {
+            return;
+        };
+        let state = turn.state;
         let action = if state == Health::Down { &config.on_down } else { &config.on_ready };
         let Some(action) = action.clone() else { return };
         let id = self.next_id;
@@ -458,11 +477,24 @@ enum Verdict {
 impl Subject {
     fn turned(&mut self, turn: Turn) {
         if turn.state != Health::Down {
+            if self.is_down() && !self.is_seen && self.told.is_none() {
+                let down = self.turn.take();
+                self.missed = self.missed.take().or(down);
+            }
             self.held = None;
             self.behind = None;
             self.is_doubted = false;
         }
         self.turn = Some(turn);
+        self.is_seen = false;
+    }
+
+    /// What is to be told although it is over. Whether it was down because of
+    /// something else cannot be found out any more.
+    fn take_missed(&mut self, name: &Name, world: &World<'_>) -> Option<Turn> {
+        self.is_seen = true;
+        let missed = self.missed.take()?;
+        (self.told.is_none() && ancestors(name, world.requires).is_empty()).then_some(missed)
     }
 
     fn patience(&self) -> Duration {
@@ -782,6 +814,46 @@ mod tests {
         assert_eq!(scene.after(95 * SECOND).step(), ["db down #1 again 2"]);
         assert_eq!(scene.ready("db").step(), ["db ready #2"]);
         assert!(scene.after(100 * SECOND).step().is_empty());
+    }
+
+    #[test]
+    fn what_is_over_before_it_is_looked_at_is_told() {
+        // Another's webhook may hang for as long.
+        let mut scene = Scene::new(both(), &["db", "mqtt"]);
+        scene.ready("db").step();
+        scene.down("db", Health::Ready).ready("db");
+        assert_eq!(scene.step(), ["db down #2", "db ready #3"]);
+        assert!(scene.step().is_empty());
+        // Many at once are one.
+        scene.down("db", Health::Ready).ready("db").down("db", Health::Ready).ready("db");
+        assert_eq!(scene.step(), ["db down #4", "db ready #7"]);
+        scene.down("db", Health::Ready).ready("db").down("db", Health::Ready);
+        assert_eq!(scene.step(), ["db down #8"]);
+        assert_eq!(scene.ready("db").step(), ["db ready #11"]);
+        // What is down when a start is over counts, what comes up in it does not.
+        let error = || Error::new(ErrorKind::Probe);
+        scene.hear("mqtt", EventKind::Stopped).down("mqtt", Health::Unknown).ready("mqtt");
+        assert!(scene.step().is_empty());
+        scene.hear("mqtt", EventKind::Stopped).down("mqtt", Health::Unknown);
+        assert!(scene.step().is_empty());
+        scene.hear("mqtt", EventKind::GaveUp { attempts: 3, error: error() }).ready("mqtt");
+        assert_eq!(scene.step(), ["mqtt down #16", "mqtt ready #18"]);
+        // While some of it waits, no more is added.
+        let requires = |_: &Name| Vec::new();
+        for n in [2, 2, 2] {
+            scene.down("db", Health::Ready).ready("db");
+            scene.machine.step(scene.now, &World { views: scene.views.clone(), requires: &requires });
+            assert_eq!(scene.machine.pending(), n);
+        }
+        scene.take(Ok(()));
+        // Nobody can say any more whether the parent was down, too.
+        scene.parents.insert(name("db"), vec![name("router")]);
+        scene.views.insert(name("router"), view(Health::Ready, 0));
+        assert!(scene.down("db", Health::Ready).ready("db").step().is_empty());
+        // One that has stopped has nothing to say.
+        scene.parents.clear();
+        scene.down("db", Health::Ready).ready("db").hear("db", EventKind::Stopped);
+        assert!(scene.step().is_empty());
     }
 
     #[test]
