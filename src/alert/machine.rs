@@ -211,11 +211,27 @@ impl Machine {
     /// Takes the alerts that there are. Of loops that have none any more
     /// nothing is told, and after a while nothing is known.
     pub(super) fn configure(&mut self, now: Tick, configs: BTreeMap<Name, Arc<AlertConfig>>) {
-        for subject in self.subjects.values_mut() {
-            subject.config = None;
+        for (name, subject) in &mut self.subjects {
+            if !configs.contains_key(name) {
+                subject.config = None;
+            }
         }
         for (name, config) in configs {
-            let subject = self.subjects.entry(name).or_default();
+            let subject = self.subjects.entry(name.clone()).or_default();
+            if subject.config.as_ref().is_none_or(|before| !Arc::ptr_eq(before, &config)) {
+                // Whoever mends an address wants to hear what waits there.
+                self.queue.retain_mut(|letter| {
+                    if letter.body.name != name {
+                        return true;
+                    }
+                    let is_down = letter.body.state == Health::Down;
+                    let action = if is_down { &config.on_down } else { &config.on_ready };
+                    self.is_news |= action.is_none();
+                    let Some(action) = action.clone() else { return false };
+                    (letter.action, letter.due) = (action, now);
+                    true
+                });
+            }
             subject.is_kept = false;
             for (before, body) in std::mem::take(&mut subject.kept) {
                 let action = if body.state == Health::Down { &config.on_down } else { &config.on_ready };
@@ -1013,6 +1029,37 @@ mod tests {
             step(scene.after(300 * SECOND), no());
         }
         assert_eq!((scene.machine.pending(), scene.machine.counts.lost), (0, 1));
+    }
+
+    #[test]
+    fn what_waits_is_sent_as_the_descriptor_says_by_now() {
+        let to = |program: &str, secs: u32| {
+            AlertConfig::default().on_down(Action::exec([program]).timeout(secs * SECOND))
+        };
+        let requires = |_: &Name| Vec::new();
+        let mut scene = Scene::new(to("old", 1).on_ready(Action::exec(["old"])), &["db", "up"]);
+        scene.down("db", Health::Ready).down("up", Health::Ready);
+        scene.machine.step(scene.now, &World { views: scene.views.clone(), requires: &requires });
+        for _ in 0..5 {
+            scene.take(Err("refused".to_owned()));
+            scene.after(16 * SECOND);
+        }
+        scene.take(Err("refused".to_owned()));
+        scene.ready("db");
+        scene.machine.step(scene.now, &World { views: scene.views.clone(), requires: &requires });
+        assert_eq!(scene.machine.next(scene.now).map(|letter| letter.body.name), None);
+        // The same again changes nothing.
+        let same = scene.machine.subjects.iter();
+        let same = same.map(|(name, subject)| (name.clone(), subject.config.clone().unwrap())).collect();
+        scene.machine.configure(scene.now, same);
+        assert!(scene.machine.next(scene.now).is_none());
+        // Another program at once, and what nobody wants to hear any more is gone.
+        scene.configure(to("new", 2), &["db"]);
+        let letter = scene.machine.next(scene.now).unwrap();
+        assert!(letter.body.name == name("db") && letter.action.timeout == 2 * SECOND);
+        assert_eq!(scene.take(Ok(())), ["db down #1"]);
+        // One that is not described at all is sent as it was.
+        assert_eq!(scene.machine.pending(), 1);
     }
 
     #[test]
