@@ -328,8 +328,15 @@ impl Machine {
     pub(super) fn step(&mut self, now: Tick, world: &World<'_>) -> Vec<Name> {
         let mut asked = Vec::new();
         let mut letters = Vec::new();
+        // A reminder gives way.
+        let waiting = || self.queue.iter().filter(|letter| letter.body.reminder == 0);
+        let (mut n, mut is_busy) = (waiting().count(), waiting().any(|letter| letter.tries == 0));
         for (name, subject) in &mut self.subjects {
-            if subject.config.is_none() {
+            let Some(config) = subject.config.clone() else { continue };
+            let has_action = [&config.on_down, &config.on_ready].iter().any(|action| action.is_some());
+            if has_action && is_busy && n + usize::from(subject.missed.is_some()) >= CAPACITY {
+                // It stays as it is, and is decided when there is room: none of
+                // many that go down at once is lost while others are sent.
                 continue;
             }
             if let Some(turn) = subject.take_missed(name, world) {
@@ -338,6 +345,7 @@ impl Machine {
                     subject.told = Some(Told::now(now, 0));
                     letters.push((name.clone(), turn, 0));
                     self.is_news = true;
+                    n += 1;
                 }
             }
             let suppressed = subject.behind.is_some();
@@ -349,6 +357,12 @@ impl Machine {
                 Verdict::Ready => 0,
             };
             self.is_news = true;
+            let state = subject.turn.as_ref().map(|turn| turn.state);
+            let action = if state == Some(Health::Down) { &config.on_down } else { &config.on_ready };
+            if action.is_some() && reminder == 0 {
+                n += 1;
+                is_busy = true;
+            }
             letters.extend(subject.turn.clone().map(|turn| (name.clone(), turn, reminder)));
         }
         for (name, turn, reminder) in letters {
@@ -383,9 +397,12 @@ impl Machine {
             seq: turn.seq,
             reminder,
         };
-        if self.queue.len() == CAPACITY {
-            // A reminder says the least.
-            let idx = self.queue.iter().position(|letter| letter.body.reminder > 0).unwrap_or(0);
+        if self.queue.len() >= CAPACITY {
+            // A reminder says the least, and then what nobody takes.
+            let mut all = self.queue.iter();
+            let reminder = all.position(|letter| letter.body.reminder > 0);
+            let failed = || self.queue.iter().position(|letter| letter.tries > 0);
+            let idx = reminder.or_else(failed).unwrap_or(0);
             if let Some(letter) = self.queue.remove(idx) {
                 self.lose(&letter);
             }
@@ -1060,6 +1077,49 @@ mod tests {
         assert_eq!(scene.take(Ok(())), ["db down #1"]);
         // One that is not described at all is sent as it was.
         assert_eq!(scene.machine.pending(), 1);
+    }
+
+    #[test]
+    fn of_many_at_once_none_is_lost_where_they_are_taken() {
+        let names: Vec<String> = (0..3 * CAPACITY).map(|n| format!("w{n}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut scene = Scene::new(both(), &names);
+        let requires = |_: &Name| Vec::new();
+        let step = |scene: &mut Scene| {
+            let world = World { views: scene.views.clone(), requires: &requires };
+            scene.machine.step(scene.now, &world);
+            scene.machine.pending()
+        };
+        names.iter().for_each(|name| {
+            scene.down(name, Health::Ready);
+        });
+        assert_eq!(step(&mut scene), CAPACITY);
+        // One that is over before its turn is told all the same.
+        let last = scene.machine.subjects.keys().next_back().unwrap().clone();
+        scene.ready(last.as_str());
+        let mut sent = scene.step();
+        while step(&mut scene) > 0 {
+            sent.extend(scene.take(Ok(())));
+        }
+        assert_eq!((sent.len(), scene.machine.counts.lost), (names.len() + 1, 0));
+        assert!(sent.last().unwrap().starts_with(&format!("{last} ready")), "{:?}", sent.last());
+        // Where nobody takes them, what has failed makes room.
+        names.iter().for_each(|name| {
+            scene.ready(name);
+        });
+        while step(&mut scene) > 0 {
+            scene.take(Ok(()));
+        }
+        names.iter().for_each(|name| {
+            scene.down(name, Health::Ready);
+        });
+        while step(&mut scene) > 0 && scene.machine.next(scene.now).is_some() {
+            while let Some(letter) = scene.machine.next(scene.now) {
+                let refused = Err("refused".to_owned());
+                scene.machine.done(letter.id, scene.now, Stamp::from_micros(0), refused);
+            }
+        }
+        assert_eq!((scene.machine.pending(), scene.machine.counts.lost), (CAPACITY, 2 * CAPACITY as u64));
     }
 
     #[test]
