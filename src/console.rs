@@ -20,7 +20,12 @@ const CHUNK: usize = 4096;
 
 /// How many columns a terminal has, if it is one and says so.
 pub fn columns(out: &impl AsFd) -> Option<usize> {
-    crate::sys::terminal::columns(out.as_fd())
+    crate::sys::terminal::size(out.as_fd()).map(|(_, columns)| columns)
+}
+
+/// How many rows a terminal has, if it is one and says so.
+pub fn rows(out: &impl AsFd) -> Option<usize> {
+    crate::sys::terminal::size(out.as_fd()).map(|(rows, _)| rows).filter(|rows| *rows > 0)
 }
 
 /// Whether nobody will read what is written there any more, as far as the

@@ -9,6 +9,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use crate::primitive::{AtomicBool, Ordering};
+use crate::sys::file::open_without_waiting;
 
 #[derive(Debug)]
 pub(crate) struct StateFile {
@@ -60,8 +61,8 @@ impl StateFile {
 }
 
 fn read(path: &Path, max_len: u64) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
-    // Before it is read: a pipe would not end.
+    // To open a pipe would wait for somebody to write into it.
+    let file = open_without_waiting(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
@@ -77,10 +78,20 @@ fn read(path: &Path, max_len: u64) -> io::Result<Vec<u8>> {
 fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
-    let mut file = File::create(&beside)?;
-    file.write_all(text)?;
-    file.sync_all()?;
-    std::fs::rename(&beside, path)
+    // What stands there is what a crash has left, or is not ours to write
+    // into: a pipe would wait, and a link leads elsewhere.
+    match std::fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let written = File::create_new(&beside)
+        .and_then(|mut file| file.write_all(text).and_then(|()| file.sync_all()))
+        .and_then(|()| std::fs::rename(&beside, path));
+    if written.is_err() {
+        // Half of it is of no use, and takes room on a disk that is full.
+        let _ = std::fs::remove_file(&beside);
+    }
+    written
 }
 
 #[cfg(all(test, not(shuttle)))]
@@ -112,5 +123,32 @@ mod tests {
         assert!(!nowhere.save(b"") && nowhere.failed.load(Ordering::Relaxed));
         assert_eq!(StateFile::new("state_file", std::env::temp_dir(), 8).load(length), None);
         assert_eq!(StateFile::new("state_file", "/dev/zero".into(), 8).load(length), None);
+    }
+
+    #[test]
+    fn pipes_and_links_in_its_place_hold_up_nothing() {
+        let folder = std::env::temp_dir().join(format!("loopkeeper-pipe-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let pipe = |name: &str| {
+            let path = folder.join(name);
+            assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+            path
+        };
+        let path = pipe("state");
+        pipe("state.new");
+        let (other, elsewhere) = (folder.join("other"), folder.join("elsewhere"));
+        std::fs::write(&elsewhere, "theirs").unwrap();
+        std::os::unix::fs::symlink(&elsewhere, folder.join("other.new")).unwrap();
+        let file = StateFile::new("state_file", path, 8);
+        let other = StateFile::new("state_file", other, 8);
+        let found = (file.load(length), file.save(b"one"), file.load(length), other.save(b"two"));
+        assert_eq!(found, (None, true, Some(3), true));
+        // Nothing is left beside one that cannot be put in its place.
+        let taken = folder.join("taken");
+        std::fs::create_dir_all(taken.join("by")).unwrap();
+        assert!(!StateFile::new("state_file", taken, 8).save(b"three"));
+        assert!(!folder.join("taken.new").exists());
+        assert_eq!(std::fs::read_to_string(&elsewhere).unwrap(), "theirs");
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -99,6 +99,10 @@ impl Told {
 struct Subject {
     config: Option<Arc<AlertConfig>>,
     turn: Option<Turn>,
+    /// Whether a step has seen that turn.
+    is_seen: bool,
+    /// A down that was over before a step saw it: another's alert took long.
+    missed: Option<Turn>,
     /// A down that is not told before others have answered: since when.
     held: Option<Tick>,
     /// Whether it is itself to be asked again first.
@@ -207,11 +211,27 @@ impl Machine {
     /// Takes the alerts that there are. Of loops that have none any more
     /// nothing is told, and after a while nothing is known.
     pub(super) fn configure(&mut self, now: Tick, configs: BTreeMap<Name, Arc<AlertConfig>>) {
-        for subject in self.subjects.values_mut() {
-            subject.config = None;
+        for (name, subject) in &mut self.subjects {
+            if !configs.contains_key(name) {
+                subject.config = None;
+            }
         }
         for (name, config) in configs {
-            let subject = self.subjects.entry(name).or_default();
+            let subject = self.subjects.entry(name.clone()).or_default();
+            if subject.config.as_ref().is_none_or(|before| !Arc::ptr_eq(before, &config)) {
+                // Whoever mends an address wants to hear what waits there.
+                self.queue.retain_mut(|letter| {
+                    if letter.body.name != name {
+                        return true;
+                    }
+                    let is_down = letter.body.state == Health::Down;
+                    let action = if is_down { &config.on_down } else { &config.on_ready };
+                    self.is_news |= action.is_none();
+                    let Some(action) = action.clone() else { return false };
+                    (letter.action, letter.due) = (action, now);
+                    true
+                });
+            }
             subject.is_kept = false;
             for (before, body) in std::mem::take(&mut subject.kept) {
                 let action = if body.state == Health::Down { &config.on_down } else { &config.on_ready };
@@ -260,7 +280,10 @@ impl Machine {
                 subject.turned(turn(Health::Down, *from, error, *from != Health::Unknown));
             }
             EventKind::GaveUp { error, .. } => match &mut subject.turn {
-                Some(turn) if turn.state == Health::Down => turn.counts = true,
+                Some(turn) if turn.state == Health::Down => {
+                    turn.counts = true;
+                    subject.is_seen = false;
+                }
                 _ => {
                     let error = Some(error.report().to_string());
                     subject.turned(turn(Health::Down, Health::Unknown, error, true));
@@ -271,6 +294,7 @@ impl Machine {
             }
             EventKind::Stopped => {
                 subject.turn = None;
+                subject.missed = None;
                 subject.held = None;
                 subject.behind = None;
             }
@@ -297,40 +321,65 @@ impl Machine {
 
     /// Whether what others are has to be known for the next step.
     pub(super) fn wants_world(&self) -> bool {
-        self.subjects.values().any(|subject| subject.is_down())
+        self.subjects.values().any(|subject| subject.is_down() || subject.missed.is_some())
     }
 
     /// Decides; names whoever is to be asked again at once.
     pub(super) fn step(&mut self, now: Tick, world: &World<'_>) -> Vec<Name> {
         let mut asked = Vec::new();
         let mut letters = Vec::new();
+        // A reminder gives way.
+        let waiting = || self.queue.iter().filter(|letter| letter.body.reminder == 0);
+        let (mut n, mut is_busy) = (waiting().count(), waiting().any(|letter| letter.tries == 0));
         for (name, subject) in &mut self.subjects {
-            if subject.config.is_none() {
+            let Some(config) = subject.config.clone() else { continue };
+            let has_action = [&config.on_down, &config.on_ready].iter().any(|action| action.is_some());
+            if has_action && is_busy && n + usize::from(subject.missed.is_some()) >= CAPACITY {
+                // It stays as it is, and is decided when there is room: none of
+                // many that go down at once is lost while others are sent.
                 continue;
+            }
+            if let Some(turn) = subject.take_missed(name, world) {
+                // Where something waits to be told, that says as much.
+                if !self.queue.iter().any(|letter| letter.body.name == *name) {
+                    subject.told = Some(Told::now(now, 0));
+                    letters.push((name.clone(), turn, 0));
+                    self.is_news = true;
+                    n += 1;
+                }
             }
             let suppressed = subject.behind.is_some();
             let verdict = subject.decide(now, name, world, &mut asked);
             self.counts.suppressed += u64::from(!suppressed && subject.behind.is_some());
-            match verdict {
+            let reminder = match verdict {
                 Verdict::Nothing => continue,
-                Verdict::Down(reminder) => letters.push((name.clone(), Health::Down, reminder)),
-                Verdict::Ready => letters.push((name.clone(), Health::Ready, 0)),
-            }
+                Verdict::Down(reminder) => reminder,
+                Verdict::Ready => 0,
+            };
             self.is_news = true;
+            let state = subject.turn.as_ref().map(|turn| turn.state);
+            let action = if state == Some(Health::Down) { &config.on_down } else { &config.on_ready };
+            if action.is_some() && reminder == 0 {
+                n += 1;
+                is_busy = true;
+            }
+            letters.extend(subject.turn.clone().map(|turn| (name.clone(), turn, reminder)));
         }
-        for (name, state, reminder) in letters {
-            self.write(now, &name, state, reminder);
+        for (name, turn, reminder) in letters {
+            self.write(now, &name, &turn, reminder);
         }
         asked
     }
 
-    fn write(&mut self, now: Tick, name: &Name, state: Health, reminder: u32) {
+    fn write(&mut self, now: Tick, name: &Name, turn: &Turn, reminder: u32) {
         if reminder > 0 && self.queue.iter().any(|letter| letter.body.name == *name) {
             // Something is on its way that says as much.
             return;
         }
-        let Some(subject) = self.subjects.get(name) else { return };
-        let (Some(config), Some(turn)) = (&subject.config, &subject.turn) else { return };
+        let Some(config) = self.subjects.get(name).and_then(|subject| subject.config.as_ref()) else {
+            return;
+        };
+        let state = turn.state;
         let action = if state == Health::Down { &config.on_down } else { &config.on_ready };
         let Some(action) = action.clone() else { return };
         let id = self.next_id;
@@ -348,9 +397,12 @@ impl Machine {
             seq: turn.seq,
             reminder,
         };
-        if self.queue.len() == CAPACITY {
-            // A reminder says the least.
-            let idx = self.queue.iter().position(|letter| letter.body.reminder > 0).unwrap_or(0);
+        if self.queue.len() >= CAPACITY {
+            // A reminder says the least, and then what nobody takes.
+            let mut all = self.queue.iter();
+            let reminder = all.position(|letter| letter.body.reminder > 0);
+            let failed = || self.queue.iter().position(|letter| letter.tries > 0);
+            let idx = reminder.or_else(failed).unwrap_or(0);
             if let Some(letter) = self.queue.remove(idx) {
                 self.lose(&letter);
             }
@@ -458,11 +510,24 @@ enum Verdict {
 impl Subject {
     fn turned(&mut self, turn: Turn) {
         if turn.state != Health::Down {
+            if self.is_down() && !self.is_seen && self.told.is_none() {
+                let down = self.turn.take();
+                self.missed = self.missed.take().or(down);
+            }
             self.held = None;
             self.behind = None;
             self.is_doubted = false;
         }
         self.turn = Some(turn);
+        self.is_seen = false;
+    }
+
+    /// What is to be told although it is over. Whether it was down because of
+    /// something else cannot be found out any more.
+    fn take_missed(&mut self, name: &Name, world: &World<'_>) -> Option<Turn> {
+        self.is_seen = true;
+        let missed = self.missed.take()?;
+        (self.told.is_none() && ancestors(name, world.requires).is_empty()).then_some(missed)
     }
 
     fn patience(&self) -> Duration {
@@ -785,6 +850,46 @@ mod tests {
     }
 
     #[test]
+    fn what_is_over_before_it_is_looked_at_is_told() {
+        // Another's webhook may hang for as long.
+        let mut scene = Scene::new(both(), &["db", "mqtt"]);
+        scene.ready("db").step();
+        scene.down("db", Health::Ready).ready("db");
+        assert_eq!(scene.step(), ["db down #2", "db ready #3"]);
+        assert!(scene.step().is_empty());
+        // Many at once are one.
+        scene.down("db", Health::Ready).ready("db").down("db", Health::Ready).ready("db");
+        assert_eq!(scene.step(), ["db down #4", "db ready #7"]);
+        scene.down("db", Health::Ready).ready("db").down("db", Health::Ready);
+        assert_eq!(scene.step(), ["db down #8"]);
+        assert_eq!(scene.ready("db").step(), ["db ready #11"]);
+        // What is down when a start is over counts, what comes up in it does not.
+        let error = || Error::new(ErrorKind::Probe);
+        scene.hear("mqtt", EventKind::Stopped).down("mqtt", Health::Unknown).ready("mqtt");
+        assert!(scene.step().is_empty());
+        scene.hear("mqtt", EventKind::Stopped).down("mqtt", Health::Unknown);
+        assert!(scene.step().is_empty());
+        scene.hear("mqtt", EventKind::GaveUp { attempts: 3, error: error() }).ready("mqtt");
+        assert_eq!(scene.step(), ["mqtt down #16", "mqtt ready #18"]);
+        // While some of it waits, no more is added.
+        let requires = |_: &Name| Vec::new();
+        for n in [2, 2, 2] {
+            scene.down("db", Health::Ready).ready("db");
+            scene.machine.step(scene.now, &World { views: scene.views.clone(), requires: &requires });
+            assert_eq!(scene.machine.pending(), n);
+        }
+        scene.take(Ok(()));
+        // Nobody can say any more whether the parent was down, too.
+        scene.parents.insert(name("db"), vec![name("router")]);
+        scene.views.insert(name("router"), view(Health::Ready, 0));
+        assert!(scene.down("db", Health::Ready).ready("db").step().is_empty());
+        // One that has stopped has nothing to say.
+        scene.parents.clear();
+        scene.down("db", Health::Ready).ready("db").hear("db", EventKind::Stopped);
+        assert!(scene.step().is_empty());
+    }
+
+    #[test]
     fn a_child_behind_a_down_parent_waits_for_it() {
         let mut scene = Scene::new(both().remind_every(10 * SECOND), &["router", "mqtt"]);
         scene.parents.insert(name("mqtt"), vec![name("router")]);
@@ -941,6 +1046,80 @@ mod tests {
             step(scene.after(300 * SECOND), no());
         }
         assert_eq!((scene.machine.pending(), scene.machine.counts.lost), (0, 1));
+    }
+
+    #[test]
+    fn what_waits_is_sent_as_the_descriptor_says_by_now() {
+        let to = |program: &str, secs: u32| {
+            AlertConfig::default().on_down(Action::exec([program]).timeout(secs * SECOND))
+        };
+        let requires = |_: &Name| Vec::new();
+        let mut scene = Scene::new(to("old", 1).on_ready(Action::exec(["old"])), &["db", "up"]);
+        scene.down("db", Health::Ready).down("up", Health::Ready);
+        scene.machine.step(scene.now, &World { views: scene.views.clone(), requires: &requires });
+        for _ in 0..5 {
+            scene.take(Err("refused".to_owned()));
+            scene.after(16 * SECOND);
+        }
+        scene.take(Err("refused".to_owned()));
+        scene.ready("db");
+        scene.machine.step(scene.now, &World { views: scene.views.clone(), requires: &requires });
+        assert_eq!(scene.machine.next(scene.now).map(|letter| letter.body.name), None);
+        // The same again changes nothing.
+        let same = scene.machine.subjects.iter();
+        let same = same.map(|(name, subject)| (name.clone(), subject.config.clone().unwrap())).collect();
+        scene.machine.configure(scene.now, same);
+        assert!(scene.machine.next(scene.now).is_none());
+        // Another program at once, and what nobody wants to hear any more is gone.
+        scene.configure(to("new", 2), &["db"]);
+        let letter = scene.machine.next(scene.now).unwrap();
+        assert!(letter.body.name == name("db") && letter.action.timeout == 2 * SECOND);
+        assert_eq!(scene.take(Ok(())), ["db down #1"]);
+        // One that is not described at all is sent as it was.
+        assert_eq!(scene.machine.pending(), 1);
+    }
+
+    #[test]
+    fn of_many_at_once_none_is_lost_where_they_are_taken() {
+        let names: Vec<String> = (0..3 * CAPACITY).map(|n| format!("w{n}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut scene = Scene::new(both(), &names);
+        let requires = |_: &Name| Vec::new();
+        let step = |scene: &mut Scene| {
+            let world = World { views: scene.views.clone(), requires: &requires };
+            scene.machine.step(scene.now, &world);
+            scene.machine.pending()
+        };
+        names.iter().for_each(|name| {
+            scene.down(name, Health::Ready);
+        });
+        assert_eq!(step(&mut scene), CAPACITY);
+        // One that is over before its turn is told all the same.
+        let last = scene.machine.subjects.keys().next_back().unwrap().clone();
+        scene.ready(last.as_str());
+        let mut sent = scene.step();
+        while step(&mut scene) > 0 {
+            sent.extend(scene.take(Ok(())));
+        }
+        assert_eq!((sent.len(), scene.machine.counts.lost), (names.len() + 1, 0));
+        assert!(sent.last().unwrap().starts_with(&format!("{last} ready")), "{:?}", sent.last());
+        // Where nobody takes them, what has failed makes room.
+        names.iter().for_each(|name| {
+            scene.ready(name);
+        });
+        while step(&mut scene) > 0 {
+            scene.take(Ok(()));
+        }
+        names.iter().for_each(|name| {
+            scene.down(name, Health::Ready);
+        });
+        while step(&mut scene) > 0 && scene.machine.next(scene.now).is_some() {
+            while let Some(letter) = scene.machine.next(scene.now) {
+                let refused = Err("refused".to_owned());
+                scene.machine.done(letter.id, scene.now, Stamp::from_micros(0), refused);
+            }
+        }
+        assert_eq!((scene.machine.pending(), scene.machine.counts.lost), (CAPACITY, 2 * CAPACITY as u64));
     }
 
     #[test]

@@ -70,7 +70,11 @@ impl Daemon {
             config = config.key(Key::text(token));
         }
         let client = Client::new(config);
-        let client = client.map_err(|error| fail(Exit::Usage, &error.report().to_string()))?;
+        let client = client.map_err(|error| {
+            let text = error.report().to_string();
+            // That is what it is called where no command line is.
+            fail(Exit::Usage, &text.replacen("base_url:", "--url:", 1))
+        })?;
         let env = Env::new().map_err(|error| fail(Exit::Failed, &error.report().to_string()))?;
         Ok(Self { client, env })
     }

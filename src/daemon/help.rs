@@ -248,7 +248,8 @@ on. Of a call that is stuck it says in which step, for how long, on which
 thread, and on Linux whether that burns CPU or is blocked.
 
     --watch              tells again and again until it is interrupted: redraws a
-                         terminal, or else writes one table below the other
+                         terminal, with what is not ready first where not all of it
+                         fits, or else writes one table below the other
     --interval D         how often (2s)
     --url URL            where the daemon answers (http://, and http.listen of the settings)
     --token-file FILE    a token to send along; who only looks needs none, and neither that

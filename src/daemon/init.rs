@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::ask::fail;
 use super::{Exit, escaped, say};
@@ -38,10 +38,30 @@ fn write(dir: &Path) -> io::Result<()> {
         let text = "the folder is not empty; name one that is, or that is not there yet";
         return Err(io::Error::other(text));
     }
+    let was_there = dir.exists();
+    let mut made = Vec::new();
+    let filled = fill(dir, &mut made);
+    if filled.is_err() {
+        // Half of it would be in the way of the next try.
+        for path in made {
+            let _ = fs::remove_file(path);
+        }
+        let _ = fs::remove_dir(dir.join("deploy"));
+        if !was_there {
+            let _ = fs::remove_dir(dir);
+        }
+    }
+    filled
+}
+
+/// Writes the files; `made` are those that are there even when it fails.
+fn fill(dir: &Path, made: &mut Vec<PathBuf>) -> io::Result<()> {
     fs::create_dir_all(dir.join("deploy"))?;
     for (name, text) in FILES {
+        let path = dir.join(name);
         // Never over what somebody else put there meanwhile.
-        let mut file = OpenOptions::new().write(true).create_new(true).open(dir.join(name))?;
+        let mut file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+        made.push(path);
         file.write_all(text.as_bytes())?;
     }
     Ok(())

@@ -245,6 +245,8 @@ struct Shared {
     waker: std::sync::OnceLock<Waker>,
     is_dirty: AtomicBool,
     is_stopping: AtomicBool,
+    /// Whether what was told last did not arrive.
+    is_unheard: AtomicBool,
 }
 
 /// Hears of events for a service that is made later.
@@ -260,11 +262,21 @@ impl Ears {
 }
 
 impl Shared {
+    fn tell(&self, notices: &[Notice<'_>]) {
+        let told = notify(notices);
+        let was_unheard = self.is_unheard.swap(told.is_err(), Ordering::Relaxed);
+        if let Err(error) = told {
+            // Once: it will kill what it does not hear of.
+            let level = if was_unheard { log::Level::Debug } else { log::Level::Warn };
+            log::log!(level, "{}", error.report());
+        }
+    }
+
     fn hear(&self, event: &Event) {
         if self.is_stopping.load(Ordering::Relaxed) {
             // What ends is progress; what is told meanwhile is not.
             if matches!(event.what, EventKind::Stopped | EventKind::ComponentStopped) {
-                tell(&[Notice::ExtendTimeout(MORE)]);
+                self.tell(&[Notice::ExtendTimeout(MORE)]);
             }
             return;
         }
@@ -352,7 +364,7 @@ impl Service {
             Say::Watchdog => Notice::Watchdog,
             Say::Extend => Notice::ExtendTimeout(MORE),
         });
-        tell(&notices.collect::<Vec<_>>());
+        self.shared.tell(&notices.collect::<Vec<_>>());
         if says.contains(&Say::Ready) {
             if !std::mem::replace(&mut self.is_ready_told, true) {
                 log::info!("ready: {}", self.machine.told);
@@ -361,12 +373,6 @@ impl Service {
                 log::warn!("--notify-fd: {}", error.report());
             }
         }
-    }
-}
-
-fn tell(notices: &[Notice<'_>]) {
-    if let Err(error) = notify(notices) {
-        log::debug!("{}", error.report());
     }
 }
 

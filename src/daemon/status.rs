@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use loopkeeper::Stamp;
 use loopkeeper::config::Layers;
-use loopkeeper::console::is_closed;
+use loopkeeper::console::{is_closed, rows};
 use loopkeeper::rest::Request;
 use serde_json::Value;
 
@@ -59,8 +59,8 @@ fn watch(daemon: &Daemon, ask: &Ask, interval: Duration) -> Exit {
             // It was told, and may pass.
             Err(_) => None,
         };
-        if let Some(body) = body {
-            let redraws = look.colours && !ask.json;
+        if let Some(mut body) = body {
+            let redraws = Look::redraws() && !ask.json;
             let before = if redraws {
                 "\x1b[H\x1b[2J"
             } else if is_first || ask.json {
@@ -70,7 +70,12 @@ fn watch(daemon: &Daemon, ask: &Ask, interval: Duration) -> Exit {
             };
             let mut out = io::stdout();
             let is_read = out.write_all(before.as_bytes()).and_then(|()| out.flush()).is_ok();
-            if !is_read || !tell(&body, ask, look).0 {
+            let is_read = is_read
+                && match rows(&out).filter(|_| redraws) {
+                    Some(rows) => writeln!(out, "{}", screen(&mut body, look, rows)).is_ok(),
+                    None => tell(&body, ask, look).0,
+                };
+            if !is_read {
                 break;
             }
         }
@@ -78,6 +83,25 @@ fn watch(daemon: &Daemon, ask: &Ask, interval: Duration) -> Exit {
         daemon.pause(interval);
     }
     Exit::Clean
+}
+
+/// As much as a terminal of so many rows shows: where that is not all, what is
+/// not ready comes first.
+fn screen(body: &mut Value, look: Look, rows: usize) -> String {
+    // The cursor stands in the last.
+    let room = rows.saturating_sub(1).max(2);
+    let text = render(body, look);
+    if text.lines().count() <= room {
+        return text;
+    }
+    if let Some(loops) = body["loops"].as_array_mut() {
+        loops.sort_by_key(|status| status["ready"] == true);
+    }
+    let text = render(body, look);
+    let shown: Vec<&str> = text.lines().take(room - 1).collect();
+    let n_more = text.lines().count() - shown.len();
+    let more = wrap(&format!("-- {n_more} more lines --"), look.columns.unwrap_or(80));
+    format!("{}\n{}", shown.join("\n"), more.first().map_or("", String::as_str))
 }
 
 /// Asks once.
@@ -314,6 +338,20 @@ slow    unknown  17s  -     stuck: running sleep (pid 9) for 17s, blocked in pol
         assert!(text.contains("slow \x1b[36munknown\x1b[0m 17s\n"), "{text:?}");
         for columns in [0, 1, 5] {
             assert!(!render(&body(), Look { columns: Some(columns), ..PLAIN }).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_screen_shows_what_is_not_ready_first_where_it_is_too_small() {
+        assert_eq!(screen(&mut body(), PLAIN, 7), render(&body(), PLAIN));
+        let text = screen(&mut body(), PLAIN, 6);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 5, "{text}");
+        assert!(lines[3].starts_with("backup  down "), "{text}");
+        assert_eq!(lines[4], "-- 2 more lines --", "{text}");
+        for rows in 0..4 {
+            let text = screen(&mut body(), Look { columns: Some(4), ..PLAIN }, rows);
+            assert!(text.lines().count() <= rows.max(3), "{text}");
         }
     }
 

@@ -29,6 +29,14 @@ impl Look {
         Self::new(out.is_terminal(), columns(&out), variable)
     }
 
+    /// Whether this process's standard output can be drawn over, in colours or
+    /// not.
+    pub(super) fn redraws() -> bool {
+        let all = process_environment();
+        let term = all.iter().find(|(key, _)| key == "TERM").and_then(|(_, value)| value.to_str());
+        can_redraw(io::stdout().is_terminal(), term)
+    }
+
     fn new(is_terminal: bool, columns: Option<usize>, variable: impl Fn(&str) -> Option<String>) -> Self {
         let is_dumb = variable("TERM").is_none_or(|term| term == "dumb");
         let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| variable(name));
@@ -51,6 +59,8 @@ impl Look {
             match c {
                 c if c.is_ascii() => line.push(c),
                 '…' => line.push_str("..."),
+                // The unit of short times.
+                'µ' => line.push('u'),
                 c => line.extend(c.escape_unicode()),
             }
         }
@@ -68,6 +78,10 @@ impl Look {
         };
         format!("\x1b[{colour}m{text}\x1b[0m")
     }
+}
+
+fn can_redraw(is_terminal: bool, term: Option<&str>) -> bool {
+    is_terminal && term.is_some_and(|term| !matches!(term, "" | "dumb"))
 }
 
 /// The lines of a text that are at most `width` characters long, broken at
@@ -104,6 +118,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_terminal_that_knows_how_is_drawn_over() {
+        for (is_terminal, term, expected) in [
+            (true, Some("xterm"), true),
+            (true, Some("dumb"), false),
+            (true, Some(""), false),
+            (true, None, false),
+            (false, Some("xterm"), false),
+        ] {
+            assert_eq!(can_redraw(is_terminal, term), expected, "{term:?}");
+        }
+    }
+
+    #[test]
     fn colours_are_for_terminals_whose_owner_wants_them() {
         let check = |is_terminal, set: &[(&str, &str)]| {
             let variable = |name: &str| {
@@ -133,6 +160,7 @@ mod tests {
     fn characters_that_the_locale_lacks_are_written_out() {
         let ascii = Look { columns: None, colours: false, unicode: false };
         assert_eq!(ascii.line("größe…\n"), "gr\\u{f6}\\u{df}e...\\n");
+        assert_eq!(ascii.line("782.0µs"), "782.0us");
         assert_eq!(Look { unicode: true, ..ascii }.line("größe…\n\u{202e}"), "größe…\\n\\u{202e}");
     }
 

@@ -86,7 +86,8 @@ fn read(settings: &Settings, file: &Path) -> Result<Vec<Trial>, Faults> {
 fn text(report: &TrialReport, look: Look) -> String {
     let mut text = String::new();
     for step in &report.steps {
-        let _ = writeln!(text, "{:>10}  {}", format!("{:.1?}", step.after), look.line(&step.text));
+        let _ =
+            writeln!(text, "{:>10}  {}", look.line(&format!("{:.1?}", step.after)), look.line(&step.text));
     }
     for (name, health, reason) in &report.items {
         let reason = reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
@@ -94,7 +95,7 @@ fn text(report: &TrialReport, look: Look) -> String {
         let _ = writeln!(text, "{:>10}  {} {state}{}", "item", look.line(name), look.line(&reason));
     }
     let state = look.paint(report.health.as_str(), report.health.as_str());
-    let _ = write!(text, "{:>10}  {} is {state}", format!("{:.1?}", report.took), report.name);
+    let _ = write!(text, "{:>10}  {} is {state}", look.line(&format!("{:.1?}", report.took)), report.name);
     if let Some(reason) = &report.reason {
         let _ = write!(text, ": {}", look.line(reason));
     }

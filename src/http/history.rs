@@ -17,6 +17,9 @@ pub(super) const MAX_CHANGES: usize = 64;
 /// How many loops are remembered; with more, those that changed longest ago
 /// are forgotten.
 pub(super) const MAX_LOOPS: usize = 4096;
+/// How far from now a change may be that is to come: clocks are set a little
+/// all the time.
+const AHEAD: u64 = 60 * 1_000_000;
 
 /// The changes of all loops.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -24,6 +27,8 @@ pub(super) struct History {
     /// Few have the same name and are of different kinds.
     loops: HashMap<Name, Vec<(LoopKind, Track)>>,
     n_loops: usize,
+    /// No change is later than this.
+    newest: u64,
     /// The number of the last event that was told.
     seen: u64,
 }
@@ -73,6 +78,13 @@ impl Track {
             self.0.pop_front();
         }
         true
+    }
+
+    /// Forgets what is later than a moment.
+    fn forget_after(&mut self, border: Stamp) {
+        while self.0.back().is_some_and(|(at, _)| *at > border) {
+            self.0.pop_back();
+        }
     }
 
     pub(super) fn changes(&self) -> impl Iterator<Item = (Stamp, Health)> {
@@ -136,12 +148,13 @@ fn is_worse(a: Health, b: Health) -> bool {
 impl History {
     /// Takes events in, in the order of their numbers; says whether any is
     /// news.
-    pub(super) fn tell<'e>(&mut self, events: impl IntoIterator<Item = &'e Event>) -> bool {
+    pub(super) fn tell<'e>(&mut self, events: impl IntoIterator<Item = &'e Event>, now: Stamp) -> bool {
         let mut is_news = false;
+        self.forget_after(now);
         for event in events {
             self.seen = self.seen.max(event.seq);
             if let Some(health) = health_after(event.kind, &event.what) {
-                is_news |= self.note(event.kind, &event.source, event.at, health);
+                is_news |= self.note(event.kind, &event.source, event.at.min(now), health);
             }
         }
         is_news
@@ -153,19 +166,40 @@ impl History {
     }
 
     /// Takes in how loops are: some change without an event.
-    pub(super) fn look(&mut self, loops: &[LoopStatus]) -> bool {
+    pub(super) fn look(&mut self, loops: &[LoopStatus], now: Stamp) -> bool {
         let mut is_news = false;
+        self.forget_after(now);
         for status in loops {
             let known = self.track(status.kind, &status.name).and_then(|track| track.0.back());
             if known.is_none_or(|(_, health)| *health != status.health) {
-                is_news |= self.note(status.kind, &status.name, status.since, status.health);
+                is_news |= self.note(status.kind, &status.name, status.since.min(now), status.health);
             }
         }
         is_news
     }
 
+    /// Forgets what is still to come: the wall clock was set back, or was wrong
+    /// when that was written. Until then nothing could be told.
+    pub(super) fn forget_after(&mut self, now: Stamp) {
+        let border = now.as_micros().saturating_add(AHEAD);
+        if self.newest <= border {
+            return;
+        }
+        self.newest = border;
+        let border = Stamp::from_micros(border);
+        self.loops.retain(|_, tracks| {
+            tracks.retain_mut(|(_, track)| {
+                track.forget_after(border);
+                !track.0.is_empty()
+            });
+            !tracks.is_empty()
+        });
+        self.n_loops = self.loops.values().map(Vec::len).sum();
+    }
+
     /// Takes in one change.
     pub(super) fn note(&mut self, kind: LoopKind, name: &Name, at: Stamp, health: Health) -> bool {
+        self.newest = self.newest.max(at.as_micros());
         if let Some(tracks) = self.loops.get_mut(name) {
             if let Some((_, track)) = tracks.iter_mut().find(|(other, _)| *other == kind) {
                 return track.note(at, health);
@@ -311,15 +345,50 @@ mod tests {
             event(3, LoopKind::Monitor, ready),
             event(4, LoopKind::Monitor, EventKind::Stopped),
         ];
-        assert!(history.tell(&events));
+        assert!(history.tell(&events, at(9)));
         assert_eq!(history.seen(), 4);
         assert!(history.track(LoopKind::Watcher, &name("db")).is_none());
         let changes: Vec<_> = history.track(LoopKind::Monitor, &name("db")).unwrap().changes().collect();
         assert_eq!(changes, [(at(3), Health::Ready), (at(4), Health::Unknown)]);
         let status = LoopStatus { since: at(9), ..super::super::routes::tests::of("db", Health::Down, true) };
-        assert!(history.look(std::slice::from_ref(&status)));
-        assert!(!history.look(&[status]));
+        assert!(history.look(std::slice::from_ref(&status), at(9)));
+        assert!(!history.look(&[status], at(9)));
         let changes: Vec<_> = history.track(LoopKind::Watcher, &name("db")).unwrap().changes().collect();
         assert_eq!(changes, [(at(9), Health::Down)]);
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_leaves_nothing_that_is_still_to_come() {
+        let of = |history: &History| -> Vec<_> {
+            history.track(LoopKind::Watcher, &name("db")).unwrap().changes().collect()
+        };
+        let status = |secs, health| LoopStatus {
+            since: at(secs),
+            ..super::super::routes::tests::of("db", health, true)
+        };
+        let mut history = History::default();
+        history.look(&[status(1_000, Health::Ready)], at(1_000));
+        history.look(&[status(1_000_000, Health::Down)], at(1_000_010));
+        // Set back: how it is counts from now on.
+        history.look(&[status(1_000_000, Health::Down)], at(2_000));
+        assert_eq!(of(&history), [(at(1_000), Health::Ready), (at(2_000), Health::Down)]);
+        let event = Event {
+            seq: 1,
+            n: 1,
+            at: at(1_000_000),
+            source: name("db"),
+            kind: LoopKind::Watcher,
+            what: EventKind::Stopped,
+        };
+        history.tell([&event], at(2_500));
+        assert_eq!(of(&history).last(), Some(&(at(2_500), Health::Unknown)));
+        // A little is how clocks are.
+        history.look(&[status(2_500, Health::Ready)], at(2_490));
+        assert_eq!(of(&history).last(), Some(&(at(2_500), Health::Ready)));
+        // One of whom there is nothing else is forgotten.
+        history.note(LoopKind::Watcher, &name("gone"), at(9_000), Health::Ready);
+        history.forget_after(at(3_000));
+        assert!(history.track(LoopKind::Watcher, &name("gone")).is_none());
+        assert_eq!((history.n_loops, history.tracks().count()), (1, 1));
     }
 }

@@ -559,7 +559,7 @@ mod tests {
     fn with<R>(loops: &[LoopStatus], events: &[Arc<Event>], see: impl FnOnce(&View<'_>) -> R) -> R {
         let snapshot = snapshot(loops);
         let mut history = History::default();
-        history.look(loops);
+        history.look(loops, Stamp::from_micros(DAY));
         let awaited = BTreeSet::from(["backup".parse().unwrap()]);
         let (snapshot, history, awaited) = (&snapshot, &history, &awaited);
         see(&View { snapshot, history, events, next: 7, config: None, can_act: true, awaited })

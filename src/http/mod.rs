@@ -116,9 +116,9 @@ pub struct PageBench(history::History);
 impl PageBench {
     /// The page of these loops.
     pub fn render(&mut self, loops: Vec<crate::LoopStatus>) -> Vec<u8> {
-        self.0.look(&loops);
         let at = loops.iter().filter_map(|status| status.last_check).max();
         let at = at.unwrap_or(crate::Stamp::from_micros(0));
+        self.0.look(&loops, at);
         let snapshot = routes::Snapshot { boot: "bench", at, loops };
         let (snapshot, history, awaited) = (&snapshot, &self.0, &std::collections::BTreeSet::new());
         let view =

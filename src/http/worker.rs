@@ -50,7 +50,7 @@ impl Sources {
             if page.events.is_empty() {
                 return history.seen();
             }
-            history.tell(page.events.iter().map(|event| &**event));
+            history.tell(page.events.iter().map(|event| &**event), self.env.stamp());
         }
     }
 
@@ -58,7 +58,12 @@ impl Sources {
     pub(super) fn save(&self) {
         let Some(diary) = &self.diary else { return };
         self.catch_up();
-        let text = diary::render(&self.history.lock(), self.env.stamp());
+        let now = self.env.stamp();
+        let text = {
+            let mut history = self.history.lock();
+            history.forget_after(now);
+            diary::render(&history, now)
+        };
         diary.save(&text);
     }
 
@@ -70,7 +75,7 @@ impl Sources {
         let snapshot = &Snapshot { boot: self.env.boot(), at: self.env.stamp(), loops };
         let events = self.env.events_after(next.saturating_sub(html::N_EVENTS as u64), html::N_EVENTS).events;
         let mut history = self.history.lock();
-        history.look(&snapshot.loops);
+        history.look(&snapshot.loops, snapshot.at);
         let (config, can_act) = (self.config.as_ref(), self.gate.is_open());
         // They matter to who may act, only.
         let awaited = &if can_act { self.env.awaited_heartbeats() } else { BTreeSet::new() };

@@ -368,6 +368,14 @@ fn init_writes_what_passes_the_check() {
     assert!(code == Some(1) && err.contains("is not empty; name one that is"), "{err}");
     let (code, _, err) = run_to_end(&["init", &config]);
     assert!(code == Some(1) && err.contains("loopkeeper.json: "), "{err}");
+    // A disk that is full, more or less: nothing is left in the way.
+    let full = dir.path().join("full");
+    let script = "trap '' XFSZ; ulimit -f 0; exec \"$0\" init \"$1\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, env!("CARGO_BIN_EXE_loopkeeper")]).arg(&full);
+    let (code, _, err) = ended(&command.output().unwrap());
+    assert!(code == Some(1) && err.contains("full: File too large"), "{err}");
+    assert!(!full.exists());
 }
 
 /// What of JSON Schema the descriptors need, so that the test needs no other

@@ -155,10 +155,7 @@ fn a_daemon_that_is_not_there_is_told() {
         (Some(69), "loopkeeper: the daemon does not listen: http.listen is none\n")
     );
     let (code, _, err) = run_to_end(&["recovery", "list", "--url", "h:1"]);
-    assert_eq!(
-        (code, err.as_str()),
-        (Some(2), "loopkeeper: base_url: must begin with http:// or https://\n")
-    );
+    assert_eq!((code, err.as_str()), (Some(2), "loopkeeper: --url: must begin with http:// or https://\n"));
     // Somebody else answers there.
     let other = Service::start(|_| Reply::status(200, "<html>"));
     let (code, _, err) = run_to_end(&["recovery", "list", "--url", &other.url()]);

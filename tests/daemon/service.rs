@@ -93,6 +93,20 @@ fn systemd_hears_of_start_reload_and_stop() {
 }
 
 #[test]
+fn a_manager_that_does_not_hear_it_is_told_of_in_the_log_once() {
+    let deploy = TempDir::new("unheard");
+    deploy.write("mqtt.json", tcp("mqtt", free_port()));
+    let manager = Manager::new();
+    fs::remove_file(manager.dir.path().join("socket")).unwrap();
+    let mut daemon = Daemon::spawn(&mut manager.run(&deploy, &[]));
+    eventually("it is ready all the same", || daemon.log().contains("ready: 0 ready, 1 down: mqtt"));
+    let log = daemon.log();
+    assert_eq!(log.matches("the service manager cannot be told").count(), 1, "{log}");
+    assert!(log.contains(" WARN ") || log.contains("WARN  "), "{log}");
+    daemon.stop();
+}
+
+#[test]
 fn it_is_ready_although_something_waits_for_what_is_down() {
     let mut manager = Manager::new();
     let deploy = TempDir::new("waiting");
@@ -282,4 +296,28 @@ fn a_stalled_loop_ends_the_signs_of_life_and_is_named() {
     manager.until("STATUS=1 ready");
     assert!(manager.heard.iter().any(|text| text.contains("WATCHDOG=1")), "{:?}", manager.heard);
     daemon.stop();
+}
+
+#[test]
+fn the_unit_starts_what_its_own_first_lines_make() {
+    let unit = include_str!("../../examples/systemd/loopkeeper.service");
+    let dir = TempDir::new("unit");
+    let etc = dir.path().join("loopkeeper");
+    let args = |line: &str| -> Vec<String> {
+        let line = line.replace("/etc/loopkeeper", etc.to_str().unwrap());
+        line.split_whitespace().map(str::to_owned).collect()
+    };
+    let run = |args: &[String]| run_to_end(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    for line in unit.lines().filter_map(|line| line.strip_prefix("#   loopkeeper ")) {
+        let (code, _, err) = run(&args(line));
+        assert_eq!(code, Some(0), "{line}: {err}");
+    }
+    // A program that ends with another code than 78 is started again.
+    assert!(!unit.contains("ExecStartPre"), "{unit}");
+    let start =
+        unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/local/bin/loopkeeper run ")).unwrap();
+    let mut args = args(start);
+    args.insert(0, "check".to_owned());
+    let (code, out, err) = run(&args);
+    assert_eq!(code, Some(0), "{out}{err}");
 }
