@@ -2194,12 +2194,14 @@ int32_t lk_cancel_is_cancelled(const lk_cancel *cancel);
  *
  * cancel: not consumed. timeout_ms: how long at most; LK_FOREVER.
  * Returns: LK_OK once it is cancelled; LK_ERR_TIMEOUT; LK_ERR_NULL;
- * LK_ERR_STALE. Thread: any. Blocks for `timeout_ms` at most.
+ * LK_ERR_STALE, also when the handle is freed meanwhile. Thread: any. Blocks
+ * for `timeout_ms` at most.
  */
 lk_status lk_cancel_wait(const lk_cancel *cancel, uint64_t timeout_ms);
 
 /**
- * Lets go of the handle; nothing is cancelled by that.
+ * Lets go of the handle; nothing is cancelled by that, and nobody waits for it
+ * any more.
  *
  * cancel: consumed; NULL does nothing.
  * Returns: LK_OK; LK_ERR_STALE when it was freed already. Thread: any. Does
