@@ -396,9 +396,13 @@ impl Reason {
         }
         let end = self.0.iter().position(|byte| *byte == 0).unwrap_or(self.0.len());
         let text = String::from_utf8_lossy(&self.0[..end]);
-        let kind = kind_of(status).unwrap_or(kind);
-        let text = if text.is_empty() { kind.as_str() } else { &text };
-        Err(Error::new(kind).context(text.to_owned()))
+        let known = kind_of(status);
+        let text = match known {
+            _ if !text.is_empty() => text.into_owned(),
+            Some(kind) => kind.as_str().to_owned(),
+            None => format!("the callback returned {status}"),
+        };
+        Err(Error::new(known.unwrap_or(kind)).context(text))
     }
 }
 
