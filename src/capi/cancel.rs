@@ -92,8 +92,8 @@ pub extern "C" fn lk_cancel_wait(cancel: Ref<lk_cancel>, timeout_ms: u64) -> lk_
     })
 }
 
-/// Lets go of the handle; nothing is cancelled by that, and nobody waits for it
-/// any more.
+/// Lets go of the handle; nothing is cancelled by that. An lk_cancel_wait of
+/// another thread ends; a run that was given it goes on.
 ///
 /// cancel: consumed; NULL does nothing.
 /// Returns: LK_OK; LK_ERR_STALE when it was freed already. Thread: any. Does

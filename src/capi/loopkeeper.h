@@ -2201,8 +2201,8 @@ int32_t lk_cancel_is_cancelled(const lk_cancel *cancel);
 lk_status lk_cancel_wait(const lk_cancel *cancel, uint64_t timeout_ms);
 
 /**
- * Lets go of the handle; nothing is cancelled by that, and nobody waits for it
- * any more.
+ * Lets go of the handle; nothing is cancelled by that. An lk_cancel_wait of
+ * another thread ends; a run that was given it goes on.
  *
  * cancel: consumed; NULL does nothing.
  * Returns: LK_OK; LK_ERR_STALE when it was freed already. Thread: any. Does
