@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use crate::clock::real_deadline;
@@ -40,7 +40,12 @@ pub struct Delivery {
 /// Send it to the thread that is to read. Reading blocks that thread only.
 #[must_use = "events are queued for a subscription from now on"]
 #[derive(Debug)]
-pub struct Subscription(Arc<Queue>);
+pub struct Subscription {
+    queue: Arc<Queue>,
+    /// Its descriptor; made when somebody asks for it. Closed with this, and not
+    /// when the source notices that nobody reads any more.
+    flag: OnceLock<Arc<Flag>>,
+}
 
 /// What both ends of a subscription share.
 #[derive(Debug)]
@@ -49,8 +54,8 @@ struct Queue {
     state: Mutex<State>,
     /// There is one more, or nothing more comes.
     changed: Condvar,
-    /// Up while there is something to read; made when somebody asks for it.
-    flag: OnceLock<Flag>,
+    /// Up while there is something to read; the subscription's.
+    flag: OnceLock<Weak<Flag>>,
 }
 
 #[derive(Debug, Default)]
@@ -74,24 +79,24 @@ impl State {
 impl Subscription {
     /// Blocks until the next event; `None` when the source has ended.
     pub fn recv(&self) -> Option<Delivery> {
-        self.0.wait(None)
+        self.queue.wait(None)
     }
 
     /// The next event, if one is there.
     pub fn try_recv(&self) -> Option<Delivery> {
-        let mut state = self.0.state.lock();
+        let mut state = self.queue.state.lock();
         let delivery = state.pop();
         let is_last = state.waiting.is_empty();
         drop(state);
         if is_last {
-            self.0.show();
+            self.queue.show();
         }
         delivery
     }
 
     /// Blocks until the next event or until `timeout` has passed.
     pub fn recv_timeout(&self, timeout: Duration) -> Option<Delivery> {
-        self.0.wait(Some(real_deadline(timeout)))
+        self.queue.wait(Some(real_deadline(timeout)))
     }
 
     /// Takes all events that wait, into a queue that is empty. Says how many
@@ -99,7 +104,7 @@ impl Subscription {
     #[cfg(feature = "capi")]
     pub(crate) fn take(&self, into: &mut VecDeque<Arc<Event>>) -> u64 {
         debug_assert!(into.is_empty());
-        let mut state = self.0.state.lock();
+        let mut state = self.queue.state.lock();
         std::mem::swap(&mut state.waiting, into);
         std::mem::take(&mut state.lost)
     }
@@ -107,29 +112,29 @@ impl Subscription {
     /// Puts the descriptor down, if nothing is left to read.
     #[cfg(feature = "capi")]
     pub(crate) fn settle(&self) {
-        self.0.show();
+        self.queue.show();
     }
 
     /// Nobody is to read any more: who waits is told that there is none.
     pub(crate) fn hang_up(&self) {
-        let mut state = self.0.state.lock();
+        let mut state = self.queue.state.lock();
         state.gone = true;
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
-        self.0.changed.notify_all();
+        self.queue.changed.notify_all();
         drop(waiting);
     }
 
     /// Whether it was hung up.
     #[cfg(feature = "capi")]
     pub(crate) fn is_hung_up(&self) -> bool {
-        !self.0.is_heard()
+        !self.queue.is_heard()
     }
 
     /// Whether the source has ended and every event of it was read.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        let state = self.0.state.lock();
+        let state = self.queue.state.lock();
         state.ended && state.waiting.is_empty()
     }
 
@@ -144,7 +149,7 @@ impl Subscription {
     /// When the process has no descriptor left.
     pub fn descriptor(&self) -> io::Result<BorrowedFd<'_>> {
         let flag = self.flag()?;
-        self.0.show();
+        self.queue.show();
         Ok(flag.fd())
     }
 
@@ -157,13 +162,12 @@ impl Subscription {
     }
 
     fn flag(&self) -> io::Result<&Flag> {
-        let flag = match self.0.flag.get() {
-            Some(flag) => flag,
-            None => {
-                let made = Flag::new()?;
-                self.0.flag.get_or_init(|| made)
-            }
-        };
+        if let Some(flag) = self.flag.get() {
+            return Ok(flag);
+        }
+        let made = Arc::new(Flag::new()?);
+        let flag = self.flag.get_or_init(|| made);
+        self.queue.flag.get_or_init(|| Arc::downgrade(flag));
         Ok(flag)
     }
 
@@ -212,7 +216,7 @@ impl Queue {
 
     /// Puts the flag up or down as the queue is, if there is one.
     fn show(&self) {
-        let Some(flag) = self.flag.get() else { return };
+        let Some(flag) = self.flag() else { return };
         let is_up = |state: &State| !state.waiting.is_empty() || state.ended;
         if is_up(&self.state.lock()) {
             flag.raise();
@@ -254,9 +258,14 @@ impl Queue {
         self.changed.notify_all();
         // Either this sees the flag, or its maker what was sent: both have taken
         // the lock in between.
-        if let Some(flag) = self.flag.get() {
+        if let Some(flag) = self.flag() {
             flag.raise();
         }
+    }
+
+    /// None where nobody has asked for it, or nobody reads any more.
+    fn flag(&self) -> Option<Arc<Flag>> {
+        self.flag.get().and_then(Weak::upgrade)
     }
 
     fn is_heard(&self) -> bool {
@@ -287,7 +296,7 @@ impl Hub {
         subscribers.retain(|subscriber| subscriber.0.is_heard());
         subscribers.push(Subscriber(queue.clone()));
         drop(subscribers);
-        Subscription(queue)
+        Subscription { queue, flag: OnceLock::new() }
     }
 
     /// Gives the event to every subscriber; never waits.
@@ -380,6 +389,18 @@ mod tests {
         assert!(!is_ready(&subscription));
         hub.close();
         assert!(is_ready(&subscription) && subscription.has_ended());
+    }
+
+    #[test]
+    fn the_descriptor_is_closed_with_the_subscription() {
+        let hub = Hub::default();
+        let subscription = hub.subscribe(1);
+        subscription.descriptor().unwrap();
+        let queue = subscription.queue.clone();
+        assert!(queue.flag().is_some());
+        drop(subscription);
+        // The source has not noticed yet, and may never.
+        assert_eq!((hub.subscribers.lock().len(), queue.flag().is_none()), (1, true));
     }
 
     #[test]

@@ -154,9 +154,9 @@ pub extern "C" fn lk_config_secret(config: Ref<lk_config>, key: Text) -> lk_stat
 /// userdata: that of the table. snapshot: all its values; valid until this
 /// returns, and not to be freed. buf, len: where to say, as a NUL-terminated
 /// text, what is wrong with it. Returns 0 when it may be in force; any other
-/// number refuses it, as LK_ERR_CONFIG. Runs on the thread that loads or reloads: the
-/// caller's, or that of a config watcher; calls may overlap. To load or reload
-/// the same configuration from inside is LK_ERR_STATE.
+/// number refuses it, as LK_ERR_CONFIG. Runs on the thread that loads, reloads
+/// or validates: the caller's, or that of a config watcher; calls may overlap.
+/// To do one of these to the same configuration from inside is LK_ERR_STATE.
 pub type lk_config_check_fn = Option<
     extern "C" fn(userdata: *mut c_void, snapshot: Ref<lk_snapshot>, buf: *mut c_char, len: usize) -> i32,
 >;
@@ -170,7 +170,8 @@ pub struct lk_config_check {
     pub size: u32,
     /// Always 0.
     pub reserved: u32,
-    /// Called at the load and at each reload, once every layer is right.
+    /// Called at the load, at each reload that finds something else than what is
+    /// in force, and by lk_config_validate_json, once every layer is right.
     pub check: lk_config_check_fn,
     /// Called once, after the last call of `check`; may be NULL.
     pub drop: lk_drop_fn,
@@ -247,9 +248,9 @@ fn ask(check: Check, userdata: &Userdata, snapshot: &Snapshot) -> Result<(), Box
 /// config: not consumed; when it cannot be loaded the layers stay, for another
 /// try.
 /// Returns: LK_OK; LK_ERR_CONFIG with everything that is wrong with any layer
-/// and where, or with what a check says; LK_ERR_STATE when it is loaded already; LK_ERR_NULL;
-/// LK_ERR_STALE. Thread: any. Blocks while it reads files. Next:
-/// lk_config_snapshot.
+/// and where, or with what a check says; LK_ERR_STATE when it is loaded
+/// already; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Blocks while it reads files
+/// and while checks run. Next: lk_config_snapshot.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_config_load(config: Ref<lk_config>) -> lk_status {
     guard(|| {
@@ -275,8 +276,9 @@ pub extern "C" fn lk_config_load(config: Ref<lk_config>) -> lk_status {
 ///
 /// config: not consumed. changed: how many values are others now; may be NULL.
 /// Returns: LK_OK; LK_ERR_CONFIG with everything that is wrong, and then what
-/// was in force still is; LK_ERR_STATE before it was loaded; LK_ERR_NULL;
-/// LK_ERR_STALE. Thread: any. Blocks while it reads files.
+/// was in force still is; LK_ERR_STATE before it was loaded, and from a check of
+/// it; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Blocks while it reads files and
+/// while checks run.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_config_reload(config: Ref<lk_config>, changed: Out<usize>) -> lk_status {
     guard(|| {
@@ -295,8 +297,8 @@ pub extern "C" fn lk_config_reload(config: Ref<lk_config>, changed: Out<usize>) 
 /// config: not consumed. buf, len: where the text goes, with its NUL. needed:
 /// how many bytes it needs, written also with LK_ERR_BUFFER; may be NULL.
 /// Returns: LK_OK; LK_ERR_CONFIG when it would be refused; LK_ERR_STATE before
-/// it was loaded; LK_ERR_BUFFER; LK_ERR_NULL; LK_ERR_STALE. Thread: any.
-/// Blocks while it reads files.
+/// it was loaded, and from a check of it; LK_ERR_BUFFER; LK_ERR_NULL;
+/// LK_ERR_STALE. Thread: any. Blocks while it reads files and while checks run.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_config_validate_json(
     config: Ref<lk_config>,

@@ -9,7 +9,7 @@ use std::ffi::{c_char, c_void};
 use std::time::Duration;
 
 use super::boundary::{Answer, Buffer, Failure, Out, Text, flag, guard, guard_or, millis};
-use super::cancel::lk_cancel;
+use super::cancel::{Cancel, lk_cancel};
 use super::handle::New;
 use super::status::{LK_ERR_NULL, LK_ERR_STALE, LK_ERR_STATE, LK_FOREVER, LK_OK, kind_of, lk_status};
 use crate::component::Context;
@@ -366,7 +366,7 @@ pub extern "C" fn lk_context_sleep(cx: Cx, sleep_ms: u64) -> lk_status {
 pub extern "C" fn lk_context_cancel(cx: Cx, out: New<lk_cancel>) -> lk_status {
     guard(|| {
         let place = out.check("out")?;
-        cx.with_context(|cx| place.set(cx.cancel_token().clone()))
+        cx.with_context(|cx| place.set(Cancel::new(cx.cancel_token().clone())))
     })
 }
 
@@ -396,9 +396,13 @@ impl Reason {
         }
         let end = self.0.iter().position(|byte| *byte == 0).unwrap_or(self.0.len());
         let text = String::from_utf8_lossy(&self.0[..end]);
-        let kind = kind_of(status).unwrap_or(kind);
-        let text = if text.is_empty() { kind.as_str() } else { &text };
-        Err(Error::new(kind).context(text.to_owned()))
+        let known = kind_of(status);
+        let text = match known {
+            _ if !text.is_empty() => text.into_owned(),
+            Some(kind) => kind.as_str().to_owned(),
+            None => format!("the callback returned {status}"),
+        };
+        Err(Error::new(known.unwrap_or(kind)).context(text))
     }
 }
 

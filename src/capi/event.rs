@@ -60,7 +60,12 @@ impl Reader {
         if self.taken.is_empty() {
             self.lost += subscription.take(&mut self.taken);
         }
-        let event = self.taken.pop_front()?;
+        let Some(event) = self.taken.pop_front() else {
+            // Who sent the last one may have put the descriptor up after it was
+            // read.
+            subscription.settle();
+            return None;
+        };
         if self.taken.is_empty() {
             subscription.settle();
         }
@@ -531,5 +536,42 @@ fn event_number(what: &EventKind) -> lk_event_kind {
             RecoveryStep::Cancelled => LK_EVENT_RECOVERY_CANCELLED,
             RecoveryStep::LeftBehind => LK_EVENT_RECOVERY_LEFT_BEHIND,
         },
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use super::*;
+    use crate::event::LoopKind;
+    use crate::stamp::Stamp;
+    use crate::subscription::Hub;
+    use crate::sys::wait::{Interest, PollFd, poll};
+    use std::time::Duration;
+
+    #[test]
+    fn the_descriptor_is_down_once_a_read_has_found_nothing() {
+        let hub = Hub::default();
+        let events = Events::new(hub.subscribe(2));
+        let is_ready = |descriptor| {
+            let mut fds = [PollFd::new(descriptor, Interest::Read)];
+            poll(&mut fds, Duration::ZERO).unwrap();
+            fds[0].is_ready()
+        };
+        let is_read = || events.reader.lock().next(&events.subscription).is_some();
+        let descriptor = events.subscription.descriptor().unwrap();
+        hub.send(&Arc::new(Event {
+            seq: 1,
+            n: 1,
+            at: Stamp::from_micros(0),
+            source: "s".parse().expect("a name"),
+            kind: LoopKind::Watcher,
+            what: EventKind::Started,
+        }));
+        assert!(is_ready(descriptor) && is_read() && !is_ready(descriptor));
+        // As by a sender that was put aside between the event and the flag.
+        events.subscription.descriptor_up().unwrap();
+        assert!(is_ready(descriptor) && !is_read() && !is_ready(descriptor));
+        drop(hub);
+        assert!(is_ready(descriptor) && !is_read() && is_ready(descriptor));
     }
 }

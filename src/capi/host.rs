@@ -229,7 +229,7 @@ pub extern "C" fn lk_host_start(host: Ref<lk_host>) -> lk_status {
 pub extern "C" fn lk_host_run(host: Ref<lk_host>, cancel: Ref<lk_cancel>) -> lk_status {
     guard(|| {
         let (hosted, cancel) = (host.get("host")?, cancel.get("cancel")?);
-        Ok(hosted.host.run(&cancel)?)
+        Ok(hosted.host.run(&cancel.token)?)
     })
 }
 

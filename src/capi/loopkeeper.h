@@ -998,9 +998,9 @@ typedef struct {
  * userdata: that of the table. snapshot: all its values; valid until this
  * returns, and not to be freed. buf, len: where to say, as a NUL-terminated
  * text, what is wrong with it. Returns 0 when it may be in force; any other
- * number refuses it, as LK_ERR_CONFIG. Runs on the thread that loads or reloads: the
- * caller's, or that of a config watcher; calls may overlap. To load or reload
- * the same configuration from inside is LK_ERR_STATE.
+ * number refuses it, as LK_ERR_CONFIG. Runs on the thread that loads, reloads
+ * or validates: the caller's, or that of a config watcher; calls may overlap.
+ * To do one of these to the same configuration from inside is LK_ERR_STATE.
  */
 typedef int32_t (*lk_config_check_fn)(void *userdata,
                                       const lk_snapshot *snapshot,
@@ -1021,7 +1021,8 @@ typedef struct {
    */
   uint32_t reserved;
   /**
-   * Called at the load and at each reload, once every layer is right.
+   * Called at the load, at each reload that finds something else than what is
+   * in force, and by lk_config_validate_json, once every layer is right.
    */
   lk_config_check_fn check;
   /**
@@ -2194,12 +2195,14 @@ int32_t lk_cancel_is_cancelled(const lk_cancel *cancel);
  *
  * cancel: not consumed. timeout_ms: how long at most; LK_FOREVER.
  * Returns: LK_OK once it is cancelled; LK_ERR_TIMEOUT; LK_ERR_NULL;
- * LK_ERR_STALE. Thread: any. Blocks for `timeout_ms` at most.
+ * LK_ERR_STALE, also when the handle is freed meanwhile. Thread: any. Blocks
+ * for `timeout_ms` at most.
  */
 lk_status lk_cancel_wait(const lk_cancel *cancel, uint64_t timeout_ms);
 
 /**
- * Lets go of the handle; nothing is cancelled by that.
+ * Lets go of the handle; nothing is cancelled by that. An lk_cancel_wait of
+ * another thread ends; a run that was given it goes on.
  *
  * cancel: consumed; NULL does nothing.
  * Returns: LK_OK; LK_ERR_STALE when it was freed already. Thread: any. Does
@@ -2531,9 +2534,9 @@ lk_status lk_config_add_check(const lk_config *config, const lk_config_check *ta
  * config: not consumed; when it cannot be loaded the layers stay, for another
  * try.
  * Returns: LK_OK; LK_ERR_CONFIG with everything that is wrong with any layer
- * and where, or with what a check says; LK_ERR_STATE when it is loaded already; LK_ERR_NULL;
- * LK_ERR_STALE. Thread: any. Blocks while it reads files. Next:
- * lk_config_snapshot.
+ * and where, or with what a check says; LK_ERR_STATE when it is loaded
+ * already; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Blocks while it reads files
+ * and while checks run. Next: lk_config_snapshot.
  */
 lk_status lk_config_load(const lk_config *config);
 
@@ -2542,8 +2545,9 @@ lk_status lk_config_load(const lk_config *config);
  *
  * config: not consumed. changed: how many values are others now; may be NULL.
  * Returns: LK_OK; LK_ERR_CONFIG with everything that is wrong, and then what
- * was in force still is; LK_ERR_STATE before it was loaded; LK_ERR_NULL;
- * LK_ERR_STALE. Thread: any. Blocks while it reads files.
+ * was in force still is; LK_ERR_STATE before it was loaded, and from a check of
+ * it; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Blocks while it reads files and
+ * while checks run.
  */
 lk_status lk_config_reload(const lk_config *config, size_t *changed);
 
@@ -2554,8 +2558,8 @@ lk_status lk_config_reload(const lk_config *config, size_t *changed);
  * config: not consumed. buf, len: where the text goes, with its NUL. needed:
  * how many bytes it needs, written also with LK_ERR_BUFFER; may be NULL.
  * Returns: LK_OK; LK_ERR_CONFIG when it would be refused; LK_ERR_STATE before
- * it was loaded; LK_ERR_BUFFER; LK_ERR_NULL; LK_ERR_STALE. Thread: any.
- * Blocks while it reads files.
+ * it was loaded, and from a check of it; LK_ERR_BUFFER; LK_ERR_NULL;
+ * LK_ERR_STALE. Thread: any. Blocks while it reads files and while checks run.
  */
 lk_status lk_config_validate_json(const lk_config *config, char *buf, size_t len, size_t *needed);
 

@@ -59,7 +59,7 @@ pub extern "C" fn lk_run_descriptor_dir(dir: Text, log: In<lk_log>, cancel: Ref<
         let deployer = Deployer::new(&env, DeployerConfig::new(Path::new(dir)), registry, target)?;
         deployer.start()?;
         match (&cancel, &signals) {
-            (Some(cancel), _) => cancel.wait(),
+            (Some(cancel), _) => cancel.token.wait(),
             (None, Some(signals)) => signals.wait(),
             (None, None) => {}
         }

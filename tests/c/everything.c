@@ -466,6 +466,11 @@ static int32_t on_config_check(void *userdata, const lk_snapshot *snapshot, char
     config_checks++;
     CHECK(lk_snapshot_int(snapshot, "http.prot", -1) == -1 && lk_snapshot_is_set(snapshot, "http.port"));
     IS(LK_ERR_STATE, lk_config_reload(checked, &changed));
+    IS(LK_ERR_STATE, lk_config_validate_json(checked, NULL, 0, &changed));
+    IS(LK_ERR_STATE, lk_config_load(checked));
+    IS(LK_ERR_STATE, lk_config_free(checked));
+    if (lk_snapshot_int(snapshot, "http.port", 0) == 84)
+        return -7;
     if (lk_snapshot_int(snapshot, "http.port", 0) != 83)
         return 0;
     snprintf(buf, len, "http.port: 83 is taken");
@@ -507,6 +512,9 @@ static void test_config_check(const char *folder)
     IS(LK_ERR_CONFIG, lk_config_reload(checked, &changed));
     OK(lk_config_snapshot(checked, &now));
     CHECK(lk_snapshot_int(now, "http.port", 0) == 80 && config_checks == 3);
+    put(path, "{\"http\": {\"port\": 84}}");
+    IS(LK_ERR_CONFIG, lk_config_validate_json(checked, NULL, 0, &changed));
+    CHECK(strcmp(lk_last_error_message(), "the callback returned -7") == 0 && config_checks == 4);
     OK(lk_snapshot_free(now));
     OK(lk_config_free(checked));
     CHECK(config_check_drops == 3);

@@ -151,7 +151,7 @@ static void test_free_waits(void)
 
 /* A free ends the calls of others that might never return. */
 
-enum { WATCHER, CONTROLLER, MONITOR, RECOVERY, HOST, EVENTS, WAITS };
+enum { WATCHER, CONTROLLER, MONITOR, RECOVERY, HOST, EVENTS, CANCEL, WAITS };
 
 struct wait {
     int kind;
@@ -183,6 +183,9 @@ static void *wait_for_ever(void *argument)
     case HOST:
         wait->status = lk_host_run(wait->handle, wait->cancel);
         break;
+    case CANCEL:
+        wait->status = lk_cancel_wait(wait->handle, LK_FOREVER);
+        break;
     default:
         wait->status = lk_events_next(wait->handle, LK_FOREVER, &event);
     }
@@ -206,7 +209,7 @@ static int32_t restore_in_vain(void *userdata, const lk_context *cx, const lk_re
 static void test_free_ends_waits(void)
 {
     static const lk_status expected[WAITS] = {LK_ERR_TIMEOUT, LK_ERR_TIMEOUT, LK_ERR_TIMEOUT,
-                                              LK_OK, LK_OK, LK_ERR_STALE};
+                                              LK_OK, LK_OK, LK_ERR_STALE, LK_ERR_STALE};
     struct wait waits[WAITS];
     pthread_t thread[WAITS];
     lk_env *env = NULL;
@@ -226,6 +229,7 @@ static void test_free_ends_waits(void)
     lk_host *keeper = NULL;
     lk_checker checker;
     lk_cancel *cancel = NULL;
+    lk_cancel *waited = NULL;
     struct timespec before, after;
     struct timespec nap = {0, 50000000};
     int i;
@@ -235,6 +239,7 @@ static void test_free_ends_waits(void)
     OK(lk_env_new(NULL, &env));
     OK(lk_env_new(NULL, &other));
     OK(lk_cancel_new(&cancel));
+    OK(lk_cancel_new(&waited));
     watcher_settings(&watcher_config, "w");
     watcher_config.probe = never_ready;
     OK(lk_watcher_start(env, &watcher_config, &watcher));
@@ -273,6 +278,7 @@ static void test_free_ends_waits(void)
     waits[HOST].handle = host;
     waits[HOST].cancel = cancel;
     waits[EVENTS].handle = events;
+    waits[CANCEL].handle = waited;
     for (i = 0; i < WAITS; i++) {
         waits[i].kind = i;
         CHECK(pthread_create(&thread[i], NULL, wait_for_ever, &waits[i]) == 0);
@@ -286,6 +292,7 @@ static void test_free_ends_waits(void)
     OK(lk_recovery_free(recovery));
     OK(lk_host_free(host));
     OK(lk_events_free(events));
+    OK(lk_cancel_free(waited));
     CHECK(LOAD(dropped) == 4);
     for (i = 0; i < WAITS; i++) {
         CHECK(pthread_join(thread[i], NULL) == 0);

@@ -1,6 +1,7 @@
 /* Two hosts in one process that do not notice each other, and a folder in one
  * call. */
 
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -84,6 +85,23 @@ static void read_by_descriptor(lk_events *events)
             read++;
     } while (is_ready(fd) && tries++ < 100);
     CHECK(read >= 1 && !is_ready(fd));
+}
+
+/* Its descriptor is closed with a handle, and not when the source has something
+   to tell at last. */
+static void test_descriptor_of_a_quiet_source(void)
+{
+    lk_env *env = NULL;
+    lk_events *events = NULL;
+    int fd = -1;
+
+    OK(lk_env_new(NULL, &env));
+    OK(lk_env_subscribe(env, &events));
+    OK(lk_events_fd(events, &fd));
+    CHECK(fcntl(fd, F_GETFD) != -1);
+    OK(lk_events_free(events));
+    CHECK(fcntl(fd, F_GETFD) == -1);
+    OK(lk_env_free(env));
 }
 
 static void test_two(void)
@@ -258,6 +276,7 @@ int main(int argc, char **argv)
     snprintf(folder, sizeof folder, "%s", argv[1]);
     before = threads();
     descriptors_before = descriptors();
+    test_descriptor_of_a_quiet_source();
     test_two();
     test_run();
     test_folder();
