@@ -99,6 +99,7 @@ impl Started {
     }
 
     /// Begins again, for `n`; by the thread that waits, once it has.
+    #[cfg(feature = "http-client")]
     pub(crate) fn again(&self, n: usize) {
         self.left.store(n, Ordering::Release);
     }
