@@ -335,7 +335,7 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
     }
 
     /// The same without the call of the program's observer, for those who hold
-    /// a lock: a [`measure`](Self::measure) without it must follow.
+    /// a lock: a `measure` without it must follow.
     pub(crate) fn start_quietly(&self) -> Result<()> {
         let (source, home) = (self.source.clone(), self.work.clone());
         let body = move |cx| {
