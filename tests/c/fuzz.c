@@ -67,6 +67,14 @@ static uint64_t some_wait(void)
     return times[below(sizeof times / sizeof *times)];
 }
 
+/* For a clock. One that is at its end stands still for ever, and so does what
+ * waits for a later moment of it, as a start that sleeps. */
+static uint64_t some_move(void)
+{
+    static const uint64_t times[] = {0, 1, 5, 30, 1000, 60000, 3600000, 86400000};
+    return times[below(sizeof times / sizeof *times)];
+}
+
 static double some_double(void)
 {
     static const double numbers[] = {0.0, 1.0, 0.5, -1.0, 2.0, 1e300, -1e300, 1e-300};
