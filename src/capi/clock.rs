@@ -57,7 +57,8 @@ pub extern "C" fn lk_clock_run_for(clock: Ref<lk_clock>, run_ms: u64) -> lk_stat
 }
 
 /// Lets time jump, as after a machine was asleep: all that fell due meanwhile
-/// wakes together.
+/// wakes together. After 584 years in all the clock is at its end: it stands
+/// still, and what waits for a later moment waits for ever.
 ///
 /// clock: not consumed. jump_ms: by how much.
 /// Returns: as lk_clock_settle. Thread: owner. Blocks until all is at rest.

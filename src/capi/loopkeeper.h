@@ -2241,7 +2241,8 @@ lk_status lk_clock_run_for(const lk_clock *clock, uint64_t run_ms);
 
 /**
  * Lets time jump, as after a machine was asleep: all that fell due meanwhile
- * wakes together.
+ * wakes together. After 584 years in all the clock is at its end: it stands
+ * still, and what waits for a later moment waits for ever.
  *
  * clock: not consumed. jump_ms: by how much.
  * Returns: as lk_clock_settle. Thread: owner. Blocks until all is at rest.
