@@ -370,6 +370,19 @@ impl<'n> Object<'n, '_> {
         self.sink.faults.extend(faults.into_vec());
     }
 
+    /// Knows these fields, so that people hear what is missing: they are of a
+    /// feature that this build was made without.
+    #[cfg(not(feature = "http-client"))]
+    pub(crate) fn needs_http_client(&mut self, fields: &[&'static str]) {
+        const NEEDS: &str = "Needs the feature `http-client`, which this build does not have.";
+        for field in fields {
+            let _ = self.value(field).doc(NEEDS).optional();
+        }
+        self.doc(NEEDS);
+        let message = "needs the feature `http-client`, which this build does not have".to_owned();
+        self.faults(tree::Fault { place: self.place().clone(), key: self.key().to_owned(), message }.into());
+    }
+
     /// Ends the reading: fields that were not asked for become faults.
     ///
     /// Returns `None` when the object had any fault. Call it when all fields

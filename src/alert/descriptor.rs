@@ -47,18 +47,9 @@ fn timeout(o: &mut Object<'_, '_>) -> Duration {
 #[cfg(not(feature = "http-client"))]
 mod webhook {
     use super::{Action, Object};
-    use crate::tree::Fault;
 
-    const NEEDS: &str = "Needs the feature `http-client`, which this build does not have.";
-
-    /// The way is known, so that people hear what is missing.
     pub(super) fn read(o: &mut Object<'_, '_>) -> Option<Action> {
-        for field in ["url", "headers", "timeout"] {
-            let _ = o.value(field).doc(NEEDS).optional();
-        }
-        o.doc(NEEDS);
-        let message = "needs the feature `http-client`, which this build does not have".to_owned();
-        o.faults(Fault { place: o.place().clone(), key: o.key().to_owned(), message }.into());
+        o.needs_http_client(&["url", "headers", "timeout"]);
         None
     }
 }

@@ -173,13 +173,10 @@ fn is_path(text: &String) -> Result<(), &'static str> {
 
 #[cfg(not(feature = "http-client"))]
 mod http {
-    use super::{Fault, Found, Object};
+    use super::{Found, Object};
 
-    const NEEDS: &str = "Needs the feature `http-client`, which this build does not have.";
-
-    /// The kind is known, so that people hear what is missing.
     pub(super) fn read(o: &mut Object<'_, '_>) -> Found {
-        for field in [
+        o.needs_http_client(&[
             "url",
             "method",
             "headers",
@@ -188,12 +185,7 @@ mod http {
             "expect_json",
             "follow_redirects",
             "max_body",
-        ] {
-            let _ = o.value(field).doc(NEEDS).optional();
-        }
-        o.doc(NEEDS);
-        let message = "needs the feature `http-client`, which this build does not have".to_owned();
-        o.faults(Fault { place: o.place().clone(), key: o.key().to_owned(), message }.into());
+        ]);
         None
     }
 }
