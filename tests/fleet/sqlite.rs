@@ -363,6 +363,43 @@ fn a_log_whose_beginning_was_taken_is_told() {
 }
 
 #[test]
+fn what_a_forged_record_says_of_retention_ends_no_walk_and_no_program() {
+    let detail = |first: i64, last: i64| {
+        format!("{{\"deleted\": {}, \"first\": {first}, \"last\": {last}, \"cutoff\": 0}}", i64::MAX)
+    };
+    for (first, last, is_taken) in
+        [(1, i64::MAX, true), (i64::MIN, i64::MAX, true), (i64::MAX, 1, false), (3, 3, false), (2, 4, true)]
+    {
+        in_file(|path, mut f| {
+            for n in 0..9 {
+                f.store.append(&NewAudit::new("alice", "thing.do", format!("thing {n}"))).unwrap();
+            }
+            let detail = detail(first, last);
+            Other::new(path).run(&format!(
+                "DELETE FROM fleet_audit WHERE position IN (2, 4);
+                 UPDATE fleet_audit SET action = 'audit.retention', detail = '{detail}' WHERE position = 3"
+            ));
+            let breaks = f.chain().breaks;
+            assert!(breaks[0].starts_with("record 3: changed"), "{breaks:?}");
+            assert_eq!(breaks.len(), if is_taken { 1 } else { 3 }, "{first} {last}: {breaks:?}");
+        });
+    }
+}
+
+#[test]
+fn a_log_at_the_largest_number_takes_no_more_and_says_so() {
+    in_file(|path, mut f| {
+        f.store.append(&NewAudit::new("alice", "thing.do", "thing")).unwrap();
+        Other::new(path).run(&format!("UPDATE fleet_audit_head SET position = {}", i64::MAX));
+        let error = f.store.append(&NewAudit::new("alice", "thing.do", "thing")).unwrap_err();
+        assert_eq!((error.kind(), error.class()), (ErrorKind::Store, ErrorClass::Terminal));
+        let text = "fleet_audit_head, row 1, position: there is none after the largest number";
+        assert_eq!(error.to_string(), text);
+        assert_eq!(f.chain().breaks.len(), 2);
+    });
+}
+
+#[test]
 fn a_chain_is_sound_while_retention_takes_from_it() {
     in_file(|path, mut f| {
         for n in 0..2_000_u32 {

@@ -15,7 +15,7 @@ use super::{
     AgentStore, AuditStore, Canceller, CommandStore, Listing, Lost, Registered, Scope, Store, Sweep,
     TenantStore, TokenStore, TokensCleaned, Touched,
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, ErrorKind, Result};
 use crate::fleet::agent::{Agent, AgentStatus, Heartbeat, MAX_NAME, NewAgent, check_text};
 use crate::fleet::audit::{AuditRecord, ChainReport, NewAudit, Removal, Severity, Walk};
 use crate::fleet::command::{Claim, Command, Lease, NewCommand, check_json, check_lease, message};
@@ -125,7 +125,11 @@ impl<L: Link> SqlStore<L> {
 fn chain(link: &mut impl Link, now: Now, record: &NewAudit) -> Result<i64> {
     let head = one(st::lock_audit_head(link, now)?, || "the audit log has no head".to_owned())?;
     let at = one(st::database_now(link, now)?, String::new)?.n;
-    let record = record.chained(head.position + 1, stamp(at), head.hash);
+    let position = head.position.checked_add(1).ok_or_else(|| {
+        let text = "fleet_audit_head, row 1, position: there is none after the largest number";
+        Error::new(ErrorKind::Store).with_class(ErrorClass::Terminal).context(text)
+    })?;
+    let record = record.chained(position, stamp(at), head.hash);
     let AuditRecord { position, actor, action, resource, severity, detail, prev_hash, hash, tenant, .. } =
         &record;
     let tenant = tenant.map(|tenant| tenant.0);
