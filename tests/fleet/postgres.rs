@@ -129,10 +129,10 @@ fn a_server_with_tables_of_a_newer_program_is_refused() {
     with_server(|server| {
         let schema = server.schema();
         drop(PostgresStore::open(&server.config(&schema)).unwrap());
-        server.run(&format!("INSERT INTO {schema}.fleet_versions VALUES (4, 'x')"));
+        server.run(&format!("INSERT INTO {schema}.fleet_versions VALUES (5, 'x')"));
         let error = PostgresStore::open(&server.config(&schema)).unwrap_err();
         assert_eq!(error.class(), ErrorClass::Terminal);
-        let text = "the database is at version 4 of its tables, this program knows 3: use a newer program";
+        let text = "the database is at version 5 of its tables, this program knows 4: use a newer program";
         assert_eq!(error.to_string(), text);
     });
 }
@@ -158,6 +158,58 @@ fn a_schema_that_is_there_needs_no_right_to_make_one() {
         let told = opened.map(drop).map_err(|error| error.report().to_string());
         server.run(&format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}"));
         assert_eq!(told, Ok(()));
+    });
+}
+
+#[test]
+fn numbers_at_their_ends_are_refused_or_mended_and_stop_nothing() {
+    with_server(|server| {
+        let schema = server.schema();
+        let mut f = Fleet::new(PostgresStore::open(&server.config(&schema)).unwrap());
+        let agent = f.register(None, NewAgent::new("a", AgentKind::Platform).max_jobs(100));
+        let jobs = [0; 10].map(|_| f.job()).map(|job| f.enqueue(job));
+        let (held, waits) = jobs.split_at(7);
+        held.iter().for_each(|_| drop(f.claim(agent)));
+        let set = |id: CommandId, what: &str| {
+            let mut other = PgConnection::establish(&server.url).unwrap();
+            let sql = format!("UPDATE {schema}.fleet_commands SET {what} WHERE id = {id}");
+            other.batch_execute(&sql).map_err(|error| error.to_string())
+        };
+        let (least, most) = (i64::MIN, i64::MAX);
+        let wrong = [
+            (held[0], format!("version = {most}")),
+            (held[1], format!("queue_penalty = {most}")),
+            (held[2], format!("waiting_since = {most}")),
+            (held[3], format!("waiting_since = {least}")),
+            (held[4], format!("acknowledged_at = {least}")),
+            (waits[0], format!("fence = {most}")),
+            (waits[1], format!("version = {most}")),
+            (waits[2], format!("waiting_since = {least}")),
+        ];
+        for (id, what) in &wrong {
+            let error = set(*id, what).unwrap_err();
+            assert!(error.contains("violates check constraint"), "{what}: {error}");
+        }
+        // As far as it may be, both ways.
+        set(held[5], "waiting_since = 253402300799999999, acknowledged_at = 0").unwrap();
+        set(held[6], "waiting_since = 0, acknowledged_at = 253402300799999999").unwrap();
+        // By a program of before.
+        server.run(&format!(
+            "ALTER TABLE {schema}.fleet_commands DROP CONSTRAINT fleet_commands_numbers;
+             DELETE FROM {schema}.fleet_versions WHERE version > 3"
+        ));
+        wrong.iter().for_each(|(id, what)| set(*id, what).unwrap());
+        let now = f.now();
+        f.store = PostgresStore::open(&server.config(&schema)).unwrap();
+        f.store.set_now(now);
+        f.wait(Duration::from_secs(1_000));
+        assert_eq!(f.health().count("requeued"), 7);
+        f.beat(agent);
+        assert!(f.priorities().processed() > 0);
+        let claimed: Vec<_> = std::iter::from_fn(|| f.store.claim(agent, LEASE).unwrap())
+            .map(|claim| claim.command.id)
+            .collect();
+        assert_eq!(claimed.len(), 10);
     });
 }
 

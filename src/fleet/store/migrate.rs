@@ -18,6 +18,7 @@ const VERSIONS: &[&str] = &[
     include_str!("sql/schema/0001.sql"),
     include_str!("sql/schema/0002.sql"),
     include_str!("sql/schema/0003.sql"),
+    include_str!("sql/schema/0004.sql"),
 ];
 
 #[derive(Debug, QueryableByName)]
@@ -80,7 +81,8 @@ fn prepare(link: &mut impl Link) -> Result<()> {
 
 fn check(link: &impl Link, row: &Applied) -> Result<()> {
     let newest = VERSIONS.len();
-    let known = usize::try_from(row.version - 1).ok().and_then(|i| VERSIONS.get(i));
+    let place = row.version.checked_sub(1).and_then(|i| usize::try_from(i).ok());
+    let known = place.and_then(|i| VERSIONS.get(i));
     let text = match known {
         None => format!(
             "the database is at version {} of its tables, this program knows {newest}: use a newer program",

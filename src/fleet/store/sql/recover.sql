@@ -24,8 +24,10 @@ UPDATE fleet_commands SET
     agent_id = CASE WHEN lost.next = 'pending' THEN NULL ELSE agent_id END,
     completed_at = CASE WHEN lost.next <> 'pending' THEN (SELECT now FROM clock) END,
     queued_at = CASE WHEN lost.next = 'pending' THEN (SELECT now FROM clock) ELSE queued_at END,
-    waiting_since = CASE WHEN lost.next = 'pending'
-        THEN waiting_since + ((SELECT now FROM clock) - acknowledged_at) ELSE waiting_since END,
+    waiting_since = CASE WHEN lost.next = 'pending' THEN
+        LEAST(GREATEST(waiting_since + ((SELECT now FROM clock) - acknowledged_at), 0), 253402300799999999) -- postgres
+        MIN(MAX(waiting_since + ((SELECT now FROM clock) - acknowledged_at), 0), 253402300799999999) -- sqlite
+        ELSE waiting_since END,
     acknowledged_at = CASE WHEN lost.next <> 'pending' THEN acknowledged_at END,
     started_at = CASE WHEN lost.next <> 'pending' THEN started_at END,
     progress = CASE WHEN lost.next <> 'pending' THEN progress END,
