@@ -162,6 +162,36 @@ fn a_schema_that_is_there_needs_no_right_to_make_one() {
 }
 
 #[test]
+fn tables_that_are_there_need_no_right_to_make_any() {
+    with_server(|server| {
+        let schema = server.schema();
+        drop(Fleet::new(PostgresStore::open(&server.config(&schema)).unwrap()));
+        let role = format!("{schema}_role");
+        server.run(&format!(
+            "CREATE ROLE {role}; GRANT USAGE ON SCHEMA {schema} TO {role};
+             GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role}"
+        ));
+        let mark = if server.url.contains('?') { '&' } else { '?' };
+        let url = format!("{}{mark}options=-c%20role%3D{role}", server.url);
+        let config = PostgresConfig::new(url).schema(&schema);
+        let told = PostgresStore::open(&config).map(|store| {
+            let mut f = Fleet::again(store);
+            let (agent, job) = (f.agent("a"), f.job());
+            let id = f.enqueue(job);
+            assert_eq!(f.claim(agent).command, id);
+            f.wait(Duration::from_secs(600));
+            assert_eq!(f.health().count("requeued"), 1);
+        });
+        // Who finds old tables says so.
+        server.run(&format!("DELETE FROM {schema}.fleet_versions WHERE version > 3"));
+        let old = PostgresStore::open(&config).map(drop).map_err(|error| error.report().to_string());
+        server.run(&format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}"));
+        assert_eq!(told.map_err(|error| error.report().to_string()), Ok(()));
+        assert!(old.unwrap_err().contains("permission denied for schema"));
+    });
+}
+
+#[test]
 fn numbers_at_their_ends_are_refused_or_mended_and_stop_nothing() {
     with_server(|server| {
         let schema = server.schema();

@@ -29,15 +29,17 @@ struct Applied {
     hash: String,
 }
 
-/// Brings a database to the newest version, each step in one transaction.
+/// Brings a database to the newest version, in one transaction. One that is
+/// there already is only looked at: who may use the tables need not have the
+/// right to make any.
 pub(super) fn migrate(link: &mut impl Link) -> Result<()> {
+    if is_kept(link)? && applied(link)? == VERSIONS.len() {
+        return Ok(());
+    }
     link.transaction(|link| {
         prepare(link)?;
-        let applied: Vec<Applied> = link.load(&sql::APPLIED, &[])?;
-        for row in &applied {
-            check(link, row)?;
-        }
-        for (i, text) in VERSIONS.iter().enumerate().skip(applied.len()) {
+        let applied = applied(link)?;
+        for (i, text) in VERSIONS.iter().enumerate().skip(applied) {
             let version = i64::try_from(i + 1).unwrap_or(i64::MAX);
             let text = choose(text, link.dialect());
             link.batch(&text)?;
@@ -51,21 +53,29 @@ pub(super) fn migrate(link: &mut impl Link) -> Result<()> {
 
 /// Refuses a database that is not at the newest version, without touching it.
 pub(super) fn expect_newest(link: &mut impl Link, what: &str) -> Result<()> {
-    let found: Vec<Number> = link.load(&sql::FOUND, &[])?;
-    if found.iter().all(|row| row.n == 0) {
+    if !is_kept(link)? {
         let text = format!("{what}: no fleet is kept here");
         return Err(Error::new(ErrorKind::NotFound).context(text));
     }
-    let applied: Vec<Applied> = link.load(&sql::APPLIED, &[])?;
-    for row in &applied {
-        check(link, row)?;
-    }
-    let (newest, n) = (VERSIONS.len(), applied.len());
+    let (newest, n) = (VERSIONS.len(), applied(link)?);
     if n < newest {
         let text = format!("{what}: the tables are at version {n}, this program needs {newest}");
         return Err(Error::new(ErrorKind::Store).with_class(ErrorClass::Terminal).context(text));
     }
     Ok(())
+}
+
+/// Whether there are tables of a fleet, whatever their version.
+fn is_kept(link: &mut impl Link) -> Result<bool> {
+    let found: Vec<Number> = link.load(&sql::FOUND, &[])?;
+    Ok(found.iter().any(|row| row.n > 0))
+}
+
+/// At which version the tables are; an error where that is not one of ours.
+fn applied(link: &mut impl Link) -> Result<usize> {
+    let applied: Vec<Applied> = link.load(&sql::APPLIED, &[])?;
+    applied.iter().try_for_each(|row| check(link, row))?;
+    Ok(applied.len())
 }
 
 fn prepare(link: &mut impl Link) -> Result<()> {
