@@ -153,13 +153,21 @@ mod fleet_types {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` when it is kept where this build cannot reach it.
+    /// `InvalidArgument` when it is kept where this build cannot reach it, or
+    /// its URL cannot be meant.
     pub fn store(url: &StoreUrl) -> Result<StoreConfig> {
         match url {
             #[cfg(feature = "sqlite")]
             StoreUrl::Sqlite(path) => Ok(crate::fleet::SqliteConfig::file(path).into()),
             #[cfg(feature = "postgres")]
-            StoreUrl::Postgres(url) => Ok(crate::fleet::PostgresConfig::new(url.expose()).into()),
+            StoreUrl::Postgres(url) => {
+                let config = crate::fleet::PostgresConfig::new(url.expose());
+                config.check().map_err(|error| {
+                    let text = format!("store.{error}");
+                    error.context(text)
+                })?;
+                Ok(config.into())
+            }
             #[cfg(not(all(feature = "sqlite", feature = "postgres")))]
             other => {
                 let feature = other.feature();

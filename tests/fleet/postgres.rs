@@ -102,7 +102,26 @@ fn the_clock_is_the_servers_and_a_password_is_not_shown() {
     assert_eq!((error.kind(), error.class()), (ErrorKind::Store, ErrorClass::Retryable));
     let shown = format!("{config:?} {}", error.report());
     assert!(!shown.contains("hunter2") && shown.contains("postgres 127.0.0.1:1/x"), "{shown}");
-    // Not as it should be written.
+    // Not as it should be written: it would be told as a host.
+    for url in [
+        "postgres://me:hun@ter2@h/x",
+        "postgres://me:hun/ter2@h/x",
+        "postgres://me:hun?ter2@h/x",
+        "postgres://h?password=hun@ter2",
+        "postgres://me:hun@h/x@ter2",
+    ] {
+        let error = PostgresStore::open(&PostgresConfig::new(url)).unwrap_err();
+        let text = "url: in a name or password, expected %40 for @, %2F for / and %3F for ?";
+        assert_eq!((error.kind(), error.report().to_string()), (ErrorKind::InvalidArgument, text.to_owned()));
+    }
+    for url in [
+        "postgres://me:hun%40ter2@h/x?options=a@b",
+        "postgres://me@h?options=a@b",
+        "postgres:///x?host=/a@b&user=me",
+        "postgresql://h:1,g:2/x",
+    ] {
+        assert!(PostgresConfig::new(url).check().is_ok(), "{url}");
+    }
     for url in ["postgres://me:hun?ter2@h/x", "postgres://me:hun/ter2@h/x", "postgres://h/x?password=hunter2"]
     {
         let shown = format!("{:?}", PostgresConfig::new(url));

@@ -83,6 +83,15 @@ impl PostgresConfig {
     /// network is cut. Defaults to 25 s.
     pub fn peer_timeout(mut self, time: Duration) -> Self {
         self.peer_timeout = time;
+        // Read as they stand, they would end the password early, and what is
+        // left of it would be told as a host that is not found.
+        let (place, path) = rest.and_then(|rest| rest.split_once('/')).unwrap_or((rest.unwrap_or(""), ""));
+        let (who, host) = place.split_once('@').unwrap_or(("", place));
+        let [host, path] = [host, path].map(|part| part.split('?').next().unwrap_or_default());
+        if who.contains('?') || host.contains('@') || path.contains('@') {
+            let text = "url: in a name or password, expected %40 for @, %2F for / and %3F for ?";
+            return Err(Error::invalid(text));
+        }
         self
     }
 
