@@ -93,7 +93,8 @@ impl Pass for AuditRetention {
 /// # Threads
 ///
 /// The connection is opened by the first run, on the controller's thread, and
-/// used there only. A run that fails closes it, and the next one opens
+/// used there only. That makes the tables, or brings them to this program's
+/// version: a dry run, too, which else leaves everything as it is. A run that fails closes it, and the next one opens
 /// another: the controller's backoff is that of the connection. So does a file
 /// that is another than the one that was opened.
 ///

@@ -1,22 +1,4 @@
 //! The store on a server: PostgreSQL 12 or newer.
-//!
-//! Settings of each connection: `READ COMMITTED`, a timeout for statements
-//! and one for transactions that are left open, a timeout to connect, and one
-//! for a peer that is gone. A connection that
-//! breaks fails the call that met it, and the next call makes a new one: who
-//! calls in a loop backs off, as every loop here does. A call whose answer was
-//! lost may have been carried out; each can be made again.
-//!
-//! What went wrong is known by kind where Diesel tells it, and else by the
-//! server's words in English, which is asked for. A user who is no superuser is
-//! mostly refused that: on a server that speaks another language, set
-//! `lc_messages` for that user. Without it a timeout or a cancel is told as a
-//! refusal like any other, and is retried like one.
-//!
-//! Something between here and the server that takes every byte and answers
-//! none, as some proxies do, looks like a server that thinks. So a call has an
-//! end on this side too, a little after the statement's timeout: there the
-//! connection is closed.
 
 use std::fmt;
 use std::sync::Arc;
@@ -83,15 +65,6 @@ impl PostgresConfig {
     /// network is cut. Defaults to 25 s.
     pub fn peer_timeout(mut self, time: Duration) -> Self {
         self.peer_timeout = time;
-        // Read as they stand, they would end the password early, and what is
-        // left of it would be told as a host that is not found.
-        let (place, path) = rest.and_then(|rest| rest.split_once('/')).unwrap_or((rest.unwrap_or(""), ""));
-        let (who, host) = place.split_once('@').unwrap_or(("", place));
-        let [host, path] = [host, path].map(|part| part.split('?').next().unwrap_or_default());
-        if who.contains('?') || host.contains('@') || path.contains('@') {
-            let text = "url: in a name or password, expected %40 for @, %2F for / and %3F for ?";
-            return Err(Error::invalid(text));
-        }
         self
     }
 
@@ -109,6 +82,15 @@ impl PostgresConfig {
         let rest = ["postgres://", "postgresql://"].iter().find_map(|scheme| self.url.strip_prefix(scheme));
         if rest.is_none() || self.url.contains('\0') {
             return Err(Error::invalid("url: expected postgres://user:password@host/database"));
+        }
+        // Read as they stand, they would end the password early, and what is
+        // left of it would be told as a host that is not found.
+        let (place, path) = rest.and_then(|rest| rest.split_once('/')).unwrap_or((rest.unwrap_or(""), ""));
+        let (who, host) = place.split_once('@').unwrap_or(("", place));
+        let [host, path] = [host, path].map(|part| part.split('?').next().unwrap_or_default());
+        if who.contains('?') || host.contains('@') || path.contains('@') {
+            let text = "url: in a name or password, expected %40 for @, %2F for / and %3F for ?";
+            return Err(Error::invalid(text));
         }
         if let Some(schema) = &self.schema {
             let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
@@ -186,7 +168,34 @@ impl fmt::Debug for PostgresConfig {
     }
 }
 
-/// The store on a server: one connection.
+/// The store on a server, PostgreSQL 12 or newer: one connection.
+///
+/// Its settings: `READ COMMITTED`, a timeout for statements and one for
+/// transactions that are left open, a timeout to connect, and one for a peer
+/// that is gone.
+///
+/// A connection that breaks fails the call that met it, and the next call
+/// makes a new one: who calls in a loop backs off, as every loop here does. A
+/// call whose answer was lost may have been carried out. What changes
+/// something that is there can be called again and answers as it did at first;
+/// what makes something new makes another. So look first: a lost claim is in
+/// [`held`](super::CommandStore::held), a command in
+/// [`commands`](super::CommandStore::commands). An agent whose key was lost does
+/// nothing; a token that it used up has to be made anew.
+///
+/// What went wrong is known by kind where the client library tells it, and
+/// else by the server's words in English, which is asked for. A user who is no
+/// superuser is mostly refused that: on a server that speaks another language,
+/// set `lc_messages` for that user. Without it a timeout or a cancel is told as
+/// a refusal like any other, and is retried like one.
+///
+/// Something between here and the server that takes every byte and answers
+/// none, as some proxies do, looks like a server that thinks. So a call has an
+/// end on this side too, a little after the statement's timeout: there the
+/// connection is closed.
+///
+/// The user needs the right to make tables when there are none of this
+/// version; afterwards the right to read and write them is enough.
 ///
 /// # Threads
 ///

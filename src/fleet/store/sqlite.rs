@@ -1,10 +1,4 @@
 //! The store in a file.
-//!
-//! Settings of each connection: write-ahead log, `synchronous = NORMAL` (a
-//! crash of the program loses nothing; one of the machine may lose the last
-//! moments, never damage the file; [`SqliteConfig::durable`] waits for the
-//! disk instead), foreign keys, a busy timeout, and transactions that take
-//! the right to write when they begin, so that none fails half-way.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -84,6 +78,12 @@ impl SqliteConfig {
 }
 
 /// The store in a file: one connection.
+///
+/// Its settings: write-ahead log, `synchronous = NORMAL` (a crash of the
+/// program loses nothing; one of the machine may lose the last moments, never
+/// damage the file; [`SqliteConfig::durable`] waits for the disk instead),
+/// foreign keys, a busy timeout, and transactions that take the right to write
+/// when they begin, so that none fails half-way.
 ///
 /// # Threads
 ///
