@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::primitive::{AtomicU32, Bell, Condvar, Mutex, MutexGuard, Ordering};
+use crate::stamp::Stamp;
 use crate::sys::time::monotonic;
 
 /// How long [`ManualClock::settle`] waits, in real time, before it says who
@@ -58,6 +59,17 @@ impl Add<Duration> for Tick {
         let nanos = duration.as_secs().saturating_mul(1_000_000_000);
         Self(self.0.saturating_add(nanos).saturating_add(u64::from(duration.subsec_nanos())))
     }
+}
+
+/// The wall-clock moment of a tick, from a pair of both.
+pub(crate) fn wall_at(tick: Tick, now: Tick, wall: Stamp) -> Stamp {
+    let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    let moment = if tick >= now {
+        wall.as_micros().saturating_add(micros(tick.since(now)))
+    } else {
+        wall.as_micros().saturating_sub(micros(now.since(tick)))
+    };
+    Stamp::from_micros(moment)
 }
 
 /// Why a wait ended. Empty: its deadline passed.

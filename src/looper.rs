@@ -884,14 +884,3 @@ fn call<T>(work: &mut impl Work<T>, cx: &Context) -> Result<T> {
     })
     .and_then(|result| result)
 }
-
-/// The wall-clock moment of a tick, from a pair of both.
-pub(crate) fn wall_at(tick: Tick, now: Tick, wall: Stamp) -> Stamp {
-    let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-    let moment = if tick >= now {
-        wall.as_micros().saturating_add(micros(tick.since(now)))
-    } else {
-        wall.as_micros().saturating_sub(micros(now.since(tick)))
-    };
-    Stamp::from_micros(moment)
-}

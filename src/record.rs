@@ -3,10 +3,9 @@
 
 use std::time::Duration;
 
-use crate::clock::Tick;
+use crate::clock::{Tick, wall_at};
 use crate::error::Error;
 use crate::event::{EventKind, Health, LoopKind};
-use crate::looper::wall_at;
 use crate::name::Name;
 use crate::schedule::Schedule;
 use crate::stamp::Stamp;

@@ -8,11 +8,10 @@ use serde::{Serialize, Serializer};
 
 use super::runner::State;
 use super::supervisor::{Member, Stage};
-use crate::clock::Tick;
+use crate::clock::{Tick, wall_at};
 use crate::duration::as_seconds;
 use crate::error::Error;
 use crate::event::{Health, LoopKind};
-use crate::looper::wall_at;
 use crate::name::Name;
 use crate::stamp::Stamp;
 use crate::status::{CallStatus, LoopStatus, Phase, ThreadStatus};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Decide, Machine, Source, Stage, State, wall_at};
-use crate::clock::{Signals, Tick};
+use super::{Decide, Machine, Source, Stage, State};
+use crate::clock::{Signals, Tick, wall_at};
 use crate::env::Listed;
 use crate::error::Error;
 use crate::event::Health;

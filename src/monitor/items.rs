@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::report::{Found, MAX_ITEMS};
-use crate::clock::Tick;
+use crate::clock::{Tick, wall_at};
 use crate::event::Health;
-use crate::looper::wall_at;
 use crate::stamp::Stamp;
 use crate::status::{ItemStatus, Tally, severity};
 

@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Look, Place, Shared, Stage, State};
-use crate::clock::Tick;
+use crate::clock::{Tick, wall_at};
 use crate::env::Listed;
 use crate::event::{Health, LoopKind};
-use crate::looper::wall_at;
 use crate::name::Name;
 use crate::stamp::Stamp;
 use crate::status::{CallStatus, LoopStatus, ThreadStatus, is_stale};
