@@ -19,10 +19,10 @@ use crate::event_log::{EventLog, EventPage};
 use crate::name::Name;
 use crate::observe::Observer;
 use crate::primitive::Mutex;
-use crate::probe::text::line;
 use crate::stamp::Stamp;
 use crate::status::{LoopStatus, StatusSource, sort};
 use crate::subscription::Subscription;
+use crate::text::line;
 use crate::thread::{Budget, STACK_SIZE};
 use crate::watchdog::Watchdog;
 

@@ -56,6 +56,44 @@ pub(crate) fn push_plain(line: &mut String, c: char) {
     }
 }
 
+/// The beginning of a foreign text as one line, at most `max` bytes.
+#[cfg(feature = "http-client")]
+pub(crate) fn head(bytes: &[u8], max: usize) -> String {
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(max)]);
+    one_line(&text, max, bytes.len() > max)
+}
+
+/// A foreign text as one line of at most `max` bytes.
+pub(crate) fn line(text: &str, max: usize) -> String {
+    one_line(text, max, false)
+}
+
+fn one_line(text: &str, max: usize, mut cut: bool) -> String {
+    let mut line = String::new();
+    for c in text.trim().chars() {
+        let before = line.len();
+        push_plain(&mut line, c);
+        if line.len() > max {
+            line.truncate(before);
+            cut = true;
+            break;
+        }
+    }
+    if cut {
+        line.push('…');
+    }
+    line
+}
+
+/// The end of a foreign text as one line, at most `max` bytes; `cut` says that it had more.
+pub(crate) fn tail(bytes: &[u8], max: usize, cut: bool) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let mut line = String::new();
+    text.trim().chars().for_each(|c| push_plain(&mut line, c));
+    let end = end_of(&line, max);
+    if cut || end.len() < line.len() { format!("…{end}") } else { line }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,5 +120,33 @@ mod tests {
         let mut line = String::new();
         "\"a\"\r\u{202e}\\".chars().for_each(|c| push_plain(&mut line, c));
         assert_eq!(line, "\"a\"\\r\\u{202e}\\");
+    }
+
+    #[cfg(feature = "http-client")]
+    #[test]
+    fn the_beginning_of_foreign_text_becomes_one_bounded_line() {
+        for (bytes, max, line) in [
+            (&b""[..], 10, ""),
+            (b" ok \n", 10, "ok"),
+            (b"say \"hi\"\\\n\x1b[31mred", 40, "say \"hi\"\\\\n\\u{1b}[31mred"),
+            (b"\xff\xfeab", 20, "\u{fffd}\u{fffd}ab"),
+            (b"abcdef", 3, "abc…"),
+            (b"\x01\x02\x03", 11, "\\u{1}\\u{2}…"),
+            ("aé".as_bytes(), 2, "a…"),
+        ] {
+            assert_eq!(head(bytes, max), line);
+        }
+    }
+
+    #[test]
+    fn the_end_of_foreign_text_becomes_one_bounded_line() {
+        for (bytes, max, cut, line) in [
+            (&b" a\nb\n"[..], 10, false, "a\\nb"),
+            (b"abcdef", 3, false, "…def"),
+            (b"abc", 3, true, "…abc"),
+            ("éé".as_bytes(), 3, false, "…é"),
+        ] {
+            assert_eq!(tail(bytes, max, cut), line);
+        }
     }
 }

@@ -8,8 +8,8 @@ use crate::error::{Error, Result};
 use crate::event::{Health, LoopKind};
 use crate::name::Name;
 use crate::probe::Probe as _;
-use crate::probe::text::line;
 use crate::stamp::Stamp;
+use crate::text::line;
 
 /// How much of an error is told, in bytes.
 const MAX_ERROR: usize = 4096;

@@ -11,13 +11,14 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use super::Probe;
-use super::text::{local, no_nul, reason, shown, tail};
+use super::text::{local, no_nul, reason, shown};
 use super::wait::{Stop, Wait};
 use crate::component::Context;
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::sys::limits::is_out_of_descriptors;
 use crate::sys::process::{Group, is_no_child, pipe};
 use crate::sys::wait::{Interest, PollFd};
+use crate::text::tail;
 
 /// How much of the output an error shows, in bytes. A kept error has 2 KiB
 /// for everything.

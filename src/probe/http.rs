@@ -11,12 +11,13 @@ use ureq::{Agent, Body};
 
 use super::Probe;
 use super::connect::Failure;
-use super::text::{head, reason};
+use super::text::reason;
 use super::wait::Wait;
 use crate::component::Context;
 use crate::condition::{Condition, Facts, Outcome};
 use crate::duration::Shown as Quoted;
 use crate::error::{BoxError, Error, ErrorKind, Result};
+use crate::text::head;
 
 pub(crate) mod target;
 pub(crate) mod transport;

@@ -1,5 +1,5 @@
-//! Foreign text in errors: what the system, a server or a program said, as
-//! one bounded line without control characters.
+//! What the system said, in errors: its reasons in words, its paths on one
+//! bounded line without control characters.
 
 use std::ffi::OsStr;
 use std::io;
@@ -37,44 +37,6 @@ pub(crate) fn local(error: &io::Error) -> (ErrorKind, String) {
     }
 }
 
-/// The beginning of a text, at most `max` bytes.
-#[cfg(feature = "http-client")]
-pub(crate) fn head(bytes: &[u8], max: usize) -> String {
-    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(max)]);
-    one_line(&text, max, bytes.len() > max)
-}
-
-/// A text as one line of at most `max` bytes.
-pub(crate) fn line(text: &str, max: usize) -> String {
-    one_line(text, max, false)
-}
-
-fn one_line(text: &str, max: usize, mut cut: bool) -> String {
-    let mut line = String::new();
-    for c in text.trim().chars() {
-        let before = line.len();
-        push_plain(&mut line, c);
-        if line.len() > max {
-            line.truncate(before);
-            cut = true;
-            break;
-        }
-    }
-    if cut {
-        line.push('…');
-    }
-    line
-}
-
-/// The end of a text, at most `max` bytes; `cut` says that it had more.
-pub(crate) fn tail(bytes: &[u8], max: usize, cut: bool) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let mut line = String::new();
-    text.trim().chars().for_each(|c| push_plain(&mut line, c));
-    let end = end_of(&line, max);
-    if cut || end.len() < line.len() { format!("…{end}") } else { line }
-}
-
 /// Says that a value has a NUL byte, which the system takes for its end.
 pub(crate) fn no_nul(value: &OsStr) -> Result<(), &'static str> {
     if value.as_bytes().contains(&0) { Err("must not have a NUL byte") } else { Ok(()) }
@@ -93,34 +55,6 @@ pub(crate) fn shown(path: &OsStr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[cfg(feature = "http-client")]
-    #[test]
-    fn the_beginning_of_foreign_text_becomes_one_bounded_line() {
-        for (bytes, max, line) in [
-            (&b""[..], 10, ""),
-            (b" ok \n", 10, "ok"),
-            (b"say \"hi\"\\\n\x1b[31mred", 40, "say \"hi\"\\\\n\\u{1b}[31mred"),
-            (b"\xff\xfeab", 20, "\u{fffd}\u{fffd}ab"),
-            (b"abcdef", 3, "abc…"),
-            (b"\x01\x02\x03", 11, "\\u{1}\\u{2}…"),
-            ("aé".as_bytes(), 2, "a…"),
-        ] {
-            assert_eq!(head(bytes, max), line);
-        }
-    }
-
-    #[test]
-    fn the_end_of_foreign_text_becomes_one_bounded_line() {
-        for (bytes, max, cut, line) in [
-            (&b" a\nb\n"[..], 10, false, "a\\nb"),
-            (b"abcdef", 3, false, "…def"),
-            (b"abc", 3, true, "…abc"),
-            ("éé".as_bytes(), 3, false, "…é"),
-        ] {
-            assert_eq!(tail(bytes, max, cut), line);
-        }
-    }
 
     #[test]
     fn paths_are_shown_on_one_line_in_one_direction() {

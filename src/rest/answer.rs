@@ -10,10 +10,10 @@ use ureq::http::HeaderMap;
 use super::retry_after;
 use crate::error::{Error, ErrorClass, ErrorKind, Result};
 use crate::pointer::{Kind, Pointer};
-use crate::probe::text::head;
 use crate::probe::wait::Took;
 use crate::secret::SHOWN as SECRET;
 use crate::stamp::Stamp;
+use crate::text::head;
 
 /// How much of a body an error shows, in bytes.
 const SHOWN: usize = 200;

@@ -19,8 +19,8 @@ use crate::probe::connect::Failure;
 use crate::probe::http::target::{Shown, authorization, follow, is_same_server, parse, without_credentials};
 use crate::probe::http::transport::{Exchange, agent, apart};
 use crate::probe::http::{complaint, read_headers};
-use crate::probe::text::head;
 use crate::probe::wait::Wait;
+use crate::text::head;
 
 /// How much of a body is read by default, in bytes: 1 MiB.
 pub const MAX_BODY: u64 = 1024 * 1024;

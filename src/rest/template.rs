@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::error::{Error, Result};
-use crate::probe::text::head;
+use crate::text::head;
 
 /// How much of a value an error shows, in bytes.
 const SHOWN: usize = 100;

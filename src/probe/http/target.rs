@@ -4,7 +4,7 @@ use std::fmt;
 
 use ureq::http::{HeaderValue, Method, Uri};
 
-use crate::probe::text::head;
+use crate::text::head;
 
 /// Reads an absolute URL. Says what is wrong with it without repeating it: it
 /// may hold secrets.
