@@ -24,11 +24,11 @@ use crate::primitive::{Condvar, Mutex};
 use crate::record::Record;
 use crate::slot::Slot;
 use crate::stamp::Stamp;
-use crate::status::{Looks, LoopStatus};
+use crate::status::LoopStatus;
 use crate::step::Steps;
 use crate::stop::StopReport;
 use crate::subscription::{Hub, Subscription};
-use crate::thread::{Exit, FIRST_LOOK, Task, caught};
+use crate::thread::{Exit, FIRST_LOOK, Looks, Task, caught};
 use crate::voice::Voice;
 use crate::watchdog::{Guard, Guarded};
 

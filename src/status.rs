@@ -1,6 +1,6 @@
 //! What a loop says of itself: one snapshot, taken under one short lock.
 
-mod activity;
+mod call;
 mod json;
 mod monitor;
 mod why;
@@ -18,8 +18,8 @@ use crate::name::Name;
 use crate::stamp::Stamp;
 use crate::thread::Task;
 
-pub(crate) use activity::Looks;
-pub use activity::{Activity, ActivityKind, CallStatus};
+pub use crate::thread::{Activity, ActivityKind};
+pub use call::CallStatus;
 pub use json::write_json;
 pub(crate) use monitor::severity;
 pub use monitor::{CheckCounts, CheckerStatus, ItemStatus, MonitorStatus, Role, Tally};

@@ -5,6 +5,8 @@
 //! sees: near the limit on memory mappings std would abort the process, so
 //! the budget counts before it spawns.
 
+mod activity;
+
 use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,8 +16,10 @@ use std::time::{Duration, Instant};
 use crate::clock::{real_deadline, real_remaining};
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::{AtomicBool, AtomicU32, Condvar, Mutex, Ordering, thread};
-use crate::status::{Activity, Looks};
 use crate::sys::{limits, signals};
+
+pub(crate) use activity::Looks;
+pub use activity::{Activity, ActivityKind};
 
 /// Default stack of a loop's thread, in bytes: only touched pages count.
 pub(crate) const STACK_SIZE: usize = 256 * 1024;

@@ -10,8 +10,8 @@ use crate::event::Health;
 use crate::name::Name;
 use crate::slot::Phase;
 use crate::stamp::Stamp;
-use crate::status::{Activity, CallStatus, Looks, LoopStatus, ThreadStatus, is_stale};
-use crate::thread::{Straggler, Task};
+use crate::status::{CallStatus, LoopStatus, ThreadStatus, is_stale};
+use crate::thread::{Activity, Looks, Straggler, Task};
 
 impl Source {
     pub(super) fn straggler(&self, task: &Task) -> Option<Straggler> {

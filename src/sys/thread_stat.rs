@@ -1,13 +1,10 @@
 //! What the kernel says of one of this process's threads.
 
-use std::time::{Duration, Instant};
-
-use crate::clock::real_deadline;
+use std::time::Duration;
 
 /// A thread at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ThreadLook {
-    pub(crate) at: Instant,
     /// How much processor time it has used so far, in steps of some
     /// milliseconds.
     pub(crate) cpu: Duration,
@@ -28,7 +25,7 @@ pub(crate) fn look(tid: u32) -> Option<ThreadLook> {
     let file = |name: &str| std::fs::read_to_string(format!("/proc/self/task/{tid}/{name}")).ok();
     let (state, ticks) = parse(&file("stat")?)?;
     let waits_in = file("wchan").filter(|name| !name.is_empty() && name != "0" && state != 'R');
-    Some(ThreadLook { at: real_deadline(Duration::ZERO), cpu: time(ticks), state, waits_in })
+    Some(ThreadLook { cpu: time(ticks), state, waits_in })
 }
 
 /// The calling thread at this moment, read from no file: for a look at it
@@ -40,7 +37,7 @@ pub(crate) fn own() -> Option<ThreadLook> {
     // SAFETY: the kernel writes one time, to a place that is one.
     let is_told = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) } == 0;
     let cpu = Duration::new(u64::try_from(time.tv_sec).ok()?, u32::try_from(time.tv_nsec).ok()?);
-    is_told.then(|| ThreadLook { at: real_deadline(Duration::ZERO), cpu, state: 'R', waits_in: None })
+    is_told.then(|| ThreadLook { cpu, state: 'R', waits_in: None })
 }
 
 /// Looks at the calling thread: not on this system.
@@ -101,6 +98,6 @@ mod tests {
         let before = super::own().unwrap();
         let busy = (0..3_000_000u64).fold(1u64, |sum, i| std::hint::black_box(sum.wrapping_mul(i | 1)));
         let after = super::own().unwrap();
-        assert!(after.cpu > before.cpu && after.at > before.at, "{busy}");
+        assert!(after.cpu > before.cpu, "{busy}");
     }
 }

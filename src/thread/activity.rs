@@ -1,13 +1,12 @@
-//! What a call does that has not returned, and what the system says of its
-//! thread.
+//! What a thread does, as the system says: it computes or it waits.
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::seconds_of;
+use crate::clock::real_deadline;
 use crate::sys::thread_stat::{ThreadLook, look, own};
 
 /// Two looks that are closer say nothing: the kernel counts in steps.
@@ -16,37 +15,6 @@ const LEAST_WINDOW: Duration = Duration::from_millis(30);
 const STEP: Duration = Duration::from_millis(10);
 /// After this time an earlier look makes place for a later one.
 const WINDOW: Duration = Duration::from_secs(5);
-
-/// A call that has not returned.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct CallStatus {
-    /// What it says that it is doing, by
-    /// [`Context::step`](crate::Context::step), such as `looking up
-    /// db.internal`; `in its call` when it has not said.
-    pub phase: Arc<str>,
-    /// For how long it has been doing that.
-    #[serde(rename = "for", serialize_with = "seconds_of")]
-    pub phase_for: Duration,
-    /// Whether it has passed its deadline.
-    pub stuck: bool,
-    /// What the system says of the thread of a stuck call; absent where it
-    /// does not.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub activity: Option<Activity>,
-}
-
-impl CallStatus {
-    /// What a call does that does not say.
-    pub(crate) const SILENT: &'static str = "in its call";
-}
-
-impl fmt::Display for CallStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} for {:.1?}", self.phase, self.phase_for)?;
-        self.activity.as_ref().map_or(Ok(()), |activity| write!(f, ", {activity}"))
-    }
-}
 
 /// What a thread does, as the kernel sees it. Known on Linux.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -110,17 +78,30 @@ impl fmt::Display for Activity {
 
 /// The looks at one thread.
 #[derive(Debug, Default)]
-pub(crate) struct Looks(Option<ThreadLook>);
+pub(crate) struct Looks(Option<Look>);
+
+/// What was seen, and when: in real time, as the kernel counts.
+#[derive(Debug)]
+struct Look {
+    at: Instant,
+    seen: ThreadLook,
+}
+
+impl Look {
+    fn now(seen: ThreadLook) -> Self {
+        Self { at: real_deadline(Duration::ZERO), seen }
+    }
+}
 
 impl Looks {
     /// The calling thread, at the beginning of a call that may get stuck.
     pub(crate) fn begin(&mut self) {
-        self.0 = own();
+        self.0 = own().map(Look::now);
     }
 
     /// Looks once more.
     pub(crate) fn look(&mut self, tid: u32) -> Option<Activity> {
-        let now = look(tid)?;
+        let now = Look::now(look(tid)?);
         let activity = judge(self.0.as_ref(), &now);
         let is_old = self.0.as_ref().is_none_or(|before| now.at - before.at >= WINDOW);
         if is_old {
@@ -131,39 +112,36 @@ impl Looks {
 }
 
 /// What a thread does, by one look or two.
-fn judge(before: Option<&ThreadLook>, now: &ThreadLook) -> Activity {
-    let window = before.map(|before| (now.at - before.at, now.cpu.saturating_sub(before.cpu)));
+fn judge(before: Option<&Look>, now: &Look) -> Activity {
+    let window = before.map(|before| (now.at - before.at, now.seen.cpu.saturating_sub(before.seen.cpu)));
     let share = window.filter(|(time, _)| *time >= LEAST_WINDOW).map(|(time, cpu)| {
         let percent = cpu.as_millis() * 100 / time.as_millis().max(1);
         u32::try_from(percent).unwrap_or(100).min(100)
     });
     let is_next_to_none = window.is_some_and(|(_, cpu)| cpu <= STEP);
     let is = match share {
-        Some(0..=10) if now.state != 'R' => ActivityKind::Blocked,
-        Some(_) if is_next_to_none && now.state != 'R' => ActivityKind::Blocked,
+        Some(0..=10) if now.seen.state != 'R' => ActivityKind::Blocked,
+        Some(_) if is_next_to_none && now.seen.state != 'R' => ActivityKind::Blocked,
         Some(50..) => ActivityKind::Burning,
         Some(_) => ActivityKind::Both,
-        None if now.state == 'R' => ActivityKind::Burning,
+        None if now.seen.state == 'R' => ActivityKind::Burning,
         None => ActivityKind::Blocked,
     };
-    let waits_in = now.waits_in.as_deref().filter(|_| is == ActivityKind::Blocked).map(Arc::from);
+    let waits_in = now.seen.waits_in.as_deref().filter(|_| is == ActivityKind::Blocked).map(Arc::from);
     Activity { is, cpu_percent: share, waits_in }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::real_deadline;
 
     #[test]
     fn two_looks_tell_who_computes_and_who_waits() {
         let start = real_deadline(Duration::ZERO);
         let ms = Duration::from_millis;
-        let at = |after: u64, cpu: u64, state: char| ThreadLook {
-            at: start + ms(after),
-            cpu: ms(cpu),
-            state,
-            waits_in: (state != 'R').then(|| "pipe_read".to_owned()),
+        let at = |after: u64, cpu: u64, state: char| {
+            let waits_in = (state != 'R').then(|| "pipe_read".to_owned());
+            Look { at: start + ms(after), seen: ThreadLook { cpu: ms(cpu), state, waits_in } }
         };
         for (before, now, expected) in [
             (None, at(0, 0, 'S'), "blocked in pipe_read"),
@@ -183,20 +161,5 @@ mod tests {
         ] {
             assert_eq!(judge(before.as_ref(), &now).to_string(), expected, "{before:?} {now:?}");
         }
-    }
-
-    #[test]
-    fn json_has_the_words_that_people_see() {
-        let call = CallStatus {
-            phase: "looking up db".into(),
-            phase_for: Duration::from_millis(1500),
-            stuck: true,
-            activity: Some(Activity { is: ActivityKind::Blocked, cpu_percent: Some(0), waits_in: None }),
-        };
-        assert_eq!(
-            serde_json::to_string(&call).unwrap(),
-            r#"{"phase":"looking up db","for":1.5,"stuck":true,"activity":{"is":"blocked","cpu_percent":0}}"#
-        );
-        assert_eq!(call.to_string(), "looking up db for 1.5s, blocked");
     }
 }
