@@ -1,5 +1,6 @@
 //! What a loop says of itself: one snapshot, taken under one short lock.
 
+pub(crate) mod alert;
 mod call;
 mod json;
 mod monitor;
@@ -11,7 +12,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::alert::AlertStatus;
 use crate::duration::as_seconds;
 use crate::event::{Health, LoopKind};
 use crate::name::Name;
@@ -19,6 +19,7 @@ use crate::stamp::Stamp;
 use crate::thread::Task;
 
 pub use crate::thread::{Activity, ActivityKind};
+use alert::AlertStatus;
 pub use call::CallStatus;
 pub use json::write_json;
 pub(crate) use monitor::severity;

@@ -19,14 +19,10 @@ use std::ffi::OsString;
 use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
-
-use crate::duration::as_seconds;
 use crate::error::{Error, Result};
-use crate::name::Name;
 use crate::probe::{ExecProbe, Probe, exec};
-use crate::stamp::Stamp;
 
+pub use crate::status::alert::AlertStatus;
 pub use runner::{Alerts, AlertsConfig};
 
 /// How long a command or a webhook may take, unless told otherwise.
@@ -195,32 +191,4 @@ impl fmt::Debug for Action {
         };
         f.debug_struct("Action").field("way", &way).field("timeout", &self.timeout).finish_non_exhaustive()
     }
-}
-
-/// What became of the alerts of one loop.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[non_exhaustive]
-pub struct AlertStatus {
-    /// Whether a down was told of which no ready was yet.
-    pub told: bool,
-    /// How many alerts wait to be sent.
-    pub pending: usize,
-    /// How many were sent.
-    pub sent: u64,
-    /// When the last was.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_sent: Option<Stamp>,
-    /// How many tries have failed.
-    pub failures: u64,
-    /// Why the last try failed; absent after one that did not.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_error: Option<String>,
-    /// In how long the next try is made.
-    #[serde(serialize_with = "as_seconds", skip_serializing_if = "Option::is_none")]
-    pub retry_in: Option<Duration>,
-    /// How many were given up or had no room.
-    pub lost: u64,
-    /// Behind whom it is down, so that nothing is told.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub suppressed_by: Option<Name>,
 }

@@ -177,8 +177,8 @@ fn other(out: &mut Vec<u8>, key: &str, value: Option<&impl serde::Serialize>) {
 #[cfg(all(test, not(shuttle)))]
 mod tests {
     use super::*;
-    use crate::alert::AlertStatus;
     use crate::event::{Health, LoopKind};
+    use crate::status::alert::AlertStatus;
     use crate::status::{
         CallStatus, ConfigStatus, ControllerStatus, Phase, RecoveryStatus, RunResult, ThreadStatus,
     };
