@@ -2,6 +2,7 @@
 //! the event log. No globals: two environments in one process do not notice
 //! each other.
 
+use std::any::Any;
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -9,7 +10,6 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::alert::registry::Registry;
 use crate::clock::{Clock, ManualClock, Tick};
 use crate::decode::meant;
 use crate::dispatch::Dispatcher;
@@ -43,7 +43,8 @@ struct Inner {
     events: EventLog,
     loops: Mutex<Register>,
     heartbeats: Mutex<BTreeMap<Name, Box<Heartbeat>>>,
-    alerts: Registry,
+    /// What parts keep once for all of it, one of each type.
+    shared: Mutex<Vec<Arc<dyn Any + Send + Sync>>>,
     stack_size: usize,
     spread: bool,
     seed: u64,
@@ -213,7 +214,7 @@ impl Env {
             events: EventLog::default(),
             loops: Mutex::default(),
             heartbeats: Mutex::default(),
-            alerts: Registry::default(),
+            shared: Mutex::default(),
             stack_size,
             spread,
             seed,
@@ -512,9 +513,16 @@ impl Env {
         &self.0.events
     }
 
-    /// Which loops have somebody told.
-    pub(crate) fn alerts(&self) -> &Registry {
-        &self.0.alerts
+    /// The only `T` of this environment, made when it is first asked for: what
+    /// those who build on it keep for all of their own.
+    pub(crate) fn shared<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
+        let mut shared = self.0.shared.lock();
+        let known = shared.iter().find_map(|any| any.clone().downcast().ok());
+        known.unwrap_or_else(|| {
+            let new = Arc::new(T::default());
+            shared.push(new.clone());
+            new
+        })
     }
 
     pub(crate) fn stack_size(&self) -> usize {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use super::AlertConfig;
+use crate::env::Env;
 use crate::name::Name;
 use crate::primitive::Mutex;
 
@@ -20,6 +21,11 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
+    /// That of an environment.
+    pub(crate) fn of(env: &Env) -> Arc<Self> {
+        env.shared()
+    }
+
     /// Has alerts told for as long as there is the config, by whoever
     /// [tells](Self::told_by).
     pub(crate) fn add(&self, name: &Name, config: &Arc<AlertConfig>) {

@@ -10,7 +10,7 @@ use super::AlertStatus;
 use super::ledger;
 use super::letter::{bring, told};
 use super::machine::{Counts, Letter, Machine, View, World};
-use super::registry::Wakes;
+use super::registry::{Registry, Wakes};
 use crate::cancel::CancelToken;
 use crate::clock::{Inbox, Signals, Tick, real_deadline};
 use crate::component::{Component, Context, Hosted, Reporter};
@@ -105,6 +105,7 @@ pub struct Alerts(Arc<Shared>);
 
 struct Shared {
     env: Env,
+    registry: Arc<Registry>,
     requires: Option<Arc<Requires>>,
     machine: Mutex<Machine>,
     run: Mutex<Option<Run>>,
@@ -146,6 +147,7 @@ impl Alerts {
         };
         Self(Arc::new(Shared {
             env: env.clone(),
+            registry: Registry::of(env),
             requires: config.requires,
             machine: Mutex::new(Machine::new(env.boot())),
             run: Mutex::default(),
@@ -169,7 +171,7 @@ impl Alerts {
         self.0.restore();
         *self.0.is_started.lock() = true;
         let teller: Arc<dyn Wakes> = self.0.clone();
-        self.0.env.alerts().told_by(&teller);
+        self.0.registry.told_by(&teller);
         Ok(())
     }
 
@@ -317,7 +319,7 @@ impl Shared {
             *seq = page.next;
             // After the events: whoever they are about has said by now what is
             // to be told.
-            let configs = self.env.alerts().all();
+            let configs = self.registry.all();
             let now = self.env.clock().now();
             let mut machine = self.machine.lock();
             machine.configure(now, configs);
@@ -528,7 +530,7 @@ mod tests {
     fn down(env: &Env, action: Action) -> Arc<AlertConfig> {
         let name: Name = "db".parse().expect("a name");
         let alert = Arc::new(AlertConfig::default().on_down(action));
-        env.alerts().add(&name, &alert);
+        Registry::of(&env).add(&name, &alert);
         let what = EventKind::HealthChanged { from: Health::Ready, to: Health::Down, reason: None };
         env.events().append(|seq| Event {
             seq,

@@ -10,6 +10,7 @@ use super::instruments::Instruments;
 use super::machine::{Checked, MonitorMachine, Settings};
 use super::runner::Shared;
 use crate::alert::AlertConfig;
+use crate::alert::registry::Registry;
 use crate::cancel::CancelToken;
 use crate::clock::real_deadline;
 use crate::component::{Component, Context, Hosted, Kept};
@@ -139,7 +140,7 @@ impl Monitor {
         let shared = Shared::new(env, name, voice, config.cancel, instruments, machine, checkers);
         let alert = (!config.alert.is_empty()).then(|| Arc::new(config.alert));
         if let Some(alert) = &alert {
-            env.alerts().add(shared.name(), alert);
+            Registry::of(env).add(shared.name(), alert);
         }
         Ok(Self { shared, is_patient, drop_grace: config.drop_grace, _alert: alert })
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::config::{Callbacks, WatcherConfig};
 use super::machine::{Settings, WatchMachine};
 use crate::alert::AlertConfig;
+use crate::alert::registry::Registry;
 use crate::clock::{Tick, real_deadline};
 use crate::component::{Component, Context, Hosted, Kept, Reporter};
 use crate::dispatch::Handler;
@@ -135,7 +136,7 @@ impl Watcher {
         let inner = Loop::new(env, spec, machine, work)?;
         let alert = (!alert.is_empty()).then(|| Arc::new(alert));
         if let Some(alert) = &alert {
-            env.alerts().add(inner.name(), alert);
+            Registry::of(env).add(inner.name(), alert);
         }
         Ok(Self { inner, drop_grace, _alert: alert })
     }
