@@ -2,6 +2,9 @@
 //! the event log. No globals: two environments in one process do not notice
 //! each other.
 
+#[cfg(feature = "prometheus")]
+mod metrics;
+
 use std::any::Any;
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, BTreeSet};

@@ -66,7 +66,6 @@
 
 mod buckets;
 mod family;
-mod loops;
 mod metric;
 mod spans;
 mod text;

@@ -1,8 +1,8 @@
 //! How late loops are: looked up when somebody asks, since it grows by itself.
 
-use super::{Collect, Samples};
-use crate::env::Env;
+use super::Env;
 use crate::observe::Attr;
+use crate::observe::prometheus::{Collect, Samples};
 
 /// How late each loop of the environment is that runs.
 impl Collect for Env {
