@@ -486,8 +486,8 @@ mod rows {
         let event = row("event that waits, read in C", "ns", Ratio(1.20));
         if suite.wants(&[event]) {
             let heard = RefCell::new(Heard::new());
-            let ours = Box::new(|| [ns(heard.borrow_mut().read_in_c(EVENTS))]);
-            let floor = Box::new(|| [ns(heard.borrow_mut().read(EVENTS))]);
+            let ours = Box::new(|| [heard.borrow_mut().read_in_c(EVENTS)]);
+            let floor = Box::new(|| [heard.borrow_mut().read(EVENTS)]);
             suite.compare([event], MANY, Some(ours), floor);
         }
         // The same events on both sides, and all that C is told of them.
@@ -495,11 +495,11 @@ mod rows {
         let one = row("events that wait, read whole in C", "ns each", Shown);
         if suite.wants(&[each, one]) {
             let heard = RefCell::new(Heard::new());
-            type Read = fn(&mut Heard, u32) -> Duration;
+            type Read = fn(&mut Heard, u32) -> f64;
             let cases: [(Row, Read); 2] = [(each, Heard::read_row_in_c), (one, Heard::read_in_c)];
             for (row, read) in cases {
-                let ours = Box::new(|| [ns(read(&mut heard.borrow_mut(), EVENTS))]);
-                let floor = Box::new(|| [ns(heard.borrow_mut().read_whole(EVENTS))]);
+                let ours = Box::new(|| [read(&mut heard.borrow_mut(), EVENTS)]);
+                let floor = Box::new(|| [heard.borrow_mut().read_whole(EVENTS)]);
                 suite.compare([row], MANY, Some(ours), floor);
             }
         }
@@ -525,8 +525,8 @@ mod rows {
             };
             suite.compare([one], MANY, Some(each(Statuses::one_in_c)), each(|all| all.one()));
             let heard = RefCell::new(Heard::new());
-            let ours = Box::new(|| [ns(heard.borrow_mut().read_in_c(EVENTS))]);
-            let floor = Box::new(|| [ns(heard.borrow_mut().read(EVENTS))]);
+            let ours = Box::new(|| [heard.borrow_mut().read_in_c(EVENTS)]);
+            let floor = Box::new(|| [heard.borrow_mut().read(EVENTS)]);
             suite.compare([event], MANY, Some(ours), floor);
         }
     }

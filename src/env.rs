@@ -18,11 +18,15 @@ use crate::decode::meant;
 use crate::dispatch::Dispatcher;
 use crate::duration::Shown;
 use crate::error::{Error, ErrorKind, Result};
+#[cfg(feature = "capi")]
+use crate::event::LoopKind;
 use crate::event_log::{EventLog, EventPage};
 use crate::name::Name;
 use crate::observe::Observer;
 use crate::primitive::Mutex;
 use crate::stamp::Stamp;
+#[cfg(feature = "capi")]
+use crate::status::StatusView;
 use crate::status::{LoopStatus, StatusSource, sort};
 use crate::subscription::Subscription;
 use crate::text::line;
@@ -63,10 +67,22 @@ pub(crate) const AGENTS: usize = 8;
 /// Fewer heartbeats than this are kept, whoever waits for them.
 const MANY_HEARTBEATS: usize = 64;
 
+/// Sees whether a loop runs and how it is: under its lock, so calls nobody.
+#[cfg(feature = "capi")]
+pub(crate) type See<'a> = &'a mut dyn FnMut(bool, &StatusView<'_>);
+
 /// A loop, as its environment lists it.
 pub(crate) trait Listed: Send + Sync {
-    /// Whether it was started and not told to end, and how it is.
-    fn status(&self) -> (bool, LoopStatus);
+    /// Whether it was started and not told to end, and how it is at a moment.
+    fn status_at(&self, now: Tick, wall: Stamp) -> (bool, LoopStatus);
+    /// The same for one who copies what there is to see.
+    #[cfg(feature = "capi")]
+    fn view_at(&self, now: Tick, wall: Stamp, see: See<'_>) {
+        let (is_running, status) = self.status_at(now, wall);
+        see(is_running, &status.view());
+    }
+    #[cfg(feature = "capi")]
+    fn kind(&self) -> LoopKind;
     /// How late it is, if it runs.
     #[cfg_attr(not(feature = "prometheus"), allow(dead_code, reason = "an exporter asks"))]
     fn overdue(&self, now: Tick) -> Option<Duration>;
@@ -406,7 +422,8 @@ impl Env {
     fn recovery(&self, act: RecoveryAct, run: &str) -> Result<()> {
         let mut refused = None;
         let mut is_done = false;
-        for listed in self.listed().into_iter().filter(|listed| listed.status().0) {
+        let (now, wall) = (self.0.clock.now(), self.stamp());
+        for listed in self.listed().into_iter().filter(|listed| listed.status_at(now, wall).0) {
             match listed.recovery(act, run) {
                 None => {}
                 Some(Ok(())) => is_done = true,
@@ -469,10 +486,31 @@ impl Env {
     /// were made.
     pub(crate) fn loops(&self) -> (Vec<LoopStatus>, Vec<LoopStatus>) {
         let loops = self.listed();
-        let (running, at_rest): (Vec<_>, Vec<_>) =
-            loops.iter().map(|listed| listed.status()).partition(|(is_running, _)| *is_running);
-        let statuses = |loops: Vec<(bool, LoopStatus)>| loops.into_iter().map(|(_, status)| status).collect();
-        (statuses(running), statuses(at_rest))
+        let (now, wall) = (self.0.clock.now(), self.stamp());
+        let (mut running, mut at_rest) = (Vec::with_capacity(loops.len()), Vec::new());
+        for listed in loops {
+            let (is_running, status) = listed.status_at(now, wall);
+            let group = if is_running { &mut running } else { &mut at_rest };
+            group.push(status);
+        }
+        (running, at_rest)
+    }
+
+    /// Has somebody see every loop that runs at this moment, by kind and name.
+    #[cfg(feature = "capi")]
+    pub(crate) fn view(&self, see: &mut dyn FnMut(&StatusView<'_>)) {
+        let mut loops = self.listed();
+        crate::order::sort_by(&mut loops, |a, b| {
+            (a.kind().as_str(), a.name()).cmp(&(b.kind().as_str(), b.name()))
+        });
+        let (now, wall) = (self.0.clock.now(), self.stamp());
+        for listed in loops {
+            listed.view_at(now, wall, &mut |is_running, view| {
+                if is_running {
+                    see(view);
+                }
+            });
+        }
     }
 
     /// How late each loop is that runs.

@@ -25,6 +25,8 @@ use crate::record::Record;
 use crate::slot::Slot;
 use crate::stamp::Stamp;
 use crate::status::LoopStatus;
+#[cfg(feature = "capi")]
+use crate::status::StatusView;
 use crate::step::Steps;
 use crate::stop::StopReport;
 use crate::subscription::{Hub, Subscription};
@@ -567,13 +569,11 @@ impl Handle {
         self.source.status_at(now, wall).1
     }
 
-    /// The same without texts that take room of their own, for one who has a
-    /// place for them: there is no name of the thread, and `error` is called,
-    /// under a lock, with what stopped the last call.
+    /// The same for one who copies what there is to see.
     #[cfg(feature = "capi")]
-    pub(crate) fn lean_status(&self, error: &mut dyn FnMut(&Error)) -> LoopStatus {
+    pub(crate) fn view(&self, see: &mut dyn FnMut(&StatusView<'_>)) {
         let (now, wall) = (self.source.env.clock().now(), self.source.env.stamp());
-        self.source.tell_status(now, wall, Some(error)).1
+        self.source.view_at(now, wall, &mut |_, view| see(view));
     }
 }
 

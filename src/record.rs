@@ -9,7 +9,7 @@ use crate::event::{EventKind, Health, LoopKind};
 use crate::name::Name;
 use crate::schedule::Schedule;
 use crate::stamp::Stamp;
-use crate::status::{LoopStatus, Phase};
+use crate::status::{Phase, StatusView};
 
 /// What a machine keeps of its calls.
 #[derive(Debug)]
@@ -125,16 +125,16 @@ impl Record {
     }
 
     /// What it has to say of a loop at one moment.
-    pub(crate) fn status(
-        &self,
-        name: Name,
+    pub(crate) fn view<'a>(
+        &'a self,
+        name: &'a Name,
         kind: LoopKind,
         critical: bool,
         now: Tick,
         wall: Stamp,
-    ) -> LoopStatus {
+    ) -> StatusView<'a> {
         let stamp = |tick: Tick| wall_at(tick, now, wall);
-        LoopStatus {
+        StatusView {
             last_check: self.last_check.map(stamp),
             age: self.last_check.map(|last| now.since(last)),
             last_success: self.last_success.map(stamp),
@@ -144,7 +144,7 @@ impl Record {
             failures: self.failures,
             missed: self.missed,
             transitions: self.transitions,
-            ..LoopStatus::new(name, kind, critical, self.health, self.phase, stamp(self.since))
+            ..StatusView::new(name, kind, critical, self.health, self.phase, stamp(self.since))
         }
     }
 

@@ -4,6 +4,7 @@ pub(crate) mod alert;
 mod call;
 mod json;
 mod monitor;
+mod view;
 mod why;
 
 use std::fmt;
@@ -24,6 +25,7 @@ pub use call::CallStatus;
 pub use json::write_json;
 pub(crate) use monitor::severity;
 pub use monitor::{CheckCounts, CheckerStatus, ItemStatus, MonitorStatus, Role, Tally};
+pub(crate) use view::StatusView;
 pub use why::{Cause, CauseKind, Next, Rejected, Why, why};
 
 /// One loop at one moment.
@@ -150,45 +152,7 @@ impl LoopStatus {
         phase: Phase,
         since: Stamp,
     ) -> Self {
-        Self {
-            name,
-            kind,
-            health,
-            ready: health == Health::Ready,
-            stale: false,
-            critical,
-            phase,
-            since,
-            last_check: None,
-            age: None,
-            last_success: None,
-            last_error: None,
-            consecutive_failures: 0,
-            attempt: 0,
-            next_run: None,
-            latency: None,
-            runs: 0,
-            failures: 0,
-            panics: 0,
-            timeouts: 0,
-            late: 0,
-            missed: 0,
-            transitions: 0,
-            running_for: None,
-            overdue_for: None,
-            call: None,
-            thread: None,
-            lost_callbacks: 0,
-            requires: Vec::new(),
-            waits_for: Vec::new(),
-            parent: None,
-            alert: None,
-            max_attempts: None,
-            config: None,
-            controller: None,
-            monitor: None,
-            recovery: None,
-        }
+        Self::of(&StatusView::new(&name, kind, critical, health, phase, since))
     }
 
     /// A watcher for tests: critical, polling, as it is since 1970.

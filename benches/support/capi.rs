@@ -27,6 +27,7 @@ use loopkeeper::{
 };
 
 use super::floors::LULL;
+use super::measure::ns;
 
 /// An exported function as C sees it. Its own parameters are made from
 /// pointers nowhere but at the border.
@@ -347,15 +348,15 @@ impl Heard {
         this
     }
 
-    /// The time that taking one takes, of `n` events that wait.
-    pub(crate) fn read(&mut self, n: u32) -> Duration {
+    /// The nanoseconds that taking one takes, of `n` events that wait.
+    pub(crate) fn read(&mut self, n: u32) -> f64 {
         self.read_each(n, |delivery| {
             black_box(&delivery.event.what);
         })
     }
 
-    /// The time that taking one takes and looking at all that C is told of it.
-    pub(crate) fn read_whole(&mut self, n: u32) -> Duration {
+    /// The nanoseconds that taking one takes and looking at all that C is told of it.
+    pub(crate) fn read_whole(&mut self, n: u32) -> f64 {
         self.read_each(n, |delivery| {
             let event = &delivery.event;
             let kind = std::mem::discriminant(&event.what);
@@ -368,7 +369,7 @@ impl Heard {
         })
     }
 
-    fn read_each(&mut self, n: u32, each: impl Fn(&Delivery)) -> Duration {
+    fn read_each(&mut self, n: u32, each: impl Fn(&Delivery)) -> f64 {
         LEFT.store(n, Ordering::Relaxed);
         let seen = self.busy.status().runs;
         self.busy.trigger();
@@ -383,10 +384,10 @@ impl Heard {
         }
         let time = begin.elapsed();
         assert!(read >= n, "{read} of {n}");
-        time / read
+        ns(time) / f64::from(read)
     }
 
-    pub(crate) fn read_in_c(&mut self, n: u32) -> Duration {
+    pub(crate) fn read_in_c(&mut self, n: u32) -> f64 {
         let next = c!(lk_events_next(*const lk_events, u64, *mut lk_event));
         self.read_each_in_c(n, |events, row| {
             // SAFETY: the handle is open and the first of the row is one.
@@ -396,7 +397,7 @@ impl Heard {
     }
 
     /// The same with a call for as many as there is room for.
-    pub(crate) fn read_row_in_c(&mut self, n: u32) -> Duration {
+    pub(crate) fn read_row_in_c(&mut self, n: u32) -> f64 {
         let read = c!(lk_events_read(*const lk_events, u64, *mut lk_event, usize, *mut usize));
         self.read_each_in_c(n, |events, row| {
             let mut n = 0;
@@ -406,7 +407,7 @@ impl Heard {
         })
     }
 
-    fn read_each_in_c(&mut self, n: u32, next: impl Fn(*mut lk_events, &mut [lk_event]) -> u32) -> Duration {
+    fn read_each_in_c(&mut self, n: u32, next: impl Fn(*mut lk_events, &mut [lk_event]) -> u32) -> f64 {
         LEFT.store(n, Ordering::Relaxed);
         // SAFETY: numbers and characters.
         let mut status = unsafe { std::mem::zeroed::<lk_loop_status>() };
@@ -439,7 +440,7 @@ impl Heard {
         }
         let time = begin.elapsed();
         assert!(read >= n, "{read} of {n}");
-        time / read
+        ns(time) / f64::from(read)
     }
 }
 

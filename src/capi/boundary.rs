@@ -9,6 +9,7 @@
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, c_char};
+use std::fmt::{self, Display, Write};
 use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -330,7 +331,6 @@ impl<T: Versioned> In<T> {
 
 /// What is known of a type of struct: what a call needs to deal with one, so
 /// that the code for it is there once and not for each type.
-#[derive(Clone, Copy)]
 struct Layout {
     name: &'static str,
     min: usize,
@@ -339,19 +339,19 @@ struct Layout {
 }
 
 impl Layout {
-    const fn of<T: Versioned>() -> Self {
-        Self { name: T::NAME, min: T::MIN, size: size_of::<T>(), align: align_of::<T>() }
+    const fn of<T: Versioned>() -> &'static Self {
+        const { &Self { name: T::NAME, min: T::MIN, size: size_of::<T>(), align: align_of::<T>() } }
     }
 
     /// Whether a struct of C's may have this size. One that is no multiple of
     /// the alignment is no `sizeof` and would cut a pointer in two.
-    fn has(self, size: usize) -> bool {
+    fn has(&self, size: usize) -> bool {
         (self.min..=MAX_SIZE).contains(&size) && size & (self.align - 1) == 0
     }
 
     /// The size that the caller's struct says it has.
     #[inline]
-    fn size_at(self, at: *const u8, what: &str) -> Answer<usize> {
+    fn size_at(&self, at: *const u8, what: &str) -> Answer<usize> {
         // SAFETY: not NULL, and then it begins with its size.
         let size = unsafe { at.cast::<u32>().read_unaligned() } as usize;
         if size == self.size { Ok(size) } else { self.other_size(size, what) }
@@ -359,14 +359,14 @@ impl Layout {
 
     #[cold]
     #[inline(never)]
-    fn other_size(self, size: usize, what: &str) -> Answer<usize> {
+    fn other_size(&self, size: usize, what: &str) -> Answer<usize> {
         if self.has(size) { Ok(size) } else { Err(self.refuse(size, what)) }
     }
 
     #[cold]
     #[inline(never)]
-    fn refuse(self, size: usize, what: &str) -> Failure {
-        let Self { name, min, size: known, .. } = self;
+    fn refuse(&self, size: usize, what: &str) -> Failure {
+        let Self { name, min, size: known, .. } = *self;
         let text = if what.is_empty() {
             format!("size: a {name} has {min} to {known} bytes, found {size}")
         } else {
@@ -377,7 +377,7 @@ impl Layout {
 
     /// Copies as much of the caller's struct as `value` has.
     #[inline(never)]
-    fn read(self, at: *const u8, value: *mut u8, what: &str) -> Answer {
+    fn read(&self, at: *const u8, value: *mut u8, what: &str) -> Answer {
         let size = self.size_at(at, what)?;
         let known = size.min(self.size);
         // SAFETY: the caller has `size` bytes there; of these as many are
@@ -395,7 +395,7 @@ impl Layout {
     /// Writes as much of `value` as the caller's struct of `size` bytes has,
     /// which keeps its size.
     #[inline(never)]
-    fn write(self, at: *mut u8, size: usize, value: *const u8) {
+    fn write(&self, at: *mut u8, size: usize, value: *const u8) {
         let known = size.min(self.size);
         // SAFETY: the caller has `size` bytes there, `value` has at least
         // `known`; any struct begins with its size, which is at most MAX_SIZE.
@@ -463,21 +463,22 @@ impl<T: Versioned> OutStruct<T> {
 }
 
 impl<T: Versioned> StructPlace<T> {
-    pub(super) fn set(self, value: &T) {
+    pub(super) fn set(&self, value: &T) {
         Layout::of::<T>().write(self.at.cast(), self.size, (&raw const *value).cast());
     }
 
     /// Has a struct filled in, but for its size: in the caller's place, where
     /// that is one of the size that this library knows.
-    pub(super) fn fill(self, fill: impl Fn(&mut T)) {
-        if self.size == size_of::<T>() && self.at.is_aligned() {
-            // SAFETY: the caller's struct is there and nobody else's during
-            // the call; any bytes are a value of it.
-            fill(unsafe { &mut *self.at });
-        } else {
-            let mut value = T::initial();
-            fill(&mut value);
-            self.set(&value);
+    #[inline]
+    pub(super) fn fill(&self, fill: impl FnOnce(&mut T)) {
+        let mut own = MaybeUninit::<T>::uninit();
+        let is_in_place = self.size == size_of::<T>() && self.at.is_aligned();
+        let at = if is_in_place { self.at } else { own.write(T::initial()) };
+        // SAFETY: the caller's struct is there and nobody else's during the
+        // call; any bytes are a value of it.
+        fill(unsafe { &mut *at });
+        if !is_in_place {
+            Layout::of::<T>().write(self.at.cast(), self.size, at.cast_const().cast());
         }
     }
 }
@@ -552,38 +553,31 @@ unsafe fn copy_short(from: *const u8, to: *mut u8, len: usize) {
     }
 }
 
-/// As much of a text as fits in, cut at a character.
-pub(super) struct Cut<const N: usize> {
-    bytes: [MaybeUninit<u8>; N],
-    len: usize,
-}
-
-impl<const N: usize> Cut<N> {
-    pub(super) fn new() -> Self {
-        Self { bytes: [MaybeUninit::uninit(); N], len: 0 }
-    }
-
-    pub(super) fn as_str(&self) -> &str {
-        // SAFETY: as many were put in, whole characters one after the other.
-        unsafe {
-            let bytes = std::slice::from_raw_parts(self.bytes.as_ptr().cast::<u8>(), self.len);
-            std::str::from_utf8_unchecked(bytes)
-        }
+/// The same of what is to be shown, if there is anything.
+pub(super) fn set_text<const N: usize>(place: &mut [c_char; N], text: Option<&dyn Display>) {
+    *place = [0; N];
+    if let Some(text) = text {
+        // Cut where it is too long: that is no failure.
+        let _ = write!(Cut(&mut place[..N - 1]), "{text}");
     }
 }
 
-impl<const N: usize> std::fmt::Write for Cut<N> {
+/// As much of a text as there is room for, cut at a character.
+struct Cut<'a>(&'a mut [c_char]);
+
+impl Write for Cut<'_> {
     /// Fails once there is no more room.
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        let mut end = text.len().min(N - self.len);
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut end = text.len().min(self.0.len());
         while !text.is_char_boundary(end) {
             end -= 1;
         }
-        let place = self.bytes[self.len..].as_mut_ptr().cast::<u8>();
-        // SAFETY: there is room for as many.
-        unsafe { place.copy_from_nonoverlapping(text.as_ptr(), end) };
-        self.len += end;
-        if end == text.len() { Ok(()) } else { Err(std::fmt::Error) }
+        // SAFETY: a character of C's is a byte, with a sign or without; there
+        // is room for as many.
+        unsafe { copy_short(text.as_ptr(), self.0.as_mut_ptr().cast::<u8>(), end) };
+        let place = std::mem::take(&mut self.0);
+        self.0 = &mut place[end..];
+        if end == text.len() { Ok(()) } else { Err(fmt::Error) }
     }
 }
 
@@ -591,7 +585,6 @@ impl<const N: usize> std::fmt::Write for Cut<N> {
 mod tests {
     use super::*;
     use crate::capi::status::LK_ERR_STATE;
-    use std::fmt::Write as _;
 
     #[derive(Clone, Copy, Debug, PartialEq)]
     #[repr(C)]
@@ -674,9 +667,14 @@ mod tests {
             let seen = chars::<64>(&long[..len]).map(|byte| byte as u8);
             assert_eq!((&seen[..len], &seen[len..]), (&long.as_bytes()[..len], &[0; 64][len..]));
         }
-        let mut cut = Cut::<4>::new();
-        assert!(cut.write_str("a").is_ok() && cut.write_str("ñ").is_ok() && cut.write_str("ñ").is_err());
-        assert_eq!(cut.as_str(), "añ");
+        let shown = |text: Option<&dyn Display>| {
+            let mut place = [7; 5];
+            set_text(&mut place, text);
+            place.map(|byte| byte as u8)
+        };
+        assert_eq!(shown(Some(&format_args!("a{}{}", "ñ", "ñ"))), [b'a', 0xc3, 0xb1, 0, 0]);
+        assert_eq!(shown(Some(&"abcd")), *b"abcd\0");
+        assert_eq!((shown(Some(&"")), shown(None)), ([0; 5], [0; 5]));
     }
 
     #[test]

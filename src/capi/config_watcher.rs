@@ -198,7 +198,7 @@ pub extern "C" fn lk_config_watcher_status(
 ) -> lk_status {
     guard(|| {
         let (watcher, place) = (watcher.get("watcher")?, out.check("out")?);
-        loop_status::write(place, &watcher.status());
+        loop_status::write(&place, &watcher.status());
         Ok(())
     })
 }

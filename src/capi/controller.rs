@@ -294,7 +294,7 @@ pub extern "C" fn lk_controller_status(
 ) -> lk_status {
     guard(|| {
         let (controller, place) = (controller.get("controller")?, out.check("out")?);
-        loop_status::write(place, &controller.status());
+        loop_status::write(&place, &controller.status());
         Ok(())
     })
 }

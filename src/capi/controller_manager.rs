@@ -180,7 +180,7 @@ pub extern "C" fn lk_controller_manager_status(
                 format!("{name:?}: is no controller of this manager"),
             ));
         };
-        loop_status::write(place, &status);
+        loop_status::write(&place, &status);
         Ok(())
     })
 }

@@ -201,7 +201,7 @@ pub extern "C" fn lk_deployer_status(
 ) -> lk_status {
     guard(|| {
         let (deployer, place) = (deployer.get("deployer")?, out.check("out")?);
-        loop_status::write(place, &deployer.status());
+        loop_status::write(&place, &deployer.status());
         Ok(())
     })
 }

@@ -4,7 +4,7 @@ use super::boundary::{Buffer, Failure, In, Out, OutStruct, Text, Versioned, flag
 use super::clock::lk_clock;
 use super::event::{Events, lk_events};
 use super::handle::{New, Own, Ref, object};
-use super::loop_status::{lk_loop_status, write_all};
+use super::loop_status::{self, lk_loop_status};
 use super::observer::{Table, lk_log, lk_observer, read_log, read_observer};
 use super::status::{LK_ERR_RANGE, lk_status};
 use crate::env::{Env, EnvConfig};
@@ -243,10 +243,16 @@ pub extern "C" fn lk_env_loops(
 ) -> lk_status {
     guard(|| {
         let (env, count) = (env.get("env")?, count.check("count")?);
-        if capacity > 0 {
-            let _ = items.check("items")?;
-        }
-        write_all(&env.statuses(), &items, capacity, count)
+        let mut row = items.row(capacity, "items")?;
+        let mut n = 0;
+        env.view(&mut |view| {
+            if let Some(place) = row.next() {
+                loop_status::write_view(&place, view);
+            }
+            n += 1;
+        });
+        count.set(n);
+        Ok(())
     })
 }
 

@@ -69,9 +69,23 @@ impl Reader {
         if self.taken.is_empty() {
             subscription.settle();
         }
+        fetch(self.taken.get(1));
         let event = self.last.insert(event);
         Some((std::mem::take(&mut self.lost), event))
     }
+}
+
+/// Has an event that is read soon fetched meanwhile: another thread wrote it.
+#[inline]
+fn fetch(event: Option<&Arc<Event>>) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(event) = event {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint, which reads nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(Arc::as_ptr(event).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = event;
 }
 
 /// What happened.

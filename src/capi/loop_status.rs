@@ -1,15 +1,15 @@
 //! What a loop says of itself, as a struct.
 
 use std::ffi::c_char;
-use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::boundary::{Answer, Cut, Out, OutStruct, Place, StructPlace, Versioned, guard, init, set_chars};
+use super::boundary::{
+    Answer, Out, OutStruct, Place, StructPlace, Versioned, guard, init, set_chars, set_text,
+};
 use super::status::lk_status;
-use crate::error::Error;
 use crate::event::{Health, LoopKind};
 use crate::stamp::Stamp;
-use crate::status::{ActivityKind, LoopStatus, Phase};
+use crate::status::{ActivityKind, LoopStatus, Phase, StatusView};
 
 /// The answer to "can it take work?".
 pub type lk_health = i32;
@@ -202,8 +202,8 @@ pub extern "C" fn lk_loop_status_init(out: Out<lk_loop_status>, size: usize) -> 
 }
 
 impl lk_loop_status {
-    /// Says it of a loop that failed for this reason at last; all but the size.
-    pub(super) fn tell(&mut self, status: &LoopStatus, error: &str) {
+    /// Says it of a loop; all but the size.
+    pub(super) fn tell(&mut self, status: &StatusView<'_>) {
         let us = |stamp: Option<Stamp>| stamp.map_or(0, Stamp::as_micros);
         let span = |span: Option<Duration>| {
             // Longer ones than there are: the same as none.
@@ -267,9 +267,9 @@ impl lk_loop_status {
         *missed = status.missed;
         *transitions = status.transitions;
         *lost_callbacks = status.lost_callbacks;
-        *tid = status.thread.as_ref().map_or(0, |thread| thread.tid);
+        *tid = status.tid.unwrap_or_default();
         *reserved = 0;
-        let call = status.call.as_ref();
+        let call = status.call;
         let seen = call.and_then(|call| call.activity.as_ref());
         *call_phase_for_us = span(call.map(|call| call.phase_for));
         *activity = seen.map_or(LK_ACTIVITY_UNKNOWN, |seen| activity_number(seen.is));
@@ -279,27 +279,18 @@ impl lk_loop_status {
         *reserved2 = 0;
         set_chars(call_phase, call.map_or("", |call| &call.phase));
         set_chars(name, status.name.as_str());
-        set_chars(last_error, error);
+        set_text(last_error, status.last_error);
     }
 }
 
-/// Writes the status that `look` finds, which gives an error to its argument
-/// instead of making a text of it.
-pub(super) fn write_lean(
-    place: StructPlace<lk_loop_status>,
-    look: impl FnOnce(&mut dyn FnMut(&Error)) -> LoopStatus,
-) {
-    let mut text = Cut::<256>::new();
-    // Cut where it is too long: that is no failure.
-    let status = look(&mut |error| {
-        let _ = write!(text, "{}", error.report());
-    });
-    place.fill(|out| out.tell(&status, text.as_str()));
+/// Writes what is seen of a loop.
+pub(super) fn write_view(place: &StructPlace<lk_loop_status>, view: &StatusView<'_>) {
+    place.fill(|out| out.tell(view));
 }
 
 /// Writes a status.
-pub(super) fn write(place: StructPlace<lk_loop_status>, status: &LoopStatus) {
-    place.fill(|out| out.tell(status, status.last_error.as_deref().unwrap_or_default()));
+pub(super) fn write(place: &StructPlace<lk_loop_status>, status: &LoopStatus) {
+    write_view(place, &status.view());
 }
 
 /// Writes as many statuses as there is room for, and how many there are.
@@ -310,7 +301,7 @@ pub(super) fn write_all(
     count: Place<usize>,
 ) -> Answer {
     for (place, status) in row.row(capacity.min(loops.len()), "items")?.zip(loops) {
-        write(place, status);
+        write(&place, status);
     }
     count.set(loops.len());
     Ok(())

@@ -401,7 +401,7 @@ pub extern "C" fn lk_monitor_stop(
 pub extern "C" fn lk_monitor_status(monitor: Ref<lk_monitor>, out: OutStruct<lk_loop_status>) -> lk_status {
     guard(|| {
         let (monitor, place) = (monitor.get("monitor")?, out.check("out")?);
-        loop_status::write(place, &monitor.get()?.status());
+        loop_status::write(&place, &monitor.get()?.status());
         Ok(())
     })
 }

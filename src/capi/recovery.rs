@@ -405,7 +405,7 @@ pub extern "C" fn lk_recovery_status(
 ) -> lk_status {
     guard(|| {
         let (recovery, place) = (recovery.get("recovery")?, out.check("out")?);
-        loop_status::write(place, &recovery.status());
+        loop_status::write(&place, &recovery.status());
         Ok(())
     })
 }

@@ -224,7 +224,7 @@ pub extern "C" fn lk_watch_manager_status(
     guard(|| {
         let (watchers, place) = (manager.get("manager")?, out.check("out")?);
         let watcher = watchers.member(member)?;
-        loop_status::write_lean(place, |error| watcher.lean_status(error));
+        watcher.view(&mut |view| loop_status::write_view(&place, view));
         Ok(())
     })
 }

@@ -282,7 +282,7 @@ pub extern "C" fn lk_watcher_is_ready(watcher: Ref<lk_watcher>) -> i32 {
 pub extern "C" fn lk_watcher_status(watcher: Ref<lk_watcher>, out: OutStruct<lk_loop_status>) -> lk_status {
     guard(|| {
         let (watcher, place) = (watcher.get("watcher")?, out.check("out")?);
-        loop_status::write_lean(place, |error| watcher.lean_status(error));
+        watcher.view(&mut |view| loop_status::write_view(&place, view));
         Ok(())
     })
 }

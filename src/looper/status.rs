@@ -1,16 +1,21 @@
 //! What a loop says of itself, to who asks and in the report of a stop.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::{Decide, Machine, Source, Stage, State};
 use crate::clock::{Signals, Tick, wall_at};
 use crate::env::Listed;
+#[cfg(feature = "capi")]
+use crate::env::See;
 use crate::error::Error;
 use crate::event::Health;
+#[cfg(feature = "capi")]
+use crate::event::LoopKind;
 use crate::name::Name;
 use crate::slot::Phase;
 use crate::stamp::Stamp;
-use crate::status::{CallStatus, LoopStatus, ThreadStatus, is_stale};
+use crate::status::{CallStatus, LoopStatus, StatusView, ThreadStatus, is_stale};
 use crate::thread::{Activity, Looks, Straggler, Task};
 
 impl Source {
@@ -48,68 +53,72 @@ impl Source {
 
     /// The same for one who asks many loops at one moment.
     pub(super) fn status_at(&self, now: Tick, wall: Stamp) -> (bool, LoopStatus) {
-        self.tell_status(now, wall, None)
+        let thread = self.thread(ThreadStatus::of);
+        let tid = thread.as_ref().map(|thread| thread.tid);
+        self.look_at(tid, now, wall, |state, view| {
+            let mut status = LoopStatus::of(view);
+            status.thread = thread;
+            state.machine.detail(wall, &mut status);
+            (state.stage == Stage::Running, status)
+        })
     }
 
-    /// The same, lean when there is somebody who takes the error.
-    pub(super) fn tell_status(
+    /// The same for one who copies what there is to see.
+    #[cfg(feature = "capi")]
+    pub(super) fn view_at(&self, now: Tick, wall: Stamp, see: See<'_>) {
+        self.look_at(self.thread(Task::tid), now, wall, |state, view| {
+            see(state.stage == Stage::Running, view);
+        });
+    }
+
+    /// Its thread, while it runs.
+    fn thread<T>(&self, of: impl FnOnce(&Task) -> T) -> Option<T> {
+        self.task.lock().as_ref().filter(|task| !task.has_ended()).map(of)
+    }
+
+    /// Has somebody see how it is, under its lock.
+    fn look_at<R>(
         &self,
+        tid: Option<u32>,
         now: Tick,
         wall: Stamp,
-        take_error: Option<&mut dyn FnMut(&Error)>,
-    ) -> (bool, LoopStatus) {
-        let is_lean = take_error.is_some();
-        let thread = {
-            let task = self.task.lock();
-            let running = task.as_ref().filter(|task| !task.has_ended());
-            running.map(|task| match is_lean {
-                true => ThreadStatus { name: String::new(), tid: task.tid() },
-                false => ThreadStatus::of(task),
-            })
-        };
+        see: impl FnOnce(&State<dyn Decide>, &StatusView<'_>) -> R,
+    ) -> R {
         let is_stuck = self.slot.state().phase() == Phase::Overdue;
-        let activity = thread.as_ref().filter(|_| is_stuck).and_then(|thread| self.look(thread.tid));
+        let activity = tid.filter(|_| is_stuck).and_then(|tid| self.look(tid));
         let lost = self.voice.lost();
         let state = self.state.lock();
         let record = state.machine.record();
         let due = record.due;
-        let running = state.stage == Stage::Running;
         let overdue = state.overdue(now);
         // A call that hangs has a verdict of its own.
         let late_by = overdue.filter(|_| state.call.is_none());
         let apart = record.last_check.map_or(Duration::ZERO, |last| due.since(last));
         let stale = late_by.is_some_and(|late_by| is_stale(late_by, apart));
-        let next_run = running && state.call.is_none() && due != Tick::NEVER;
-        let last_error = match (take_error, &record.last_error) {
-            (Some(take_error), Some(error)) => {
-                take_error(error);
-                None
-            }
-            (_, error) => error.as_ref().map(|error| error.report().to_string()),
-        };
-        let mut status = LoopStatus {
-            ready: record.health == Health::Ready && !stale,
-            stale,
-            last_error,
-            next_run: next_run.then(|| wall_at(due, now, wall)),
-            runs: state.runs,
-            panics: state.panics,
-            timeouts: state.timeouts,
-            late: state.late,
-            running_for: state.call.as_ref().map(|call| now.since(call.begun)),
-            overdue_for: overdue,
-            call: state.call.as_ref().map(|call| {
-                let (since, phase) =
-                    self.steps.current().unwrap_or_else(|| (call.begun, CallStatus::SILENT.into()));
-                let stuck = overdue.is_some();
-                CallStatus { phase, phase_for: now.since(since), stuck, activity: activity.filter(|_| stuck) }
-            }),
-            thread,
-            lost_callbacks: lost.coalesced + lost.dropped,
-            ..record.status(self.name.clone(), self.kind, state.machine.is_critical(), now, wall)
-        };
-        state.machine.detail(wall, &mut status);
-        (running, status)
+        let next_run = state.stage == Stage::Running && state.call.is_none() && due != Tick::NEVER;
+        let call = state.call.as_ref().map(|call| {
+            let (since, phase) =
+                self.steps.current().unwrap_or_else(|| (call.begun, CallStatus::SILENT.into()));
+            let stuck = overdue.is_some();
+            CallStatus { phase, phase_for: now.since(since), stuck, activity: activity.filter(|_| stuck) }
+        });
+        let report = record.last_error.as_ref().map(Error::report);
+        // Changed in place: a struct of this size is not moved for nothing.
+        let mut view = record.view(&self.name, self.kind, state.machine.is_critical(), now, wall);
+        view.ready = record.health == Health::Ready && !stale;
+        view.stale = stale;
+        view.last_error = report.as_ref().map(|report| report as &dyn fmt::Display);
+        view.next_run = next_run.then(|| wall_at(due, now, wall));
+        view.runs = state.runs;
+        view.panics = state.panics;
+        view.timeouts = state.timeouts;
+        view.late = state.late;
+        view.running_for = state.call.as_ref().map(|call| now.since(call.begun));
+        view.overdue_for = overdue;
+        view.call = call.as_ref();
+        view.tid = tid;
+        view.lost_callbacks = lost.coalesced + lost.dropped;
+        see(&state, &view)
     }
 }
 
@@ -147,8 +156,18 @@ impl Source {
 }
 
 impl<M: Machine> Listed for Source<M> {
-    fn status(&self) -> (bool, LoopStatus) {
-        self.any().status()
+    fn status_at(&self, now: Tick, wall: Stamp) -> (bool, LoopStatus) {
+        self.any().status_at(now, wall)
+    }
+
+    #[cfg(feature = "capi")]
+    fn view_at(&self, now: Tick, wall: Stamp, see: See<'_>) {
+        self.any().view_at(now, wall, see);
+    }
+
+    #[cfg(feature = "capi")]
+    fn kind(&self) -> LoopKind {
+        self.kind
     }
 
     fn overdue(&self, now: Tick) -> Option<Duration> {

@@ -80,7 +80,10 @@ impl Engine {
     }
 
     pub(super) fn loop_status(&self) -> LoopStatus {
-        let wall = self.wall();
+        self.loop_status_at(self.wall())
+    }
+
+    fn loop_status_at(&self, wall: Wall) -> LoopStatus {
         let now = wall.now;
         let lost = self.mailbox.as_ref().map(|mailbox| mailbox.counts()).unwrap_or_default();
         let state = self.lock();
@@ -167,8 +170,13 @@ impl State {
 }
 
 impl Listed for Engine {
-    fn status(&self) -> (bool, LoopStatus) {
-        (self.is_running(), self.loop_status())
+    fn status_at(&self, now: Tick, wall: Stamp) -> (bool, LoopStatus) {
+        (self.is_running(), self.loop_status_at(Wall { now, wall }))
+    }
+
+    #[cfg(feature = "capi")]
+    fn kind(&self) -> LoopKind {
+        LoopKind::Recovery
     }
 
     fn overdue(&self, now: Tick) -> Option<Duration> {

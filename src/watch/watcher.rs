@@ -20,6 +20,8 @@ use crate::observe::{Attr, Observer};
 use crate::probe::Probe;
 use crate::stamp::Stamp;
 use crate::status::LoopStatus;
+#[cfg(feature = "capi")]
+use crate::status::StatusView;
 use crate::stop::StopReport;
 use crate::subscription::{DEFAULT_CAPACITY, Hub, Subscription};
 
@@ -183,8 +185,8 @@ impl Watcher {
     }
 
     #[cfg(feature = "capi")]
-    pub(crate) fn lean_status(&self, error: &mut dyn FnMut(&Error)) -> LoopStatus {
-        self.inner.lean_status(error)
+    pub(crate) fn view(&self, see: &mut dyn FnMut(&StatusView<'_>)) {
+        self.inner.view(see);
     }
 
     pub(crate) fn status_at(&self, now: Tick, wall: Stamp) -> LoopStatus {

@@ -66,7 +66,7 @@ impl Shared {
             }),
             thread: task.map(ThreadStatus::of),
             lost_callbacks: lost.coalesced + lost.dropped,
-            ..record.status(self.name.clone(), LoopKind::Monitor, critical, now, wall)
+            ..LoopStatus::of(&record.view(&self.name, LoopKind::Monitor, critical, now, wall))
         };
         drop(state);
         for (checker, mut call, task) in stuck {
@@ -103,8 +103,13 @@ impl Place {
 }
 
 impl Listed for Shared {
-    fn status(&self) -> (bool, LoopStatus) {
-        self.status()
+    fn status_at(&self, now: Tick, wall: Stamp) -> (bool, LoopStatus) {
+        self.status_at(now, wall)
+    }
+
+    #[cfg(feature = "capi")]
+    fn kind(&self) -> LoopKind {
+        LoopKind::Monitor
     }
 
     fn overdue(&self, now: Tick) -> Option<Duration> {
