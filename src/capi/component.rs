@@ -297,11 +297,13 @@ pub extern "C" fn lk_component_of_config_watcher(
     })
 }
 
-/// Lets go of the handle. What a host took stays with it.
+/// Lets go of the handle. What a host took stays with it; what none took is
+/// stopped, if nothing else has it.
 ///
 /// component: consumed; NULL does nothing.
 /// Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
-/// inside a callback. Thread: owner. Does not block.
+/// inside a callback. Thread: owner. Blocks for such a stop, as the _free of
+/// what it was made of does.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_component_free(component: Own<lk_component>) -> lk_status {
     guard(|| component.free("component"))

@@ -14,8 +14,9 @@
  *     Freeing NULL does nothing. A handle that was freed is found out
  *     (LK_ERR_STALE), and so is one of another kind or that never was
  *     (LK_ERR_HANDLE): nothing is touched then. Freeing while another thread is
- *     in a call with the handle is safe: it ends one that waits, and waits for
- *     any other, up to five seconds; one that goes on for longer lets go of the
+ *     in a call with the handle is safe: it ends one that waits, and, where it
+ *     is the owner's (5.), waits for any other, up to five seconds, whatever
+ *     else it says of blocking; one that goes on for longer lets go of the
  *     object at its end. What a host has as a component goes on there.
  *     Members of a host or a manager are lk_member, a number passed by value:
  *     one that was removed, or that another took the place of, is LK_ERR_STALE.
@@ -2364,7 +2365,8 @@ lk_status lk_component_of_deployer(const lk_deployer *deployer, lk_component **o
 lk_status lk_component_of_config_watcher(const lk_config_watcher *watcher, lk_component **out);
 
 /**
- * Lets go of the handle. What a host took stays with it.
+ * Lets go of the handle. What a host took stays with it; what none took is
+ * stopped, if nothing else has it.
  *
  * component: consumed; NULL does nothing.
  * Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
@@ -2580,7 +2582,8 @@ lk_status lk_config_snapshot(const lk_config *config, lk_snapshot **out);
  *
  * config: consumed; NULL does nothing.
  * Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
- * inside a callback. Thread: owner. Does not block.
+ * inside a callback. Thread: owner. Blocks for a moment where it was the last
+ * of a freed environment, whose threads end.
  */
 lk_status lk_config_free(lk_config *config);
 
