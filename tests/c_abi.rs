@@ -280,6 +280,47 @@ fn what_is_exported_is_what_the_header_declares() {
     assert!(declared.len() > 150 && declared.iter().all(|name| name.starts_with("lk_")));
 }
 
+/// What is called when the library is loaded.
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+fn constructors() -> Vec<String> {
+    let library = library().join("libloopkeeper.so");
+    let number = |text: &str| u64::from_str_radix(text, 16).unwrap();
+    let sections = run(Command::new("readelf").args(["-W", "-S"]).arg(&library));
+    for other in [".ctors", ".preinit_array"] {
+        assert!(!sections.contains(&format!(" {other} ")), "{sections}");
+    }
+    // A line is: name, type, address, offset, size.
+    let fields = sections.lines().find_map(|line| line.split_once(" .init_array ")).unwrap().1;
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    let (begin, size) = (number(fields[1]), number(fields[3]));
+    let relocations = run(Command::new("readelf").args(["-W", "-r"]).arg(&library));
+    let entries = relocations.lines().filter_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let at = u64::from_str_radix(fields.first()?, 16).ok()?;
+        (begin..begin + size).contains(&at).then(|| number(fields[3]))
+    });
+    let names = run(Command::new("nm").arg(&library));
+    let name_of = |address: u64| {
+        let line = names
+            .lines()
+            .find(|line| line.split(' ').next().is_some_and(|at| at == format!("{address:016x}")));
+        line.map_or_else(|| format!("{address:x}"), |line| line.rsplit(' ').next().unwrap().to_owned())
+    };
+    let names: Vec<String> = entries.map(name_of).collect();
+    assert_eq!(names.len() as u64, size / 8, "{names:?}");
+    names
+}
+
+#[test]
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+fn loading_runs_no_code_of_the_library() {
+    // The C runtime's, which registers tables for unwinding; and, on glibc, the
+    // standard library's, which notes where the program's arguments are.
+    let is_allowed = |name: &str| name == "frame_dummy" || name.contains("ARGV_INIT_ARRAY");
+    let constructors = constructors();
+    assert!(!constructors.is_empty() && constructors.iter().all(|name| is_allowed(name)), "{constructors:?}");
+}
+
 #[test]
 fn every_kind_of_error_and_every_function_is_in_the_manual() {
     let text = header();
