@@ -353,10 +353,11 @@ fn every_kind_of_error_and_every_function_is_in_the_manual() {
 // Every function with each pointer wrong.
 
 /// Parameters that may be NULL.
-const OPTIONAL: [(&str, &str); 16] = [
+const OPTIONAL: [(&str, &str); 17] = [
     ("", "needed"),
     ("", "report"),
     ("lk_env_new", "config"),
+    ("lk_alerts_start", "config"),
     ("lk_host_new", "config"),
     ("lk_config_reload", "changed"),
     ("lk_recovery_watch_run", "metadata_json"),

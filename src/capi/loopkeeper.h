@@ -670,6 +670,13 @@
 #define LK_ABI_VERSION 1
 
 /**
+ * Tells people what the loops of an environment find out: those whose
+ * descriptor or configuration says `on_down` or `on_ready`. Without one of
+ * these nobody is told.
+ */
+typedef struct lk_alerts lk_alerts;
+
+/**
  * Something that can be cancelled, once and for good; what was given it
  * ends then.
  */
@@ -777,6 +784,92 @@ typedef struct lk_watcher lk_watcher;
  * does not have.
  */
 typedef int32_t lk_status;
+
+/**
+ * Settings of alerts.
+ */
+typedef struct {
+  /**
+   * sizeof(lk_alerts_config); lk_alerts_config_init sets it.
+   */
+  uint32_t size;
+  /**
+   * Always 0.
+   */
+  uint32_t reserved;
+  /**
+   * The host whose components say what they require: while one of those is
+   * down nobody is told of what waits for it. Not consumed. Defaults to
+   * NULL: everybody is told of everything.
+   */
+  const lk_host *host;
+  /**
+   * A small file in which is kept what was told and what waits to be, so
+   * that the next program neither tells an incident again nor forgets to
+   * tell its end. One that cannot be read or written is left out with a
+   * warning in the log. Defaults to NULL, none.
+   */
+  const char *state_file;
+} lk_alerts_config;
+
+/**
+ * Whether a thread computes or waits. Known on Linux.
+ */
+typedef int32_t lk_activity;
+
+/**
+ * How a stop went. Old as soon as it is read: a thread that did not end may
+ * end any time.
+ */
+typedef struct {
+  /**
+   * sizeof(lk_stop_report); lk_stop_report_init sets it.
+   */
+  uint32_t size;
+  /**
+   * How many threads did not end in time.
+   */
+  uint32_t stragglers;
+  /**
+   * How many events nobody was called about, because the grace was over.
+   */
+  uint64_t dropped_callbacks;
+  /**
+   * How many other things went wrong, such as a component's stop.
+   */
+  uint32_t errors;
+  /**
+   * How long the longest has been stuck, in whole milliseconds.
+   */
+  uint64_t stuck_for_ms;
+  /**
+   * Who did not end, where and for how long, and what else went wrong;
+   * "clean" when all is well. Cut at 511 bytes.
+   */
+  char text[512];
+  /**
+   * The kernel's number of the thread that has been stuck for longest; 0
+   * where there is none.
+   */
+  uint32_t tid;
+  /**
+   * Whether that thread computes or waits: LK_ACTIVITY_...
+   */
+  lk_activity activity;
+  /**
+   * The loop or component that it belongs to; "" where there is none.
+   */
+  char straggler[64];
+  /**
+   * The thread's name.
+   */
+  char thread[64];
+  /**
+   * What its call says that it is doing, such as "looking up db.internal",
+   * cut at 127 bytes; else what it is in, such as "its call".
+   */
+  char call_phase[128];
+} lk_stop_report;
 
 /**
  * Starts or stops a component.
@@ -1087,65 +1180,6 @@ typedef struct {
    */
   uint64_t drop_grace_ms;
 } lk_config_watcher_config;
-
-/**
- * Whether a thread computes or waits. Known on Linux.
- */
-typedef int32_t lk_activity;
-
-/**
- * How a stop went. Old as soon as it is read: a thread that did not end may
- * end any time.
- */
-typedef struct {
-  /**
-   * sizeof(lk_stop_report); lk_stop_report_init sets it.
-   */
-  uint32_t size;
-  /**
-   * How many threads did not end in time.
-   */
-  uint32_t stragglers;
-  /**
-   * How many events nobody was called about, because the grace was over.
-   */
-  uint64_t dropped_callbacks;
-  /**
-   * How many other things went wrong, such as a component's stop.
-   */
-  uint32_t errors;
-  /**
-   * How long the longest has been stuck, in whole milliseconds.
-   */
-  uint64_t stuck_for_ms;
-  /**
-   * Who did not end, where and for how long, and what else went wrong;
-   * "clean" when all is well. Cut at 511 bytes.
-   */
-  char text[512];
-  /**
-   * The kernel's number of the thread that has been stuck for longest; 0
-   * where there is none.
-   */
-  uint32_t tid;
-  /**
-   * Whether that thread computes or waits: LK_ACTIVITY_...
-   */
-  lk_activity activity;
-  /**
-   * The loop or component that it belongs to; "" where there is none.
-   */
-  char straggler[64];
-  /**
-   * The thread's name.
-   */
-  char thread[64];
-  /**
-   * What its call says that it is doing, such as "looking up db.internal",
-   * cut at 127 bytes; else what it is in, such as "its call".
-   */
-  char call_phase[128];
-} lk_stop_report;
 
 /**
  * What kind of loop a source is.
@@ -2158,11 +2192,79 @@ typedef struct {
    * Always 0.
    */
   uint32_t reserved;
+  /**
+   * What people are told, by a command or a webhook, where the environment
+   * has lk_alerts: the fields `on_down`, `on_ready` and `remind_every` of a
+   * descriptor, such as {"on_down": {"exec": {"command": ["page", "me"]}}}.
+   * Defaults to NULL, nothing.
+   */
+  const char *alert_json;
 } lk_watcher_config;
 
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
+
+/**
+ * Fills in the default settings.
+ *
+ * out: where. size: sizeof(lk_alerts_config).
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_SIZE. Thread: any. Does not block.
+ * Next: lk_alerts_start.
+ */
+lk_status lk_alerts_config_init(lk_alerts_config *out, size_t size);
+
+/**
+ * Begins to tell. What happened before is not told. Its thread starts with the
+ * first loop that has something to tell, runs commands and webhooks one at a
+ * time, and tries again what failed; no loop waits for it. An environment has
+ * one: of two the later tells.
+ *
+ * env: not consumed. config: copied; may be NULL for the defaults. out: a new
+ * handle, the caller's to free with lk_alerts_free.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_SIZE; LK_ERR_UTF8; LK_ERR_STALE. Thread:
+ * any. Does not block, but for reading the file. Next: the field `alert_json`
+ * of lk_watcher_config; lk_deployer_start.
+ */
+lk_status lk_alerts_start(const lk_env *env, const lk_alerts_config *config, lk_alerts **out);
+
+/**
+ * What became of the alerts of a loop, as JSON: {"told", "pending", "sent",
+ * "failures", "lost", ..}.
+ *
+ * alerts: not consumed. name: of the loop; copied. buf, len: where the text
+ * goes, with its NUL. needed: how many bytes it needs, written also with
+ * LK_ERR_BUFFER; may be NULL.
+ * Returns: LK_OK; LK_ERR_BUFFER; LK_ERR_NOT_FOUND when the loop has none, or
+ * had nothing to tell yet; LK_ERR_INVALID when it is no name; LK_ERR_NULL;
+ * LK_ERR_UTF8; LK_ERR_STALE. Thread: any. Does not block.
+ */
+lk_status lk_alerts_status_json(const lk_alerts *alerts,
+                                const char *name,
+                                char *buf,
+                                size_t len,
+                                size_t *needed);
+
+/**
+ * Ends the command or webhook that runs, and tells nothing any more.
+ *
+ * alerts: not consumed. grace_ms: how long to wait. report: how it went,
+ * written also when that was not well; may be NULL.
+ * Returns: LK_OK when its thread has ended, also when it was stopped before;
+ * LK_ERR_TIMEOUT when it has not in time; LK_ERR_NULL; LK_ERR_SIZE;
+ * LK_ERR_STALE. Thread: any. Blocks for `grace_ms` at most. Next:
+ * lk_alerts_free.
+ */
+lk_status lk_alerts_stop(const lk_alerts *alerts, uint64_t grace_ms, lk_stop_report *report);
+
+/**
+ * Stops telling, and lets go of the handle.
+ *
+ * alerts: consumed; NULL does nothing.
+ * Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
+ * inside a callback. Thread: owner. Blocks for a second at most.
+ */
+lk_status lk_alerts_free(lk_alerts *alerts);
 
 /**
  * Makes something that can be cancelled.
@@ -2370,7 +2472,8 @@ lk_status lk_component_of_config_watcher(const lk_config_watcher *watcher, lk_co
  *
  * component: consumed; NULL does nothing.
  * Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
- * inside a callback. Thread: owner. Does not block.
+ * inside a callback. Thread: owner. Blocks for such a stop, as the _free of
+ * what it was made of does.
  */
 lk_status lk_component_free(lk_component *component);
 
@@ -4073,6 +4176,8 @@ lk_status lk_stop_report_init(lk_stop_report *out, size_t size);
 /**
  * Runs what a folder of descriptors says, as it says it at each moment, until
  * it is told to end; then stops all of it in reverse.
+ *
+ * What descriptors say of alerts is done, too.
  *
  * dir: the folder; each `*.json` in it describes one component. log: where
  * its events are told; copied; its `drop` is called once whatever this

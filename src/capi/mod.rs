@@ -9,6 +9,7 @@
 #![allow(private_bounds, reason = "how a parameter is read is nobody's business outside")]
 #![allow(non_camel_case_types, reason = "the names are those of C")]
 
+mod alerts;
 mod boundary;
 mod cancel;
 mod clock;
@@ -35,6 +36,10 @@ mod usage;
 mod watch_manager;
 mod watcher;
 
+pub use alerts::{
+    lk_alerts, lk_alerts_config, lk_alerts_config_init, lk_alerts_free, lk_alerts_start,
+    lk_alerts_status_json, lk_alerts_stop,
+};
 pub use boundary::{Buffer, In, Out, OutStruct, Text};
 pub use cancel::*;
 pub use clock::*;

@@ -1,6 +1,7 @@
 //! The program of five lines: a folder of descriptors that runs until it is
 //! told to end.
 
+use super::alerts;
 use super::boundary::{Failure, In, Text, guard};
 use super::cancel::lk_cancel;
 use super::handle::Ref;
@@ -8,6 +9,7 @@ use super::host::Hosted;
 use super::observer::{lk_log, read_log};
 use super::report::tell;
 use super::status::{LK_ERR_IO, lk_status};
+use crate::alert::Alerts;
 use crate::config::StoreUrl;
 use crate::env::{Env, EnvConfig};
 use crate::host::deploy::{Deployer, DeployerConfig};
@@ -23,6 +25,8 @@ const SHUTDOWN: Duration = Duration::from_secs(30);
 
 /// Runs what a folder of descriptors says, as it says it at each moment, until
 /// it is told to end; then stops all of it in reverse.
+///
+/// What descriptors say of alerts is done, too.
 ///
 /// dir: the folder; each `*.json` in it describes one component. log: where
 /// its events are told; copied; its `drop` is called once whatever this
@@ -54,6 +58,9 @@ pub extern "C" fn lk_run_descriptor_dir(dir: Text, log: In<lk_log>, cancel: Ref<
         let host = Host::new(HostConfig::default().env(&env).shutdown_timeout(SHUTDOWN))?;
         let hosted = Hosted::new(host, &StoreUrl::default());
         let registry = hosted.registry.lock().clone();
+        // Before there is anything to tell.
+        let alerts = Alerts::new(&env, alerts::of(hosted.host.handle()));
+        alerts.start()?;
         hosted.host.start()?;
         let target = Arc::new(hosted.host.handle());
         let deployer = Deployer::new(&env, DeployerConfig::new(Path::new(dir)), registry, target)?;
@@ -65,7 +72,9 @@ pub extern "C" fn lk_run_descriptor_dir(dir: Text, log: In<lk_log>, cancel: Ref<
         }
         let looking = deployer.stop(Duration::from_secs(5));
         let stopped = hosted.host.stop(SHUTDOWN);
+        let told = alerts.stop(Duration::from_secs(5));
         tell(&looking, None)?;
-        tell(&stopped, None)
+        tell(&stopped, None)?;
+        tell(&told, None)
     })
 }

@@ -13,6 +13,7 @@ use super::handle::{New, Own, Ref, object};
 use super::loop_status::{self, lk_loop_status};
 use super::report::{lk_stop_report, tell};
 use super::status::{LK_ERR_INVALID, LK_ERR_TIMEOUT, lk_status};
+use crate::alert::{self, AlertConfig};
 use crate::component::Context;
 use crate::decode;
 use crate::error::{BoxError, Error};
@@ -103,6 +104,11 @@ pub struct lk_watcher_config {
     pub success_threshold: u32,
     /// Always 0.
     pub reserved: u32,
+    /// What people are told, by a command or a webhook, where the environment
+    /// has lk_alerts: the fields `on_down`, `on_ready` and `remind_every` of a
+    /// descriptor, such as {"on_down": {"exec": {"command": ["page", "me"]}}}.
+    /// Defaults to NULL, nothing.
+    pub alert_json: Text,
 }
 
 // SAFETY: numbers, pointers that are looked at before they are used, and
@@ -136,6 +142,7 @@ unsafe impl Versioned for lk_watcher_config {
             failure_threshold: 1,
             success_threshold: 1,
             reserved: 0,
+            alert_json: Text::NONE,
         }
     }
 }
@@ -365,6 +372,9 @@ pub(super) fn settings(config: &lk_watcher_config, userdata: &Arc<Userdata>) -> 
     if !flag(config.critical, "critical")? {
         settings = settings.optional();
     }
+    if let Some(json) = config.alert_json.optional("alert_json")? {
+        settings = settings.alert(alert(json)?);
+    }
     if let Some(call) = config.on_ready {
         let userdata = userdata.clone();
         settings = settings.on_ready(move || notify(|| call(userdata.get())));
@@ -416,6 +426,16 @@ fn shipped_probe(json: &str) -> Answer<Box<dyn Probe>> {
         probe.take(o.done()?)
     });
     Ok(probe.map_err(Error::from)?)
+}
+
+/// Reads who is told.
+fn alert(json: &str) -> Answer<AlertConfig> {
+    let node = tree::parse("alert_json", json).map_err(Error::from)?;
+    let alert = decode::object(&node, "", |o| {
+        let alert = alert::descriptor::read(o);
+        o.done().map(|_| alert)
+    });
+    Ok(alert.map_err(Error::from)?)
 }
 
 struct CProbe {

@@ -814,6 +814,73 @@ static void test_events(void)
     CHECK(strstr(text, "\"at\":\"") != NULL);
 }
 
+/* People are told by a command. */
+
+static int is_broken;
+
+static int32_t probe_flag(void *userdata, const lk_context *cx)
+{
+    (void)userdata;
+    if (LOAD(is_broken) == 0)
+        return LK_OK;
+    lk_context_set_error(cx, "out of paper");
+    return LK_ERR_PROBE;
+}
+
+static int is_sent(lk_alerts *alerts)
+{
+    char status[512];
+
+    return lk_alerts_status_json(alerts, "printer", status, sizeof status, NULL) == LK_OK &&
+           strstr(status, "\"sent\":1") != NULL;
+}
+
+static void test_alerts(const char *folder)
+{
+    char path[512], json[1024], told[1024] = "";
+    size_t len;
+    FILE *file;
+    lk_alerts_config config;
+    lk_alerts *alerts = NULL;
+    lk_watcher_config watcher_config;
+    lk_watcher *watcher = NULL;
+    lk_stop_report report;
+
+    OK(lk_alerts_config_init(&config, sizeof config));
+    snprintf(path, sizeof path, "%s/alerts.json", folder);
+    config.state_file = path;
+    OK(lk_alerts_start(env, &config, &alerts));
+    IS(LK_ERR_NOT_FOUND, lk_alerts_status_json(alerts, "printer", told, sizeof told, NULL));
+    IS(LK_ERR_INVALID, lk_alerts_status_json(alerts, "../printer", told, sizeof told, NULL));
+
+    snprintf(path, sizeof path, "%s/told", folder);
+    snprintf(json, sizeof json, "{\"on_down\": {\"exec\": {\"command\": [\"sh\", \"-c\", \"cat >%s\"]}}}", path);
+    OK(lk_watcher_config_init(&watcher_config, sizeof watcher_config));
+    watcher_config.name = "printer";
+    watcher_config.probe = probe_flag;
+    watcher_config.alert_json = "{\"on_down\": \"page\"}";
+    IS(LK_ERR_CONFIG, lk_watcher_start(env, &watcher_config, &watcher));
+    CHECK(strstr(lk_last_error_message(), "alert_json:1:13: on_down: expected an object") != NULL);
+    watcher_config.alert_json = json;
+    OK(lk_watcher_start(env, &watcher_config, &watcher));
+    OK(lk_watcher_wait_ready(watcher, 10000));
+    STORE(is_broken, 1);
+    OK(lk_watcher_trigger(watcher));
+    EVENTUALLY(is_sent(alerts));
+
+    file = fopen(path, "r");
+    CHECK(file != NULL);
+    len = fread(told, 1, sizeof told - 1, file);
+    CHECK(fclose(file) == 0 && len > 0);
+    CHECK(strstr(told, "\"printer\"") != NULL && strstr(told, "out of paper") != NULL);
+
+    OK(lk_watcher_free(watcher));
+    OK(lk_stop_report_init(&report, sizeof report));
+    OK(lk_alerts_stop(alerts, 5000, &report));
+    CHECK(report.stragglers == 0);
+    OK(lk_alerts_free(alerts));
+}
+
 int main(int argc, char **argv)
 {
     int before_threads = threads();
@@ -832,6 +899,7 @@ int main(int argc, char **argv)
     test_config_check(argv[1]);
     test_host(argv[1]);
     test_fleet(argv[1]);
+    test_alerts(argv[1]);
     test_events();
     OK(lk_env_free(env));
     CHECK(comes_to(threads, before_threads));

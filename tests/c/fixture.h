@@ -100,6 +100,7 @@ struct all {
     lk_controller_manager *controller_manager;
     lk_monitor *monitor;
     lk_recovery *recovery;
+    lk_alerts *alerts;
     lk_config *config;
     lk_config_watcher *config_watcher;
     lk_snapshot *snapshot;
@@ -157,6 +158,7 @@ MAYBE_UNUSED static void make_all(struct all *all)
     recovery.restore = restore_ok;
     OK(lk_recovery_start(all->env, &recovery, &all->recovery));
 
+    OK(lk_alerts_start(all->env, NULL, &all->alerts));
     OK(lk_config_new(all->env, &all->config));
     OK(lk_config_add_text(all->config, "app.json", "{\"a\": {\"b\": 7, \"text\": \"t\"}}"));
     OK(lk_config_load(all->config));
@@ -171,6 +173,7 @@ MAYBE_UNUSED static void free_all(struct all *all)
     OK(lk_config_watcher_free(all->config_watcher));
     OK(lk_snapshot_free(all->snapshot));
     OK(lk_config_free(all->config));
+    OK(lk_alerts_free(all->alerts));
     OK(lk_recovery_free(all->recovery));
     OK(lk_monitor_free(all->monitor));
     OK(lk_controller_manager_free(all->controller_manager));

@@ -194,7 +194,7 @@ static void test_run(void)
 /* A folder, with the log that tells of it. */
 
 static int deployed, rejected, drops;
-static char folder[256];
+static char folder[256], told[300];
 
 static void put(const char *name, const char *text)
 {
@@ -225,7 +225,7 @@ static void count_drop(void *userdata)
 
 static void *end_when_deployed(void *argument)
 {
-    EVENTUALLY(LOAD(deployed) == 1 && LOAD(rejected) == 1);
+    EVENTUALLY(LOAD(deployed) == 1 && LOAD(rejected) == 1 && access(told, F_OK) == 0);
     if (argument != NULL)
         OK(lk_cancel_cancel(argument));
     else
@@ -236,7 +236,15 @@ static void *end_when_deployed(void *argument)
 static void test_folder(void)
 {
     int i;
+    char gone[1024];
 
+    snprintf(told, sizeof told, "%s/told", folder);
+    snprintf(gone, sizeof gone,
+             "{\"name\": \"gone\", \"type\": \"watcher\", \"config\": {\"probe\": {\"unix\": {\"path\": "
+             "\"/nowhere/at/all\"}}, \"backoff\": {\"initial_delay\": \"1ms\", \"max_retries\": 1}, "
+             "\"on_down\": {\"exec\": {\"command\": [\"touch\", \"%s\"]}}}}",
+             told);
+    put("gone.json", gone);
     put("disk.json", "{\"name\": \"disk\", \"type\": \"watcher\", \"config\": "
                      "{\"probe\": {\"disk\": {\"path\": \"/\", \"min_free\": 1}}}}");
     put("wrong.json", "{\"name\": \"wrong\", \"type\": \"wacher\"}");
@@ -249,6 +257,7 @@ static void test_folder(void)
         STORE(deployed, 0);
         STORE(rejected, 0);
         STORE(drops, 0);
+        (void)unlink(told);
         OK(lk_log_init(&log, sizeof log));
         log.write = hear;
         log.drop = count_drop;
