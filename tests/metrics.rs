@@ -21,8 +21,8 @@ use loopkeeper::observe::{Attr, MetricsFormat, MetricsSource, caught_panics};
 use loopkeeper::testing::{Gate, Script};
 use loopkeeper::watch::BackoffConfig;
 use loopkeeper::{
-    Context, Env, EnvConfig, Error, ErrorKind, Host, HostConfig, ManualClock, Observer, StatusServer,
-    StatusServerConfig, WatchManager, Watcher, WatcherConfig,
+    Context, Env, EnvConfig, Error, ErrorKind, Host, HostConfig, ManualClock, Observer,
+    StatusServer, StatusServerConfig, WatchManager, Watcher, WatcherConfig,
 };
 use support::{PATIENCE, eventually};
 
@@ -520,6 +520,20 @@ fn machines_that_come_and_go_do_not_use_up_the_room() {
         values(&text(&exporter), "loopkeeper_watcher_ready").into_keys().collect::<Vec<_>>(),
         ["kept"]
     );
+}
+
+#[test]
+fn what_has_gone_makes_room_again_and_again() {
+    let metric = || Metric::new("controller_running").max_series(64).series_go_with_their_instruments();
+    let exporter = Exporter::new(ExporterConfig::default().describe(metric())).unwrap();
+    let gauge = |i: i64| exporter.gauge("controller_running", &[Attr::new("controller", i)]).unwrap();
+    let _stays: Vec<_> = (0..32).map(|i| gauge(i)).collect();
+    for i in 100..2_000 {
+        gauge(i).set(1.0);
+    }
+    // Nobody has scraped meanwhile.
+    let folded = values(&text(&exporter), "loopkeeper_metrics_folded_total");
+    assert_eq!(folded["loopkeeper_controller_running"], "0", "there never were more than 33");
 }
 
 #[test]

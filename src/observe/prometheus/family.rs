@@ -238,8 +238,12 @@ impl Family {
         };
         if is_full(&series) && labels != self.other {
             if self.is_lent && series.patience == 0 {
+                let before = series.by_labels.len();
                 series.by_labels.retain(|_, cell| cell.is_held());
-                series.patience = self.max_series / 4;
+                // So that each look is paid for by as many as it has freed, or
+                // else by those that are folded.
+                let freed = before - series.by_labels.len();
+                series.patience = (self.max_series / 4).saturating_sub(freed);
             }
             if is_full(&series) {
                 series.patience = series.patience.saturating_sub(1);
