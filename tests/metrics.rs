@@ -16,12 +16,13 @@ use std::thread;
 use std::time::Duration;
 
 use log::{LevelFilter, Log, Metadata, Record};
+use loopkeeper::controller::{Outcome, Reconciler};
 use loopkeeper::observe::prometheus::{Collect, Exporter, ExporterConfig, Metric, Samples};
 use loopkeeper::observe::{Attr, MetricsFormat, MetricsSource, caught_panics};
 use loopkeeper::testing::{Gate, Script};
 use loopkeeper::watch::BackoffConfig;
 use loopkeeper::{
-    Context, Env, EnvConfig, Error, ErrorKind, Host, HostConfig, ManualClock, Observer,
+    Context, ControllerConfig, Env, EnvConfig, Error, ErrorKind, Host, HostConfig, ManualClock, Observer,
     StatusServer, StatusServerConfig, WatchManager, Watcher, WatcherConfig,
 };
 use support::{PATIENCE, eventually};
@@ -534,6 +535,30 @@ fn what_has_gone_makes_room_again_and_again() {
     // Nobody has scraped meanwhile.
     let folded = values(&text(&exporter), "loopkeeper_metrics_folded_total");
     assert_eq!(folded["loopkeeper_controller_running"], "0", "there never were more than 33");
+}
+
+#[test]
+fn one_that_is_made_to_replace_another_leaves_its_gauges_alone() {
+    let exporter = Exporter::default();
+    let env = observed(&exporter);
+    let make = || {
+        let config = ControllerConfig::new("daily").interval(Duration::from_secs(86_400));
+        Reconciler::new(&env, config, |_: &Context| Ok(Outcome::default())).unwrap()
+    };
+    let names = ["running", "last_reconcile_timestamp_seconds", "last_success_timestamp_seconds"];
+    let told = || names.map(|name| value(&text(&exporter), &format!("loopkeeper_controller_{name}")));
+    let first = make();
+    assert_eq!(told(), ["0.0", "0.0", "0.0"]);
+    first.restart().unwrap();
+    assert!(first.wait_ready(PATIENCE));
+    eventually("it is told", || !told().contains(&"0.0".to_owned()));
+    let before = told();
+    let given_up = make();
+    assert_eq!(told(), before);
+    drop(given_up);
+    assert_eq!(told(), before);
+    assert!(first.stop(PATIENCE).is_clean());
+    assert_eq!(told(), ["0.0", &*before[1], &*before[2]]);
 }
 
 #[test]

@@ -412,11 +412,9 @@ fn instruments(observer: &Observer, name: &Name, dry_run: bool) -> Instruments {
         let labels = [label.clone(), Attr::new("result", word)];
         observer.counter("controller_reconcile_total", &labels)
     };
-    let gauge = |name| {
-        let gauge = observer.gauge(name, own);
-        gauge.set(0.0);
-        gauge
-    };
+    // None is set: where this is to replace another of its name, that one's
+    // word counts until it has ended.
+    let gauge = |name| observer.gauge(name, own);
     let items = observer.counter("controller_items_processed_total", own);
     let runs = RunInstruments {
         running: gauge("controller_running"),

@@ -60,18 +60,16 @@ impl Instruments {
                 let [monitor, checker] = own.clone();
                 observer.counter("monitor_checks_total", &[monitor, checker, Attr::new("result", word)])
             };
-            let last_success = observer.gauge("monitor_last_success_timestamp_seconds", &own);
-            last_success.set(0.0);
             CheckInstruments {
                 successes: result("success"),
                 errors: result("error"),
                 timeouts: result("timeout"),
                 panics: result("panic"),
                 duration: observer.histogram("monitor_check_duration_seconds", &own),
-                last_success,
+                last_success: observer.gauge("monitor_last_success_timestamp_seconds", &own),
             }
         };
-        // The gauge is not set: where this is to replace another of its name, that
+        // No gauge is set: where this is to replace another of its name, that
         // one's word counts until it has ended.
         Self {
             ready: observer.gauge("monitor_ready", std::slice::from_ref(&label)),
