@@ -792,6 +792,44 @@ fn a_removed_one_that_is_still_at_work_keeps_its_name() {
     });
 }
 
+/// Panics when it is dropped.
+struct Fragile;
+
+impl Controller for Fragile {
+    fn reconcile(&mut self, _: &Context) -> Result<Outcome, BoxError> {
+        Ok(Outcome::default())
+    }
+}
+
+impl Drop for Fragile {
+    fn drop(&mut self) {
+        panic!("dropped");
+    }
+}
+
+#[test]
+fn one_that_panics_when_it_is_dropped_is_removed_and_told() {
+    alone(|| {
+        let manager = ControllerManager::new(ControllerManagerConfig::default()).unwrap();
+        manager.register(exact("other"), Scripted::fine()).unwrap();
+        manager.start().unwrap();
+        for _ in 0..2 {
+            manager.register(exact("fragile"), Fragile).unwrap();
+            let report = manager.remove("fragile", PATIENCE).unwrap();
+            let errors: Vec<_> =
+                report.errors().iter().map(|error| (error.kind(), error.to_string())).collect();
+            assert_eq!(errors, [(ErrorKind::Panicked, "panicked: dropped".to_owned())]);
+        }
+        assert_eq!((manager.count(), manager.is_running()), (1, true));
+        for name in ["one", "two"] {
+            manager.register(exact(name), Fragile).unwrap();
+        }
+        assert!(manager.stop(PATIENCE).is_clean());
+        // With two that panic at once the process would end.
+        drop(manager);
+    });
+}
+
 #[test]
 fn a_controller_may_stop_remove_and_trigger_from_its_own_run() {
     alone(|| {

@@ -18,6 +18,7 @@ use crate::primitive::Mutex;
 use crate::status::{LoopStatus, StatusSource, aggregate, verdict};
 use crate::stop::StopReport;
 use crate::subscription::{DEFAULT_CAPACITY, Hub, Subscription};
+use crate::thread::caught;
 
 /// Runs many controllers under unique names, apart from each other: one that
 /// fails, panics or hangs disturbs no other.
@@ -136,9 +137,10 @@ impl ControllerManager {
                 shared.report();
             }
         }));
-        let _ended;
+        let ended = self.shared.state.lock().take_ended();
+        // Whatever comes of it is no matter of this one's.
+        let_go(ended, &mut StopReport::default());
         let mut state = self.shared.state.lock();
-        _ended = state.take_ended();
         self.check_free(&state, reconciler.name().as_str())?;
         if state.started {
             // Under the lock: a stop finds it, or it is refused.
@@ -170,7 +172,8 @@ impl ControllerManager {
     }
 
     /// Stops a controller and takes it out. Its name is free when it has
-    /// ended: at once, if the report is clean.
+    /// ended: at once, if the report is clean. It is dropped here, for as long
+    /// as that takes; a panic of that is in the report.
     ///
     /// # Errors
     ///
@@ -181,9 +184,10 @@ impl ControllerManager {
         state.leaving.push(reconciler.clone());
         drop(state);
         self.shared.report();
-        let report = reconciler.stop(grace);
+        let mut report = reconciler.stop(grace);
+        drop(reconciler);
         let ended = self.shared.state.lock().take_ended();
-        drop(ended);
+        let_go(ended, &mut report);
         Ok(report)
     }
 
@@ -354,7 +358,9 @@ impl ControllerManager {
             state.stops += 1;
             state.all()
         };
-        self.wind_down(&reconcilers, grace)
+        let mut report = self.wind_down(&reconcilers, grace);
+        let_go(reconcilers, &mut report);
+        report
     }
 
     /// Stops these, as one of the stops that are on their way.
@@ -372,7 +378,7 @@ impl ControllerManager {
         state.stops -= 1;
         let ended = state.take_ended();
         drop(state);
-        drop(ended);
+        let_go(ended, &mut report);
         report
     }
 }
@@ -391,6 +397,16 @@ impl Shared {
             // Of one that does not run by itself nothing is to come.
             loops.retain(|status| status.health != Health::Unknown || !is_paused(status));
             reporter.set_health(verdict(&loops));
+        }
+    }
+}
+
+/// Drops controllers, which are the users', one by one: two that panic at once
+/// would end the process.
+fn let_go(reconcilers: impl IntoIterator<Item = Arc<Reconciler>>, report: &mut StopReport) {
+    for reconciler in reconcilers {
+        if let Err(error) = caught(|| drop(reconciler)) {
+            report.add_error(error);
         }
     }
 }
@@ -446,6 +462,8 @@ impl Drop for ControllerManager {
         let was_waited_for = self.shared.state.lock().all().iter().all(|one| one.was_waited_for());
         let grace = if was_waited_for { Duration::ZERO } else { self.config.drop_grace };
         let _ = Self::stop(self, grace);
+        let controllers = std::mem::take(&mut self.shared.state.lock().controllers);
+        let_go(controllers.into_values(), &mut StopReport::default());
     }
 }
 
