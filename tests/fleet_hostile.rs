@@ -650,16 +650,16 @@ fn tables_that_become_newer_under_a_program_are_told_when_it_opens_them_next() {
     in_file(|path, mut f, agent| {
         shell(
             path,
-            "INSERT INTO fleet_versions VALUES (5, 'x'); ALTER TABLE fleet_commands ADD COLUMN color TEXT",
+            "INSERT INTO fleet_versions VALUES (6, 'x'); ALTER TABLE fleet_commands ADD COLUMN color TEXT",
         );
         works(&mut f, agent);
         refused(
             SqliteStore::open(&config(path)),
             ErrorKind::Store,
-            "the database is at version 5 of its tables, this program knows 4: use a newer program",
+            "the database is at version 6 of its tables, this program knows 5: use a newer program",
         );
         job(&mut f);
-        shell(path, "DELETE FROM fleet_versions WHERE version = 5; DROP TABLE fleet_policy");
+        shell(path, "DELETE FROM fleet_versions WHERE version = 6; DROP TABLE fleet_policy");
         refused(
             f.store.agents(AgentId(0), 9).and_then(|_| f.store.claim(agent, LEASE)),
             ErrorKind::Store,

@@ -98,10 +98,10 @@ fn the_clock_is_the_databases() {
 fn a_file_of_a_newer_program_is_refused() {
     in_file(|path, f| {
         drop(f);
-        Other::new(path).run("INSERT INTO fleet_versions VALUES (5, 'x')");
+        Other::new(path).run("INSERT INTO fleet_versions VALUES (6, 'x')");
         let error = SqliteStore::open(&config(path)).unwrap_err();
         assert_eq!((error.kind(), error.class()), (ErrorKind::Store, ErrorClass::Terminal));
-        let text = "the database is at version 5 of its tables, this program knows 4: use a newer program";
+        let text = "the database is at version 6 of its tables, this program knows 5: use a newer program";
         assert_eq!(error.to_string(), text);
         Other::new(path).run("DELETE FROM fleet_versions; INSERT INTO fleet_versions VALUES (1, 'x')");
         let error = SqliteStore::open(&config(path)).unwrap_err().to_string();
@@ -117,7 +117,7 @@ fn a_file_of_an_older_program_is_brought_up_and_keeps_what_it_has() {
         let lease = f.claim(agent);
         drop(f);
         Other::new(path).run(
-            "DROP INDEX fleet_commands_unclaimed; DROP INDEX fleet_commands_needy;
+            "DROP INDEX fleet_commands_unclaimed;
              UPDATE fleet_agents SET status = 'revoked'; DELETE FROM fleet_versions WHERE version > 1",
         );
         let mut store = SqliteStore::open(&config(path)).unwrap();
@@ -126,7 +126,7 @@ fn a_file_of_an_older_program_is_brought_up_and_keeps_what_it_has() {
         assert_eq!(store.start(&lease).unwrap_err().kind(), ErrorKind::Stale);
         let index = "SELECT name AS text FROM sqlite_master WHERE name = 'fleet_commands_unclaimed'";
         assert_eq!(Other::new(path).text(index), "fleet_commands_unclaimed");
-        assert_eq!(Other::new(path).text("SELECT MAX(version) || '' AS text FROM fleet_versions"), "4");
+        assert_eq!(Other::new(path).text("SELECT MAX(version) || '' AS text FROM fleet_versions"), "5");
     });
 }
 
@@ -149,7 +149,7 @@ fn two_programs_may_start_on_an_empty_file_at_once() {
         let dir = TempDir::new("fleet");
         let path = dir.path().join("fleet.db");
         threads(4, |_| drop(open(&path)));
-        assert_eq!(Other::new(&path).text("SELECT COUNT(*) || '' AS text FROM fleet_versions"), "4");
+        assert_eq!(Other::new(&path).text("SELECT COUNT(*) || '' AS text FROM fleet_versions"), "5");
     }
 }
 

@@ -19,6 +19,7 @@ const VERSIONS: &[&str] = &[
     include_str!("sql/schema/0002.sql"),
     include_str!("sql/schema/0003.sql"),
     include_str!("sql/schema/0004.sql"),
+    include_str!("sql/schema/0005.sql"),
 ];
 
 #[derive(Debug, QueryableByName)]

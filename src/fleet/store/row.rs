@@ -197,11 +197,23 @@ pub(super) struct WaitingRow {
     #[diesel(sql_type = BigInt)]
     pub(super) held_jobs: i64,
     #[diesel(sql_type = Nullable<BigInt>)]
-    pub(super) first_tenant: Option<i64>,
-    #[diesel(sql_type = Nullable<BigInt>)]
     pub(super) last_tenant: Option<i64>,
     #[diesel(sql_type = Nullable<BigInt>)]
-    pub(super) most_needs: Option<i64>,
+    pub(super) other_tenant: Option<i64>,
+    #[diesel(sql_type = BigInt)]
+    pub(super) now: i64,
+    #[diesel(sql_type = BigInt)]
+    pub(super) max_attempts: i64,
+}
+
+/// The same where several tenants' jobs wait: a row for each, the first first;
+/// one row without a tenant where there is none.
+#[derive(Debug, QueryableByName)]
+pub(super) struct RankedRow {
+    #[diesel(sql_type = BigInt)]
+    pub(super) held_jobs: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub(super) tenant_id: Option<i64>,
     #[diesel(sql_type = BigInt)]
     pub(super) now: i64,
     #[diesel(sql_type = BigInt)]

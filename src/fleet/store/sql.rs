@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::guard::{
-    Ask, canceled_already, check_attempts, check_pin, claim_of, may_claim, no_agent, no_command, no_tenant,
-    removal_record, revoked, settle, unknown_secret, wrong_kind,
+    Ask, Claimer, canceled_already, check_attempts, check_pin, claim_of, may_claim, no_agent, no_command,
+    no_tenant, removal_record, revoked, settle, unknown_secret, wrong_kind,
 };
 use super::row::{
     Claimed, ClaimedRow, Extent, Hashed, Number, TouchedRow, listing, micros, span, stamp, word,
@@ -29,11 +29,14 @@ use crate::stamp::Stamp;
 pub struct SqlStore<L> {
     link: L,
     now: Now,
+    /// Whether jobs of several tenants waited when last a job was claimed:
+    /// mostly they still do, and one statement then tells all.
+    several: bool,
 }
 
 impl<L> SqlStore<L> {
     pub(super) fn new(link: L) -> Self {
-        Self { link, now: None }
+        Self { link, now: None, several: false }
     }
 
     #[cfg(feature = "postgres")]
@@ -61,6 +64,62 @@ fn one<T>(rows: Vec<T>, what: impl FnOnce() -> String) -> Result<T> {
 
 fn claimed(rows: Vec<ClaimedRow>, by: Claimed) -> Result<Option<Claim>> {
     rows.into_iter().next().map(|row| row.read(by).and_then(claim_of)).transpose()
+}
+
+/// How many tenants a claim asks for: mostly the first has its job, and the
+/// second tells that there are several.
+const FEW: usize = 2;
+/// How many it asks for when it got nothing from the first.
+const ALL: usize = 20;
+
+/// What a claim knows before it takes a job.
+struct Waiting {
+    held: i64,
+    now: i64,
+    max_attempts: i64,
+    /// The tenants to claim from, the first first.
+    tenants: Vec<i64>,
+}
+
+impl Waiting {
+    fn look(link: &mut impl Link, now: Now, claimer: &Claimer, several: bool) -> Result<Self> {
+        let platform = claimer.tenant.is_none();
+        if platform && several {
+            return Self::ranked(link, now, claimer, FEW);
+        }
+        let row = one(st::select_waiting(link, now, claimer.id.0, platform)?, String::new)?;
+        if row.other_tenant.is_some() && row.held_jobs < claimer.max_jobs {
+            return Self::ranked(link, now, claimer, FEW);
+        }
+        // Of one tenant there is nothing to choose between.
+        let tenant = claimer.tenant.map(|tenant| tenant.0).or(row.last_tenant);
+        let tenants = tenant.into_iter().collect();
+        Ok(Self { held: row.held_jobs, now: row.now, max_attempts: row.max_attempts, tenants })
+    }
+
+    fn ranked(link: &mut impl Link, now: Now, claimer: &Claimer, most: usize) -> Result<Self> {
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let rows = st::rank_tenants(link, now, claimer.id.0, most)?;
+        let tenants = rows.iter().filter_map(|row| row.tenant_id).collect();
+        let first = one(rows, String::new)?;
+        Ok(Self { held: first.held_jobs, now: first.now, max_attempts: first.max_attempts, tenants })
+    }
+
+    /// Takes the first job that nobody else is just taking.
+    fn claim(&self, link: &mut impl Link, claimer: &Claimer, lease: i64) -> Result<Option<Claim>> {
+        let (now, most, until) = (Some(self.now), self.max_attempts, self.now.saturating_add(lease));
+        let (agent, platform) = (claimer.id, claimer.tenant.is_none());
+        for tenant in &self.tenants {
+            let claim = if platform { st::claim_job } else { st::claim_order };
+            let found = claim(link, now, agent.0, *tenant, lease, most)?;
+            // None where others have taken meanwhile all that was there.
+            let by = Claimed { tenant: TenantId(*tenant), platform, agent, at: self.now, until };
+            if let Some(claim) = claimed(found, by)? {
+                return Ok(Some(claim));
+            }
+        }
+        Ok(None)
+    }
 }
 
 #[allow(private_bounds, reason = "nothing in here can be called from outside")]
@@ -316,41 +375,25 @@ impl<L: Link> CommandStore for SqlStore<L> {
     fn claim(&mut self, agent: AgentId, lease: Duration) -> Result<Option<Claim>> {
         check_lease(lease)?;
         let (now, lease) = (self.now, span(lease));
+        let several = &mut self.several;
         self.link.transaction(|link| {
             let claimer = one(st::lock_claimer(link, now, agent.0)?, || no_agent(agent))?.read()?;
             may_claim(&claimer)?;
             // Looked at once it is locked: what it holds must be the latest.
-            let platform = claimer.tenant.is_none();
-            let waiting = one(st::select_waiting(link, now, agent.0, platform)?, String::new)?;
-            if waiting.held_jobs >= claimer.max_jobs {
+            let waiting = Waiting::look(link, now, &claimer, *several)?;
+            if waiting.held >= claimer.max_jobs {
                 return Ok(None);
             }
-            let (at, most) = (waiting.now, waiting.max_attempts);
-            let (now, until) = (Some(at), at.saturating_add(lease));
-            if let Some(tenant) = claimer.tenant {
-                let by = Claimed { tenant, platform, agent, at, until };
-                return claimed(st::claim_order(link, now, agent.0, tenant.0, lease, most)?, by);
+            let platform = claimer.tenant.is_none();
+            if platform {
+                *several = waiting.tenants.len() > 1;
             }
-            let (first, last) = (waiting.first_tenant, waiting.last_tenant);
-            let tenants = match first {
-                // Nothing to choose between.
-                Some(only) if first == last => vec![only],
-                Some(_) => st::rank_tenants(link, now, agent.0)?.into_iter().map(|row| row.n).collect(),
-                None => Vec::new(),
-            };
-            for tenant in tenants {
-                let found = if waiting.most_needs.is_none() {
-                    st::claim_needless_job(link, now, agent.0, tenant, lease, most)?
-                } else {
-                    st::claim_job(link, now, agent.0, tenant, lease, most)?
-                };
-                // None where others have taken meanwhile all that was there.
-                let by = Claimed { tenant: TenantId(tenant), platform, agent, at, until };
-                if let Some(claim) = claimed(found, by)? {
-                    return Ok(Some(claim));
-                }
+            let claim = waiting.claim(link, &claimer, lease)?;
+            // The first two had jobs a moment ago, and others took them all.
+            if claim.is_none() && platform && waiting.tenants.len() == FEW {
+                return Waiting::ranked(link, now, &claimer, ALL)?.claim(link, &claimer, lease);
             }
-            Ok(None)
+            Ok(claim)
         })
     }
 

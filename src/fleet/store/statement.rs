@@ -50,8 +50,6 @@ impl Dialect {
 pub(super) struct Sql {
     name: &'static str,
     text: &'static str,
-    /// Lines that end so are left out.
-    without: &'static str,
     parts: [OnceLock<Result<Vec<Part>, String>>; 2],
 }
 
@@ -64,12 +62,7 @@ struct Part {
 
 impl Sql {
     pub(super) const fn new(name: &'static str, text: &'static str) -> Self {
-        Self::without(name, text, "-- nothing")
-    }
-
-    /// The same, but for the lines that end so.
-    pub(super) const fn without(name: &'static str, text: &'static str, without: &'static str) -> Self {
-        Self { name, text, without, parts: [OnceLock::new(), OnceLock::new()] }
+        Self { name, text, parts: [OnceLock::new(), OnceLock::new()] }
     }
 
     /// Taken apart once: at each call Diesel walks over a statement three
@@ -82,8 +75,7 @@ impl Sql {
             Dialect::Postgres => 1,
         };
         let parts = self.parts[place].get_or_init(|| {
-            let lines = self.text.lines().filter(|line| !line.trim_end().ends_with(self.without));
-            let text = choose(&lines.collect::<Vec<_>>().join("\n"), dialect);
+            let text = choose(self.text, dialect);
             let names: Vec<&str> = binds.iter().map(|(name, _)| *name).collect();
             take_apart(&text, dialect, &names)
         });

@@ -3,7 +3,7 @@
 
 use super::row::{
     AgentRow, Allowed, AuditRow, Boundary, ClaimedRow, ClaimerRow, CommandRow, Extent, Hashed, Head, Number,
-    TenantRow, TokenRow, TouchedRow, WaitingRow, Word,
+    RankedRow, TenantRow, TokenRow, TouchedRow, WaitingRow, Word,
 };
 use super::statement::{Bind, Link, Sql};
 use crate::error::Result;
@@ -15,22 +15,6 @@ pub(super) fn reprioritize(link: &mut impl Link, now: Now, bonus: i64, batch: i6
 }
 
 const REPRIORITIZE: &str = include_str!("sql/reprioritize.sql");
-
-/// [`claim_job`] where no job needs anything: a server prepares for each part
-/// of a statement, whether it comes to it or not.
-pub(super) fn claim_needless_job(
-    link: &mut impl Link,
-    now: Now,
-    agent: i64,
-    tenant: i64,
-    lease: i64,
-    max_attempts: i64,
-) -> Result<Vec<ClaimedRow>> {
-    static SQL: Sql = Sql::without("claim_needless_job", include_str!("sql/claim_job.sql"), "-- needs");
-    let (now, agent, tenant) = (("now", now.into()), ("agent", agent.into()), ("tenant", tenant.into()));
-    let (lease, max_attempts) = (("lease", lease.into()), ("max_attempts", max_attempts.into()));
-    link.load(&SQL, &[now, agent, tenant, lease, max_attempts])
-}
 
 /// `now` is bound by tests alone; without it the database's clock decides.
 pub(super) type Now = Option<i64>;
@@ -97,7 +81,7 @@ statements! {
     fn insert_need(command: i64, need: &str) -> Number;
     fn lock_claimer(agent: i64) -> ClaimerRow;
     fn select_waiting(agent: i64, platform: bool) -> WaitingRow;
-    fn rank_tenants(agent: i64) -> Number;
+    fn rank_tenants(agent: i64, most: i64) -> RankedRow;
     fn claim_job(agent: i64, tenant: i64, lease: i64, max_attempts: i64) -> ClaimedRow;
     fn claim_order(agent: i64, tenant: i64, lease: i64, max_attempts: i64) -> ClaimedRow;
     fn start_command(command: i64, agent: i64, fence: i64) -> Number;
@@ -234,7 +218,7 @@ mod tests {
             ("rank_tenants", "fleet_commands_jobs"),
             ("select_waiting", "fleet_commands_jobs"),
             ("select_waiting", "fleet_commands_held"),
-            ("select_waiting", "fleet_commands_needy"),
+            ("rank_tenants", "fleet_commands_held"),
             ("fence_off", "fleet_commands_held"),
             ("claim_order", "fleet_commands_orders"),
             ("select_held", "fleet_commands_held"),

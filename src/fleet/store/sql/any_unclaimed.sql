@@ -1,3 +1,4 @@
 SELECT id AS n FROM fleet_commands
 INDEXED BY fleet_commands_unclaimed -- sqlite
-WHERE state = 'pending' AND NOT platform AND expires_at IS NULL AND queued_at < COALESCE(:now, (SELECT now FROM fleet_clock)) - :max_queue ORDER BY queued_at LIMIT 1
+WHERE lease_until IS NULL AND completed_at IS NULL AND NOT platform AND expires_at IS NULL
+    AND queued_at < COALESCE(:now, (SELECT now FROM fleet_clock)) - :max_queue ORDER BY queued_at LIMIT 1

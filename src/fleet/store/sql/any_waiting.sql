@@ -1,3 +1,3 @@
 SELECT id AS n FROM fleet_commands
 INDEXED BY fleet_commands_queued -- sqlite
-WHERE state = 'pending' AND platform LIMIT 1
+WHERE lease_until IS NULL AND completed_at IS NULL AND platform LIMIT 1

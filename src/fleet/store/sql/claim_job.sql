@@ -8,17 +8,16 @@ UPDATE fleet_commands SET
 WHERE state = 'pending' AND id = (
     SELECT c.id FROM fleet_commands c
     INDEXED BY fleet_commands_jobs -- sqlite
-    WHERE c.tenant_id = :tenant AND c.state = 'pending' AND c.platform
+    WHERE c.tenant_id = :tenant AND c.lease_until IS NULL AND c.completed_at IS NULL AND c.platform
     AND (c.scheduled_at IS NULL OR c.scheduled_at <= :now)
         AND (c.expires_at IS NULL OR c.expires_at > :now)
         AND c.attempts < COALESCE(c.max_attempts, :max_attempts)
         AND (c.pinned_to IS NULL OR c.pinned_to = :agent)
         AND c.kind IN ('scan', 'collect', 'health_check', 'config_update', 'cancel', 'template_sync', 'update_tools', 'run_tool')
-        AND (c.needs = 0
-    OR NOT EXISTS ( -- needs
-    SELECT 1 FROM fleet_command_needs n WHERE n.command_id = c.id -- needs
-    AND n.need NOT IN (SELECT o.offer FROM fleet_agent_offers o WHERE o.agent_id = :agent)) -- needs
-        )
+        AND (c.needs = 0 OR fleet_command_fits(c.id, :agent)) -- postgres
+        AND (c.needs = 0 OR NOT EXISTS ( -- sqlite
+            SELECT 1 FROM fleet_command_needs n WHERE n.command_id = c.id -- sqlite
+            AND n.need NOT IN (SELECT o.offer FROM fleet_agent_offers o WHERE o.agent_id = :agent))) -- sqlite
     ORDER BY c.queue_priority + c.queue_penalty DESC, c.waiting_since, c.id LIMIT 1
     FOR NO KEY UPDATE SKIP LOCKED -- postgres
 )

@@ -1,4 +1,5 @@
-UPDATE fleet_commands SET state = 'completed', result = :result, progress = 100, lease_until = NULL,
-    completed_at = COALESCE(:now, (SELECT now FROM fleet_clock)), version = version + 1
+UPDATE fleet_commands SET state = 'completed', result = :result, progress = 100, lease_until = NULL, version = version + 1,
+    completed_at = COALESCE(:now, (SELECT now FROM fleet_clock)) -- sqlite
+    completed_at = COALESCE(:now, fleet_now()) -- postgres
 WHERE id = :command AND agent_id = :agent AND fence = :fence AND state = 'running'
 RETURNING id AS n

@@ -4,7 +4,7 @@ UPDATE fleet_commands SET state = 'expired', message = 'its time was over before
 WHERE state = 'pending' AND id IN (
     SELECT id FROM fleet_commands
     INDEXED BY fleet_commands_expires -- sqlite
-    WHERE state = 'pending' AND expires_at <= (SELECT now FROM clock)
+    WHERE lease_until IS NULL AND completed_at IS NULL AND expires_at <= (SELECT now FROM clock)
     ORDER BY expires_at, id LIMIT :batch
     FOR NO KEY UPDATE SKIP LOCKED -- postgres
 )

@@ -4,7 +4,7 @@ UPDATE fleet_commands SET state = 'expired', message = 'no agent took it in time
 WHERE state = 'pending' AND id IN (
     SELECT id FROM fleet_commands
     INDEXED BY fleet_commands_unclaimed -- sqlite
-    WHERE state = 'pending' AND NOT platform AND expires_at IS NULL AND queued_at < (SELECT now FROM clock) - :max_queue
+    WHERE lease_until IS NULL AND completed_at IS NULL AND NOT platform AND expires_at IS NULL AND queued_at < (SELECT now FROM clock) - :max_queue
     ORDER BY queued_at, id LIMIT :batch
     FOR NO KEY UPDATE SKIP LOCKED -- postgres
 )

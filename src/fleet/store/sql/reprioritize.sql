@@ -4,7 +4,7 @@ busy (tenant_id, n) AS (
     SELECT tenant_id, COUNT(*) FROM fleet_commands
     INDEXED BY fleet_commands_busy -- sqlite
     WHERE lease_until IS NOT NULL AND platform
-        AND EXISTS (SELECT 1 FROM fleet_commands WHERE state = 'pending' AND platform)
+        AND EXISTS (SELECT 1 FROM fleet_commands WHERE lease_until IS NULL AND completed_at IS NULL AND platform)
     GROUP BY tenant_id
 ),
 places (id, old_place, old_penalty, place, penalty) AS (
@@ -18,7 +18,7 @@ places (id, old_place, old_penalty, place, penalty) AS (
     FROM fleet_commands c
     INDEXED BY fleet_commands_jobs -- sqlite
     CROSS JOIN fleet_tenants t LEFT JOIN busy b ON b.tenant_id = c.tenant_id
-    WHERE c.state = 'pending' AND c.platform AND t.id = c.tenant_id
+    WHERE c.lease_until IS NULL AND c.completed_at IS NULL AND c.platform AND t.id = c.tenant_id
 ),
 changed (id, place, penalty) AS MATERIALIZED (
     SELECT p.id, p.place, p.penalty FROM places p
