@@ -75,14 +75,20 @@ impl Reader {
     }
 }
 
-/// Has an event that is read soon fetched meanwhile: another thread wrote it.
+/// Has an event that is read soon fetched meanwhile: another thread wrote it,
+/// and its count is written here when it is let go.
 #[inline]
 fn fetch(event: Option<&Arc<Event>>) {
     #[cfg(target_arch = "x86_64")]
     if let Some(event) = event {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a hint, which reads nothing.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(Arc::as_ptr(event).cast()) };
+        // SAFETY: a hint, which reads and writes nothing.
+        unsafe {
+            std::arch::asm!(
+                "prefetchw [{}]",
+                in(reg) Arc::as_ptr(event),
+                options(nostack, preserves_flags, readonly)
+            );
+        }
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = event;
