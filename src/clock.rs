@@ -13,6 +13,7 @@ use std::ops::{Add, BitOr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::map::Map;
 use crate::primitive::{AtomicU32, Bell, Condvar, Mutex, MutexGuard, Ordering};
 use crate::stamp::Stamp;
 use crate::sys::time::monotonic;
@@ -344,7 +345,7 @@ struct State {
     now: Tick,
     wall: SystemTime,
     next_seat: u64,
-    participants: BTreeMap<u64, String>,
+    participants: Map<u64, String>,
     /// How many participants wait for something a test holds, not for time.
     parked: usize,
     asleep: BTreeMap<(Tick, u64), Arc<Inbox>>,
@@ -357,7 +358,7 @@ impl Default for State {
             now: Tick::ZERO,
             wall: SystemTime::UNIX_EPOCH,
             next_seat: 0,
-            participants: BTreeMap::new(),
+            participants: Map::new(),
             parked: 0,
             asleep: BTreeMap::new(),
             deadlines: HashMap::new(),

@@ -6,8 +6,8 @@
 mod metrics;
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::collections::hash_map::RandomState;
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Weak};
@@ -21,6 +21,7 @@ use crate::error::{Error, ErrorKind, Result};
 #[cfg(feature = "capi")]
 use crate::event::LoopKind;
 use crate::event_log::{EventLog, EventPage};
+use crate::map::Map;
 use crate::name::Name;
 use crate::observe::Observer;
 use crate::primitive::Mutex;
@@ -49,7 +50,7 @@ struct Inner {
     budget: Arc<Budget>,
     events: EventLog,
     loops: Mutex<Register>,
-    heartbeats: Mutex<BTreeMap<Name, Box<Heartbeat>>>,
+    heartbeats: Mutex<Map<Name, Box<Heartbeat>>>,
     /// What parts keep once for all of it, one of each type.
     shared: Mutex<Vec<Arc<dyn Any + Send + Sync>>>,
     stack_size: usize,
@@ -341,7 +342,7 @@ impl Env {
                 heartbeats.retain(|name, heartbeat| {
                     heartbeat.asker.strong_count() > 0 || listed.iter().any(|listed| listed.name() == name)
                 });
-                heartbeats.entry(known.name().clone()).or_default().beat(now, &down)
+                heartbeats.get_or_default(known.name().clone()).beat(now, &down)
             }
         };
         if is_awaited {
@@ -366,7 +367,7 @@ impl Env {
                 heartbeat.asker.strong_count() > 0 || heartbeat.last.is_some_and(is_recent)
             });
         }
-        let heartbeat = heartbeats.entry(name.clone()).or_default();
+        let heartbeat = heartbeats.get_or_default(name.clone());
         if heartbeat.asker.as_ptr() != Arc::as_ptr(asker) {
             heartbeat.asker = Arc::downgrade(asker);
         }

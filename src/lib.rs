@@ -189,6 +189,7 @@ mod dispatch;
 mod env;
 mod event_log;
 mod looper;
+mod map;
 pub mod observe;
 mod primitive;
 pub mod probe;

@@ -1,7 +1,7 @@
 //! When is somebody told, and of what: a machine without time, threads or
 //! sockets.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use super::letter::{Body, told};
 use super::{Action, AlertConfig, AlertStatus};
 use crate::clock::Tick;
 use crate::event::{Event, EventKind, Health, LoopKind};
+use crate::map::Map;
 use crate::name::Name;
 use crate::stamp::Stamp;
 
@@ -43,7 +44,7 @@ pub(super) struct View {
 
 /// All loops at one moment, and what they require.
 pub(super) struct World<'a> {
-    pub(super) views: BTreeMap<Name, View>,
+    pub(super) views: Map<Name, View>,
     pub(super) requires: &'a dyn Fn(&Name) -> Vec<Name>,
 }
 
@@ -146,7 +147,7 @@ pub(super) struct Counts {
 #[derive(Debug)]
 pub(super) struct Machine {
     boot: String,
-    subjects: BTreeMap<Name, Subject>,
+    subjects: Map<Name, Subject>,
     queue: VecDeque<Letter>,
     next_id: u64,
     pub(super) counts: Counts,
@@ -158,7 +159,7 @@ impl Machine {
     pub(super) fn new(boot: &str) -> Self {
         Self {
             boot: boot.to_owned(),
-            subjects: BTreeMap::new(),
+            subjects: Map::new(),
             queue: VecDeque::new(),
             next_id: 1,
             counts: Counts::default(),
@@ -170,12 +171,12 @@ impl Machine {
     pub(super) fn restore(&mut self, now: Tick, wall: Stamp, kept: Kept) {
         let ago = |then: Stamp| Duration::from_micros(wall.as_micros().saturating_sub(then.as_micros()));
         for (name, at, n) in kept.told {
-            let subject = self.subjects.entry(name).or_default();
+            let subject = self.subjects.get_or_default(name);
             subject.is_kept = true;
             subject.told = Some(Told { at: now, before: ago(at), n });
         }
         for (written, body) in kept.letters {
-            let subject = self.subjects.entry(body.name.clone()).or_default();
+            let subject = self.subjects.get_or_default(body.name.clone());
             subject.is_kept = true;
             subject.kept.push((ago(written), body));
         }
@@ -192,7 +193,7 @@ impl Machine {
             Stamp::from_micros(wall.as_micros().saturating_sub(micros))
         };
         let mut kept = Kept::default();
-        for (name, subject) in &self.subjects {
+        for (name, subject) in self.subjects.iter() {
             if let Some(Told { at, before: earlier, n }) = subject.told {
                 kept.told.push((name.clone(), before(now.since(at) + earlier), n));
             }
@@ -210,14 +211,14 @@ impl Machine {
 
     /// Takes the alerts that there are. Of loops that have none any more
     /// nothing is told, and after a while nothing is known.
-    pub(super) fn configure(&mut self, now: Tick, configs: BTreeMap<Name, Arc<AlertConfig>>) {
-        for (name, subject) in &mut self.subjects {
+    pub(super) fn configure(&mut self, now: Tick, configs: Map<Name, Arc<AlertConfig>>) {
+        for (name, subject) in self.subjects.iter_mut() {
             if !configs.contains_key(name) {
                 subject.config = None;
             }
         }
         for (name, config) in configs {
-            let subject = self.subjects.entry(name.clone()).or_default();
+            let subject = self.subjects.get_or_default(name.clone());
             if subject.config.as_ref().is_none_or(|before| !Arc::ptr_eq(before, &config)) {
                 // Whoever mends an address wants to hear what waits there.
                 self.queue.retain_mut(|letter| {
@@ -331,7 +332,7 @@ impl Machine {
         // A reminder gives way.
         let waiting = || self.queue.iter().filter(|letter| letter.body.reminder == 0);
         let (mut n, mut is_busy) = (waiting().count(), waiting().any(|letter| letter.tries == 0));
-        for (name, subject) in &mut self.subjects {
+        for (name, subject) in self.subjects.iter_mut() {
             let Some(config) = subject.config.clone() else { continue };
             let has_action = [&config.on_down, &config.on_ready].iter().any(|action| action.is_some());
             if has_action && is_busy && n + usize::from(subject.missed.is_some()) >= CAPACITY {
@@ -617,8 +618,8 @@ mod tests {
     struct Scene {
         machine: Machine,
         now: Tick,
-        views: BTreeMap<Name, View>,
-        parents: BTreeMap<Name, Vec<Name>>,
+        views: Map<Name, View>,
+        parents: Map<Name, Vec<Name>>,
         n: u64,
         asked: Vec<String>,
     }
@@ -634,7 +635,7 @@ mod tests {
     impl Scene {
         fn new(config: AlertConfig, names: &[&str]) -> Self {
             let (machine, now) = (Machine::new("b"), Tick::ZERO + SECOND);
-            let (views, parents) = (BTreeMap::new(), BTreeMap::new());
+            let (views, parents) = (Map::new(), Map::new());
             let mut scene = Self { machine, now, views, parents, n: 0, asked: Vec::new() };
             scene.configure(config, names);
             scene
@@ -1015,7 +1016,7 @@ mod tests {
     fn one_that_fails_is_tried_again_and_keeps_its_place() {
         let mut scene = Scene::new(both(), &["db", "up"]);
         scene.down("db", Health::Ready);
-        let parents = BTreeMap::<Name, Vec<Name>>::new();
+        let parents = Map::<Name, Vec<Name>>::new();
         let requires = move |name: &Name| parents.get(name).cloned().unwrap_or_default();
         let step = |scene: &mut Scene, result: Result<(), String>| {
             let world = World { views: scene.views.clone(), requires: &requires };
@@ -1171,11 +1172,11 @@ mod tests {
             known.machine.see(&name("db"), LoopKind::Watcher, health, at, None);
         }
         assert_eq!(known.after(10 * SECOND).step(), ["db down #1 again 1"]);
-        scene.machine.configure(scene.now, BTreeMap::new());
+        scene.machine.configure(scene.now, Map::new());
         assert!(scene.ready("db").step().is_empty());
         assert_eq!(scene.machine.due(scene.now), scene.now + FORGET);
         scene.after(FORGET);
-        scene.machine.configure(scene.now, BTreeMap::new());
+        scene.machine.configure(scene.now, Map::new());
         assert!(scene.machine.subjects.is_empty());
     }
 }

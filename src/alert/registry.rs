@@ -1,10 +1,10 @@
 //! Which loops of an environment have somebody told.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use super::AlertConfig;
 use crate::env::Env;
+use crate::map::Map;
 use crate::name::Name;
 use crate::primitive::Mutex;
 
@@ -50,9 +50,9 @@ impl Registry {
     }
 
     /// The alerts of every loop; of two of one name those made last.
-    pub(crate) fn all(&self) -> BTreeMap<Name, Arc<AlertConfig>> {
+    pub(crate) fn all(&self) -> Map<Name, Arc<AlertConfig>> {
         let entries = self.entries.lock();
-        let mut all = BTreeMap::new();
+        let mut all = Map::new();
         for (name, config) in entries.iter() {
             if let Some(config) = config.upgrade() {
                 all.insert(name.clone(), config);

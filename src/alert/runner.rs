@@ -1,6 +1,5 @@
 //! The thread that tells people.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
@@ -18,6 +17,7 @@ use crate::env::Env;
 use crate::error::{BoxError, Result};
 use crate::event::Health;
 use crate::event_log::Bell;
+use crate::map::Map;
 use crate::name::Name;
 use crate::observe::{Attr, Counter, Gauge};
 use crate::primitive::Mutex;
@@ -343,7 +343,7 @@ impl Shared {
     }
 
     fn decide(&self) {
-        let views = if self.machine.lock().wants_world() { self.views() } else { BTreeMap::new() };
+        let views = if self.machine.lock().wants_world() { self.views() } else { Map::new() };
         let requires = |name: &Name| match &self.requires {
             // The program's own code, on a thread that guards itself.
             Some(requires) => caught(|| requires(name)).unwrap_or_default(),
@@ -388,13 +388,13 @@ impl Shared {
         }
     }
 
-    fn views(&self) -> BTreeMap<Name, View> {
+    fn views(&self) -> Map<Name, View> {
         let statuses = self.env.statuses();
         let views = statuses.into_iter().map(|status| {
             let is_failing = status.consecutive_failures > 0;
             (status.name, View { health: status.health, age: status.age, is_failing })
         });
-        crate::order::map(views)
+        views.collect()
     }
 
     fn next(&self, cancel: &CancelToken) -> Option<Letter> {
@@ -461,7 +461,7 @@ impl Shared {
 
 /// What loops require, each asked once.
 #[derive(Default)]
-struct Memo(std::cell::RefCell<BTreeMap<Name, Vec<Name>>>);
+struct Memo(std::cell::RefCell<Map<Name, Vec<Name>>>);
 
 impl Memo {
     fn get(&self, name: &Name, ask: &dyn Fn(&Name) -> Vec<Name>) {

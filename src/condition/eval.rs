@@ -1,7 +1,6 @@
 //! Whether a condition holds, given what is known.
 
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -9,6 +8,7 @@ use serde_json::Value;
 use super::syntax::{Bytes, Check, Expr, Literal, Number, Subject};
 use crate::duration::{GoDuration, Shown};
 use crate::error::clip;
+use crate::map::Map;
 use crate::pointer::{Kind, Pointer};
 use crate::text::on_one_line;
 
@@ -51,11 +51,11 @@ pub struct Facts {
     latency: Option<Duration>,
     status: Option<u16>,
     /// Names in lower case.
-    headers: BTreeMap<String, String>,
+    headers: Map<String, String>,
     body: Option<Vec<u8>>,
     /// Read when somebody asks.
     json: OnceCell<Result<Value, String>>,
-    files: BTreeMap<String, Result<Option<FileFacts>, String>>,
+    files: Map<String, Result<Option<FileFacts>, String>>,
 }
 
 /// What conditions may ask of a file.
@@ -98,7 +98,7 @@ impl Facts {
     /// Says one of the answer's headers; of two with one name the first counts.
     #[must_use]
     pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
-        self.headers.entry(name.to_ascii_lowercase()).or_insert_with(|| value.into());
+        self.headers.get_or_insert_with(name.to_ascii_lowercase(), || value.into());
         self
     }
 

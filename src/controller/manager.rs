@@ -13,6 +13,7 @@ use crate::env::Env;
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::event::Health;
 use crate::looper::StopDeadlines;
+use crate::map::Map;
 use crate::name::Name;
 use crate::primitive::Mutex;
 use crate::status::{LoopStatus, StatusSource, aggregate, verdict};
@@ -79,7 +80,7 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    controllers: BTreeMap<Name, Arc<Reconciler>>,
+    controllers: Map<Name, Arc<Reconciler>>,
     /// Those that were removed and have not ended: their names are not free,
     /// or two of one name could be at work.
     leaving: Vec<Arc<Reconciler>>,

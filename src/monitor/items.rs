@@ -1,10 +1,9 @@
 //! What is known of a checker's items, from one look to the next.
 
-use std::collections::BTreeMap;
-
 use super::report::{Found, MAX_ITEMS};
 use crate::clock::{Tick, wall_at};
 use crate::event::Health;
+use crate::map::Map;
 use crate::stamp::Stamp;
 use crate::status::{ItemStatus, Tally, severity};
 
@@ -14,7 +13,7 @@ const SHOWN: usize = 50;
 /// The items of one checker, by name.
 #[derive(Debug, Default)]
 pub(super) struct Items {
-    items: BTreeMap<String, Item>,
+    items: Map<String, Item>,
     /// The number of the last look.
     look: u64,
     /// How many of that look were too many.
@@ -83,7 +82,7 @@ impl Items {
     ) -> (Tally, Vec<ItemStatus>, u64) {
         let mut tally = Tally::default();
         let mut not_ready: Vec<(Health, &String, &Item)> = Vec::new();
-        for (name, item) in &self.items {
+        for (name, item) in self.items.iter() {
             let health = item.health_after(fresh_since);
             tally.add(health);
             if health != Health::Ready {

@@ -10,7 +10,7 @@ mod attempts;
 mod table;
 mod watches;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +29,7 @@ use crate::dispatch::Mailbox;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, EventKind, Health, LoopKind, RecoveryEvent, RecoveryStep};
+use crate::map::Map;
 use crate::name::Name;
 use crate::primitive::{Condvar, Mutex, MutexGuard};
 use crate::subscription::Hub;
@@ -89,7 +90,7 @@ pub(super) struct State {
     pub(super) watches: Watches,
     /// When the runs are polled that are in no poll.
     polls: Polls,
-    pub(super) cases: BTreeMap<Arc<str>, Box<Case>>,
+    pub(super) cases: Map<Arc<str>, Box<Case>>,
     fresh: VecDeque<Arc<str>>,
     retries: BTreeSet<(Tick, u64, Arc<str>)>,
     chores: VecDeque<(Chore, Duration)>,
@@ -240,7 +241,7 @@ impl State {
             random: Random::new(seed),
             watches: Watches::default(),
             polls: BTreeSet::new(),
-            cases: BTreeMap::new(),
+            cases: Map::new(),
             fresh: VecDeque::new(),
             retries: BTreeSet::new(),
             chores: VecDeque::new(),

@@ -1,15 +1,16 @@
 //! Sockets that a library in C has made and keeps to itself.
 
-use std::collections::BTreeMap;
 use std::net::TcpStream;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
+use crate::map::Map;
+
 /// The sockets that this process has open: the kernel's name of each, and its
 /// descriptor. None where the kernel does not say.
-pub(crate) fn open_sockets() -> BTreeMap<String, RawFd> {
+pub(crate) fn open_sockets() -> Map<String, RawFd> {
     let descriptors = std::fs::read_dir("/proc/self/fd").into_iter().flatten();
     let descriptors = descriptors.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    crate::order::map(descriptors.filter_map(|fd: RawFd| Some((name(fd)?, fd))))
+    descriptors.filter_map(|fd: RawFd| Some((name(fd)?, fd))).collect()
 }
 
 fn name(fd: RawFd) -> Option<String> {

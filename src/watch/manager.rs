@@ -12,6 +12,7 @@ use crate::env::Env;
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::event::Health;
 use crate::looper::StopDeadlines;
+use crate::map::Map;
 use crate::name::Name;
 use crate::primitive::Mutex;
 use crate::status::{LoopStatus, StatusSource, aggregate, verdict};
@@ -59,7 +60,7 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    watchers: BTreeMap<Name, Arc<Watcher>>,
+    watchers: Map<Name, Arc<Watcher>>,
     stopped: bool,
     /// A stop is over: subscriptions have ended.
     ended: bool,

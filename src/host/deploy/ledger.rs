@@ -12,6 +12,7 @@ use crate::backoff::Backoff;
 use crate::clock::Tick;
 use crate::error::{Error, ErrorClass, ErrorKind};
 use crate::event::EventKind;
+use crate::map::Map;
 use crate::name::Name;
 use crate::order;
 
@@ -84,15 +85,15 @@ pub(super) struct Trouble {
 pub(super) struct Ledger {
     // Boxes, so that maps of these are one kind of map: the code of each takes
     // some kilobytes.
-    running: BTreeMap<Name, Box<Running>>,
-    under_way: BTreeMap<Name, Box<UnderWay>>,
-    trouble: BTreeMap<Name, Box<Trouble>>,
+    running: Map<Name, Box<Running>>,
+    under_way: Map<Name, Box<UnderWay>>,
+    trouble: Map<Name, Box<Trouble>>,
     /// Until when a name is left alone whose operation was cancelled.
-    paused: BTreeMap<Name, Tick>,
+    paused: Map<Name, Tick>,
     /// What stood in the folder at the last scan and did not tell its name.
-    seen: BTreeMap<PathBuf, Option<Fingerprint>>,
+    seen: Map<PathBuf, Option<Fingerprint>>,
     /// What was rejected at the last scan, and so was told.
-    rejected: BTreeMap<PathBuf, Error>,
+    rejected: Map<PathBuf, Error>,
     /// Whether somebody changed for whom something waits.
     woken: bool,
     backoff: Backoff,
@@ -102,12 +103,12 @@ impl Ledger {
     pub(super) fn new(retry_delay: Duration) -> Self {
         let max = Duration::from_secs(60).max(retry_delay);
         Self {
-            running: BTreeMap::new(),
-            under_way: BTreeMap::new(),
-            trouble: BTreeMap::new(),
-            paused: BTreeMap::new(),
-            seen: BTreeMap::new(),
-            rejected: BTreeMap::new(),
+            running: Map::new(),
+            under_way: Map::new(),
+            trouble: Map::new(),
+            paused: Map::new(),
+            seen: Map::new(),
+            rejected: Map::new(),
             woken: false,
             backoff: Backoff { initial: retry_delay, max, multiplier: 2.0, jitter: 0.0 },
         }

@@ -1,9 +1,8 @@
 //! What to do about what stands in the folder: pure, as data, doing nothing.
 
 use std::cell::OnceCell;
-use std::collections::btree_map::Entry;
 use std::collections::hash_map::DefaultHasher;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::fmt;
 use std::hash::Hasher;
@@ -15,6 +14,7 @@ use super::requires::{Asks, circles};
 use super::scan;
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind};
+use crate::map::Map;
 use crate::name::Name;
 use crate::tree::{Fault, Faults, Place};
 
@@ -185,7 +185,7 @@ pub(super) fn plan(files: &[Candidate], is_whole: bool, ledger: &Ledger, now: Ti
             applied.entry(running.path.as_os_str()).or_default().push(name);
         }
     }
-    let (paths, claims) = (OnceCell::new(), BTreeMap::new());
+    let (paths, claims) = (OnceCell::new(), Map::new());
     let mut planner = Planner { files, paths, applied, is_whole, ledger, now, claims, plan: Plan::default() };
     let rejected = planner.claim();
     let stops = planner.stops();
@@ -249,7 +249,7 @@ struct Planner<'a> {
     is_whole: bool,
     ledger: &'a Ledger,
     now: Tick,
-    claims: BTreeMap<Name, Claim>,
+    claims: Map<Name, Claim>,
     plan: Plan,
 }
 
@@ -259,17 +259,16 @@ impl Planner<'_> {
         let mut rejected = Vec::new();
         for (file, candidate) in self.files.iter().enumerate() {
             match &candidate.reading {
-                Reading::Right { name, place, .. } => match self.claims.entry(name.clone()) {
-                    Entry::Vacant(free) => _ = free.insert(Claim::Right(file)),
-                    Entry::Occupied(claim) => {
-                        let (Claim::Right(first) | Claim::Held(first)) = *claim.get();
+                Reading::Right { name, place, .. } => match self.claims.get(name) {
+                    None => _ = self.claims.insert(name.clone(), Claim::Right(file)),
+                    Some(&(Claim::Right(first) | Claim::Held(first))) => {
                         let error = self.taken(name, place, first);
                         rejected.push(Change::Reject { file, error });
                     }
                 },
                 Reading::Wrong { error, .. } => {
                     for name in self.applied.get(candidate.path.as_os_str()).into_iter().flatten() {
-                        self.claims.entry((*name).clone()).or_insert(Claim::Held(file));
+                        self.claims.get_or_insert_with((*name).clone(), || Claim::Held(file));
                     }
                     rejected.push(Change::Reject { file, error: error.clone() });
                 }

@@ -1,6 +1,5 @@
 //! The types of components that descriptors may name, and how each is made.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -10,6 +9,7 @@ use crate::decode::{self, FieldInfo, Object};
 use crate::duration::Shown;
 use crate::env::Env;
 use crate::error::{BoxError, Error, ErrorKind, Result};
+use crate::map::Map;
 use crate::name::Name;
 use crate::tree::Fault;
 
@@ -56,7 +56,7 @@ type Factory = dyn Fn(&str, &mut Object<'_, '_>) -> Option<Blueprint> + Send + S
 /// ```
 #[derive(Clone, Default)]
 pub struct Registry {
-    types: BTreeMap<String, Arc<Factory>>,
+    types: Map<String, Arc<Factory>>,
 }
 
 /// A type of component: what it does, and its settings.

@@ -1,12 +1,11 @@
 //! What descriptors ask of each other: names that must be there, and no
 //! circle. Pure.
 
-use std::collections::BTreeMap;
-
 use super::descriptor::Descriptor;
 use crate::decode;
 use crate::duration::Shown;
 use crate::host::graph::{self, Node};
+use crate::map::Map;
 use crate::name::Name;
 use crate::tree::{Fault, Faults, Place, join_idx};
 
@@ -18,7 +17,7 @@ pub(super) struct Asks<'a> {
 
 /// Those that require each other in a circle, and what each is told: where it
 /// requires the next, and the whole path.
-pub(super) fn circles(all: &[Asks<'_>]) -> BTreeMap<usize, Fault> {
+pub(super) fn circles(all: &[Asks<'_>]) -> Map<usize, Fault> {
     let nodes: Vec<Node<'_>> = all
         .iter()
         .map(|Asks { name, requires }| Node {
@@ -26,7 +25,7 @@ pub(super) fn circles(all: &[Asks<'_>]) -> BTreeMap<usize, Fault> {
             requires: requires.iter().map(|(name, _)| name.as_str()).collect(),
         })
         .collect();
-    let mut faults = BTreeMap::new();
+    let mut faults = Map::new();
     for circle in graph::circles(&nodes) {
         let message = graph::shown(&nodes, &circle);
         for (at, &idx) in circle.iter().enumerate() {
@@ -37,7 +36,7 @@ pub(super) fn circles(all: &[Asks<'_>]) -> BTreeMap<usize, Fault> {
             };
             let key = join_idx("requires", which);
             let fault = Fault { place: place.clone(), key, message: message.clone() };
-            faults.entry(idx).or_insert(fault);
+            faults.get_or_insert_with(idx, || fault);
         }
     }
     faults
@@ -68,8 +67,8 @@ pub(super) fn circles(all: &[Asks<'_>]) -> BTreeMap<usize, Fault> {
 /// # Ok::<(), loopkeeper::tree::Faults>(())
 /// ```
 pub fn check_requirements(descriptors: &[Descriptor]) -> Result<(), Faults> {
-    let by_name: BTreeMap<&Name, &Descriptor> =
-        crate::order::map(descriptors.iter().map(|descriptor| (&descriptor.name, descriptor)));
+    let by_name: Map<&Name, &Descriptor> =
+        descriptors.iter().map(|descriptor| (&descriptor.name, descriptor)).collect();
     let enabled: Vec<&Descriptor> = descriptors.iter().filter(|descriptor| descriptor.enabled).collect();
     let asked: Vec<_> = enabled.iter().map(|descriptor| descriptor.asks()).collect();
     let all: Vec<Asks<'_>> = enabled

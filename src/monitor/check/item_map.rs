@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::duration::Shown;
 use crate::error::{Error, Result};
 use crate::event::Health;
+use crate::map::Map;
 use crate::monitor::{ItemState, Tally};
 use crate::pointer::{Kind, Pointer};
 use crate::text::on_one_line;
@@ -56,7 +57,7 @@ pub struct ItemMap {
     message: Option<Pointer>,
     group_by: Option<Pointer>,
     require: Vec<Pointer>,
-    meanings: BTreeMap<String, Health>,
+    meanings: Map<String, Health>,
     otherwise: Health,
 }
 
@@ -91,7 +92,7 @@ impl ItemMap {
             message: None,
             group_by: None,
             require: Vec::new(),
-            meanings: BTreeMap::new(),
+            meanings: Map::new(),
             otherwise: Health::Unknown,
         }
     }
@@ -291,9 +292,9 @@ fn of_item(missing: &crate::pointer::Missing) -> String {
 /// its members.
 pub(super) fn reported(items: Vec<Item>) -> BTreeMap<String, ItemState> {
     let mut reported = Named::default();
-    let mut groups: BTreeMap<String, Named> = BTreeMap::new();
+    let mut groups: Map<String, Named> = Map::new();
     for item in items {
-        let names = item.group.map_or(&mut reported, |group| groups.entry(group).or_default());
+        let names = item.group.map_or(&mut reported, |group| groups.get_or_default(group));
         names.add(item.name, item.state);
     }
     for (group, members) in groups {
@@ -311,7 +312,7 @@ pub(super) fn reported(items: Vec<Item>) -> BTreeMap<String, ItemState> {
 pub(super) struct Named {
     pub(super) states: BTreeMap<String, ItemState>,
     /// How often a name has been there that was taken.
-    taken: BTreeMap<String, u64>,
+    taken: Map<String, u64>,
 }
 
 impl Named {
@@ -319,7 +320,7 @@ impl Named {
     pub(super) fn add(&mut self, name: String, state: ItemState) -> String {
         let mut free = name.clone();
         while self.states.contains_key(&free) {
-            let nth = self.taken.entry(name.clone()).or_insert(1);
+            let nth = self.taken.get_or_insert_with(name.clone(), || 1);
             *nth += 1;
             free = format!("{name} ({nth})");
         }
