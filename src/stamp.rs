@@ -17,7 +17,7 @@ pub const LEN: usize = 24;
 /// The last microsecond of the year 9999.
 const MAX_MICROS: u64 = 253_402_300_800_000_000 - 1;
 
-const MILLIS_A_DAY: u64 = 24 * 60 * 60 * 1_000;
+const SECONDS_A_DAY: u64 = 24 * 60 * 60;
 
 /// A moment of the wall clock with microseconds, written as RFC 3339 UTC
 /// with milliseconds.
@@ -73,19 +73,50 @@ impl Stamp {
     /// assert_eq!(Stamp::from_micros(0).write_to(&mut buffer), "1970-01-01T00:00:00.000Z");
     /// ```
     pub fn write_to(self, buffer: &mut [u8; LEN]) -> &str {
-        let millis = self.0 / 1_000;
-        let (year, month, day) = civil_from_days(millis / MILLIS_A_DAY);
-        let of_day = millis % MILLIS_A_DAY;
-        *buffer = *b"0000-00-00T00:00:00.000Z";
-        put(&mut buffer[0..4], year);
-        put(&mut buffer[5..7], month);
-        put(&mut buffer[8..10], day);
-        put(&mut buffer[11..13], of_day / 3_600_000);
-        put(&mut buffer[14..16], of_day / 60_000 % 60);
-        put(&mut buffer[17..19], of_day / 1_000 % 60);
-        put(&mut buffer[20..23], of_day % 1_000);
+        *buffer = *Stamps::default().write(self);
         // Only ASCII was written, so the default is never taken.
         std::str::from_utf8(buffer).unwrap_or_default()
+    }
+}
+
+/// Writes stamps, most of which lie in the second of the one before or on its
+/// day: no more is written than differs.
+#[derive(Debug)]
+pub(crate) struct Stamps {
+    day: u64,
+    second: u64,
+    text: [u8; LEN],
+}
+
+impl Default for Stamps {
+    fn default() -> Self {
+        Self { day: 0, second: 0, text: *b"1970-01-01T00:00:00.000Z" }
+    }
+}
+
+impl Stamps {
+    pub(crate) fn write(&mut self, stamp: Stamp) -> &[u8; LEN] {
+        let second = stamp.0 / 1_000_000;
+        if second != self.second {
+            self.turn(second);
+        }
+        put(&mut self.text[20..23], stamp.0 / 1_000 % 1_000);
+        &self.text
+    }
+
+    fn turn(&mut self, second: u64) {
+        let day = second / SECONDS_A_DAY;
+        if day != self.day {
+            let (year, month, day_of_month) = civil_from_days(day);
+            put(&mut self.text[0..4], year);
+            put(&mut self.text[5..7], month);
+            put(&mut self.text[8..10], day_of_month);
+        }
+        (self.day, self.second) = (day, second);
+        let of_day = second % SECONDS_A_DAY;
+        put(&mut self.text[11..13], of_day / 3_600);
+        put(&mut self.text[14..16], of_day / 60 % 60);
+        put(&mut self.text[17..19], of_day % 60);
     }
 }
 
@@ -304,8 +335,8 @@ mod tests {
 
     #[test]
     fn every_day_of_the_calendar_is_right() {
-        for day in 0..=MAX_MICROS / (MILLIS_A_DAY * 1_000) {
-            let stamp = Stamp::from_micros(day * MILLIS_A_DAY * 1_000);
+        for day in 0..=MAX_MICROS / (SECONDS_A_DAY * 1_000_000) {
+            let stamp = Stamp::from_micros(day * SECONDS_A_DAY * 1_000_000);
             assert_eq!(stamp.to_string(), humantime(stamp));
         }
     }
@@ -389,6 +420,20 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn those_that_are_written_one_after_another_are_right(
+            first in 0..=MAX_MICROS,
+            steps in proptest::collection::vec((0..=17u32, any::<i64>()), 1..20),
+        ) {
+            let mut stamps = Stamps::default();
+            let mut micros = first;
+            for (digits, step) in steps {
+                micros = micros.saturating_add_signed(step % 10_i64.pow(digits)).min(MAX_MICROS);
+                let stamp = Stamp::from_micros(micros);
+                prop_assert_eq!(stamps.write(stamp).as_slice(), humantime(stamp).as_bytes());
+            }
+        }
+
         #[test]
         fn humantime_agrees(micros in 0..=MAX_MICROS) {
             let stamp = Stamp::from_micros(micros);

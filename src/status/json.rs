@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::LoopStatus;
 use crate::name::Name;
-use crate::stamp::{self, Stamp};
+use crate::stamp::{self, Stamp, Stamps};
 use crate::text::{DIGITS, decimal};
 
 /// Writes loops as a JSON list, to the end of `out`.
@@ -29,134 +29,195 @@ use crate::text::{DIGITS, decimal};
 pub fn write_json(loops: &[LoopStatus], out: &mut Vec<u8>) {
     // What a loop of the common kind needs.
     out.reserve(2 + 640 * loops.len());
-    out.push(b'[');
+    let mut page = Page { out, stamps: Stamps::default() };
+    page.raw("[");
     for (i, status) in loops.iter().enumerate() {
         if i > 0 {
-            out.push(b',');
+            page.raw(",");
         }
-        write(status, out);
+        page.status(status);
     }
-    out.push(b']');
+    page.raw("]");
 }
 
-fn write(status: &LoopStatus, out: &mut Vec<u8>) {
-    // Taken apart, so that a field that is new is not forgotten.
-    let LoopStatus {
-        name,
-        kind,
-        health,
-        ready,
-        stale,
-        critical,
-        phase,
-        since,
-        last_check,
-        age,
-        last_success,
-        last_error,
-        consecutive_failures,
-        attempt,
-        next_run,
-        latency,
-        runs,
-        failures,
-        panics,
-        timeouts,
-        late,
-        missed,
-        transitions,
-        running_for,
-        overdue_for,
-        call,
-        thread,
-        lost_callbacks,
-        requires,
-        waits_for,
-        parent,
-        alert,
-        max_attempts,
-        config,
-        controller,
-        monitor,
-        recovery,
-    } = status;
-    // Names and words have nothing that must be escaped.
-    word(out, "{\"name\":\"", name.as_str());
-    word(out, "\",\"kind\":\"", kind.as_str());
-    word(out, "\",\"state\":\"", health.as_str());
-    flag(out, "\",\"ready\":", *ready);
-    if *stale {
-        flag(out, ",\"stale\":", true);
+/// Where statuses are written.
+struct Page<'a> {
+    out: &'a mut Vec<u8>,
+    /// Moments of loops of one program are close to each other.
+    stamps: Stamps,
+}
+
+// What is here for each field is put into the one function that writes them:
+// the length of a key is known there, and no key is copied by a call.
+impl Page<'_> {
+    fn status(&mut self, status: &LoopStatus) {
+        // Taken apart, so that a field that is new is not forgotten.
+        let LoopStatus {
+            name,
+            kind,
+            health,
+            ready,
+            stale,
+            critical,
+            phase,
+            since,
+            last_check,
+            age,
+            last_success,
+            last_error,
+            consecutive_failures,
+            attempt,
+            next_run,
+            latency,
+            runs,
+            failures,
+            panics,
+            timeouts,
+            late,
+            missed,
+            transitions,
+            running_for,
+            overdue_for,
+            call,
+            thread,
+            lost_callbacks,
+            requires,
+            waits_for,
+            parent,
+            alert,
+            max_attempts,
+            config,
+            controller,
+            monitor,
+            recovery,
+        } = status;
+        // Names and words have nothing that must be escaped.
+        self.word("{\"name\":\"", name.as_str());
+        self.word("\",\"kind\":\"", kind.as_str());
+        self.word("\",\"state\":\"", health.as_str());
+        self.flag("\",\"ready\":", *ready);
+        if *stale {
+            self.raw(",\"stale\":true");
+        }
+        self.flag(",\"critical\":", *critical);
+        self.word(",\"phase\":\"", phase.as_str());
+        self.moment("\",\"since\":\"", Some(*since));
+        self.moment(",\"last_check\":\"", *last_check);
+        self.seconds(",\"age\":", *age);
+        self.moment(",\"last_success\":\"", *last_success);
+        self.text(",\"last_error\":", last_error.as_deref());
+        self.number(",\"consecutive_failures\":", (*consecutive_failures).into());
+        self.number(",\"attempt\":", (*attempt).into());
+        self.moment(",\"next_run\":\"", *next_run);
+        self.seconds(",\"latency\":", *latency);
+        self.number(",\"runs\":", *runs);
+        self.number(",\"failures\":", *failures);
+        self.number(",\"panics\":", *panics);
+        self.number(",\"timeouts\":", *timeouts);
+        self.number(",\"late\":", *late);
+        self.number(",\"missed\":", *missed);
+        self.number(",\"transitions\":", *transitions);
+        self.seconds(",\"running_for\":", *running_for);
+        self.seconds(",\"overdue_for\":", *overdue_for);
+        other(self.out, ",\"call\":", call.as_ref());
+        if let Some(thread) = thread {
+            self.text(",\"thread\":{\"name\":", Some(&thread.name));
+            self.number(",\"tid\":", thread.tid.into());
+            self.raw("}");
+        }
+        self.number(",\"lost_callbacks\":", *lost_callbacks);
+        names(self.out, ",\"requires\":", requires);
+        names(self.out, ",\"waits_for\":", waits_for);
+        other(self.out, ",\"parent\":", parent.as_ref());
+        other(self.out, ",\"alert\":", alert.as_ref());
+        if let Some(n) = max_attempts {
+            self.number(",\"max_attempts\":", (*n).into());
+        }
+        other(self.out, ",\"config\":", config.as_ref());
+        other(self.out, ",\"controller\":", controller.as_ref());
+        other(self.out, ",\"monitor\":", monitor.as_ref());
+        other(self.out, ",\"recovery\":", recovery.as_ref());
+        self.raw("}");
     }
-    flag(out, ",\"critical\":", *critical);
-    word(out, ",\"phase\":\"", phase.as_str());
-    moment(out, "\",\"since\":\"", Some(*since));
-    moment(out, ",\"last_check\":\"", *last_check);
-    seconds(out, ",\"age\":", *age);
-    moment(out, ",\"last_success\":\"", *last_success);
-    other(out, ",\"last_error\":", last_error.as_ref());
-    number(out, ",\"consecutive_failures\":", (*consecutive_failures).into());
-    number(out, ",\"attempt\":", (*attempt).into());
-    moment(out, ",\"next_run\":\"", *next_run);
-    seconds(out, ",\"latency\":", *latency);
-    number(out, ",\"runs\":", *runs);
-    number(out, ",\"failures\":", *failures);
-    number(out, ",\"panics\":", *panics);
-    number(out, ",\"timeouts\":", *timeouts);
-    number(out, ",\"late\":", *late);
-    number(out, ",\"missed\":", *missed);
-    number(out, ",\"transitions\":", *transitions);
-    seconds(out, ",\"running_for\":", *running_for);
-    seconds(out, ",\"overdue_for\":", *overdue_for);
-    other(out, ",\"call\":", call.as_ref());
-    if let Some(thread) = thread {
-        other(out, ",\"thread\":{\"name\":", Some(&thread.name));
-        number(out, ",\"tid\":", thread.tid.into());
-        out.push(b'}');
+
+    #[inline(always)]
+    fn raw(&mut self, text: &str) {
+        self.out.extend_from_slice(text.as_bytes());
     }
-    number(out, ",\"lost_callbacks\":", *lost_callbacks);
-    names(out, ",\"requires\":", requires);
-    names(out, ",\"waits_for\":", waits_for);
-    other(out, ",\"parent\":", parent.as_ref());
-    other(out, ",\"alert\":", alert.as_ref());
-    if let Some(n) = max_attempts {
-        number(out, ",\"max_attempts\":", (*n).into());
+
+    #[inline(always)]
+    fn word(&mut self, key: &str, value: &str) {
+        self.raw(key);
+        self.raw(value);
     }
-    other(out, ",\"config\":", config.as_ref());
-    other(out, ",\"controller\":", controller.as_ref());
-    other(out, ",\"monitor\":", monitor.as_ref());
-    other(out, ",\"recovery\":", recovery.as_ref());
-    out.push(b'}');
+
+    #[inline(always)]
+    fn flag(&mut self, key: &str, value: bool) {
+        self.raw(key);
+        if value { self.raw("true") } else { self.raw("false") }
+    }
+
+    #[inline(always)]
+    fn number(&mut self, key: &str, value: u64) {
+        self.raw(key);
+        match u8::try_from(value) {
+            // Most are zero.
+            Ok(digit @ 0..10) => self.out.push(b'0' + digit),
+            _ => self.digits(value),
+        }
+    }
+
+    #[inline(never)]
+    fn digits(&mut self, value: u64) {
+        self.out.extend_from_slice(decimal(value, &mut [0; DIGITS]));
+    }
+
+    #[inline(always)]
+    fn moment(&mut self, key: &str, value: Option<Stamp>) {
+        let Some(value) = value else { return };
+        self.raw(key);
+        let text: &[u8; stamp::LEN] = self.stamps.write(value);
+        self.out.extend_from_slice(text);
+        self.raw("\"");
+    }
+
+    #[inline(always)]
+    fn seconds(&mut self, key: &str, value: Option<Duration>) {
+        let Some(value) = value else { return };
+        self.raw(key);
+        self.real(value.as_secs_f64());
+    }
+
+    #[inline(never)]
+    fn real(&mut self, value: f64) {
+        other(self.out, "", Some(&value));
+    }
+
+    #[inline(always)]
+    fn text(&mut self, key: &str, value: Option<&str>) {
+        let Some(value) = value else { return };
+        self.raw(key);
+        if is_plain(value) {
+            self.raw("\"");
+            self.raw(value);
+            self.raw("\"");
+        } else {
+            other(self.out, "", Some(value));
+        }
+    }
 }
 
-fn word(out: &mut Vec<u8>, key: &str, value: &str) {
-    out.extend_from_slice(key.as_bytes());
-    out.extend_from_slice(value.as_bytes());
-}
-
-fn flag(out: &mut Vec<u8>, key: &str, value: bool) {
-    word(out, key, if value { "true" } else { "false" });
-}
-
-fn moment(out: &mut Vec<u8>, key: &str, value: Option<Stamp>) {
-    let Some(value) = value else { return };
-    word(out, key, value.write_to(&mut [0; stamp::LEN]));
-    out.push(b'"');
-}
-
-fn seconds(out: &mut Vec<u8>, key: &str, value: Option<Duration>) {
-    other(out, key, value.map(|value| value.as_secs_f64()).as_ref());
-}
-
-fn number(out: &mut Vec<u8>, key: &str, value: u64) {
-    out.extend_from_slice(key.as_bytes());
-    out.extend_from_slice(decimal(value, &mut [0; DIGITS]));
+/// Whether nothing of a text must be escaped. All of it is looked at, many
+/// bytes at once: most texts are plain.
+fn is_plain(text: &str) -> bool {
+    text.bytes().fold(true, |is_plain, byte| is_plain & (byte >= b' ') & (byte != b'"') & (byte != b'\\'))
 }
 
 fn names(out: &mut Vec<u8>, key: &str, names: &[Name]) {
     for (i, name) in names.iter().enumerate() {
         out.extend_from_slice(if i == 0 { key.as_bytes() } else { b"," });
-        word(out, if i == 0 { "[\"" } else { "\"" }, name.as_str());
+        out.extend_from_slice(if i == 0 { b"[\"" } else { b"\"" });
+        out.extend_from_slice(name.as_str().as_bytes());
         out.push(b'"');
     }
     if !names.is_empty() {
@@ -165,7 +226,7 @@ fn names(out: &mut Vec<u8>, key: &str, names: &[Name]) {
 }
 
 /// What takes serde.
-fn other(out: &mut Vec<u8>, key: &str, value: Option<&impl serde::Serialize>) {
+fn other(out: &mut Vec<u8>, key: &str, value: Option<&(impl serde::Serialize + ?Sized)>) {
     let Some(value) = value else { return };
     out.extend_from_slice(key.as_bytes());
     if serde_json::to_writer(&mut *out, value).is_err() {
@@ -281,7 +342,7 @@ mod tests {
     proptest! {
         #[test]
         fn it_is_what_serde_makes_of_it(
-            text in ".{0,12}",
+            text in "[ -~]{0,40}|([a-z]|[\\x00-\\x1f\"\\\\\\x7f]|.){0,20}",
             n in any::<u64>(),
             digits in 0..20u32,
             some in any::<[bool; 12]>(),
