@@ -12,7 +12,7 @@ use super::ledger::{Board, Ledger, Rejection};
 use super::machine::{DeployMachine, Outbox, Report};
 use super::plan::{Candidate, Change, Fingerprint, Planned, Reading, plan};
 use super::registry::Registry;
-use super::scan::{Dir, Folder, Found, Listing, shown};
+use super::scan::{Dir, Folder, Found, Listing, Sight, shown};
 use super::target::{Deployment, Operation, Outcome, Reply, Target};
 use crate::clock::Tick;
 use crate::component::{Component, Context};
@@ -389,6 +389,9 @@ pub(super) struct DeployWork {
     again: Tick,
     /// Whether an answer may lead to another change.
     follows: bool,
+    /// What stood in the folder when there was nothing to do about it. As long
+    /// as it does and nobody answers, there is nothing to do.
+    settled: Option<Sight>,
 }
 
 impl Work<Report> for DeployWork {
@@ -399,6 +402,10 @@ impl Work<Report> for DeployWork {
         }
         let answers = std::mem::take(&mut *self.mail.answers.lock());
         let answered = !answers.is_empty();
+        if answered {
+            self.settled = None;
+        }
+        let before = self.settled;
         let mut events = Vec::new();
         let mut ledger = self.ledger.lock();
         for (name, outcome) in answers {
@@ -413,11 +420,12 @@ impl Work<Report> for DeployWork {
         let is_due = now >= self.next_scan || now >= self.again || wakes;
         let scanned = (!answered || asked || is_due || self.follows).then(|| self.scan(cx, now));
         let ledger = self.ledger.lock();
-        let board = Arc::new(ledger.board());
         self.again = ledger.again(now);
         let rejection = ledger.rejection().cloned();
+        // Settled before and after: what there is to be told is the same.
+        let board = (before.is_none() || before != self.settled).then(|| Arc::new(ledger.board()));
         drop(ledger);
-        let old = std::mem::replace(&mut *self.board.lock(), board);
+        let old = board.map(|board| std::mem::replace(&mut *self.board.lock(), board));
         drop(old);
         Ok(Report { scanned, rejection, again: self.again, interval: self.interval })
     }
@@ -443,12 +451,17 @@ impl DeployWork {
             next_scan: Tick::ZERO,
             again: Tick::NEVER,
             follows: false,
+            settled: None,
         }
     }
 
     fn scan(&mut self, cx: &Context, now: Tick) -> Result<()> {
         self.next_scan = now + self.interval;
         self.follows = false;
+        if self.settled.is_some() && self.folder.look() == self.settled {
+            return Ok(());
+        }
+        self.settled = None;
         let Listing { found, is_whole } = self.folder.list().map_err(wrong)?;
         let files = self.candidates(&found);
         let mut ledger = self.ledger.lock();
@@ -465,6 +478,9 @@ impl DeployWork {
             }
             self.apply(cx, change, (&found, &files), now, &mut events);
             self.tell(&mut events);
+        }
+        if is_whole && !self.follows && plan.changes.iter().all(Change::is_kept) {
+            self.settled = Sight::of(files.iter().map(|file| (&*file.path, file.content)));
         }
         Ok(())
     }

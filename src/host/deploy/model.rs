@@ -3,15 +3,16 @@
 //! answers when it is told to.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::deployer::{DeployWork, DeployerConfig};
+use super::plan::Fingerprint;
 use super::registry::Registry;
-use super::scan::{Folder, Found, Listing};
+use super::scan::{Folder, Found, Listing, Sight};
 use super::target::{Operation, Outcome, Reply, Target};
 use crate::clock::ManualClock;
 use crate::component::{Component, Context};
@@ -162,6 +163,19 @@ impl Folder for Shared {
         let files = world.files.iter().filter(|(path, _)| Some(**path) != missed);
         let found = files.map(|(path, text)| Found { path: PathBuf::from(path), content: text.content() });
         Ok(Listing { found: found.collect(), is_whole: missed.is_none() })
+    }
+
+    fn look(&mut self) -> Option<Sight> {
+        let mut world = self.0.lock();
+        // What is missed is missed by the listing that follows.
+        if world.hidden || world.missed.is_some() {
+            return None;
+        }
+        world.unseen = None;
+        Sight::of(world.files.iter().rev().map(|(path, text)| {
+            let content = text.content().ok();
+            (Path::new(path), content.map(|bytes| Fingerprint::of(&bytes)))
+        }))
     }
 }
 

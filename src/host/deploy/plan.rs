@@ -32,6 +32,18 @@ impl Fingerprint {
         hasher.write_u8(0);
         Self([half, hasher.finish()])
     }
+
+    /// Two halves that stand for a file with this content.
+    pub(super) fn of_file(self, path: &Path) -> [u64; 2] {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(path.as_os_str().as_encoded_bytes());
+        let Self([a, b]) = self;
+        hasher.write_u64(a);
+        hasher.write_u64(b);
+        let half = hasher.finish();
+        hasher.write_u8(0);
+        [half, hasher.finish()]
+    }
 }
 
 /// A file of the folder, and what it says.
@@ -72,6 +84,11 @@ pub(super) enum Change {
 }
 
 impl Change {
+    /// Whether it leaves what runs because a file asks for just that.
+    pub(super) fn is_kept(&self) -> bool {
+        matches!(self, Self::Keep { file: Some(_), .. })
+    }
+
     fn stops(&self) -> Option<&Name> {
         match self {
             Self::Stop { name } => Some(name),
