@@ -178,11 +178,9 @@ pub struct Clock(Source);
 
 #[derive(Debug, Clone)]
 enum Source {
-    /// The same moment as both clocks say it; the number is read first, so
-    /// that what an `Instant` says is over is over.
+    /// When it began, as the system counts.
     System {
         start: u64,
-        origin: Instant,
     },
     Manual(ManualClock),
 }
@@ -202,10 +200,8 @@ impl From<&ManualClock> for Clock {
 impl Clock {
     /// The machine's monotonic clock, counted from now.
     #[must_use]
-    #[allow(clippy::disallowed_methods, reason = "this module is where time comes in")]
     pub fn system() -> Self {
-        let start = monotonic();
-        Self(Source::System { start, origin: Instant::now() })
+        Self(Source::System { start: monotonic() })
     }
 
     /// The present moment.
@@ -214,7 +210,7 @@ impl Clock {
     #[allow(clippy::disallowed_methods, reason = "this module is where time comes in")]
     pub fn now(&self) -> Tick {
         match &self.0 {
-            Source::System { start, .. } => Tick::from_nanos(monotonic().saturating_sub(*start)),
+            Source::System { start } => Tick::from_nanos(monotonic().saturating_sub(*start)),
             Source::Manual(clock) => clock.now(),
         }
     }
@@ -264,22 +260,15 @@ impl Clock {
     /// which. A signal that is set already ends the wait at once.
     pub(crate) fn wait(&self, inbox: &Arc<Inbox>, deadline: Tick) -> Signals {
         match &self.0 {
-            Source::System { origin, .. } => loop {
+            Source::System { start } => loop {
                 let signals = inbox.take();
                 if signals != Signals::default() {
                     return signals;
                 }
-                let rang = match origin.checked_add(Duration::from_nanos(deadline.nanos())) {
-                    Some(moment) if deadline != Tick::NEVER => {
-                        inbox.bell.wait_while(|| real_remaining(moment))
-                    }
-                    _ => {
-                        inbox.bell.wait();
-                        true
-                    }
-                };
-                if !rang {
-                    return inbox.take();
+                match start.checked_add(deadline.nanos()) {
+                    Some(deadline) if !inbox.bell.wait_until(deadline) => return inbox.take(),
+                    Some(_) => {}
+                    None => inbox.bell.wait(),
                 }
             },
             Source::Manual(clock) => clock.wait(inbox, deadline),

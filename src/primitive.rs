@@ -4,9 +4,17 @@
 //! versions of the same, so that whole loops run under a scheduler that
 //! chooses the interleaving. Nothing else in the crate names a lock type.
 
+#[cfg(all(target_os = "linux", target_pointer_width = "64", not(shuttle), not(loom)))]
+mod bell;
+
 #[cfg(not(shuttle))]
 mod real {
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
+
+    #[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
+    pub(crate) use super::bell::Bell;
+    #[cfg(not(all(target_os = "linux", target_pointer_width = "64", not(loom))))]
+    pub(crate) use parking::Bell;
 
     pub(crate) use parking_lot::{Mutex, MutexGuard};
     #[cfg_attr(loom, allow(unused_imports, reason = "the slot takes loom's fence"))]
@@ -43,57 +51,68 @@ mod real {
         }
     }
 
-    /// A doorbell with room for one ring, for one thread at a time.
-    ///
-    /// An atomic and the thread's own parking place: a channel's timed receive
-    /// costs twice the processor time of a bare sleep, and half a kibibyte.
-    #[derive(Debug, Default)]
-    pub(crate) struct Bell {
-        rung: AtomicBool,
-        sleeper: Mutex<Option<thread::Thread>>,
-    }
+    /// Where the kernel does not wait for a number.
+    #[cfg(not(all(target_os = "linux", target_pointer_width = "64", not(loom))))]
+    mod parking {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        use std::thread;
+        use std::time::Duration;
 
-    impl Bell {
-        pub(crate) fn ring(&self) {
-            self.rung.store(true, Ordering::Release);
-            // Whoever registers after this sees the ring: both take the lock.
-            if let Some(sleeper) = &*self.sleeper.lock() {
-                sleeper.unpark();
-            }
+        use parking_lot::Mutex;
+
+        use crate::sys::time::monotonic;
+
+        /// A doorbell with room for one ring, for one thread at a time: an atomic
+        /// and the thread's own parking place.
+        #[derive(Debug, Default)]
+        pub(crate) struct Bell {
+            rung: AtomicBool,
+            sleeper: Mutex<Option<thread::Thread>>,
         }
 
-        pub(crate) fn wait(&self) {
-            self.register();
-            while !self.rung.swap(false, Ordering::Acquire) {
-                thread::park();
-            }
-        }
-
-        /// Waits for a ring while time is `left`; says whether it rang.
-        #[allow(clippy::disallowed_methods, reason = "a ring wakes it: this is what the clock waits on")]
-        pub(crate) fn wait_while(&self, left: impl Fn() -> Duration) -> bool {
-            self.register();
-            loop {
-                if self.rung.swap(false, Ordering::Acquire) {
-                    return true;
+        impl Bell {
+            pub(crate) fn ring(&self) {
+                self.rung.store(true, Ordering::Release);
+                // Whoever registers after this sees the ring: both take the lock.
+                if let Some(sleeper) = &*self.sleeper.lock() {
+                    sleeper.unpark();
                 }
-                let left = left();
-                if left.is_zero() {
-                    return false;
-                }
-                thread::park_timeout(left);
             }
-        }
 
-        /// Lets another thread wait on the bell from now on.
-        pub(crate) fn hand_over(&self) {
-            self.sleeper.lock().take();
-        }
+            pub(crate) fn wait(&self) {
+                self.register();
+                while !self.rung.swap(false, Ordering::Acquire) {
+                    thread::park();
+                }
+            }
 
-        fn register(&self) {
-            let mut sleeper = self.sleeper.lock();
-            if sleeper.is_none() {
-                *sleeper = Some(thread::current());
+            /// Waits for a ring until `deadline`, in nanoseconds of the monotonic
+            /// clock; says whether it rang.
+            #[allow(clippy::disallowed_methods, reason = "a ring wakes it: this is what the clock waits on")]
+            pub(crate) fn wait_until(&self, deadline: u64) -> bool {
+                self.register();
+                loop {
+                    if self.rung.swap(false, Ordering::Acquire) {
+                        return true;
+                    }
+                    let left = deadline.saturating_sub(monotonic());
+                    if left == 0 {
+                        return false;
+                    }
+                    thread::park_timeout(Duration::from_nanos(left));
+                }
+            }
+
+            /// Lets another thread wait on the bell from now on.
+            pub(crate) fn hand_over(&self) {
+                self.sleeper.lock().take();
+            }
+
+            fn register(&self) {
+                let mut sleeper = self.sleeper.lock();
+                if sleeper.is_none() {
+                    *sleeper = Some(thread::current());
+                }
             }
         }
     }
@@ -101,7 +120,7 @@ mod real {
 
 #[cfg(shuttle)]
 mod model {
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
     pub(crate) use shuttle::thread;
@@ -203,7 +222,7 @@ mod model {
             *rung = false;
         }
 
-        pub(crate) fn wait_while(&self, _: impl Fn() -> Duration) -> bool {
+        pub(crate) fn wait_until(&self, _: u64) -> bool {
             unreachable!("models run on the manual clock")
         }
 

@@ -1,5 +1,5 @@
-//! The memory orderings of the slot and the alarm, and of the handles of the C
-//! side, under loom.
+//! The memory orderings of the slot and the alarm, of the doorbell, and of the
+//! handles of the C side, under loom.
 //!
 //!     RUSTFLAGS='--cfg loom' cargo test --release --test loom
 //!
@@ -15,11 +15,84 @@ mod slot;
 #[path = "../src/capi/usage.rs"]
 mod usage;
 
+#[allow(dead_code, unreachable_pub, reason = "the model uses some of it, outside its crate")]
+#[path = "../src/primitive/bell.rs"]
+mod bell;
+
+/// What the doorbell asks of the kernel.
+mod sys {
+    pub(crate) mod futex {
+        use loom::sync::atomic::{AtomicU32, Ordering};
+        use loom::sync::{Condvar, Mutex};
+
+        loom::lazy_static! {
+            static ref SLEEPERS: (Mutex<()>, Condvar) = (Mutex::new(()), Condvar::new());
+        }
+
+        /// The number is looked at under the lock that a wake takes. A deadline
+        /// is over at once: others go on before it and after it.
+        pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<u64>) -> bool {
+            let sleepers = SLEEPERS.0.lock().unwrap();
+            if deadline.is_none() && word.load(Ordering::SeqCst) == expected {
+                drop(SLEEPERS.1.wait(sleepers).unwrap());
+            }
+            deadline.is_some()
+        }
+
+        pub(crate) fn wake(_: &AtomicU32) {
+            let _sleepers = SLEEPERS.0.lock().unwrap();
+            SLEEPERS.1.notify_one();
+        }
+    }
+
+    pub(crate) mod time {
+        pub(crate) fn monotonic() -> u64 {
+            0
+        }
+    }
+}
+
+use bell::Bell;
 use loom::cell::UnsafeCell;
 use loom::sync::{Arc, Mutex};
 use loom::thread;
 use slot::{Alarm, Phase, Slot};
 use usage::{Begin, End, Usage};
+
+/// Mutants: `ring` without release, `take` without acquire (what was written
+/// before the ring races); no wake, or the sleep marked by a plain store (the
+/// ring is slept through, which loom tells as a deadlock).
+#[test]
+fn a_ring_ends_the_wait_and_shows_what_was_before_it() {
+    loom::model(|| {
+        let shared = Arc::new((Bell::default(), UnsafeCell::new(0)));
+        let theirs = shared.clone();
+        let rings = thread::spawn(move || {
+            // SAFETY: the other thread looks after the ring.
+            theirs.1.with_mut(|value| unsafe { *value = 7 });
+            theirs.0.ring();
+        });
+        shared.0.wait();
+        // SAFETY: the other thread writes before its ring.
+        assert_eq!(shared.1.with(|value| unsafe { *value }), 7);
+        rings.join().unwrap();
+    });
+}
+
+/// Mutant: `take` as a look and a store: a ring between the two is lost.
+#[test]
+fn a_ring_at_a_deadline_is_heard_once() {
+    loom::model(|| {
+        let bell = Arc::new(Bell::default());
+        let theirs = bell.clone();
+        let rings = thread::spawn(move || theirs.ring());
+        let mut heard = u32::from(bell.wait_until(1)) + u32::from(bell.wait_until(1));
+        rings.join().unwrap();
+        heard += u32::from(bell.wait_until(1));
+        assert_eq!(heard, 1);
+        assert!(!bell.wait_until(1));
+    });
+}
 
 /// The watchdog's half: set the alarm, then look at the slot. Says whether it
 /// will be awake by the slot's deadline without being rung.

@@ -9,6 +9,8 @@ pub(crate) mod disk;
 pub(crate) mod file;
 #[cfg(feature = "capi")]
 pub(crate) mod fork;
+#[cfg(all(target_os = "linux", target_pointer_width = "64", not(shuttle), not(loom)))]
+pub(crate) mod futex;
 #[cfg(feature = "daemon")]
 pub(crate) mod inherit;
 pub(crate) mod limits;
