@@ -45,8 +45,9 @@ struct Node {
     cancelled: AtomicBool,
     links: Mutex<Links>,
     parent: Mutex<Option<(Arc<Node>, usize)>>,
-    /// Disconnected on cancel; made when somebody asks for a channel.
-    channel: OnceLock<Channel>,
+    /// Disconnected on cancel; made when somebody asks for a channel. Boxed:
+    /// hardly anybody does, and each loop has two tokens.
+    channel: OnceLock<Box<Channel>>,
 }
 
 type Never = std::convert::Infallible;
@@ -203,7 +204,7 @@ impl CancelToken {
     pub fn channel(&self) -> &Receiver<Never> {
         let channel = self.node.channel.get_or_init(|| {
             let (tx, rx) = bounded(0);
-            Channel { tx: Mutex::new(Some(tx)), rx }
+            Box::new(Channel { tx: Mutex::new(Some(tx)), rx })
         });
         // Whoever sets the flag looks for the channel afterwards; whoever
         // makes the channel looks at the flag afterwards.

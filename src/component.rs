@@ -60,6 +60,9 @@ pub struct Context {
     dry_run: bool,
     reporter: Reporter,
     steps: Arc<Steps>,
+    /// Whether its calls say anything: most do not, and then there is nothing
+    /// to be forgotten.
+    says: Cell<bool>,
     /// The span of the present call.
     span: RefCell<Option<Parent>>,
     /// When a probe that succeeded wants to be asked again, at the latest.
@@ -81,6 +84,7 @@ impl Context {
             dry_run: false,
             reporter: Reporter::default(),
             steps: Arc::default(),
+            says: Cell::new(false),
             span: RefCell::default(),
             again: Cell::new(None),
             _ring: None,
@@ -138,6 +142,7 @@ impl Context {
             dry_run: false,
             reporter,
             steps: Arc::default(),
+            says: Cell::new(false),
             span: RefCell::default(),
             again: Cell::new(None),
             _ring: Some(ring),
@@ -152,6 +157,14 @@ impl Context {
     /// Has the steps of its calls seen by those who hold `steps`, too.
     pub(crate) fn set_steps(&mut self, steps: Arc<Steps>) {
         self.steps = steps;
+    }
+
+    /// Begins a call that has said nothing yet, as [`begin_steps`](Self::begin_steps),
+    /// where nobody else has had these steps since the last time.
+    pub(crate) fn begin_own_steps(&self) {
+        if self.says.get() {
+            self.begin_steps();
+        }
     }
 
     /// Begins a call that has said nothing yet.
@@ -248,6 +261,8 @@ impl Context {
     }
 
     pub(crate) fn notes(&self) -> Notes {
+        // Who has these may say something at any time.
+        self.says.set(true);
         Notes { steps: self.steps.clone(), clock: self.env.clock().clone() }
     }
 

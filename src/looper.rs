@@ -356,7 +356,7 @@ impl<M: Machine, W: Work<M::Output>> Loop<M, W> {
         let source = &self.source;
         let mut state = source.state.lock();
         let now = source.env.clock().now();
-        let change = source.step(&mut state, |machine, events| decide(machine, now, events));
+        let change = source.step(&mut state, &mut Vec::new(), |machine, events| decide(machine, now, events));
         drop(state);
         source.inbox.ring(Signals::LOOK);
         source.any().note(Some(change));
@@ -390,6 +390,8 @@ impl Handle {
         let ring = token.ring(&source.inbox);
         let mut cx =
             Context::new(source.env.clone(), source.name.clone(), token.clone(), source.inbox.clone());
+        // What the last call of an earlier run has said.
+        source.steps.begin();
         cx.set_steps(source.steps.clone());
         let seat = source.env.clock().rejoin(&source.inbox, source.name.as_str());
         // Held until the loop is marked as running, so that its first event
@@ -586,9 +588,12 @@ impl<M: Machine> Source<M> {
     fn run<W: Work<M::Output>>(self: &Arc<Self>, mut work: W, mut cx: Context) -> W {
         let guard = self.env.watchdog().guard(self.clone());
         cx.set_dry_run(work.is_dry_run());
+        // Room for one, kept: what a thread gives back to the allocator stays
+        // with that thread, and a list that grows by itself begins with four.
+        let mut events = Vec::with_capacity(1);
         let mut call = |generation, deadline, cx: &Context| {
             let (result, in_time) = guarded_call(&guard, generation, deadline, &mut work, cx);
-            self.finish(result, in_time);
+            self.finish(result, in_time, &mut events);
         };
         self.any().go_on(&guard, &mut cx, &mut call);
         drop(guard);
@@ -596,7 +601,7 @@ impl<M: Machine> Source<M> {
         work
     }
 
-    fn finish(&self, result: Result<M::Output>, in_time: bool) {
+    fn finish(&self, result: Result<M::Output>, in_time: bool, events: &mut Vec<EventKind>) {
         let (any, now) = (self.any(), self.env.clock().now());
         let failed_as = result.as_ref().err().map(Error::kind);
         let mut state = self.state.lock();
@@ -604,7 +609,8 @@ impl<M: Machine> Source<M> {
         let change = match took {
             Took::InTime(took) => {
                 let input = Input::Returned { result, took };
-                let change = self.step(&mut state, |machine, events| machine.step(now, input, events));
+                let step = |machine: &mut M, events: &mut _| machine.step(now, input, events);
+                let change = self.step(&mut state, events, step);
                 drop(state);
                 self.instruments.duration.observe(took.as_secs_f64());
                 Some(change)
@@ -617,10 +623,16 @@ impl<M: Machine> Source<M> {
         any.note(change);
     }
 
-    fn step(&self, state: &mut State<M>, step: impl FnOnce(&mut M, &mut Vec<EventKind>)) -> Change {
-        let mut events = Vec::new();
+    /// Makes a step, and tells what it has to tell; `events` is empty before
+    /// and after.
+    fn step(
+        &self,
+        state: &mut State<M>,
+        events: &mut Vec<EventKind>,
+        step: impl FnOnce(&mut M, &mut Vec<EventKind>),
+    ) -> Change {
         let before = Numbers::of(state.machine.record());
-        step(&mut state.machine, &mut events);
+        step(&mut state.machine, events);
         self.any().tell_all(state, before, events)
     }
 }
@@ -645,6 +657,7 @@ impl Source {
             if now < due || signals.has(Signals::LOOK) {
                 continue;
             }
+            cx.begin_own_steps();
             let (generation, deadline) = match self.begin(now, timeout) {
                 Begin::Call { generation, deadline } => (generation, deadline),
                 Begin::NotDue => continue,
@@ -691,7 +704,6 @@ impl Source {
         }
         state.generation += 1;
         state.runs += 1;
-        self.steps.begin();
         let deadline = now + timeout;
         let generation = state.generation;
         state.call = Some(Call { generation, begun: now, deadline, timed_out: false });
@@ -747,13 +759,18 @@ impl Source {
         let mut events = Vec::new();
         let before = Numbers::of(state.machine.record());
         state.machine.hear(now, heard, &mut events);
-        self.tell_all(state, before, events)
+        self.tell_all(state, before, &mut events)
     }
 
     /// Tells what a step had to tell, and what it changed.
-    fn tell_all(&self, state: &mut State<dyn Decide>, before: Numbers, events: Vec<EventKind>) -> Change {
+    fn tell_all(
+        &self,
+        state: &mut State<dyn Decide>,
+        before: Numbers,
+        events: &mut Vec<EventKind>,
+    ) -> Change {
         let after = Numbers::of(state.machine.record());
-        for what in events {
+        for what in events.drain(..) {
             self.tell(state, what);
         }
         Change { before, after }
@@ -783,7 +800,7 @@ impl Source {
         let now = self.env.clock().now();
         let before = Numbers::of(state.machine.record());
         state.machine.stop(now);
-        let change = self.tell_all(&mut state, before, vec![EventKind::Stopped]);
+        let change = self.tell_all(&mut state, before, &mut vec![EventKind::Stopped]);
         // Once for each run.
         self.voice.hang_up();
         Some(change)

@@ -58,8 +58,8 @@ impl Notes {
 #[derive(Debug, Default)]
 struct State {
     current: Option<(Tick, Arc<str>)>,
-    /// Since when all are kept, and those so far.
-    kept: Option<(Tick, Vec<Step>)>,
+    /// Since when all are kept, and those so far. Boxed: most loops keep none.
+    kept: Option<Box<(Tick, Vec<Step>)>>,
 }
 
 impl Steps {
@@ -78,7 +78,7 @@ impl Steps {
     pub(crate) fn note(&self, now: Tick, text: String) {
         let text: Arc<str> = clip(text, MAX_TEXT).into();
         let mut state = self.state.lock();
-        if let Some((begun, steps)) = state.kept.as_mut().filter(|(_, steps)| steps.len() < MAX_STEPS) {
+        if let Some((begun, steps)) = state.kept.as_deref_mut().filter(|(_, steps)| steps.len() < MAX_STEPS) {
             steps.push(Step { after: now.since(*begun), text: text.clone() });
         }
         self.is_said.store(true, Ordering::Relaxed);
@@ -94,7 +94,7 @@ impl Steps {
 
     /// Keeps all from now on.
     pub(crate) fn keep(&self, now: Tick) {
-        self.state.lock().kept = Some((now, Vec::new()));
+        self.state.lock().kept = Some(Box::new((now, Vec::new())));
     }
 
     /// Whether all are kept.
@@ -104,7 +104,7 @@ impl Steps {
 
     /// Those that were kept.
     pub(crate) fn kept(&self) -> Vec<Step> {
-        self.state.lock().kept.as_ref().map_or_else(Vec::new, |(_, steps)| steps.clone())
+        self.state.lock().kept.as_ref().map_or_else(Vec::new, |kept| kept.1.clone())
     }
 }
 

@@ -431,7 +431,7 @@ fn instruments(observer: &Observer, name: &Name, dry_run: bool) -> Instruments {
     Instruments {
         duration: observer.histogram("controller_reconcile_duration_seconds", own),
         missed: observer.counter("loop_missed_ticks_total", &[Attr::new("loop", name.as_str())]),
-        runs: Some(runs),
+        runs: Some(Box::new(runs)),
         ..Instruments::default()
     }
 }

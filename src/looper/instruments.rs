@@ -19,8 +19,8 @@ pub(crate) struct Instruments {
     /// Seconds of each call that returned in time.
     pub(crate) duration: Histogram,
     pub(crate) missed: Counter,
-    /// Where runs do work.
-    pub(crate) runs: Option<RunInstruments>,
+    /// Where runs do work; boxed, because most loops have none.
+    pub(crate) runs: Option<Box<RunInstruments>>,
 }
 
 /// What a loop measures whose runs do work.

@@ -78,7 +78,7 @@ impl fmt::Display for Activity {
 
 /// The looks at one thread.
 #[derive(Debug, Default)]
-pub(crate) struct Looks(Option<Look>);
+pub(crate) struct Looks(Option<Box<Look>>);
 
 /// What was seen, and when: in real time, as the kernel counts.
 #[derive(Debug)]
@@ -96,16 +96,16 @@ impl Look {
 impl Looks {
     /// The calling thread, at the beginning of a call that may get stuck.
     pub(crate) fn begin(&mut self) {
-        self.0 = own().map(Look::now);
+        self.0 = own().map(|seen| Box::new(Look::now(seen)));
     }
 
     /// Looks once more.
     pub(crate) fn look(&mut self, tid: u32) -> Option<Activity> {
         let now = Look::now(look(tid)?);
-        let activity = judge(self.0.as_ref(), &now);
+        let activity = judge(self.0.as_deref(), &now);
         let is_old = self.0.as_ref().is_none_or(|before| now.at - before.at >= WINDOW);
         if is_old {
-            self.0 = Some(now);
+            self.0 = Some(Box::new(now));
         }
         Some(activity)
     }
