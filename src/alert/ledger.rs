@@ -3,8 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::letter::Body;
-use super::machine::CAPACITY;
+use super::letter::{Body, CAPACITY};
 use crate::event::{Health, LoopKind};
 use crate::name::Name;
 use crate::stamp::Stamp;

@@ -11,6 +11,8 @@ use crate::probe::Probe as _;
 use crate::stamp::Stamp;
 use crate::text::line;
 
+/// How many wait at most.
+pub(super) const CAPACITY: usize = 256;
 /// How much of an error is told, in bytes.
 const MAX_ERROR: usize = 4096;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::behind::{ancestors, behind};
 use super::ledger::Kept;
-use super::letter::{Body, told};
+use super::letter::{Body, CAPACITY, told};
 use super::{Action, AlertConfig, AlertStatus};
 use crate::clock::Tick;
 use crate::event::{Event, EventKind, Health, LoopKind};
@@ -15,8 +15,6 @@ use crate::map::Map;
 use crate::name::Name;
 use crate::stamp::Stamp;
 
-/// How many alerts wait at most.
-pub(super) const CAPACITY: usize = 256;
 /// How long it is waited whether what a service requires is down, too.
 pub(super) const HOLD: Duration = Duration::from_secs(15);
 /// How often is looked meanwhile.
