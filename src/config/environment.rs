@@ -9,8 +9,7 @@
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 
-use super::layers::dotted;
-use super::path;
+use super::path::{self, dotted};
 use crate::duration::Shown;
 use crate::tree::{Fault, Member, Members, Node, Place, Value};
 

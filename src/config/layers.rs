@@ -12,8 +12,9 @@ use serde::Serialize;
 use super::environment::{self, Variable};
 use super::fingerprint::Fingerprint;
 use super::merged::{Layer, Merged, Source};
+use super::path::{self, dotted};
 use super::secret::{Secrets, without_shown};
-use super::{Snapshot, file, path};
+use super::{Snapshot, file};
 use crate::decode;
 use crate::duration::Shown;
 use crate::error::BoxError;
@@ -443,8 +444,4 @@ fn object<'a>(node: &'a mut Node, place: &Place, key: &str) -> Result<&'a mut Me
             Err(Fault { place: place.clone(), key: key.to_owned(), message })
         }
     }
-}
-
-pub(super) fn dotted(keys: &[String]) -> String {
-    keys.iter().fold(String::new(), |path, key| tree::join(&path, key))
 }

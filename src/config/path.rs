@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::tree::{Node, Value};
+use crate::tree::{Node, Value, join};
 
 /// The keys of a path. A key in double quotes may hold dots, written as in
 /// JSON; that is also how faults and changes print it. The empty path is the
@@ -64,6 +64,11 @@ pub(super) fn split_owned(path: &str) -> Vec<String> {
     split(path).map(Cow::into_owned).collect()
 }
 
+/// Keys as the path that they are.
+pub(super) fn dotted(keys: &[String]) -> String {
+    keys.iter().fold(String::new(), |path, key| join(&path, key))
+}
+
 /// Finds the node at a path; objects only, lists have no keys.
 pub(super) fn find<'a>(root: &'a Node, path: &str) -> Option<&'a Node> {
     split(path).try_fold(root, |node, key| node.get(&key))
@@ -81,7 +86,7 @@ pub(super) fn is_set(node: Option<&Node>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::{join, parse};
+    use crate::tree::parse;
 
     #[test]
     fn paths_are_split_at_dots_outside_quotes() {

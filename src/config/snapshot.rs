@@ -7,13 +7,13 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::de;
 use super::fingerprint::Fingerprint;
 use super::index::Index;
-use super::layers::dotted;
 use super::merged::{Layer, Merged};
+use super::path::{self, dotted};
 use super::secret::Secrets;
 use super::settings::Settings;
-use super::{de, path};
 use crate::decode::{self, Object, Scalar};
 use crate::error::{Error, ErrorKind, Result};
 use crate::stamp::Stamp;
