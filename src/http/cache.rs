@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::response::Response;
-use super::routes::Snapshot;
+use super::snapshot::Snapshot;
 use crate::clock::{Tick, real_deadline};
 use crate::env::Env;
 use crate::primitive::Mutex;

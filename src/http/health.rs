@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::response::{Response, Status};
-use super::routes::Snapshot;
+use super::snapshot::Snapshot;
 use crate::event::Health;
 use crate::name::Name;
 use crate::stamp::Stamp;

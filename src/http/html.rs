@@ -17,7 +17,7 @@ use std::time::Duration;
 use super::health::word;
 use super::history::{Bar, DAY, History};
 use super::response::Response;
-use super::routes::Snapshot;
+use super::snapshot::Snapshot;
 use crate::config::Config;
 use crate::env::Env;
 use crate::event::{Event, Health, LoopKind};

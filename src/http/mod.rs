@@ -102,6 +102,7 @@ mod response;
 mod room;
 mod routes;
 mod server;
+mod snapshot;
 mod worker;
 
 pub use config::StatusServerConfig;
@@ -119,7 +120,7 @@ impl PageBench {
         let at = loops.iter().filter_map(|status| status.last_check).max();
         let at = at.unwrap_or(crate::Stamp::from_micros(0));
         self.0.look(&loops, at);
-        let snapshot = routes::Snapshot { boot: "bench", at, loops };
+        let snapshot = snapshot::Snapshot { boot: "bench", at, loops };
         let (snapshot, history, awaited) = (&snapshot, &self.0, &std::collections::BTreeSet::new());
         let view =
             html::View { snapshot, history, events: &[], next: 0, config: None, can_act: true, awaited };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::health::{plain, word};
 use super::response::{Response, Status};
-use super::routes::Snapshot;
+use super::snapshot::Snapshot;
 use crate::status::{LoopStatus, aggregate};
 
 pub(super) const PATHS: &str = "\

@@ -11,6 +11,7 @@ use super::lot::MAX_WAIT;
 use super::page::PATHS;
 use super::request::{Method, Request};
 use super::response::{Response, Status};
+use super::snapshot::Snapshot;
 use crate::config::{Config, Explanation};
 use crate::duration::{self, GoDuration};
 use crate::error::clip;
@@ -19,7 +20,7 @@ use crate::event_log::{CAPACITY, EventPage};
 use crate::name::Name;
 use crate::observe::{MetricsFormat, MetricsSource};
 use crate::stamp::Stamp;
-use crate::status::{self, LoopStatus, RecoveryStatus, Rejected, Why, aggregate, write_json};
+use crate::status::{self, RecoveryStatus, Rejected, Why, aggregate, write_json};
 
 /// How many events one answer has at most, unless asked otherwise.
 const DEFAULT_EVENTS: usize = 256;
@@ -255,14 +256,6 @@ fn bad(text: &str) -> Response {
     Response::text(Status::BadRequest, text)
 }
 
-/// All loops at one moment.
-#[derive(Debug)]
-pub(super) struct Snapshot<'a> {
-    pub(super) boot: &'a str,
-    pub(super) at: Stamp,
-    pub(super) loops: Vec<LoopStatus>,
-}
-
 /// Every loop, as JSON, and where the part begins that does not say when it
 /// was written.
 pub(super) fn status_json(snapshot: &Snapshot<'_>) -> (Vec<u8>, usize) {
@@ -373,6 +366,7 @@ pub(super) mod tests {
     use crate::config::Secret;
     use crate::error::{Error, ErrorKind};
     use crate::event::{EventKind, LoopKind, RecoveryEvent, RecoveryStep};
+    use crate::status::LoopStatus;
 
     pub(in super::super) fn text(response: &Response) -> String {
         String::from_utf8(response.body().to_vec()).unwrap()
