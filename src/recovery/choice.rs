@@ -7,10 +7,23 @@ use super::incident::Incident;
 use super::policy::{CheckpointStrategy, Prefer, RecoveryPolicy};
 use crate::stamp::Stamp;
 
+impl Incident {
+    /// The checkpoint that the next attempt is made from.
+    pub(super) fn choose(
+        &self,
+        policy: &RecoveryPolicy,
+        known: Vec<Checkpoint>,
+        last: Option<&str>,
+        now: Stamp,
+    ) -> Option<Checkpoint> {
+        choose(self, policy, known, last, now)
+    }
+}
+
 /// The one to try next: in the order of the strategy the first that is not
 /// worn out by failures, else the one that has failed least. `last` is the
 /// path of the one that the source calls the last.
-pub(super) fn choose(
+fn choose(
     incident: &Incident,
     policy: &RecoveryPolicy,
     mut known: Vec<Checkpoint>,

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::Checkpoint;
 use super::policy::{CheckpointStrategy, RecoveryPolicy};
-use super::{Checkpoint, choice};
 use crate::backoff::{Random, heeding};
 use crate::error::{Error, ErrorClass, ErrorKind};
 use crate::event::RecoveryStep;
@@ -228,17 +228,6 @@ impl Incident {
     /// The key of the present attempt's request.
     pub(super) fn key(&self) -> String {
         format!("{}-{}", self.id, self.attempts)
-    }
-
-    /// The checkpoint that the next attempt is made from.
-    pub(super) fn choose(
-        &self,
-        policy: &RecoveryPolicy,
-        known: Vec<Checkpoint>,
-        last: Option<&str>,
-        now: Stamp,
-    ) -> Option<Checkpoint> {
-        choice::choose(self, policy, known, last, now)
     }
 
     pub(super) fn step(
