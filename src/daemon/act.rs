@@ -4,21 +4,11 @@ use loopkeeper::Name;
 use loopkeeper::config::Layers;
 use loopkeeper::rest::Request;
 
-use super::ask::{Daemon, Where, fail, refused};
+use super::ask::{Ask, Daemon, fail, refused};
 use super::logging::json_on_one_line;
 use super::{Exit, say};
 
 /// What is asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Ask {
-    pub(crate) about: About,
-    /// Whether the answer is for a program.
-    pub(crate) json: bool,
-    /// Whom to ask.
-    pub(crate) place: Where,
-}
-
-/// What it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum About {
     /// The next run of a loop.
@@ -28,7 +18,7 @@ pub(crate) enum About {
 }
 
 /// The commands `trigger` and `rescan`.
-pub(crate) fn run(layers: Layers, ask: &Ask) -> Exit {
+pub(crate) fn run(layers: Layers, ask: &Ask<About>) -> Exit {
     let path = match &ask.about {
         About::Trigger(name) => format!("/trigger/{name}"),
         About::Rescan => "/deploy/rescan".to_owned(),

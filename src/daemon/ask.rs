@@ -31,6 +31,17 @@ pub(crate) struct Where {
     pub(crate) token_file: Option<PathBuf>,
 }
 
+/// A question about something, and of whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ask<About> {
+    /// What is asked, or about what.
+    pub(crate) about: About,
+    /// Whether the answer is for a program.
+    pub(crate) json: bool,
+    /// Whom to ask.
+    pub(crate) place: Where,
+}
+
 /// The daemon to ask.
 pub(super) struct Daemon {
     client: Client,

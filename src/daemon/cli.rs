@@ -12,7 +12,8 @@ use loopkeeper::{Name, duration};
 use super::ask::Where;
 use super::fleet::{About, Ask, Subject};
 use super::help::Topic;
-use super::{act, events, explain, recovery, status, trial, why};
+use super::usage::Usage;
+use super::{act, ask, events, explain, recovery, status, trial};
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -31,15 +32,15 @@ pub(crate) enum Command {
     /// Look at a fleet.
     Fleet(Layers, Ask),
     /// Look at what becomes of corrupted runs, or act on one.
-    Recovery(Layers, recovery::Ask),
+    Recovery(Layers, ask::Ask<recovery::About>),
     /// Tell how the daemon's loops are.
     Status(Layers, status::Ask),
     /// Tell why a loop is as it is.
-    Why(Layers, why::Ask),
+    Why(Layers, ask::Ask<Name>),
     /// Tell what happened.
     Events(Layers, events::Ask),
     /// Have the daemon do something now.
-    Act(Layers, act::Ask),
+    Act(Layers, ask::Ask<act::About>),
     /// Ask once what a descriptor asks.
     Probe(Layers, trial::Ask),
     /// Explain.
@@ -48,26 +49,6 @@ pub(crate) enum Command {
     Man,
     /// Say which version this is.
     Version,
-}
-
-/// Why the command line cannot be understood.
-#[derive(Debug)]
-pub(crate) struct Usage {
-    message: String,
-    topic: Topic,
-}
-
-impl Usage {
-    /// Says what is wrong with what was asked about.
-    pub(crate) fn about(topic: Topic, message: String) -> Self {
-        Self { message, topic }
-    }
-}
-
-impl fmt::Display for Usage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "loopkeeper: {}\nsee: loopkeeper {}", self.message, self.topic.words())
-    }
 }
 
 /// Reads the arguments, without the program's name.
@@ -266,7 +247,7 @@ fn why(parser: Parser) -> Result<Command, Usage> {
     let Some(Asked { layers, words, json, place, .. }) = asked(parser, Topic::Why, 1)? else {
         return Ok(Command::Help(Topic::Why));
     };
-    Ok(Command::Why(layers, why::Ask { name: name_of(Topic::Why, &words)?, json, place }))
+    Ok(Command::Why(layers, ask::Ask { about: name_of(Topic::Why, &words)?, json, place }))
 }
 
 /// Reads which events are to be told.
@@ -288,7 +269,7 @@ fn act(parser: Parser, topic: Topic) -> Result<Command, Usage> {
         Topic::Rescan => act::About::Rescan,
         _ => act::About::Trigger(name_of(topic, &words)?),
     };
-    Ok(Command::Act(layers, act::Ask { about, json, place }))
+    Ok(Command::Act(layers, ask::Ask { about, json, place }))
 }
 
 /// Reads which descriptor is to be tried.
@@ -319,7 +300,7 @@ fn recovery(parser: Parser) -> Result<Command, Usage> {
         [act @ ("cancel" | "retry"), ..] => return Err(usage(format!("{act}: expected the name of a run"))),
         [word, ..] => return Err(usage(format!("unknown question {word:?}, {expected}"))),
     };
-    Ok(Command::Recovery(layers, recovery::Ask { about, json, place }))
+    Ok(Command::Recovery(layers, ask::Ask { about, json, place }))
 }
 
 /// Finds what the words after `fleet` are about.
@@ -549,7 +530,8 @@ mod tests {
 
     #[test]
     fn questions_about_recoveries_are_read() {
-        use recovery::{About, Ask};
+        use ask::Ask;
+        use recovery::About;
         let cancel = |run: &str| About::Cancel(run.to_owned());
         for (line, about, json, url, token_file) in [
             ("list", About::List, false, None, None),

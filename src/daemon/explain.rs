@@ -9,7 +9,8 @@ use super::ask::{Daemon, Where, fail, refused};
 use super::help::Topic;
 use super::load::complete;
 use super::logging::json_on_one_line;
-use super::{Exit, cli, complain, escaped, say};
+use super::usage::Usage;
+use super::{Exit, complain, escaped, say};
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +71,7 @@ fn tell(all: &[Value], ask: &Ask) -> Exit {
         let known: Vec<String> = all.iter().map(key_of).collect();
         let key = ask.key.as_deref().unwrap_or_default();
         let message = escaped(&format!("no setting {key:?}, expected one of {}", known.join(", ")));
-        complain(cli::Usage::about(Topic::Explain, message));
+        complain(Usage::about(Topic::Explain, message));
         return Exit::Usage;
     }
     say(lines.join("\n"))

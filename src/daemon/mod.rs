@@ -27,12 +27,14 @@ mod table;
 mod terminal;
 mod trial;
 mod types;
+mod usage;
 mod why;
 
 use cli::Command;
 use help::Topic;
 use loopkeeper::shipped;
 use loopkeeper::tree::Faults;
+use usage::Usage;
 
 /// How the program ends; the numbers are part of its outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,7 +117,7 @@ fn types(name: Option<&str>, json_schema: bool) -> Exit {
     match tell(&shipped::registry(), name) {
         Ok(text) => say(text),
         Err(error) => {
-            complain(cli::Usage::about(Topic::Types, error.to_string()));
+            complain(Usage::about(Topic::Types, error.to_string()));
             Exit::Usage
         }
     }

@@ -6,21 +6,11 @@ use loopkeeper::rest::{Answer, Request, Template};
 use loopkeeper::{Result, Stamp};
 use serde_json::Value;
 
-use super::ask::{Daemon, Where, fail, refused};
+use super::ask::{Ask, Daemon, fail, refused};
 use super::table::{Table, age, until};
 use super::{Exit, escaped, say};
 
 /// What is asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Ask {
-    pub(crate) about: About,
-    /// Whether the answer is for a program.
-    pub(crate) json: bool,
-    /// Whom to ask.
-    pub(crate) place: Where,
-}
-
-/// What it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum About {
     /// All that is being recovered.
@@ -32,7 +22,7 @@ pub(crate) enum About {
 }
 
 /// The command `recovery`.
-pub(crate) fn run(layers: Layers, ask: &Ask) -> Exit {
+pub(crate) fn run(layers: Layers, ask: &Ask<About>) -> Exit {
     let request = match request(&ask.about) {
         Ok(request) => request,
         Err(error) => return fail(Exit::Usage, &error.report().to_string()),
@@ -60,7 +50,7 @@ fn request(about: &About) -> Result<Request> {
     }
 }
 
-fn tell(ask: &Ask, answer: &Answer) -> Exit {
+fn tell(ask: &Ask<About>, answer: &Answer) -> Exit {
     let body = match answer.json() {
         Ok(body) => body,
         Err(error) => return fail(Exit::Unreachable, &error.to_string()),

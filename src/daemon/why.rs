@@ -5,26 +5,15 @@ use loopkeeper::rest::Request;
 use loopkeeper::{Name, Stamp};
 use serde_json::Value;
 
-use super::ask::{Daemon, Where, fail, refused};
+use super::ask::{Ask, Daemon, fail, refused};
 use super::logging::json_on_one_line;
 use super::table::age;
 use super::terminal::{Look, wrap};
 use super::{Exit, say};
 
-/// What is asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Ask {
-    /// The loop.
-    pub(crate) name: Name,
-    /// Whether the answer is for a program.
-    pub(crate) json: bool,
-    /// Whom to ask.
-    pub(crate) place: Where,
-}
-
 /// The command `why`.
-pub(crate) fn run(layers: Layers, ask: &Ask) -> Exit {
-    let request = Request::get(format!("/why/{}", ask.name));
+pub(crate) fn run(layers: Layers, ask: &Ask<Name>) -> Exit {
+    let request = Request::get(format!("/why/{}", ask.about));
     let answer = match Daemon::find(layers, &ask.place, false).and_then(|daemon| daemon.send("why", &request))
     {
         Ok(answer) => answer,
