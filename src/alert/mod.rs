@@ -12,14 +12,17 @@ pub mod descriptor;
 mod ledger;
 mod letter;
 mod machine;
+mod queue;
 pub(crate) mod registry;
 mod runner;
+mod subject;
 
 use std::ffi::OsString;
 use std::fmt;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::event::Health;
 use crate::probe::{ExecProbe, Probe, exec};
 
 pub use crate::status::alert::AlertStatus;
@@ -83,6 +86,11 @@ impl AlertConfig {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.on_ready.is_none() && self.on_down.is_none()
+    }
+
+    /// What is done when a service is so.
+    fn action(&self, state: Health) -> Option<&Action> {
+        if state == Health::Down { self.on_down.as_ref() } else { self.on_ready.as_ref() }
     }
 
     /// Says what is wrong with the settings, if something is.
