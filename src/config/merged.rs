@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use serde::{Serialize, Serializer};
 
 use super::fingerprint::Fingerprint;
+use super::read::{self, Bases};
 use super::secret::{SHOWN, SecretTexts, Secrets};
-use super::settings::{self, Bases, DEPLOY_DIR, Settings};
+use super::settings::{DEPLOY_DIR, Settings};
 use crate::decode::{self, Object};
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::tree::{self, Fault, Faults, Node, Place, Value};
@@ -135,7 +136,7 @@ impl Merged {
             client_key: self.base_of(["monitor", "client_key"]),
             root_certs: self.base_of(["monitor", "root_certs"]),
         };
-        self.decode(|o| settings::read(o, &bases))
+        self.decode(|o| read::read(o, &bases))
     }
 
     /// The daemon's folder of descriptors, also when other settings are

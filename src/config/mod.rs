@@ -23,6 +23,7 @@ mod live;
 mod machine;
 mod merged;
 mod path;
+mod read;
 mod secret;
 mod settings;
 mod snapshot;
