@@ -1,5 +1,12 @@
 //! Checkers from configuration: `{"disk": {"paths": ["/"], "min_free": "1GiB"}}`.
 
+#[cfg(feature = "tls")]
+mod certificate;
+#[cfg(feature = "http-client")]
+mod http_json;
+#[cfg(feature = "http-client")]
+mod server;
+
 use super::conditions::{NO_HTTP, NO_TARGET};
 use super::load::{LoadWindow, check_load};
 use super::memory::check_pressure;
@@ -33,12 +40,12 @@ pub(in crate::monitor) fn read_kinds(
     vec![
         ("probe", probe),
         ("conditions", o.object("conditions", |o| read_conditions(o, asking)).optional()),
-        ("http_json", o.object("http_json", |o| server::read_http_json(o, asking)).optional()),
+        ("http_json", o.object("http_json", |o| http_json::read(o, asking)).optional()),
         ("disk", o.object("disk", read_disk).optional()),
         ("memory", o.object("memory", read_memory).optional()),
         ("load", o.object("load", read_load).optional()),
         ("clock_offset", o.object("clock_offset", read_clock_offset).optional()),
-        ("certificate", o.object("certificate", tls::read_certificate).optional()),
+        ("certificate", o.object("certificate", certificate::read).optional()),
     ]
 }
 
@@ -252,10 +259,10 @@ fn needs(o: &mut Object<'_, '_>, fields: &[&'static str], doc: &'static str, mes
 }
 
 #[cfg(not(feature = "tls"))]
-mod tls {
+mod certificate {
     use super::{Found, Object, needs};
 
-    pub(super) fn read_certificate(o: &mut Object<'_, '_>) -> Found {
+    pub(super) fn read(o: &mut Object<'_, '_>) -> Found {
         needs(
             o,
             &["addresses", "files", "server_name", "min_left"],
@@ -265,65 +272,14 @@ mod tls {
     }
 }
 
-#[cfg(feature = "tls")]
-mod tls {
-    use super::super::certificate;
-    use super::super::certificate::MIN_LEFT;
-    use super::{Flaw, Found, Object, check_address, check_paths, tell};
-
-    pub(super) fn read_certificate(o: &mut Object<'_, '_>) -> Found {
-        o.doc("Looks until when certificates of servers and in files are valid; each is an item.");
-        let addresses = o.strings("addresses").doc("Servers, as HOST:PORT.").or_default();
-        let flaws = addresses.iter().enumerate().filter_map(|(idx, address)| {
-            check_address(address).err().map(|text| Flaw { idx, at: None, text })
-        });
-        let flaws: Vec<Flaw> = flaws.collect();
-        if !flaws.is_empty() {
-            tell(o, "addresses", "", flaws);
-        }
-        let files = o.strings("files").doc("Files in PEM form; the certificate that ends first counts.");
-        let files = files.or_default();
-        check_paths(o, "files", &files);
-        let name = o.string("server_name");
-        let name = name.doc("The name that servers are asked for; the host of each when absent.").optional();
-        let min_left = o.duration("min_left").doc("How long a certificate must still be valid.").or(MIN_LEFT);
-        if addresses.is_empty() && files.is_empty() && !o.has("addresses") && !o.has("files") {
-            o.fault("addresses", "there is neither an address nor a file");
-        }
-        if !o.has("addresses") {
-            super::expect_with(o, "server_name", "addresses");
-        }
-        o.done()?;
-        let mut checker = certificate().min_left(min_left);
-        for address in addresses {
-            checker = checker.address(address);
-        }
-        for path in files {
-            checker = checker.file(path);
-        }
-        if let Some(name) = name {
-            checker = checker.server_name(name);
-        }
-        match crate::monitor::Checker::validate(&checker) {
-            Ok(()) => Some(Box::new(checker)),
-            Err(error) => {
-                let text = error.to_string();
-                // Only the names were not looked at yet.
-                o.fault("server_name", text.trim_start_matches("server_name: "));
-                None
-            }
-        }
-    }
-}
-
 #[cfg(not(feature = "http-client"))]
 mod server {
     use super::super::ConditionsChecker;
-    use super::{Asking, Found, Object, needs};
+    use super::{Asking, Object};
 
-    const DOC: &str = "Needs the feature `http-client`, which this build does not have.";
-    const MESSAGE: &str = "needs the feature `http-client`, which this build does not have";
-    const FIELDS: [&str; 5] = ["url", "headers", "bearer_file", "max_body", "follow_redirects"];
+    pub(super) const DOC: &str = "Needs the feature `http-client`, which this build does not have.";
+    pub(super) const MESSAGE: &str = "needs the feature `http-client`, which this build does not have";
+    pub(super) const FIELDS: [&str; 5] = ["url", "headers", "bearer_file", "max_body", "follow_redirects"];
 
     /// There is none to be had.
     pub(super) struct NoTarget;
@@ -340,8 +296,14 @@ mod server {
     pub(super) fn aim(checker: ConditionsChecker, _: NoTarget) -> ConditionsChecker {
         checker
     }
+}
 
-    pub(super) fn read_http_json(o: &mut Object<'_, '_>, _: &Asking<'_>) -> Found {
+#[cfg(not(feature = "http-client"))]
+mod http_json {
+    use super::server::{DOC, FIELDS, MESSAGE};
+    use super::{Asking, Found, Object, needs};
+
+    pub(super) fn read(o: &mut Object<'_, '_>, _: &Asking<'_>) -> Found {
         let own = [
             "items",
             "name",
@@ -356,347 +318,6 @@ mod server {
             "request_timeout",
         ];
         needs(o, &[&FIELDS[..], &own].concat(), DOC, MESSAGE)
-    }
-}
-
-#[cfg(feature = "http-client")]
-mod server {
-    use super::super::http_json::{MAX_PAGES, REQUEST_TIMEOUT};
-    use super::super::target::{MAX_BODY, REDIRECTS};
-    use super::super::{ConditionsChecker, HttpTarget, ItemMap, Paging, http_json};
-    use super::{Asking, Found, Health, Object, Shown, is_path, quoted_health, whole};
-    use crate::decode::Size;
-    use crate::error::Result;
-    use crate::monitor::Checker;
-    use crate::pointer::Pointer;
-    use crate::probe::http::{check_url, read_headers};
-    use crate::rest::Template;
-
-    /// The fields that say how a server is asked.
-    const SERVER: [&str; 7] =
-        ["headers", "bearer_file", "max_body", "follow_redirects", "client_cert", "client_key", "root_certs"];
-
-    /// Settings of a server without its address.
-    struct Server {
-        headers: std::collections::BTreeMap<String, String>,
-        bearer_file: Option<String>,
-        max_body: u64,
-        redirects: u32,
-        tls: Files,
-    }
-
-    #[cfg(feature = "tls")]
-    type Files = Option<crate::rest::TlsFiles>;
-    #[cfg(not(feature = "tls"))]
-    type Files = NoFiles;
-
-    /// There are none to be had.
-    #[cfg(not(feature = "tls"))]
-    struct NoFiles;
-
-    fn read_server(o: &mut Object<'_, '_>) -> Server {
-        let headers = o.string_map("headers").check(|headers| {
-            let pairs = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-            read_headers(pairs).map(drop)
-        });
-        let headers = headers.doc("Headers to send along.").or_default();
-        let bearer_file = o.string("bearer_file").check(is_path);
-        let bearer_file = bearer_file
-            .doc("A file whose content is sent as the token, read for each request; the principal's token when absent.");
-        let bearer_file = bearer_file.optional();
-        let max_body = o.size("max_body").convert(bytes).shown_as(|bytes| Size::Bytes(*bytes).to_string());
-        let max_body = max_body.doc("How long an answer may be.").or(MAX_BODY);
-        let redirects = o.u32("follow_redirects").at_most(20).doc("How many redirects are followed.");
-        let redirects = redirects.or(REDIRECTS);
-        let tls = read_files(o);
-        Server { headers, bearer_file, max_body, redirects, tls }
-    }
-
-    fn bytes(size: Size) -> Result<u64, &'static str> {
-        match size {
-            Size::Bytes(0) => Err("must be more than zero"),
-            Size::Bytes(bytes) => Ok(bytes),
-            Size::Percent(_) => Err("expected bytes such as \"4MiB\", found a percentage"),
-        }
-    }
-
-    #[cfg(not(feature = "tls"))]
-    fn read_files(o: &mut Object<'_, '_>) -> Files {
-        for field in ["client_cert", "client_key", "root_certs"] {
-            const DOC: &str = "Needs the feature `tls`, which this build does not have.";
-            if o.value(field).doc(DOC).optional().is_some() {
-                o.fault(field, "needs the feature `tls`, which this build does not have");
-            }
-        }
-        NoFiles
-    }
-
-    #[cfg(feature = "tls")]
-    fn read_files(o: &mut Object<'_, '_>) -> Files {
-        let cert = o.string("client_cert").check(is_path);
-        let cert = cert
-            .doc("A certificate in PEM form by which the client proves who it is; the program's when absent.")
-            .optional();
-        let key = o.string("client_key").check(is_path);
-        let key = key.doc("Its key, in PEM form; in the file of the certificate when absent.").optional();
-        let roots = o.string("root_certs").check(is_path);
-        let roots =
-            roots.doc("The roots that servers are believed by, in PEM form; the program's, or those of browsers, when absent.");
-        let roots = roots.optional();
-        if key.is_some() && !o.has("client_cert") {
-            o.fault("client_key", "is there without a client_cert");
-        }
-        if cert.is_none() && roots.is_none() {
-            return None;
-        }
-        Some(crate::rest::TlsFiles {
-            client_cert: cert.map(Into::into),
-            client_key: key.map(Into::into),
-            root_certs: roots.map(Into::into),
-        })
-    }
-
-    impl Server {
-        fn at(self, url: String, asking: &Asking<'_>) -> HttpTarget {
-            let mut target = HttpTarget::new(url)
-                .principal(asking.principal.clone())
-                .max_body(self.max_body)
-                .follow_redirects(self.redirects);
-            for (name, value) in self.headers {
-                target = target.header(name, value);
-            }
-            if let Some(path) = self.bearer_file {
-                target = target.bearer_file(path);
-            }
-            #[cfg(feature = "tls")]
-            {
-                let files = self.tls.unwrap_or_default().or(&asking.tls);
-                if files != crate::rest::TlsFiles::default() {
-                    target = target.tls(files);
-                }
-            }
-            #[cfg(not(feature = "tls"))]
-            let NoFiles = self.tls;
-            target
-        }
-    }
-
-    pub(super) fn read_optional(o: &mut Object<'_, '_>, asking: &Asking<'_>) -> Option<HttpTarget> {
-        let url = o.string("url").check(|url| check_url(url)).doc("The address to ask, by GET.").optional();
-        let server = read_server(o);
-        if !o.has("url") {
-            SERVER.iter().for_each(|field| super::expect_with(o, field, "url"));
-        }
-        url.map(|url| server.at(url, asking))
-    }
-
-    pub(super) fn aim(checker: ConditionsChecker, target: Option<HttpTarget>) -> ConditionsChecker {
-        match target {
-            Some(target) => checker.http(target),
-            None => checker,
-        }
-    }
-
-    pub(super) fn read_http_json(o: &mut Object<'_, '_>, asking: &Asking<'_>) -> Found {
-        o.doc("Asks a server for a list or an object as JSON; each thing in it is an item, and so is each group.");
-        let url = o.string("url").check(|url| check_url(url)).doc("The address to ask, by GET.").required();
-        let server = read_server(o);
-        let has_members = o.has("members");
-        let map = read_map(o, if has_members { Own::FromMembers } else { Own::Needed });
-        let paging = read_paging(o);
-        let max_pages = o.u32("max_pages").at_least(1).at_most(10_000);
-        let max_pages = max_pages.doc("How many pages a list may have.").or(MAX_PAGES);
-        let timeout = o.duration("request_timeout").doc("How long one request may take.").or(REQUEST_TIMEOUT);
-        let members = o.object("members", |o| {
-            o.doc("The members of each item, asked for one by one; an item is as its members are together.");
-            let path = o.string("path").check(|path| Template::new(path, &["name", "id"]).map(drop));
-            let path = path
-                .doc("Where the server lists them; {name} is the item's name, {id} what `id` leads to.")
-                .required();
-            let id = pointer(o, "id", "Where an item has what stands for {id} in the path.");
-            let map = read_map(o, Own::Needed);
-            let paging = read_paging(o);
-            if id.is_none() && path.peek().is_some_and(|path| path.contains("{id}")) && !o.has("id") {
-                o.fault("id", "is missing, expected where an item has what stands for {id} in the path");
-            }
-            Some((path.take(o.done()?)?, id, map, paging))
-        });
-        let members = members.optional();
-        let has_pages = |paging: &Paging| *paging != Paging::None;
-        let some_pages = has_pages(&paging) || members.as_ref().is_some_and(|(.., paging)| has_pages(paging));
-        // Of what is there and wrong only that is told.
-        if !some_pages && !o.has("paging") && (!has_members || members.is_some()) {
-            super::expect_with(o, "max_pages", "paging");
-        }
-        if has_members && map.has_groups() {
-            o.fault("group_by", "items that have members cannot be in groups as well");
-        }
-        let done = o.done()?;
-        let mut checker = http_json(server.at(url.take(done)?, asking), map)
-            .paging(paging)
-            .max_pages(max_pages)
-            .request_timeout(timeout);
-        if let Some((path, id, map, paging)) = members {
-            checker = checker.members(path, map).members_paging(paging);
-            if let Some(id) = id {
-                checker = checker.members_id(id);
-            }
-        }
-        match checker.validate() {
-            Ok(()) => Some(Box::new(checker)),
-            Err(error) => {
-                whole(o, error.to_string());
-                None
-            }
-        }
-    }
-
-    fn pointer(o: &mut Object<'_, '_>, name: &'static str, doc: &'static str) -> Option<Pointer> {
-        let field = o.string(name).convert(Pointer::new).expecting("a JSON pointer such as \"/queue/depth\"");
-        field.doc(doc).optional()
-    }
-
-    /// Whether items must say their own state.
-    #[derive(PartialEq)]
-    enum Own {
-        Needed,
-        FromMembers,
-    }
-
-    fn read_map(o: &mut Object<'_, '_>, own: Own) -> ItemMap {
-        let items = o.string("items").convert(Pointer::new);
-        let items = items.shown_as(|pointer| format!("\"{pointer}\""));
-        let items = items.expecting("a JSON pointer such as \"/queue/depth\"");
-        let items = items.doc("Where the list or object of items is.").or_default();
-        let name = pointer(
-            o,
-            "name",
-            "Where an item has its name; the key of an object's member when absent, its number in a list.",
-        );
-        let state = pointer(o, "state", "Where an item has its state; from its members alone when absent.");
-        let message = pointer(o, "message", "Where an item says more about its state.");
-        let group_by = pointer(o, "group_by", "Where an item says to which group it belongs.");
-        let require = o.strings("require");
-        let require =
-            require.doc("What an item must have, or else it is unknown: JSON pointers.").or_default();
-        let mut pointers = Vec::new();
-        let mut flaws = Vec::new();
-        for (idx, text) in require.into_iter().enumerate() {
-            match Pointer::new(text) {
-                Ok(pointer) => pointers.push(pointer),
-                Err(error) => flaws.push(super::Flaw { idx, at: None, text: error.to_string() }),
-            }
-        }
-        if !flaws.is_empty() {
-            super::tell(o, "require", "", flaws);
-        }
-        let states = o.object("states", |o| {
-            o.doc("What the states of items mean.");
-            let ready = o.strings("ready").doc("As it should be.").or_default();
-            let degraded = o.strings("degraded").doc("Works, in part.").or_default();
-            let down = o.strings("down").doc("Not as it should be.").or_default();
-            let unknown = o.strings("unknown").doc("Nobody knows.").or_default();
-            let otherwise = o.string("otherwise").convert(|text| health(&text)).shown_as(quoted_health);
-            let otherwise = otherwise.expecting("\"ready\", \"degraded\", \"down\" or \"unknown\"");
-            let otherwise = otherwise.doc("Every other state.").or(Health::Unknown);
-            let lists = [&ready, &degraded, &down, &unknown];
-            let twice = lists.iter().enumerate().find_map(|(idx, list)| {
-                list.iter().find(|state| lists[..idx].iter().any(|before| before.contains(state)))
-            });
-            if let Some(state) = twice {
-                let message = format!("the state {} stands twice", Shown(state));
-                whole(o, message);
-            }
-            o.done()?;
-            Some((ready, degraded, down, unknown, otherwise))
-        });
-        let states = states.optional();
-        let is_missing = state.is_none() && !o.has("state");
-        if own == Own::Needed && is_missing {
-            o.fault("state", "is missing, expected where an item has its state");
-        }
-        if own == Own::FromMembers && is_missing {
-            ["states", "message"].iter().for_each(|field| super::expect_with(o, field, "state"));
-        }
-        let is_never_ready = match &states {
-            Some((ready, .., otherwise)) => ready.is_empty() && *otherwise != Health::Ready,
-            None => !o.has("states"),
-        };
-        if is_never_ready && state.is_some() {
-            o.fault("states", "no state means that an item is ready");
-        }
-        let mut map = match state {
-            Some(state) => ItemMap::new(state),
-            None => ItemMap::of_parents(),
-        };
-        if let Some((ready, degraded, down, unknown, otherwise)) = states {
-            map = map.ready(ready).degraded(degraded).down(down).unknown(unknown).otherwise(otherwise);
-        }
-        map = map.items(items);
-        if let Some(pointer) = name {
-            map = map.name(pointer);
-        }
-        if let Some(pointer) = message {
-            map = map.message(pointer);
-        }
-        if let Some(pointer) = group_by {
-            map = map.group_by(pointer);
-        }
-        pointers.into_iter().fold(map, ItemMap::require)
-    }
-
-    fn health(text: &str) -> Result<Health, String> {
-        let all = [Health::Ready, Health::Degraded, Health::Down, Health::Unknown];
-        all.into_iter().find(|health| health.as_str() == text).ok_or_else(|| {
-            format!("expected \"ready\", \"degraded\", \"down\" or \"unknown\", found {}", Shown(text))
-        })
-    }
-
-    fn read_paging(o: &mut Object<'_, '_>) -> Paging {
-        fn parameter(o: &mut Object<'_, '_>, default: &str) -> String {
-            let field = o
-                .string("parameter")
-                .check(|text| if text.is_empty() { Err("must not be empty") } else { Ok(()) });
-            field.doc("The parameter of the URL.").or(default.to_owned())
-        }
-        fn at(o: &mut Object<'_, '_>) -> crate::decode::Required<Pointer> {
-            let field = o.string("at").convert(Pointer::new);
-            let field = field.expecting("a JSON pointer such as \"/queue/depth\"");
-            field.doc("Where the document has it.").required()
-        }
-        let paging = o
-            .one_of("paging")
-            .case("link_header", |o| {
-                o.doc("By the link that the header Link calls next.");
-                o.done().map(|_| Paging::LinkHeader)
-            })
-            .case("next_link", |o| {
-                o.doc("By a link in the document.");
-                let at = at(o);
-                at.take(o.done()?).map(Paging::NextLink)
-            })
-            .case("cursor", |o| {
-                o.doc("By a value in the document that is sent as a parameter.");
-                let at = at(o);
-                let parameter = parameter(o, "cursor");
-                Some(Paging::Cursor { at: at.take(o.done()?)?, parameter })
-            })
-            .case("page", |o| {
-                o.doc("By the number of the page, until one has no items.");
-                let parameter = parameter(o, "page");
-                let first = o.u64("first").doc("The number of the first page.").or(1);
-                o.done().map(|_| Paging::Page { parameter, first })
-            })
-            .case("offset", |o| {
-                o.doc("By the number of items so far, until a page has none.");
-                let parameter = parameter(o, "offset");
-                o.done().map(|_| Paging::Offset { parameter })
-            });
-        paging
-            .end()
-            .doc("How the list goes on, on further pages; not at all when absent.")
-            .optional()
-            .unwrap_or_default()
     }
 }
 
