@@ -17,8 +17,9 @@ use super::loop_status::{
 use super::monitor::lk_monitor;
 use super::recovery::lk_recovery;
 use super::status::{LK_ERR_INVALID, LK_ERR_RANGE, LK_ERR_STATE, kind_of, lk_status};
+use super::text::c_text;
 use super::watch_manager::lk_watch_manager;
-use super::watcher::{c_text, lk_watcher};
+use super::watcher::lk_watcher;
 use crate::component::{Component, Context, Reporter};
 use crate::decode;
 use crate::error::{BoxError, Error, ErrorKind};

@@ -12,7 +12,7 @@ use super::handle::{New, Own, Ref, object};
 use super::loop_status::{self, lk_loop_status};
 use super::report::{lk_stop_report, tell};
 use super::status::{LK_ERR_INVALID, lk_status};
-use super::watcher::c_text;
+use super::text::c_text;
 use crate::component::{Component, Context};
 use crate::config::{Config, ConfigWatcher, ConfigWatcherConfig};
 use crate::error::BoxError;

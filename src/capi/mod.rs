@@ -32,6 +32,7 @@ mod report;
 mod run;
 mod snapshot;
 mod status;
+mod text;
 mod usage;
 mod watch_manager;
 mod watcher;

@@ -15,7 +15,7 @@ use super::handle::{New, Own, Ref, object};
 use super::loop_status::{self, health_number, lk_health, lk_loop_status};
 use super::report::{lk_stop_report, tell};
 use super::status::{LK_ERR_NULL, LK_ERR_STATE, LK_ERR_TIMEOUT, lk_status};
-use super::watcher::c_text;
+use super::text::c_text;
 use crate::component::Context;
 use crate::decode;
 use crate::env::Env;

@@ -7,7 +7,7 @@ use super::boundary::{Answer, Failure, In, Out, Versioned, guard, init};
 use super::context::{Userdata, enter, lk_drop_fn};
 use super::event::lk_event;
 use super::status::{LK_ERR_RANGE, lk_status};
-use super::watcher::c_text;
+use super::text::c_text;
 use crate::observe::{Attr, Counter, Gauge, Histogram, Observer, SpanSink};
 
 /// A key and a value, as texts.

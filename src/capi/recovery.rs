@@ -14,7 +14,7 @@ use super::handle::{New, Own, Ref, object};
 use super::loop_status::{self, lk_loop_status};
 use super::report::{lk_stop_report, tell};
 use super::status::{LK_ERR_INVALID, LK_ERR_NOT_FOUND, LK_ERR_NULL, LK_ERR_TIMEOUT, lk_status};
-use super::watcher::c_text;
+use super::text::c_text;
 use crate::component::Context;
 use crate::decode;
 use crate::error::{BoxError, Error};

@@ -13,6 +13,7 @@ use super::handle::{New, Own, Ref, object};
 use super::loop_status::{self, lk_loop_status};
 use super::report::{lk_stop_report, tell};
 use super::status::{LK_ERR_INVALID, LK_ERR_TIMEOUT, lk_status};
+use super::text::c_text;
 use crate::alert::{self, AlertConfig};
 use crate::component::Context;
 use crate::decode;
@@ -397,13 +398,6 @@ fn notify_error(
 ) {
     let text = c_text(error.report().to_string());
     notify(|| call(userdata.get(), error.kind() as lk_status, text.as_ptr()));
-}
-
-/// A text that C can read to its end.
-pub(super) fn c_text(text: String) -> std::ffi::CString {
-    let mut bytes = text.into_bytes();
-    bytes.iter_mut().filter(|byte| **byte == 0).for_each(|byte| *byte = b' ');
-    std::ffi::CString::new(bytes).unwrap_or_default()
 }
 
 /// For the benches: the probe that a watcher makes of a callback.
