@@ -2,14 +2,16 @@
 //!
 //! Small and whole: written beside and put in its place, so that after a crash
 //! the old one or the new one is there. One that cannot be read is left out
-//! with a warning, as if there were none.
+//! with a warning, as if there were none. Only one may keep it: a lock beside
+//! it, which ends with the process, has a second refused.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use crate::primitive::{AtomicBool, Ordering};
-use crate::sys::file::open_without_waiting;
+use crate::error::{Error, ErrorKind, Result as LibResult};
+use crate::primitive::{AtomicBool, Mutex, Ordering};
+use crate::sys::file::{FileLock, open_without_waiting};
 
 #[derive(Debug)]
 pub(crate) struct StateFile {
@@ -19,11 +21,69 @@ pub(crate) struct StateFile {
     max_len: u64,
     /// Whether the last try failed, which is told once.
     failed: AtomicBool,
+    hold: Mutex<Option<Hold>>,
+}
+
+/// That nobody else keeps the file, as far as its file system can say that.
+#[derive(Debug)]
+struct Hold {
+    _lock: Option<FileLock>,
 }
 
 impl StateFile {
     pub(crate) fn new(setting: &'static str, path: PathBuf, max_len: u64) -> Self {
-        Self { setting, path, max_len, failed: AtomicBool::new(false) }
+        Self { setting, path, max_len, failed: AtomicBool::new(false), hold: Mutex::default() }
+    }
+
+    /// Has nobody else keep it until it is let go.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidState` when another does, in this process or in another.
+    pub(crate) fn hold(&self) -> LibResult<()> {
+        let mut hold = self.hold.lock();
+        if hold.is_some() {
+            return Ok(());
+        }
+        let beside = self.beside(".lock");
+        let lock = match FileLock::take(&beside) {
+            Ok(Ok(lock)) => Some(lock),
+            Ok(Err(holder)) => {
+                let holder = match holder {
+                    Some(pid) if pid == std::process::id() => "this process already".to_owned(),
+                    Some(pid) => format!("process {pid}"),
+                    None => "another process".to_owned(),
+                };
+                let text = format!(
+                    "{} {:?} is kept by {holder}, which has locked {beside:?}: give each a file of its own",
+                    self.setting, self.path
+                );
+                return Err(Error::new(ErrorKind::InvalidState).context(text));
+            }
+            // Where no file can be made, none will be written.
+            Err(error) if is_no_place(&error) => None,
+            Err(error) => {
+                log::warn!(
+                    "{} {:?} is not guarded against a second writer: {beside:?}: {error}",
+                    self.setting,
+                    self.path
+                );
+                None
+            }
+        };
+        *hold = Some(Hold { _lock: lock });
+        Ok(())
+    }
+
+    /// Lets another keep it; what is saved after that is not.
+    pub(crate) fn let_go(&self) {
+        *self.hold.lock() = None;
+    }
+
+    fn beside(&self, end: &str) -> PathBuf {
+        let mut beside = self.path.as_os_str().to_owned();
+        beside.push(end);
+        beside.into()
     }
 
     /// What was kept; `None` when that is not to be had.
@@ -43,9 +103,14 @@ impl StateFile {
         log::warn!("{} {:?} is left out: {why}", self.setting, self.path);
     }
 
-    /// Keeps it; says whether that was possible.
+    /// Keeps it; says whether that was possible: never without the
+    /// [hold](Self::hold).
     pub(crate) fn save(&self, text: &[u8]) -> bool {
-        match replace(&self.path, text) {
+        let hold = self.hold.lock();
+        if hold.is_none() {
+            return false;
+        }
+        match replace(&self.path, &self.beside(".new"), text) {
             Ok(()) => {
                 self.failed.store(false, Ordering::Relaxed);
                 true
@@ -58,6 +123,14 @@ impl StateFile {
             }
         }
     }
+}
+
+fn is_no_place(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        error.kind(),
+        Kind::NotFound | Kind::NotADirectory | Kind::PermissionDenied | Kind::ReadOnlyFilesystem
+    )
 }
 
 fn read(path: &Path, max_len: u64) -> io::Result<Vec<u8>> {
@@ -75,21 +148,19 @@ fn read(path: &Path, max_len: u64) -> io::Result<Vec<u8>> {
 }
 
 /// The old one or the new one is there at any time.
-fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
+fn replace(path: &Path, beside: &Path, text: &[u8]) -> io::Result<()> {
     // What stands there is what a crash has left, or is not ours to write
     // into: a pipe would wait, and a link leads elsewhere.
-    match std::fs::remove_file(&beside) {
+    match std::fs::remove_file(beside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let written = File::create_new(&beside)
+    let written = File::create_new(beside)
         .and_then(|mut file| file.write_all(text).and_then(|()| file.sync_all()))
-        .and_then(|()| std::fs::rename(&beside, path));
+        .and_then(|()| std::fs::rename(beside, path));
     if written.is_err() {
         // Half of it is of no use, and takes room on a disk that is full.
-        let _ = std::fs::remove_file(&beside);
+        let _ = std::fs::remove_file(beside);
     }
     written
 }
@@ -106,6 +177,8 @@ mod tests {
     fn what_is_kept_is_there_again_and_what_is_no_file_is_left_out() {
         let path = std::env::temp_dir().join(format!("loopkeeper-state-{}", std::process::id()));
         let file = StateFile::new("state_file", path.clone(), 8);
+        assert!(!file.save(b"first"), "others may keep it");
+        file.hold().unwrap();
         assert_eq!(file.load(length), None);
         assert!(file.save(b"first") && file.save(b"second"));
         assert_eq!(file.load(length), Some(6));
@@ -119,7 +192,9 @@ mod tests {
         assert!(file.save(b"123456789"));
         assert_eq!(file.load(length), None);
         std::fs::remove_file(&path).unwrap();
+        std::fs::remove_file(path.with_extension("lock")).unwrap();
         let nowhere = StateFile::new("state_file", "/nowhere/state".into(), 8);
+        nowhere.hold().unwrap();
         assert!(!nowhere.save(b"") && nowhere.failed.load(Ordering::Relaxed));
         assert_eq!(StateFile::new("state_file", std::env::temp_dir(), 8).load(length), None);
         assert_eq!(StateFile::new("state_file", "/dev/zero".into(), 8).load(length), None);
@@ -141,14 +216,49 @@ mod tests {
         std::os::unix::fs::symlink(&elsewhere, folder.join("other.new")).unwrap();
         let file = StateFile::new("state_file", path, 8);
         let other = StateFile::new("state_file", other, 8);
+        file.hold().unwrap();
+        other.hold().unwrap();
         let found = (file.load(length), file.save(b"one"), file.load(length), other.save(b"two"));
         assert_eq!(found, (None, true, Some(3), true));
         // Nothing is left beside one that cannot be put in its place.
         let taken = folder.join("taken");
         std::fs::create_dir_all(taken.join("by")).unwrap();
-        assert!(!StateFile::new("state_file", taken, 8).save(b"three"));
+        let taken = StateFile::new("state_file", taken, 8);
+        taken.hold().unwrap();
+        assert!(!taken.save(b"three"));
         assert!(!folder.join("taken.new").exists());
         assert_eq!(std::fs::read_to_string(&elsewhere).unwrap(), "theirs");
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn only_one_keeps_it_at_a_time() {
+        let folder = std::env::temp_dir().join(format!("loopkeeper-hold-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("state");
+        let new = || StateFile::new("state_file", path.clone(), 8);
+        let (first, second) = (new(), new());
+        first.hold().unwrap();
+        first.hold().unwrap();
+        let error = second.hold().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidState);
+        let text = format!(
+            "state_file {path:?} is kept by this process already, which has locked {:?}: give each a file \
+             of its own",
+            folder.join("state.lock")
+        );
+        assert_eq!(error.to_string(), text);
+        assert!(first.save(b"first") && !second.save(b"second"));
+        first.let_go();
+        second.hold().unwrap();
+        assert!(!first.save(b"first") && second.save(b"second") && first.hold().is_err());
+        drop(second);
+        first.hold().unwrap();
+        // A link in its place leads nowhere, and keeps nobody from working.
+        let linked = StateFile::new("state_file", folder.join("linked"), 8);
+        std::os::unix::fs::symlink(folder.join("elsewhere"), folder.join("linked.lock")).unwrap();
+        linked.hold().unwrap();
+        assert!(linked.save(b"linked") && !folder.join("elsewhere").exists());
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -58,7 +58,9 @@ impl AlertsConfig {
     /// that the next program neither tells an incident again nor forgets to
     /// tell its end. Read at the first [start](Alerts::start), and written
     /// before anything is sent and after. One that cannot be read or written
-    /// is left out with a warning in the log. Defaults to none.
+    /// is left out with a warning in the log. While started, a lock on a file
+    /// beside it, whose name has `.lock` at its end, keeps a second writer
+    /// out; it ends with the process, however that ends. Defaults to none.
     pub fn state_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.state_file = Some(path.into());
         self
@@ -167,9 +169,10 @@ impl Alerts {
     ///
     /// # Errors
     ///
-    /// None at present; a thread that cannot be made is logged when it is
-    /// needed.
+    /// `InvalidState` when others, in this process or another, keep the file;
+    /// a thread that cannot be made is logged when it is needed.
     pub fn start(&self) -> Result<()> {
+        self.0.state_file.as_ref().map_or(Ok(()), StateFile::hold)?;
         self.0.restore();
         *self.0.is_started.lock() = true;
         let teller: Arc<dyn Wakes> = self.0.clone();
@@ -207,13 +210,19 @@ impl Alerts {
         *self.0.is_started.lock() = false;
         let run = self.0.run.lock().take();
         let mut report = StopReport::default();
-        let Some(Run { task, inbox, cancel }) = run else { return report };
+        let let_go = || self.0.state_file.iter().for_each(StateFile::let_go);
+        let Some(Run { task, inbox, cancel }) = run else {
+            let_go();
+            return report;
+        };
         cancel.cancel();
         inbox.ring(Signals::CANCEL);
         if !task.is_current() && task.join_until(real_deadline(grace)).is_none() {
             let stuck_for =
                 self.0.busy.lock().as_ref().map(|(_, since)| self.0.env.clock().now().since(*since));
             report.add_straggler(Straggler::new(NAME, &task, "an alert", stuck_for.unwrap_or_default()));
+        } else if !task.is_current() {
+            let_go();
         }
         report
     }

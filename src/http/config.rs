@@ -170,7 +170,9 @@ impl StatusServerConfig {
     /// at most 4096 loops. It is written beside and put in its place, a minute
     /// after a change at the latest, every 10 minutes, and when the server
     /// stops. A file that cannot be read or written is a warning in the log.
-    /// Defaults to none.
+    /// While the server runs, a lock on a file beside it, whose name has
+    /// `.lock` at its end, keeps a second writer out; it ends with the process,
+    /// however that ends. Defaults to none.
     pub fn history_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.history_file = Some(path.into());
         self

@@ -47,6 +47,16 @@ impl Diary {
         Self(StateFile::new("history_file", path, MAX_LEN))
     }
 
+    /// Has nobody else keep it until it is let go.
+    pub(super) fn hold(&self) -> crate::error::Result<()> {
+        self.0.hold()
+    }
+
+    /// Lets another keep it.
+    pub(super) fn let_go(&self) {
+        self.0.let_go();
+    }
+
     /// What was kept, with nothing known since then; empty when that is not
     /// to be had.
     pub(super) fn load(&self) -> History {
@@ -140,6 +150,7 @@ mod tests {
     fn a_file_is_replaced_whole_and_a_bad_one_is_left_out() {
         let path = std::env::temp_dir().join(format!("loopkeeper-diary-{}", std::process::id()));
         let diary = Diary::new(path.clone());
+        diary.hold().unwrap();
         assert_eq!(diary.load(), History::default());
         let mut history = History::default();
         history.note(LoopKind::Watcher, &"db".parse().unwrap(), at(1), Health::Ready);
@@ -148,5 +159,6 @@ mod tests {
         std::fs::write(&path, "{\"format\":1,").unwrap();
         assert_eq!(diary.load(), History::default());
         std::fs::remove_file(&path).unwrap();
+        std::fs::remove_file(path.with_extension("lock")).unwrap();
     }
 }

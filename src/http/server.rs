@@ -92,11 +92,14 @@ impl StatusServer {
     ///
     /// `InvalidArgument` when a setting cannot be used; `Io` when the address
     /// cannot be listened on, such as a port that is taken: the text names
-    /// the address; `Spawn` or `Budget` when there is no thread to be had.
+    /// the address; `InvalidState` when another server or process keeps the
+    /// [history file](StatusServerConfig::history_file); `Spawn` or `Budget`
+    /// when there is no thread to be had.
     pub fn start(env: &Env, config: StatusServerConfig, source: Arc<dyn StatusSource>) -> Result<Self> {
         let mut config = config.check()?;
         let drop_grace = config.drop_grace;
         let Shown { gate, config: shown, metrics, groups, diary } = std::mem::take(&mut config.shown);
+        diary.as_ref().map_or(Ok(()), Diary::hold)?;
         let history = Mutex::new(diary.as_ref().map(Diary::load).unwrap_or_default());
         let cache = StatusCache::new();
         let sources = Sources {
@@ -243,6 +246,9 @@ impl StatusServer {
             }
         }
         self.sources.save();
+        if let (Some(diary), true) = (&self.sources.diary, report.stragglers().is_empty()) {
+            diary.let_go();
+        }
         let n_cut = self.shared.n_cut.swap(0, Ordering::Relaxed);
         if n_cut > 0 {
             let context = format!("http: {n_cut} requests were not answered within {grace:?}");

@@ -224,3 +224,32 @@ fn an_alert_that_could_not_be_sent_is_sent_after_a_restart() {
     eventually("it is told afresh", || kept.file() == (1, 0));
     daemon.stop();
 }
+
+#[test]
+fn a_second_daemon_does_not_write_over_what_the_first_keeps() {
+    let (dir, deploy) = (TempDir::new("alerts"), TempDir::new("alerts"));
+    let kept = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let history = format!("http.history_file={}", kept("history"));
+    let alerts = format!("alerts.state_file={}", kept("alerts"));
+    let folder = deploy.path().to_str().unwrap();
+    let mut first = Daemon::start(&deploy, &["--set", &history, "--set", &alerts]);
+    for (setting, shown, name) in [(&history, "history_file", "history"), (&alerts, "state_file", "alerts")] {
+        let args = ["run", "--deploy", folder, "--listen", "127.0.0.1:0", "--set", setting.as_str()];
+        let (code, _, err) = run_to_end(&args);
+        let (path, pid) = (kept(name), first.child.id());
+        let said = format!(
+            "could not start: {shown} {path:?} is kept by process {pid}, which has locked {:?}",
+            format!("{path}.lock")
+        );
+        assert!(code == Some(1) && err.contains(&said), "{code:?} {err}");
+    }
+    // Who only looks is let in, and a crash leaves nothing locked.
+    let url = format!("http://{}", first.address);
+    for args in [&["status", "--url", &url][..], &["check", "--deploy", folder, "--set", &history]] {
+        let (_, out, err) = run_to_end(args);
+        assert!(err.is_empty() && !out.is_empty(), "{args:?}: {out} {err}");
+    }
+    first.signal("-KILL");
+    first.exit();
+    Daemon::start(&deploy, &["--set", &history, "--set", &alerts]).stop();
+}
