@@ -18,7 +18,6 @@ use crate::decode::meant;
 use crate::dispatch::Dispatcher;
 use crate::duration::Shown;
 use crate::error::{Error, ErrorKind, Result};
-#[cfg(feature = "capi")]
 use crate::event::LoopKind;
 use crate::event_log::{EventLog, EventPage};
 use crate::map::Map;
@@ -67,6 +66,8 @@ pub(crate) const AGENTS: usize = 8;
 
 /// Fewer heartbeats than this are kept, whoever waits for them.
 const MANY_HEARTBEATS: usize = 64;
+/// So many of those who wait are named to one who means another.
+const NAMED_HEARTBEATS: usize = 8;
 
 /// Sees whether a loop runs and how it is: under its lock, so calls nobody.
 #[cfg(feature = "capi")]
@@ -300,8 +301,8 @@ impl Env {
     ///
     /// # Errors
     ///
-    /// `NotFound` when no loop has the name; the text says which ones there
-    /// are.
+    /// `NotFound` when no loop has the name, or the one that has it waits for
+    /// no heartbeat; the text says which ones there are.
     pub fn heartbeat(&self, name: &str) -> Result<()> {
         self.beat(name, None)
     }
@@ -328,15 +329,22 @@ impl Env {
             Some(is_awaited) => is_awaited,
             None => {
                 let listed = self.listed();
-                let known = listed.iter().find(|listed| listed.name().as_str() == name);
+                let named = || listed.iter().filter(|listed| listed.name().as_str() == name);
+                // A watcher says what it waits for when it is first asked.
+                let may_wait =
+                    |status: &LoopStatus| status.kind == LoopKind::Watcher && status.last_check.is_none();
+                let known = named().find(|listed| may_wait(&listed.status().1));
                 let mut heartbeats = self.0.heartbeats.lock();
-                let Some(known) = known else {
-                    // Who takes this name later begins afresh.
-                    if heartbeats.get(name).is_some_and(|heartbeat| heartbeat.asker.strong_count() == 0) {
+                let is_asked =
+                    heartbeats.get(name).is_some_and(|heartbeat| heartbeat.asker.strong_count() > 0);
+                let Some(known) = known.or_else(|| named().next().filter(|_| is_asked)) else {
+                    if !is_asked {
+                        // Who takes this name later begins afresh.
                         heartbeats.remove(name);
                     }
                     drop(heartbeats);
-                    return Err(self.unknown(name));
+                    let found = named().next().map(|listed| listed.status().1.kind);
+                    return Err(found.map_or_else(|| self.unknown(name), |kind| self.unawaited(name, kind)));
                 };
                 // Of those who are gone nothing is kept.
                 heartbeats.retain(|name, heartbeat| {
@@ -381,11 +389,22 @@ impl Env {
     }
 
     /// Under which names somebody waits for heartbeats.
-    #[cfg_attr(not(feature = "http"), allow(dead_code, reason = "the page asks"))]
     pub(crate) fn awaited_heartbeats(&self) -> BTreeSet<Name> {
         let heartbeats = self.0.heartbeats.lock();
         let awaited = heartbeats.iter().filter(|(_, heartbeat)| heartbeat.asker.strong_count() > 0);
         awaited.map(|(name, _)| name.clone()).collect()
+    }
+
+    fn unawaited(&self, name: &str, kind: LoopKind) -> Error {
+        let awaited = self.awaited_heartbeats();
+        let names: Vec<&str> = awaited.iter().take(NAMED_HEARTBEATS).map(Name::as_str).collect();
+        let others = match awaited.len() - names.len() {
+            _ if names.is_empty() => "none does".to_owned(),
+            0 => format!("these do: {}", names.join(", ")),
+            n => format!("these do: {} and {n} more", names.join(", ")),
+        };
+        let text = format!("{name} ({kind}) waits for no heartbeat; {others}");
+        Error::new(ErrorKind::NotFound).context(text)
     }
 
     fn unknown(&self, name: &str) -> Error {
@@ -446,7 +465,8 @@ impl Env {
             .collect();
         crate::order::sort(&mut runs);
         runs.dedup();
-        let text = format!("no run that is being recovered is called {}, {}", Shown(run), meant(run, &runs));
+        let known = if runs.is_empty() { "none is".to_owned() } else { meant(run, &runs) };
+        let text = format!("no run that is being recovered is called {}, {known}", Shown(run));
         Err(Error::new(ErrorKind::NotFound).context(text))
     }
 

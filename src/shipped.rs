@@ -107,7 +107,10 @@ pub fn trials(settings: &Settings, file: &str, bytes: &[u8]) -> Result<Vec<Trial
         }
         kind => {
             let expected = "expected a watcher or a monitor";
-            return Err(fault("type", format!("a {kind} asks nothing that can be asked once, {expected}")));
+            return Err(fault(
+                "type",
+                format!("the type {kind} asks nothing that can be asked once, {expected}"),
+            ));
         }
     };
     trials.map_err(|error| fault("config", error.report().to_string()))

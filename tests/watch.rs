@@ -1237,6 +1237,14 @@ fn a_heartbeat_that_stays_away_is_noticed_and_one_that_comes_back_at_once() {
         assert!(forever.is_ready(), "{:?}", error(&forever));
         clock.run_for(secs(600));
         assert!(forever.is_ready(), "{:?}", error(&forever));
+        // One that asks something else, from when that is known.
+        let other = Watcher::start_in(env, config("other", |_: &Context| Ok(()))).expect("it starts");
+        clock.settle();
+        let unawaited = env.heartbeat("other").unwrap_err();
+        assert_eq!(unawaited.kind(), ErrorKind::NotFound);
+        let text = "other (watcher) waits for no heartbeat; these do: forever, ingest";
+        assert_eq!(unawaited.to_string(), text);
+        drop(other);
         let never = Watcher::new(env, config("never", loopkeeper::probe::heartbeat(Duration::ZERO)));
         assert_eq!(never.unwrap_err().to_string(), "grace: must be more than zero");
     });

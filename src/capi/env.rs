@@ -140,8 +140,9 @@ pub extern "C" fn lk_env_trigger(env: Ref<lk_env>, name: Text) -> lk_status {
 /// of the watcher of that name waits for.
 ///
 /// env: not consumed. name: copied.
-/// Returns: LK_OK; LK_ERR_NOT_FOUND when no loop has the name; LK_ERR_NULL;
-/// LK_ERR_UTF8; LK_ERR_STALE. Thread: any, callbacks included. Does not block.
+/// Returns: LK_OK; LK_ERR_NOT_FOUND when no loop has the name, or the one that has
+/// it waits for no heartbeat; LK_ERR_NULL; LK_ERR_UTF8; LK_ERR_STALE. Thread:
+/// any, callbacks included. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_env_heartbeat(env: Ref<lk_env>, name: Text) -> lk_status {
     guard(|| Ok(env.get("env")?.heartbeat(name.read("name")?)?))
@@ -152,8 +153,9 @@ pub extern "C" fn lk_env_heartbeat(env: Ref<lk_env>, name: Text) -> lk_status {
 ///
 /// env: not consumed. name: copied. reason: copied; shown as one line, cut at
 /// 900 bytes.
-/// Returns: LK_OK; LK_ERR_NOT_FOUND when no loop has the name; LK_ERR_NULL;
-/// LK_ERR_UTF8; LK_ERR_STALE. Thread: any, callbacks included. Does not block.
+/// Returns: LK_OK; LK_ERR_NOT_FOUND when no loop has the name, or the one that has
+/// it waits for no heartbeat; LK_ERR_NULL; LK_ERR_UTF8; LK_ERR_STALE. Thread:
+/// any, callbacks included. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_env_heartbeat_down(env: Ref<lk_env>, name: Text, reason: Text) -> lk_status {
     guard(|| {

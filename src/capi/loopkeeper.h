@@ -3391,8 +3391,9 @@ lk_status lk_env_trigger(const lk_env *env, const char *name);
  * of the watcher of that name waits for.
  *
  * env: not consumed. name: copied.
- * Returns: LK_OK; LK_ERR_NOT_FOUND when no loop has the name; LK_ERR_NULL;
- * LK_ERR_UTF8; LK_ERR_STALE. Thread: any, callbacks included. Does not block.
+ * Returns: LK_OK; LK_ERR_NOT_FOUND when no loop has the name, or the one that has
+ * it waits for no heartbeat; LK_ERR_NULL; LK_ERR_UTF8; LK_ERR_STALE. Thread:
+ * any, callbacks included. Does not block.
  */
 lk_status lk_env_heartbeat(const lk_env *env, const char *name);
 
@@ -3402,8 +3403,9 @@ lk_status lk_env_heartbeat(const lk_env *env, const char *name);
  *
  * env: not consumed. name: copied. reason: copied; shown as one line, cut at
  * 900 bytes.
- * Returns: LK_OK; LK_ERR_NOT_FOUND when no loop has the name; LK_ERR_NULL;
- * LK_ERR_UTF8; LK_ERR_STALE. Thread: any, callbacks included. Does not block.
+ * Returns: LK_OK; LK_ERR_NOT_FOUND when no loop has the name, or the one that has
+ * it waits for no heartbeat; LK_ERR_NULL; LK_ERR_UTF8; LK_ERR_STALE. Thread:
+ * any, callbacks included. Does not block.
  */
 lk_status lk_env_heartbeat_down(const lk_env *env, const char *name, const char *reason);
 

@@ -134,7 +134,8 @@ impl Heartbeat {
     ///
     /// # Errors
     ///
-    /// `NotFound` while no loop has the name.
+    /// `NotFound` while no loop has the name, or the one that has it waits for
+    /// no heartbeat.
     pub fn beat(&self) -> Result<()> {
         self.env.heartbeat(self.name.as_str())
     }

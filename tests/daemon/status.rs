@@ -207,7 +207,7 @@ fn a_probe_is_explained_step_by_step() {
         (
             "z.json",
             r#"{"name": "z", "type": "token-cleanup", "config": {}}"#.to_owned(),
-            "z.json:1:23: type: a token-cleanup asks nothing that can be asked once",
+            "z.json:1:23: type: the type token-cleanup asks nothing that can be asked once",
         ),
     ] {
         let (code, out, err) = run_to_end(&["probe", &file(name, text)]);
@@ -235,6 +235,9 @@ fn heartbeats_come_over_http() {
     let token = "Authorization: Bearer f1rst-token\r\n";
     assert_eq!(daemon.post("/heartbeat/ingest", ""), 401);
     assert_eq!(daemon.post("/heartbeat/ingets", token), 404);
+    let (status, body) = daemon.ask("POST /heartbeat/deployer", token);
+    assert_eq!(status, 404);
+    assert_eq!(body.trim_end(), "deployer (deployer) waits for no heartbeat; these do: ingest");
     assert_eq!(daemon.post("/heartbeat/ingest?up=1", token), 400);
     assert_eq!(daemon.post("/heartbeat/ingest", token), 202);
     daemon.eventually_is("ingest", "ready");
