@@ -242,7 +242,12 @@ struct Readme;
 #[cfg(doc)]
 pub mod _documentation {
     //! Longer documents.
+    //!
+    //! Their links to each other are file names where the files are read; what
+    //! stands before a page here says what they are in this form.
 
+    #[doc = "[contributing]: crate::_documentation::contributing"]
+    #[doc = "[decisions]: crate::_documentation::decisions"]
     #[doc = include_str!("docs/architecture.md")]
     pub mod architecture {}
 
@@ -253,15 +258,20 @@ pub mod _documentation {
     #[doc = include_str!("docs/changelog.md")]
     pub mod changelog {}
 
+    #[doc = "[operations]: crate::_documentation::operations"]
     #[doc = include_str!("docs/comparison.md")]
     pub mod comparison {}
 
+    #[doc = "[architecture]: crate::_documentation::architecture"]
+    #[doc = "[decisions]: crate::_documentation::decisions"]
     #[doc = include_str!("docs/contributing.md")]
     pub mod contributing {}
 
     #[doc = include_str!("docs/decisions.md")]
     pub mod decisions {}
 
+    #[doc = "[comparison]: crate::_documentation::comparison"]
+    #[doc = "[decisions]: crate::_documentation::decisions"]
     #[doc = include_str!("docs/limitations.md")]
     pub mod limitations {}
 

@@ -63,11 +63,21 @@ fn what_leads_nowhere_is_told() {
         ("README.md", "[b]()", "README.md:1: a link to nothing"),
         ("README.md", "Look at `src/nowhere.rs`.", "README.md:1: no file src/nowhere.rs"),
         ("src/docs/c.md", "[b](../lib.rs)", "src/docs/c.md:1: ../lib.rs is a file, which rustdoc has not"),
-        ("src/docs/c.md", "[b](crate::_documentation::d)", "src/docs/c.md:1: no file src/docs/d.md"),
         (
             "src/docs/c.md",
-            "[b](crate::_documentation::decisions#no-such)",
-            "src/docs/c.md:1: no heading #no-such in src/docs/decisions.md",
+            "[b](crate::_documentation::d)",
+            "src/docs/c.md:1: where the file is read crate::_documentation::d is dead: [..][d] and [d]: d.md",
+        ),
+        // Said in lib.rs for this page, but not by its name; and for others only.
+        (
+            "src/docs/limitations.md",
+            "[b](decisions.md)",
+            "src/docs/limitations.md:1: decisions.md is a file, which rustdoc has not",
+        ),
+        (
+            "src/docs/c.md",
+            "[b]\n\n[decisions]: decisions.md",
+            "src/docs/c.md:3: decisions.md is a file, which rustdoc has not",
         ),
     ] {
         assert_eq!(Page::new(path, text).faults(), [expected], "{text}");
@@ -87,7 +97,7 @@ fn what_leads_somewhere_is_let_pass() {
         ("README.md", "`a[i](j)` and [this] are none"),
         ("README.md", "`src/docs/*.md` `src/KIND.rs` `src/lib.rs` `tests/fuzz/`"),
         ("src/docs/c.md", "[x](crate::probe::http()) [y](crate::Env)"),
-        ("src/docs/c.md", "[x](crate::_documentation::decisions#why-is-there-no-async-runtime)"),
+        ("src/docs/limitations.md", "[x][decisions]\n\n[decisions]: decisions.md"),
     ] {
         assert_eq!(Page::new(path, text).faults(), [""; 0], "{text}");
     }
@@ -162,9 +172,9 @@ impl Page {
                 return Some(format!("{target} is a link of rustdoc, and this is none of its pages"));
             }
             let page = target.strip_prefix("crate::_documentation::")?;
-            let (name, anchor) =
-                page.split_once('#').map_or((page, None), |(name, anchor)| (name, Some(anchor)));
-            return self.fault_of_file(&format!("{DOCS}{name}.md"), anchor);
+            return Some(format!(
+                "where the file is read {target} is dead: [..][{page}] and [{page}]: {page}.md"
+            ));
         }
         if target.contains(':') {
             return (!is_address(target)).then(|| format!("{target} is no address"));
@@ -174,13 +184,30 @@ impl Page {
         if file.is_empty() {
             return self.fault_of_file(&self.path, anchor);
         }
-        if is_of_rustdoc {
+        if is_of_rustdoc && !self.is_known_to_rustdoc(file) {
             return Some(format!("{file} is a file, which rustdoc has not"));
         }
         match inside(Path::new(&self.path).parent().unwrap_or(Path::new("")), file) {
             Some(path) => self.fault_of_file(&path, anchor),
             None => Some(format!("{file} is outside of the repository")),
         }
+    }
+
+    /// Whether it is a page, defined by its name, and lib.rs says in front of
+    /// this one what that is in rustdoc: the first of two definitions holds.
+    fn is_known_to_rustdoc(&self, file: &str) -> bool {
+        let lib = read("src/lib.rs");
+        let Some(name) = file.strip_suffix(".md") else { return false };
+        let include = format!("include_str!(\"docs/{}\")", self.path.trim_start_matches(DOCS));
+        let before = lib.lines().take_while(|line| !line.contains(&include)).collect::<Vec<_>>();
+        let definition = format!("#[doc = \"[{name}]: crate::_documentation::{name}\"]");
+        let is_defined = before
+            .iter()
+            .rev()
+            .take_while(|line| line.contains("#[doc"))
+            .any(|line| line.contains(&definition));
+        let is_by_name = self.prose.lines().any(|line| line == format!("[{name}]: {file}"));
+        is_defined && is_by_name && !self.prose.contains(&format!("]({file})"))
     }
 
     fn fault_of_file(&self, path: &str, anchor: Option<&str>) -> Option<String> {
