@@ -123,7 +123,7 @@ pub struct LoopStatus {
     /// What became of its alerts, if it has any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alert: Option<Box<AlertStatus>>,
-    /// After which attempt it gives up to ask often, and goes on at its
+    /// After which attempt it gives up asking often, and goes on at its
     /// regular times; absent while it does that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_attempts: Option<u32>,

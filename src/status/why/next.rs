@@ -1,0 +1,83 @@
+//! What a loop does next, and when it gives up.
+
+use std::time::Duration;
+
+use super::words::rounded;
+use super::{Next, Rejected};
+use crate::event::{Health, LoopKind};
+use crate::name;
+use crate::stamp::Stamp;
+use crate::status::{LoopStatus, Phase};
+
+/// What a loop does next, and when; `rejection` is what is wrong with its
+/// descriptor.
+pub(super) fn of(status: &LoopStatus, at: Stamp, rejection: Option<&Rejected>) -> Next {
+    let plain = |what: String| Next { what, at: None };
+    if let Some(call) = status.call.as_ref().filter(|call| call.stuck) {
+        let thread = status.thread.as_ref().map_or(String::new(), |thread| format!(" (tid {})", thread.tid));
+        return plain(format!(
+            "nothing until the call that is {} returns: a thread{thread} cannot be ended from outside",
+            call.phase
+        ));
+    }
+    if let Some(running) = status.running_for {
+        let running = rounded(running);
+        return plain(format!("its call has been running for {running} and says how it is when it ends"));
+    }
+    if !status.waits_for.is_empty() {
+        return plain(format!("it starts when {} can take work", name::join(&status.waits_for)));
+    }
+    if let Some(due) = status.next_run {
+        let what = match status.kind {
+            LoopKind::Watcher => "it asks again",
+            LoopKind::Monitor => "its checkers look again",
+            LoopKind::Deployer | LoopKind::ConfigWatcher => "the files are looked at again",
+            LoopKind::Recovery => "the runs are polled again",
+            LoopKind::Controller | LoopKind::Component => "it runs again",
+        };
+        let left = due.as_micros().saturating_sub(at.as_micros());
+        let left = Duration::from_micros(left);
+        let when = if left.is_zero() { "at once".to_owned() } else { format!("in {}", rounded(left)) };
+        return Next { what: format!("{what} {when}"), at: Some(due) };
+    }
+    if status.controller.as_ref().is_some_and(|controller| controller.paused) {
+        return plain(format!("it runs when it is triggered: loopkeeper trigger {}", status.name));
+    }
+    if let Some(rejection) = rejection {
+        return after_edit(rejection);
+    }
+    plain(match (status.kind, status.phase) {
+        (LoopKind::Component, Phase::Recovering) => "it is started again after a delay".to_owned(),
+        (LoopKind::Component, Phase::Stopped) if status.health == Health::Down => {
+            "nothing: it is left as failed until its descriptor changes".to_owned()
+        }
+        (_, Phase::Stopped) => "nothing: it was told to end".to_owned(),
+        (_, Phase::Starting) => "it is being started".to_owned(),
+        _ => "it goes on".to_owned(),
+    })
+}
+
+/// What becomes of a descriptor that cannot be used.
+pub(super) fn after_edit(rejection: &Rejected) -> Next {
+    Next { what: format!("it is read again when {} changes", rejection.file), at: None }
+}
+
+/// When one gives up, and what that means.
+pub(super) fn gives_up(status: &LoopStatus) -> Option<String> {
+    if status.ready {
+        return None;
+    }
+    if let Some(recovery) = &status.recovery {
+        let most = recovery.incidents.iter().map(|incident| incident.max_attempts).max()?;
+        return Some(format!(
+            "a run is given up after attempt {most}; loopkeeper recovery retry RUN tries again"
+        ));
+    }
+    let max = status.max_attempts?;
+    let left = max.saturating_sub(status.attempt);
+    let attempts = if left == 1 { "attempt" } else { "attempts" };
+    Some(format!(
+        "after {left} more failed {attempts} ({} of {max} were made) it asks at its regular times only",
+        status.attempt.min(max)
+    ))
+}
