@@ -9,6 +9,7 @@
 //! Written by hand, since a thousand loops are to cost little more than they
 //! cost as JSON. Ends of cells and rows that HTML lets be left out are.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use crate::env::Env;
 use crate::event::{Event, Health, LoopKind};
 use crate::name::Name;
 use crate::stamp::{LEN, Stamp};
-use crate::status::{ConfigStatus, LoopStatus, aggregate};
+use crate::status::{CallStatus, ConfigStatus, LoopStatus, Rejected, aggregate};
 use crate::text::{DIGITS, decimal, start_of};
 
 const STYLE: &str = include_str!("page.css");
@@ -40,6 +41,8 @@ const SHORT: usize = 200;
 const LONG: usize = 16 * 1024;
 /// How much of all errors together is shown beyond the short pieces.
 const ALL_LONG: usize = 512 * 1024;
+/// A call that runs for less than this is not worth a word.
+const NOTEWORTHY: Duration = Duration::from_secs(1);
 /// How many loops the first line names.
 const N_NAMED: usize = 12;
 
@@ -54,6 +57,8 @@ pub(super) struct View<'a> {
     pub(super) config: Option<&'a Config>,
     /// Whether there is a token that lets something be done.
     pub(super) can_act: bool,
+    /// The descriptors that cannot be used.
+    pub(super) rejected: &'a [Rejected],
     /// Those that somebody is to say are alive.
     pub(super) awaited: &'a BTreeSet<Name>,
 }
@@ -163,9 +168,10 @@ fn overall(out: &mut String, snapshot: &Snapshot<'_>) {
     let n_bad = loops.iter().filter(bad).count();
     if n_bad > 0 {
         out.push_str("<ul>");
-        // What is the reason first.
-        let others = loops.iter().filter(|status| bad(status) && !is_reason(status));
-        for status in loops.iter().filter(is_reason).chain(others).take(N_NAMED) {
+        // What is the reason first, and of that what is known to be down.
+        let mut named: Vec<&LoopStatus> = loops.iter().filter(bad).collect();
+        named.sort_by_key(|status| (!is_reason(status), status.health != Health::Down));
+        for status in named.into_iter().take(N_NAMED) {
             let (kind, name, word) = (status.kind.as_str(), status.name.as_str(), word(status));
             let _ = write!(
                 out,
@@ -178,7 +184,7 @@ fn overall(out: &mut String, snapshot: &Snapshot<'_>) {
                 list(out, &status.waits_for);
             } else if let Some(why) = why(status) {
                 out.push_str(": ");
-                escape(out, start_of(why, SHORT));
+                escape(out, start_of(&why, SHORT));
             }
         }
         if n_bad > N_NAMED {
@@ -248,7 +254,7 @@ fn row(out: &mut String, status: &LoopStatus, view: &View<'_>, room: &mut usize)
     if let Some(next) = status.next_run {
         time(out, next);
     } else if let Some(running) = status.running_for {
-        out.push_str("runs for ");
+        out.push_str("running for ");
         span(out, running);
     }
     out.push_str("<td>");
@@ -275,10 +281,16 @@ fn parent(out: &mut String, status: &LoopStatus) {
 }
 
 /// Why a loop is not as it should be.
-fn why(status: &LoopStatus) -> Option<&str> {
+fn why(status: &LoopStatus) -> Option<Cow<'_, str>> {
     let of_monitor = status.monitor.as_ref().and_then(|monitor| monitor.worst());
-    let of_monitor = of_monitor.and_then(|checker| checker.reason.as_deref());
-    of_monitor.or(status.last_error.as_deref())
+    let of_monitor = of_monitor.map(|checker| checker.to_string().into());
+    let error = status.last_error.as_deref().map(Cow::Borrowed);
+    of_monitor.or(error).or_else(|| Some(Cow::Borrowed(&*long_call(status)?.phase)))
+}
+
+/// A call of it that takes its time.
+fn long_call(status: &LoopStatus) -> Option<&CallStatus> {
+    status.call.as_ref().filter(|call| call.stuck || call.phase_for >= NOTEWORTHY)
 }
 
 /// The last cell: all that there is to say in words.
@@ -291,26 +303,31 @@ fn says(out: &mut String, status: &LoopStatus, room: &mut usize) {
         out.push_str("<p class=m>requires ");
         list(out, &status.requires);
     }
-    if let Some(error) = &status.last_error {
+    let worst = status.monitor.as_ref().and_then(|monitor| monitor.worst());
+    // That of a monitor is what its worst checker says.
+    if let (Some(error), None) = (&status.last_error, worst) {
         out.push_str(if status.ready { "<p class=m>last error: " } else { "<p class=e>" });
         folded(out, error, room);
     }
     if status.consecutive_failures > 1 {
         let _ = write!(out, "<p class=m>{} failures in a row", status.consecutive_failures);
     }
-    if let Some(monitor) = &status.monitor {
-        if let Some(worst) = monitor.worst() {
-            out.push_str("<p class=e>");
-            folded(out, &worst.to_string(), room);
-        }
+    if let Some(worst) = worst {
+        out.push_str("<p class=e>");
+        folded(out, &worst.to_string(), room);
     }
     if let Some(overdue) = status.overdue_for {
         out.push_str("<p class=e>overdue for ");
         span(out, overdue);
     }
-    if let Some(call) = status.call.as_ref().filter(|call| call.stuck) {
-        out.push_str("<p class=e>stuck: ");
-        escape(out, &call.to_string());
+    if let Some(call) = long_call(status) {
+        if call.stuck {
+            out.push_str("<p class=e>stuck: ");
+            escape(out, &call.to_string());
+        } else {
+            out.push_str("<p class=m>");
+            escape(out, &call.phase);
+        }
     }
     if let Some(controller) = &status.controller {
         if controller.paused {
@@ -406,7 +423,10 @@ fn events(out: &mut String, events: &[Arc<Event>]) {
     for event in events.iter().rev() {
         let _ = write!(out, "<tr id=e{} data-event={}><td>", event.seq, event.what.as_str());
         time(out, event.at);
-        let _ = write!(out, "<td>{} {}<td>", event.kind, event.source);
+        let kind = event.kind.as_str();
+        // The only one of its kind is called by it.
+        let kind = if event.source.as_str() == kind { "" } else { kind };
+        let _ = write!(out, "<td>{kind} {}<td>", event.source);
         // Nothing of it is folded: it is one of many.
         let text = event.what.to_string();
         escape(out, start_of(&text, 2 * SHORT));
@@ -448,12 +468,24 @@ fn config(out: &mut String, view: &View<'_>) {
             escape(out, &of_watcher.needs_restart.join(", "));
         }
     }
-    let looks_after =
-        |status: &&LoopStatus| matches!(status.kind, LoopKind::ConfigWatcher | LoopKind::Deployer);
-    for status in view.snapshot.loops.iter().filter(looks_after) {
-        if let Some(error) = &status.last_error {
-            let what = if status.kind == LoopKind::Deployer { "descriptor" } else { "edit" };
-            let _ = write!(out, "<dt>Rejected {what}<dd class=e>");
+    let errors = |kind| {
+        let of_kind = view.snapshot.loops.iter().filter(move |status| status.kind == kind);
+        of_kind.filter_map(|status| status.last_error.as_deref())
+    };
+    for error in errors(LoopKind::ConfigWatcher) {
+        out.push_str("<dt>Rejected edit<dd class=e>");
+        folded(out, error, &mut room);
+    }
+    for rejected in view.rejected.iter().take(N_NAMED) {
+        out.push_str("<dt>Rejected descriptor<dd class=e>");
+        folded(out, &rejected.error, &mut room);
+    }
+    if view.rejected.len() > N_NAMED {
+        let _ = write!(out, "<dt>Rejected descriptors<dd class=e>{} more", view.rejected.len() - N_NAMED);
+    } else if view.rejected.is_empty() {
+        // Such as a folder that cannot be read.
+        for error in errors(LoopKind::Deployer) {
+            out.push_str("<dt>Descriptors<dd class=e>");
             folded(out, error, &mut room);
         }
     }
@@ -562,7 +594,7 @@ mod tests {
         history.look(loops, Stamp::from_micros(DAY));
         let awaited = BTreeSet::from(["backup".parse().unwrap()]);
         let (snapshot, history, awaited) = (&snapshot, &history, &awaited);
-        see(&View { snapshot, history, events, next: 7, config: None, can_act: true, awaited })
+        see(&View { snapshot, history, events, next: 7, config: None, can_act: true, rejected: &[], awaited })
     }
 
     fn row_of(status: &LoopStatus) -> String {

@@ -122,8 +122,16 @@ impl PageBench {
         self.0.look(&loops, at);
         let snapshot = snapshot::Snapshot { boot: "bench", at, loops };
         let (snapshot, history, awaited) = (&snapshot, &self.0, &std::collections::BTreeSet::new());
-        let view =
-            html::View { snapshot, history, events: &[], next: 0, config: None, can_act: true, awaited };
+        let view = html::View {
+            snapshot,
+            history,
+            events: &[],
+            next: 0,
+            config: None,
+            can_act: true,
+            rejected: &[],
+            awaited,
+        };
         html::page(&view).render(response::Form::default()).own
     }
 }

@@ -282,8 +282,9 @@ pub(super) fn why(snapshot: &Snapshot<'_>, rejected: &[Rejected], name: &Name) -
     match status::why(name.as_str(), *at, loops, rejected) {
         Some(why) => Response::json(&Body { boot, at: *at, why }),
         None => {
-            let names = loops.iter().map(|status| status.name.clone()).collect::<Vec<_>>();
-            let text = format!("no loop is called \"{name}\"; there is {}", crate::name::join(&names));
+            let names: Vec<&str> = loops.iter().map(|status| status.name.as_str()).collect();
+            let text =
+                format!("no loop is called \"{name}\", {}", crate::decode::meant(name.as_str(), &names));
             Response::text(Status::NotFound, &clip(text, 1000))
         }
     }

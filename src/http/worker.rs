@@ -73,6 +73,7 @@ impl Sources {
         // First: what happens after it is asked for again.
         let next = self.catch_up();
         let loops = self.status.statuses();
+        let rejected = &self.status.rejected();
         let snapshot = &Snapshot { boot: self.env.boot(), at: self.env.stamp(), loops };
         let events = self.env.events_after(next.saturating_sub(html::N_EVENTS as u64), html::N_EVENTS).events;
         let mut history = self.history.lock();
@@ -80,7 +81,16 @@ impl Sources {
         let (config, can_act) = (self.config.as_ref(), self.gate.is_open());
         // They matter to who may act, only.
         let awaited = &if can_act { self.env.awaited_heartbeats() } else { BTreeSet::new() };
-        render(&View { snapshot, history: &history, events: &events, next, config, can_act, awaited })
+        render(&View {
+            snapshot,
+            history: &history,
+            events: &events,
+            next,
+            config,
+            can_act,
+            rejected,
+            awaited,
+        })
     }
 }
 

@@ -421,7 +421,7 @@ impl Work<Report> for DeployWork {
         let scanned = (!answered || asked || is_due || self.follows).then(|| self.scan(cx, now));
         let ledger = self.ledger.lock();
         self.again = ledger.again(now);
-        let rejection = ledger.rejection().cloned();
+        let rejection = ledger.rejection();
         // Settled before and after: what there is to be told is the same.
         let board = (before.is_none() || before != self.settled).then(|| Arc::new(ledger.board()));
         drop(ledger);

@@ -173,9 +173,13 @@ impl Ledger {
         }
     }
 
-    /// Why the first of the rejected files is.
-    pub(super) fn rejection(&self) -> Option<&Error> {
-        self.rejected.values().next()
+    /// How many files are rejected, if more than one is, and why the first is.
+    pub(super) fn rejection(&self) -> Option<Error> {
+        let first = self.rejected.values().next()?.clone();
+        Some(match self.rejected.len() {
+            1 => first,
+            n => first.context(format!("{n} files are rejected, the first")),
+        })
     }
 
     /// Remembers what a scan saw and what was planned about it: what moved,
