@@ -368,9 +368,9 @@ impl Layout {
     fn refuse(&self, size: usize, what: &str) -> Failure {
         let Self { name, min, size: known, .. } = *self;
         let text = if what.is_empty() {
-            format!("size: a {name} has {min} to {known} bytes, found {size}")
+            format!("size: {name} has {min} to {known} bytes, found {size}")
         } else {
-            format!("{what}: size: a {name} has {min} to {known} bytes, found {size}: call {name}_init first")
+            format!("{what}: size: {name} has {min} to {known} bytes, found {size}: call {name}_init first")
         };
         Failure::new(LK_ERR_SIZE, text)
     }

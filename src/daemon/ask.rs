@@ -15,7 +15,8 @@ use loopkeeper::{Context, Env, ErrorKind, Name, Result as LibResult};
 use signal_hook::consts::SIGINT;
 
 use super::load::{self, complete};
-use super::{Exit, complain, escaped, lines};
+use super::terminal::Look;
+use super::{Exit, complain, lines};
 
 /// How long the daemon may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -152,7 +153,7 @@ pub(super) fn refused(answer: &Answer, missing: &str, state: &str) -> Exit {
 }
 
 pub(super) fn fail(exit: Exit, text: &str) -> Exit {
-    complain(format_args!("loopkeeper: {}", escaped(text)));
+    complain(format_args!("loopkeeper: {}", Look::of_stderr().line(text)));
     exit
 }
 

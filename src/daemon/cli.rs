@@ -95,7 +95,10 @@ fn help(mut parser: Parser) -> Result<Command, Usage> {
             })?
         }
     };
-    Ok(Command::Help(topic))
+    match parser.next().map_err(|error| usage(error.to_string()))? {
+        None => Ok(Command::Help(topic)),
+        Some(other) => Err(usage(format!("unexpected argument {}, expected one command", Shown(&other)))),
+    }
 }
 
 /// Reads what `types` is asked about.
@@ -222,7 +225,10 @@ fn status(parser: Parser) -> Result<Command, Usage> {
     let Some(asked) = asked(parser, Topic::Status, 0)? else { return Ok(Command::Help(Topic::Status)) };
     let interval = asked.given.value("interval").map(duration::parse).transpose();
     let interval = interval.ok().flatten().unwrap_or(Duration::from_secs(2));
-    let Asked { layers, json, place, follow, .. } = asked;
+    let Asked { layers, json, place, follow, given, .. } = asked;
+    if given.value("interval").is_some() && !follow {
+        return Err(Usage::about(Topic::Status, "--interval: goes with --watch".to_owned()));
+    }
     Ok(Command::Status(layers, status::Ask { json, place, watch: follow.then_some(interval) }))
 }
 
@@ -328,7 +334,8 @@ fn about(words: &[&str]) -> Result<About, String> {
 
 fn unknown(topic: Topic, option: &Arg<'_>) -> String {
     let known: Vec<String> = topic.options().iter().map(|name| format!("--{name}")).collect();
-    format!("unknown option {}, expected {}", Shown(option), known.join(", "))
+    let what = if matches!(option, Arg::Value(_)) { "unexpected argument" } else { "unknown option" };
+    format!("{what} {}, expected {}", Shown(option), known.join(", "))
 }
 
 /// Takes an option with its value.
@@ -550,7 +557,7 @@ mod tests {
             ("lst", "unknown question \"lst\", expected list, cancel RUN or retry RUN"),
             ("list a", "unexpected argument \"a\", expected options only"),
             ("cancel", "cancel: expected the name of a run"),
-            ("retry a b", "unknown option \"b\", expected --config, --set, --url, --token-file, --json"),
+            ("retry a b", "unexpected argument \"b\", expected --config, --set, --url, --token-file, --json"),
             ("list --url", "--url is missing its value"),
             ("list --token-file=", "--token-file: expected a file, found \"\""),
         ] {
@@ -572,11 +579,11 @@ mod tests {
         for (line, flaw) in [
             (
                 "status now",
-                "unknown option \"now\", expected --config, --set, --url, --token-file, --watch, --interval, --json",
+                "unexpected argument \"now\", expected --config, --set, --url, --token-file, --watch, --interval, --json",
             ),
             ("status --url a --url b", "--url is given twice"),
             ("probe", "expected the file of a descriptor"),
-            ("probe a b", "unknown option \"b\", expected --config, --set, --json"),
+            ("probe a b", "unexpected argument \"b\", expected --config, --set, --json"),
             ("probe a --url b", "unknown option \"--url\", expected --config, --set, --json"),
         ] {
             assert_eq!(check(line).unwrap_err(), flaw, "{line}");
@@ -615,16 +622,21 @@ mod tests {
                 "status --interval 0s",
                 "--interval: expected a duration such as \"2s\", at least 100ms, found \"0s\"",
             ),
+            ("status --interval 2s", "--interval: goes with --watch"),
+            ("help run status", "unexpected argument \"status\", expected one command"),
             ("init", "expected a folder to write to"),
             ("init a b", "unexpected argument \"b\", expected one folder"),
             ("init --json", "unexpected argument \"--json\", expected one folder"),
             ("why", "expected the name of a loop"),
-            ("rescan now", "unknown option \"now\", expected --config, --set, --url, --token-file, --json"),
+            (
+                "rescan now",
+                "unexpected argument \"now\", expected --config, --set, --url, --token-file, --json",
+            ),
             ("events --last x", "--last: expected a number from 0 on, found \"x\""),
             ("events --last", "--last is missing its value"),
             (
                 "explain a b",
-                "unknown option \"b\", expected --config, --deploy, --set, --running, --url, --token-file, --json",
+                "unexpected argument \"b\", expected --config, --deploy, --set, --running, --url, --token-file, --json",
             ),
             (
                 "run --lisen x",

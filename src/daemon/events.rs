@@ -1,7 +1,7 @@
 //! Tells what happened, and what happens.
 
 use std::collections::VecDeque;
-use std::io::{self, Write};
+use std::io;
 use std::time::Duration;
 
 use loopkeeper::config::Layers;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::ask::{Daemon, Where, end_cleanly_on_interrupt, fail, refused};
 use super::logging::json_on_one_line;
 use super::terminal::{Look, wrap};
-use super::{Exit, complain, escaped};
+use super::{Exit, complain, escaped, print};
 
 /// How many events one answer has at most.
 const PAGE: usize = 1024;
@@ -115,8 +115,19 @@ fn tell(daemon: &Daemon, ask: &Ask) -> Result<(), Exit> {
             break;
         }
     }
-    let print = |told: &Told| writeln!(io::stdout().lock(), "{}", line(told, ask.json, look)).is_ok();
-    if !kept.iter().all(print) || !ask.follow {
+    if let (Some(name), true, false) = (&ask.name, kept.is_empty(), ask.follow) {
+        let name = escaped(name);
+        complain(format_args!("loopkeeper: no event is about {name:?}; loopkeeper status lists the loops"));
+    }
+    let print_all = |told: &mut dyn Iterator<Item = &Told>| -> Result<bool, Exit> {
+        for told in told {
+            if !print(format_args!("{}\n", line(told, ask.json, look)))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    };
+    if !print_all(&mut kept.iter())? || !ask.follow {
         return Ok(());
     }
     let mut is_away = false;
@@ -132,7 +143,7 @@ fn tell(daemon: &Daemon, ask: &Ask) -> Result<(), Exit> {
             Ok(answer) => {
                 is_away = false;
                 let told = reader.read(&answer)?;
-                if !told.iter().filter(|told| is_asked(told, ask)).all(print) {
+                if !print_all(&mut told.iter().filter(|told| is_asked(told, ask)))? {
                     return Ok(());
                 }
             }

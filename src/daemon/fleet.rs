@@ -1,16 +1,14 @@
 //! Looks at a fleet in its store, without the daemon: what there is, and why
 //! a pass would change it.
 
-use std::io::{self, Write};
-
 use loopkeeper::config::Layers;
 use loopkeeper::fleet::{Agent, AgentId, Command, CommandId, Explanation, Listing, Store, Token, TokenId};
-use loopkeeper::{Result, Stamp, shipped};
+use loopkeeper::{ErrorKind, Result, Stamp, shipped};
 use serde::Serialize;
 
 use super::load::{self, complete};
 use super::table::{Table, age, until};
-use super::{Exit, complain, escaped, lines};
+use super::{Exit, complain, escaped, lines, print};
 
 mod passes;
 
@@ -77,10 +75,17 @@ pub(crate) fn run(layers: Layers, ask: &Ask) -> Exit {
     };
     let store = shipped::store(&settings.store.url).and_then(|store| store.open_to_read());
     let passes = || Passes::deployed(&settings.deploy.dir);
+    let store_is_missing = store.as_ref().is_err();
     match store.and_then(|mut store| answer(&mut *store, ask, passes)) {
         Ok(exit) => exit,
         Err(error) => {
-            complain(format_args!("loopkeeper: {}", escaped(&error.report().to_string())));
+            let next = match error.kind() {
+                ErrorKind::NotFound if store_is_missing => {
+                    "; the daemon makes it when a type of the fleet is deployed, and --config says where else to look"
+                }
+                _ => "",
+            };
+            complain(format_args!("loopkeeper: {}{next}", escaped(&error.report().to_string())));
             Exit::Failed
         }
     }
@@ -107,14 +112,14 @@ fn tell<T: Serialize>(ask: &Ask, listing: Listing<T>, table: impl FnOnce(&[T]) -
     } else {
         out = table(&rows).to_string();
     }
-    print(&out);
+    let said = print(&out).map_or_else(|exit| exit, |_| Exit::Clean);
     for text in &unreadable {
         complain(format_args!("loopkeeper: left out: {}", escaped(text)));
     }
     if rows.len() + unreadable.len() == ask.limit as usize && !ask.json {
         complain(format_args!("the first {}; more with --limit N", ask.limit));
     }
-    if unreadable.is_empty() { Exit::Clean } else { Exit::Failed }
+    said.and(if unreadable.is_empty() { Exit::Clean } else { Exit::Failed })
 }
 
 fn why(ask: &Ask, explained: &[(String, Explanation)]) -> Exit {
@@ -138,18 +143,12 @@ fn why(ask: &Ask, explained: &[(String, Explanation)]) -> Exit {
             out.push('\n');
         }
     }
-    print(&out);
-    Exit::Clean
+    print(&out).map_or_else(|exit| exit, |_| Exit::Clean)
 }
 
 fn json_line(row: &impl Serialize, out: &mut String) {
     out.push_str(&super::logging::json_on_one_line(row));
     out.push('\n');
-}
-
-/// Prints whole lines. One who no longer listens is no failure.
-fn print(text: &str) {
-    let _ = io::stdout().write_all(text.as_bytes());
 }
 
 fn text(of: Option<impl ToString>) -> String {

@@ -292,7 +292,7 @@ checker, a run that is recovered, a pause, or a descriptor that cannot be used.
 Example:
 
     $ loopkeeper why shop
-    shop is waiting for 1m5s: it waits for db, which is down: tcp 127.0.0.1:5432: connection refused
+    shop has been waiting for 1m5s: it waits for db, which is down: tcp 127.0.0.1:5432: connection refused
 
       shop  waits for db, which is down (65s ago)
         db  tcp 127.0.0.1:5432: connection refused (3s ago)

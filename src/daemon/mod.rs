@@ -53,6 +53,14 @@ enum Exit {
     BadConfig = 78,
 }
 
+impl Exit {
+    /// How it ends when what was asked ends with `exit`, and this is how it
+    /// was told.
+    fn and(self, exit: Self) -> Self {
+        if self == Self::Clean { exit } else { self }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)
@@ -97,11 +105,11 @@ fn check(loaded: Result<load::Loaded, Faults>) -> Exit {
         }
         Err(faults) => {
             let look = terminal::Look::of_stdout();
-            let _ = match look.columns {
+            let said = match look.columns {
                 Some(columns) => say(caret::lines(&faults, columns, look)),
                 None => say(lines(&faults)),
             };
-            Exit::Failed
+            said.and(Exit::Failed)
         }
     }
 }
@@ -135,10 +143,23 @@ fn lines(faults: &Faults) -> String {
     lines.join("\n")
 }
 
-/// Prints for who asked. One who no longer listens is no failure.
+/// Prints for who asked.
 fn say(text: impl fmt::Display) -> Exit {
-    let _ = writeln!(io::stdout(), "{text}");
-    Exit::Clean
+    print(format_args!("{text}\n")).map_or_else(|exit| exit, |_| Exit::Clean)
+}
+
+/// Prints whole lines for who asked; says whether somebody still listens. One
+/// who does not is no failure; an answer that cannot be written is.
+fn print(text: impl fmt::Display) -> Result<bool, Exit> {
+    let mut out = io::stdout().lock();
+    match write!(out, "{text}").and_then(|()| out.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => {
+            complain(format_args!("loopkeeper: the answer cannot be written: {error}"));
+            Err(Exit::Failed)
+        }
+    }
 }
 
 /// Prints what went wrong before there is a log.

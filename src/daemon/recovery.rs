@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::ask::{Ask, Daemon, fail, refused};
 use super::table::{Table, age, until};
-use super::{Exit, escaped, say};
+use super::{Exit, complain, escaped, say};
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +57,10 @@ fn tell(ask: &Ask<About>, answer: &Answer) -> Exit {
     };
     match &ask.about {
         _ if ask.json => say(body),
+        About::List if body["recoveries"].as_array().is_some_and(Vec::is_empty) => {
+            complain("loopkeeper: no runs are watched: there is no descriptor of the type recovery");
+            Exit::Clean
+        }
         About::List => say(table(&body).to_string().trim_end()),
         About::Cancel(run) => say(format_args!("{}: its recovery ends", escaped(run))),
         About::Retry(run) => say(format_args!("{}: is tried again", escaped(run))),

@@ -1,6 +1,6 @@
 //! Asks the running daemon how its loops are, and shows it as a table.
 
-use std::io::{self, Write};
+use std::io;
 use std::time::Duration;
 
 use loopkeeper::Stamp;
@@ -9,11 +9,11 @@ use loopkeeper::console::{is_closed, rows};
 use loopkeeper::rest::Request;
 use serde_json::Value;
 
-use super::Exit;
 use super::ask::{Daemon, Where, end_cleanly_on_interrupt, fail};
 use super::logging::json_on_one_line;
 use super::table::{age, span};
 use super::terminal::{Look, wrap};
+use super::{Exit, print};
 
 /// Less room than this for words is none: they get lines of their own.
 const WORDS: usize = 24;
@@ -39,7 +39,7 @@ pub(crate) fn run(layers: Layers, ask: &Ask) -> Exit {
     };
     match ask.watch {
         None => match body(&daemon) {
-            Ok(body) => tell(&body, ask, Look::of_stdout()).1,
+            Ok(body) => tell(&body, ask, Look::of_stdout()).map_or_else(|exit| exit, |(_, exit)| exit),
             Err(exit) => exit,
         },
         Some(interval) => watch(&daemon, ask, interval),
@@ -68,15 +68,14 @@ fn watch(daemon: &Daemon, ask: &Ask, interval: Duration) -> Exit {
             } else {
                 "\n"
             };
-            let mut out = io::stdout();
-            let is_read = out.write_all(before.as_bytes()).and_then(|()| out.flush()).is_ok();
-            let is_read = is_read
-                && match rows(&out).filter(|_| redraws) {
-                    Some(rows) => writeln!(out, "{}", screen(&mut body, look, rows)).is_ok(),
-                    None => tell(&body, ask, look).0,
-                };
-            if !is_read {
-                break;
+            let told = print(before).and_then(|_| match rows(&io::stdout()).filter(|_| redraws) {
+                Some(rows) => print(format_args!("{}\n", screen(&mut body, look, rows))),
+                None => tell(&body, ask, look).map(|(is_read, _)| is_read),
+            });
+            match told {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(exit) => return exit,
             }
         }
         is_first = false;
@@ -123,10 +122,10 @@ fn body(daemon: &Daemon) -> Result<Value, Exit> {
 }
 
 /// Whether somebody reads it, and how the program ends by it.
-fn tell(body: &Value, ask: &Ask, look: Look) -> (bool, Exit) {
+fn tell(body: &Value, ask: &Ask, look: Look) -> Result<(bool, Exit), Exit> {
     let text = if ask.json { json_on_one_line(body) } else { render(body, look) };
-    let is_read = writeln!(io::stdout(), "{text}").is_ok();
-    (is_read, if body["health"] == "down" { Exit::Failed } else { Exit::Clean })
+    let is_read = print(format_args!("{text}\n"))?;
+    Ok((is_read, if body["health"] == "down" { Exit::Failed } else { Exit::Clean }))
 }
 
 /// Whether it is the status of a daemon: what others answer is no good news.
@@ -222,6 +221,11 @@ fn row(status: &Value, now: Stamp, look: Look) -> Row {
     let ago = |value: &Value| stamp(value).map_or("-".to_owned(), |then| age(now, then));
     let optional = if status["critical"] == false { " (optional)" } else { "" };
     let mut words: Vec<String> = Vec::new();
+    let waits_for: Vec<&str> =
+        status["waits_for"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if !waits_for.is_empty() {
+        words.push(format!("waits for {}", waits_for.join(", ")));
+    }
     words.extend(call(&status["call"], status));
     for checker in status["monitor"]["checkers"].as_array().into_iter().flatten() {
         let stuck = call(&checker["call"], checker);
@@ -386,6 +390,21 @@ mqtt  unknown (parent router)  60s  -     no route";
         assert_eq!(render(&body, PLAIN), expected);
         let narrow = render(&body, Look { columns: Some(40), colours: true, ..PLAIN });
         assert!(narrow.contains("mqtt \x1b[36munknown (parent router)\x1b[0m 60s\n"), "{narrow:?}");
+    }
+
+    #[test]
+    fn one_that_waits_says_for_what() {
+        let body = json!({
+            "at": "2026-01-01T00:10:00.000Z", "health": "down",
+            "loops": [{"name": "web", "state": "unknown", "ready": false, "critical": false,
+                       "since": "2026-01-01T00:09:00.000Z", "waits_for": ["db", "cache"]}],
+        });
+        let expected = "\
+down: 0 of 1 loops ready
+
+NAME  STATE    FOR  LAST  WHAT
+web   unknown  60s  -     waits for db, cache (optional)";
+        assert_eq!(render(&body, PLAIN), expected);
     }
 
     #[test]

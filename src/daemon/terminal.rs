@@ -2,6 +2,7 @@
 //! characters of the user's locale.
 
 use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
 
 use loopkeeper::Health;
 use loopkeeper::config::process_environment;
@@ -20,13 +21,21 @@ pub(super) struct Look {
 impl Look {
     /// That of this process's standard output.
     pub(super) fn of_stdout() -> Self {
-        let out = io::stdout();
+        Self::of(&io::stdout())
+    }
+
+    /// That of this process's standard error.
+    pub(super) fn of_stderr() -> Self {
+        Self::of(&io::stderr())
+    }
+
+    fn of(out: &(impl IsTerminal + AsFd)) -> Self {
         let all = process_environment();
         let variable = |name: &str| {
             let (_, value) = all.iter().find(|(key, _)| key == name)?;
             value.to_str().filter(|value| !value.is_empty()).map(str::to_owned)
         };
-        Self::new(out.is_terminal(), columns(&out), variable)
+        Self::new(out.is_terminal(), columns(out), variable)
     }
 
     /// Whether this process's standard output can be drawn over, in colours or

@@ -44,22 +44,25 @@ pub(crate) fn run(layers: Layers, ask: &Ask) -> Exit {
         Err(error) => return fail(Exit::Failed, &error.report().to_string()),
     };
     let look = Look::of_stdout();
-    let (mut is_good, mut is_stuck) = (true, false);
+    let (mut is_good, mut is_stuck, mut said) = (true, false, Exit::Clean);
     for trial in trials {
         let (name, timeout) = (trial.name().clone(), duration::format(trial.timeout()));
-        if !ask.json {
-            let _ = say(look.line(&format!("{name}: asks once, within {timeout}")));
+        if !ask.json && said == Exit::Clean {
+            said = say(look.line(&format!("{name}: asks once, within {timeout}")));
+        }
+        if said != Exit::Clean {
+            break;
         }
         match trial.run(&env) {
             Ok(report) => {
                 is_good &= matches!(report.health, Health::Ready | Health::Degraded);
                 is_stuck |= report.straggler.is_some();
-                let _ = if ask.json { say(json_line(&report)) } else { say(text(&report, look)) };
+                said = if ask.json { say(json_line(&report)) } else { say(text(&report, look)) };
             }
             Err(error) => return fail(Exit::Failed, &format!("{name}: {}", error.report())),
         }
     }
-    let exit = if is_good { Exit::Clean } else { Exit::Failed };
+    let exit = said.and(if is_good { Exit::Clean } else { Exit::Failed });
     if is_stuck {
         // Nobody waits for what does not end.
         std::process::exit(exit as i32);

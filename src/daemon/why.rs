@@ -27,8 +27,8 @@ pub(crate) fn run(layers: Layers, ask: &Ask<Name>) -> Exit {
         Ok(_) => return fail(Exit::Unreachable, "who answers is no loopkeeper: there is no reason in it"),
         Err(error) => return fail(Exit::Unreachable, &error.to_string()),
     };
-    let _ = if ask.json { say(json_on_one_line(&body)) } else { say(render(&body, Look::of_stdout())) };
-    if body["ready"] == true { Exit::Clean } else { Exit::Failed }
+    let said = if ask.json { say(json_on_one_line(&body)) } else { say(render(&body, Look::of_stdout())) };
+    said.and(if body["ready"] == true { Exit::Clean } else { Exit::Failed })
 }
 
 fn render(body: &Value, look: Look) -> String {
@@ -37,16 +37,20 @@ fn render(body: &Value, look: Look) -> String {
     let now = stamp(&body["at"]).unwrap_or(Stamp::from_micros(0));
     let mut out = lines(&text(&body["sentence"]), 0, look);
     let state = text(&body["state"]);
-    out = out.replacen(&format!(" is {state} "), &format!(" is {} ", look.paint(&state, &state)), 1);
+    out = out.replacen(&format!(" been {state} "), &format!(" been {} ", look.paint(&state, &state)), 1);
     let causes = body["causes"].as_array().map_or(&[][..], Vec::as_slice);
     if !causes.is_empty() {
         out.push('\n');
     }
     for cause in causes {
         let depth = cause["depth"].as_u64().unwrap_or(0).min(32) as usize;
-        let when =
-            stamp(&cause["since"]).map_or(String::new(), |since| format!(" ({} ago)", age(now, since)));
-        let line = format!("{}  {}{when}", text(&cause["name"]), text(&cause["what"]));
+        // Of these it is the last that was heard; of the others, the beginning.
+        let is_moment = matches!(cause["kind"].as_str(), Some("error" | "stale"));
+        let when = stamp(&cause["since"]).map_or(String::new(), |since| match age(now, since) {
+            age if is_moment => format!(" ({age} ago)"),
+            age => format!(" (for {age})"),
+        });
+        let line = format!("{}: {}{when}", text(&cause["name"]), text(&cause["what"]));
         out.push('\n');
         out.push_str(&lines(&line, 2 * depth + 2, look));
     }
@@ -81,11 +85,12 @@ mod tests {
     fn body() -> Value {
         json!({
             "at": "2026-01-01T00:10:00.000Z", "name": "shop", "state": "unknown", "ready": false,
-            "sentence": "shop is unknown for 1m: it waits for db, which is down: größe\u{1b}[2J",
+            "sentence": "shop has been unknown for 1m: it waits for db, which is down: größe\u{1b}[2J",
             "causes": [
                 {"depth": 0, "name": "shop", "kind": "requires", "what": "waits for db, which is down",
                  "since": "2026-01-01T00:09:00.000Z"},
-                {"depth": 1, "name": "db", "kind": "error", "what": "connection refused"},
+                {"depth": 1, "name": "db", "kind": "error", "what": "connection refused",
+                 "since": "2026-01-01T00:09:58.000Z"},
             ],
             "next": {"what": "it starts when db can take work"}, "gives_up": "never",
         })
@@ -95,10 +100,10 @@ mod tests {
     fn causes_stand_below_what_they_cause() {
         let plain = Look { columns: None, colours: false, unicode: true };
         let expected = "\
-shop is unknown for 1m: it waits for db, which is down: größe\\u{1b}[2J
+shop has been unknown for 1m: it waits for db, which is down: größe\\u{1b}[2J
 
-  shop  waits for db, which is down (60s ago)
-    db  connection refused
+  shop: waits for db, which is down (for 60s)
+    db: connection refused (2s ago)
 
 next: it starts when db can take work
 gives up: never";

@@ -1,5 +1,6 @@
 //! The commands that ask a running daemon, as people use them.
 
+use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
@@ -226,12 +227,13 @@ fn why_names_the_cause_and_what_comes_next() {
     let (code, out, err) = why("up", &[]);
     assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
     assert!(
-        out.starts_with("up is ready for ") && out.contains(": nothing is wrong\n\nnext: it asks again "),
+        out.starts_with("up has been ready for ")
+            && out.contains(": nothing is wrong\n\nnext: it asks again "),
         "{out}"
     );
     let (code, out, _) = why("shop", &[]);
     assert_eq!(code, Some(1), "{out}");
-    assert!(out.starts_with("shop is waiting for "), "{out}");
+    assert!(out.starts_with("shop has been waiting for "), "{out}");
     let first = out.lines().next().unwrap();
     assert!(
         first.contains("it waits for down, which is down: tcp 127.0.0.1:")
@@ -239,7 +241,8 @@ fn why_names_the_cause_and_what_comes_next() {
         "{out}"
     );
     assert!(
-        out.contains("\n\n  shop  waits for down, which is down (") && out.contains("\n    down  tcp 127"),
+        out.contains("\n\n  shop: waits for down, which is down (for ")
+            && out.contains("\n    down: tcp 127"),
         "{out}"
     );
     assert!(out.contains("\n\nnext: it starts when down can take work"), "{out}");
@@ -268,7 +271,9 @@ fn why_names_the_cause_and_what_comes_next() {
     });
     let (code, _, err) = why("nobody", &[]);
     assert!(
-        code == Some(1) && err.contains("no loop is called \"nobody\"; there is ") && err.contains("(404)"),
+        code == Some(1)
+            && err.contains("no loop is called \"nobody\", expected \"config\", ")
+            && err.contains("(404)"),
         "{err}"
     );
     daemon.stop();
@@ -312,6 +317,12 @@ fn every_command_fits_a_narrow_terminal_of_any_locale_and_ends_with_its_pipe() {
             (code, String::new(), String::new()),
             "{args:?}"
         );
+        // Nor can it be written: that is said, once.
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let (code, _, err) = ended(&loopkeeper(args).stdout(full).output().unwrap());
+        assert_eq!(code, Some(1), "{args:?}: {err}");
+        let said = "loopkeeper: the answer cannot be written: No space left on device (os error 28)\n";
+        assert_eq!(err, said, "{args:?}");
     }
     daemon.stop();
 }
