@@ -534,7 +534,7 @@ fn what_waits_is_bounded_and_reminders_go_first() {
     scene.down("w1", Health::Ready);
     step(&mut scene);
     // They are decided by name, so the reminder came first: it goes behind.
-    scene.machine.queue.rotate_left(1);
+    scene.machine.queue.turn();
     assert_eq!(scene.machine.pending(), 2);
     // Nothing is repeated while the last time is on its way.
     scene.after(10 * SECOND);
