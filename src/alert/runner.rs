@@ -541,7 +541,7 @@ mod tests {
     fn down(env: &Env, action: Action) -> Arc<AlertConfig> {
         let name: Name = "db".parse().expect("a name");
         let alert = Arc::new(AlertConfig::default().on_down(action));
-        Registry::of(&env).add(&name, &alert);
+        Registry::of(env).add(&name, &alert);
         let what = EventKind::HealthChanged { from: Health::Ready, to: Health::Down, reason: None };
         env.events().append(|seq| Event {
             seq,

@@ -37,7 +37,7 @@ pub(crate) fn own() -> Option<ThreadLook> {
     // SAFETY: the kernel writes one time, to a place that is one.
     let is_told = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) } == 0;
     let cpu = Duration::new(u64::try_from(time.tv_sec).ok()?, u32::try_from(time.tv_nsec).ok()?);
-    is_told.then(|| ThreadLook { cpu, state: 'R', waits_in: None })
+    is_told.then_some(ThreadLook { cpu, state: 'R', waits_in: None })
 }
 
 /// Looks at the calling thread: not on this system.
