@@ -333,7 +333,8 @@ impl Env {
                 // A watcher says what it waits for when it is first asked.
                 let may_wait =
                     |status: &LoopStatus| status.kind == LoopKind::Watcher && status.last_check.is_none();
-                let known = named().find(|listed| may_wait(&listed.status().1));
+                let wall = self.stamp();
+                let known = named().find(|listed| may_wait(&listed.status_at(now, wall).1));
                 let mut heartbeats = self.0.heartbeats.lock();
                 let is_asked =
                     heartbeats.get(name).is_some_and(|heartbeat| heartbeat.asker.strong_count() > 0);
@@ -343,7 +344,7 @@ impl Env {
                         heartbeats.remove(name);
                     }
                     drop(heartbeats);
-                    let found = named().next().map(|listed| listed.status().1.kind);
+                    let found = named().next().map(|listed| listed.status_at(now, wall).1.kind);
                     return Err(found.map_or_else(|| self.unknown(name), |kind| self.unawaited(name, kind)));
                 };
                 // Of those who are gone nothing is kept.

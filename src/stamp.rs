@@ -430,7 +430,8 @@ mod tests {
             for (digits, step) in steps {
                 micros = micros.saturating_add_signed(step % 10_i64.pow(digits)).min(MAX_MICROS);
                 let stamp = Stamp::from_micros(micros);
-                prop_assert_eq!(stamps.write(stamp).as_slice(), humantime(stamp).as_bytes());
+                let expected = humantime(stamp);
+                prop_assert_eq!(stamps.write(stamp).as_slice(), expected.as_bytes());
             }
         }
 

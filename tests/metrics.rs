@@ -528,7 +528,7 @@ fn what_has_gone_makes_room_again_and_again() {
     let metric = || Metric::new("controller_running").max_series(64).series_go_with_their_instruments();
     let exporter = Exporter::new(ExporterConfig::default().describe(metric())).unwrap();
     let gauge = |i: i64| exporter.gauge("controller_running", &[Attr::new("controller", i)]).unwrap();
-    let _stays: Vec<_> = (0..32).map(|i| gauge(i)).collect();
+    let _stays: Vec<_> = (0..32).map(gauge).collect();
     for i in 100..2_000 {
         gauge(i).set(1.0);
     }

@@ -464,7 +464,7 @@ impl Drop for ControllerManager {
         let grace = if was_waited_for { Duration::ZERO } else { self.config.drop_grace };
         let _ = Self::stop(self, grace);
         let controllers = std::mem::take(&mut self.shared.state.lock().controllers);
-        let_go(controllers.into_values(), &mut StopReport::default());
+        let_go(controllers.into_iter().map(|(_, one)| one), &mut StopReport::default());
     }
 }
 

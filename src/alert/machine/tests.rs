@@ -279,7 +279,7 @@ fn what_is_over_before_it_is_looked_at_is_told() {
     scene.views.insert(name("router"), view(Health::Ready, 0));
     assert!(scene.down("db", Health::Ready).ready("db").step().is_empty());
     // One that has stopped has nothing to say.
-    scene.parents.clear();
+    scene.parents = Map::new();
     scene.down("db", Health::Ready).ready("db").hear("db", EventKind::Stopped);
     assert!(scene.step().is_empty());
 }
@@ -349,7 +349,7 @@ fn one_whose_parent_is_no_more_is_asked_again_first() {
     scene.parents.insert(name("mqtt"), vec![name("router")]);
     scene.views.insert(name("router"), view(Health::Down, 0));
     assert!(scene.down("mqtt", Health::Ready).step().is_empty());
-    scene.parents.clear();
+    scene.parents = Map::new();
     assert!(scene.after(SECOND).step().is_empty());
     assert_eq!(scene.asked, ["mqtt"]);
     assert!(scene.after(SECOND).step().is_empty());
