@@ -53,6 +53,12 @@ fn run_to_end(args: &[&str]) -> (Option<i32>, String, String) {
     ended(&loopkeeper(args).output().unwrap())
 }
 
+/// Sends a signal by the shell's own `kill`: a small system has no other.
+fn kill(signal: &str, pid: u32) {
+    let sent = Command::new("sh").args(["-c", "kill \"$0\" \"$1\"", signal, &pid.to_string()]).status();
+    assert!(sent.unwrap().success(), "{signal} {pid}");
+}
+
 /// A descriptor of a watcher that asks a port often.
 fn tcp(name: &str, port: u16) -> String {
     watcher(name, &format!(r#"{{"tcp": {{"address": "127.0.0.1:{port}"}}}}"#))
@@ -165,8 +171,7 @@ impl Daemon {
     }
 
     fn signal(&self, signal: &str) {
-        let kill = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
-        assert!(kill.success());
+        kill(signal, self.child.id());
     }
 
     #[track_caller]

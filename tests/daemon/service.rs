@@ -211,7 +211,7 @@ fn the_journal_gets_the_level_of_each_line() {
     while !log.contains("watcher a: down") {
         assert!(reader.read_line(&mut log).unwrap() > 0, "{log}");
     }
-    Command::new("kill").arg(child.id().to_string()).status().unwrap();
+    kill("-TERM", child.id());
     reader.read_to_string(&mut log).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(log.contains("<4>loopkeeper::watcher::a: watcher a: down"), "{log}");
