@@ -299,7 +299,7 @@ fn says(out: &mut String, status: &LoopStatus, room: &mut usize) {
         out.push_str("<p>waits for ");
         list(out, &status.waits_for);
     }
-    if !status.requires.is_empty() {
+    if !status.requires.is_empty() && status.requires != status.waits_for {
         out.push_str("<p class=m>requires ");
         list(out, &status.requires);
     }

@@ -50,16 +50,22 @@ impl<'a> Search<'a> {
         if status.ready || has_cause || out.len() >= MAX_CAUSES {
             return;
         }
-        let (kind, what) = match status.phase {
-            Phase::Stopped => (CauseKind::Stopped, "it does not run".to_owned()),
-            _ if status.runs == 0 => (CauseKind::Unheard, "it was not called yet".to_owned()),
-            _ if status.last_check.is_none() && status.kind != LoopKind::Component => (
-                CauseKind::Unheard,
-                format!("its first call has not ended yet{}", doing(status.call.as_ref())),
-            ),
-            _ => (CauseKind::Unheard, format!("it says that it is {}, and not why", status.health)),
+        let since = Some(status.since);
+        let (kind, what, since) = match status.phase {
+            Phase::Stopped => (CauseKind::Stopped, "it does not run".to_owned(), since),
+            _ if status.runs == 0 => (CauseKind::Unheard, "it was not called yet".to_owned(), since),
+            _ if status.last_check.is_none() && status.kind != LoopKind::Component => {
+                let doing = doing(status.call.as_ref());
+                // What it does has a time of its own.
+                let since = since.filter(|_| doing.is_empty());
+                (CauseKind::Unheard, format!("its first call has not ended yet{doing}"), since)
+            }
+            _ => {
+                let what = format!("it says that it is {}, and not why", status.health);
+                (CauseKind::Unheard, what, since)
+            }
         };
-        out.push(Cause { depth, name: status.name.clone(), kind, what, since: Some(status.since) });
+        out.push(Cause { depth, name: status.name.clone(), kind, what, since });
     }
 
     /// What it says itself.
