@@ -175,10 +175,13 @@ impl Ledger {
 
     /// How many files are rejected, if more than one is, and why the first is.
     pub(super) fn rejection(&self) -> Option<Error> {
-        let first = self.rejected.values().next()?.clone();
+        let first = self.rejected.values().next()?;
         Some(match self.rejected.len() {
-            1 => first,
-            n => first.context(format!("{n} files are rejected, the first")),
+            1 => first.clone(),
+            n => {
+                let text = format!("{n} files are rejected, the first: {}", first.report());
+                Error::new(first.kind()).with_class(first.class()).context(text)
+            }
         })
     }
 
