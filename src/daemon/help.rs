@@ -166,7 +166,8 @@ http.liveness, readiness and startup name the loops that /livez, /readyz and
 /startupz depend on; null is all of them. http.max_connections is how many
 connections are served at once, 1 to 65536, each with a descriptor; of those
 beyond it 16 more may ask about health. http.history_file keeps the bars of the
-page over a restart, and alerts.state_file what was told.
+page over a restart, and alerts.state_file what was told; no other daemon may keep
+the same.
 
 What stands under monitor holds for monitors whose descriptors do not say it:
 how often they look, and as whom and by what they ask other services.
@@ -250,7 +251,7 @@ thread, and on Linux whether that burns CPU or is blocked.
     --watch              tells again and again until it is interrupted: redraws a
                          terminal, with what is not ready first where not all of it
                          fits, or else writes one table below the other
-    --interval D         how often (2s)
+    --interval D         how often, with --watch (2s)
     --url URL            where the daemon answers (http://, and http.listen of the settings)
     --token-file FILE    a token to send along; who only looks needs none, and neither that
                          of the settings nor LOOPKEEPER_TOKEN is sent
@@ -294,8 +295,8 @@ Example:
     $ loopkeeper why shop
     shop has been waiting for 1m5s: it waits for db, which is down: tcp 127.0.0.1:5432: connection refused
 
-      shop  waits for db, which is down (65s ago)
-        db  tcp 127.0.0.1:5432: connection refused (3s ago)
+      shop: waits for db, which is down (for 65s)
+        db: tcp 127.0.0.1:5432: connection refused (3s ago)
 
     next: it starts when db can take work
 

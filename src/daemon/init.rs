@@ -161,7 +161,7 @@ Disabled. Asks a URL, and is down after two failures in a row
 ## deploy/backup.json
 
 Disabled. Asks nobody: it is ready while somebody says at least every 25 h that
-the backup was made, and takes no one's blame (`critical` is false):
+the backup was made. It is not `critical`: without it the whole is degraded, not down.
 
     curl -X POST -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8470/heartbeat/backup
 
