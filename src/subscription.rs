@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::clock::real_deadline;
 use crate::event::Event;
 use crate::primitive::{Condvar, Mutex};
-use crate::sys::wait::Flag;
+use crate::sys::wait::Waker;
 
 /// How many events a subscription holds unless told otherwise.
 pub(crate) const DEFAULT_CAPACITY: usize = 256;
@@ -309,6 +309,42 @@ impl Hub {
     pub(crate) fn close(&self) {
         let subscribers = std::mem::take(&mut *self.subscribers.lock());
         drop(subscribers);
+    }
+}
+
+/// A descriptor that is ready to read while it is up. Unlike a [`Waker`] it
+/// can be put down again; putting it up twice is putting it up once.
+#[derive(Debug)]
+struct Flag {
+    waker: Waker,
+    /// Held over the call, so that what is up and what it says agree.
+    is_up: Mutex<bool>,
+}
+
+impl Flag {
+    fn new() -> io::Result<Self> {
+        Ok(Self { waker: Waker::new()?, is_up: Mutex::new(false) })
+    }
+
+    fn raise(&self) {
+        let mut is_up = self.is_up.lock();
+        if !*is_up {
+            self.waker.wake();
+            *is_up = true;
+        }
+    }
+
+    fn lower(&self) {
+        let mut is_up = self.is_up.lock();
+        if *is_up {
+            self.waker.calm();
+            *is_up = false;
+        }
+    }
+
+    /// What to poll for reading.
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.waker.fd()
     }
 }
 

@@ -52,8 +52,8 @@ const LAYERS: &[(Layer, &[&str])] = &[
     (
         Layer::Mechanism,
         &[
-            "primitive",
             "sys",
+            "primitive",
             "clock",
             "cancel",
             "slot",

@@ -68,7 +68,7 @@ impl PollSet {
             if timeout == Some(Duration::ZERO) || self.fds.iter().any(|fd| fd.revents != 0) {
                 return Ok(());
             }
-            crate::primitive::thread::yield_now();
+            shuttle::thread::yield_now();
         }
     }
 

@@ -6,8 +6,6 @@ use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use crate::primitive::Mutex;
-
 /// What is waited for on a descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Interest {
@@ -101,7 +99,7 @@ impl Waker {
     }
 
     /// Takes back one wake. Does not block: neither kind waits for a write.
-    fn calm(&self) {
+    pub(crate) fn calm(&self) {
         let mut one = [0; 8];
         // SAFETY: the bytes are valid for writes, the descriptor is open. That
         // there is nothing is no mistake of ours: a program that was given the
@@ -112,42 +110,6 @@ impl Waker {
     /// What to poll for reading.
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.read.as_fd()
-    }
-}
-
-/// A descriptor that is ready to read while it is up. Unlike a [`Waker`] it
-/// can be put down again; putting it up twice is putting it up once.
-#[derive(Debug)]
-pub(crate) struct Flag {
-    waker: Waker,
-    /// Held over the call, so that what is up and what it says agree.
-    is_up: Mutex<bool>,
-}
-
-impl Flag {
-    pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self { waker: Waker::new()?, is_up: Mutex::new(false) })
-    }
-
-    pub(crate) fn raise(&self) {
-        let mut is_up = self.is_up.lock();
-        if !*is_up {
-            self.waker.wake();
-            *is_up = true;
-        }
-    }
-
-    pub(crate) fn lower(&self) {
-        let mut is_up = self.is_up.lock();
-        if *is_up {
-            self.waker.calm();
-            *is_up = false;
-        }
-    }
-
-    /// What to poll for reading.
-    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        self.waker.fd()
     }
 }
 
