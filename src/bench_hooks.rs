@@ -26,7 +26,7 @@ pub fn guarded_calls(env: &Env, calls: u32, probe: Box<dyn Probe>) -> Result<u32
     let clock = env.clock();
     let (inbox, _seat) = clock.join(name.as_str());
     let guard = env.watchdog().guard(Arc::new(Nobody(Slot::new())));
-    let mut cx = Context::new(env.clone(), name, CancelToken::new(), inbox);
+    let mut cx = Context::new(env.clone(), name, CancelToken::new(), inbox, Arc::default());
     let mut work = Probing(probe);
     let mut in_time = 0;
     for generation in 1..=u64::from(calls) {

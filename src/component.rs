@@ -74,7 +74,14 @@ pub struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(env: Env, name: Name, cancel: CancelToken, inbox: Arc<Inbox>) -> Self {
+    /// The steps of its calls are seen by those who hold `steps`, too.
+    pub(crate) fn new(
+        env: Env,
+        name: Name,
+        cancel: CancelToken,
+        inbox: Arc<Inbox>,
+        steps: Arc<Steps>,
+    ) -> Self {
         Self {
             env,
             name,
@@ -83,7 +90,7 @@ impl Context {
             deadline: Tick::NEVER,
             dry_run: false,
             reporter: Reporter::default(),
-            steps: Arc::default(),
+            steps,
             says: Cell::new(false),
             span: RefCell::default(),
             again: Cell::new(None),

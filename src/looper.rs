@@ -388,16 +388,17 @@ impl Handle {
         source.inbox.reset();
         let token = self.cancel.child();
         let ring = token.ring(&source.inbox);
-        let mut cx =
-            Context::new(source.env.clone(), source.name.clone(), token.clone(), source.inbox.clone());
         // What the last call of an earlier run has said.
         source.steps.begin();
-        cx.set_steps(source.steps.clone());
         let seat = source.env.clock().rejoin(&source.inbox, source.name.as_str());
         // Held until the loop is marked as running, so that its first event
         // comes after `Started`, and a refused thread leaves no trace.
         let mut state = self.source.state.lock();
+        let (theirs, cancel) = (source.clone(), token.clone());
         let body = move || {
+            // Made here: what the thread is begun with stays in memory beside it.
+            let cx = theirs.context(cancel);
+            drop(theirs);
             body(cx);
             drop(seat);
         };
@@ -638,6 +639,12 @@ impl<M: Machine> Source<M> {
 }
 
 impl Source {
+    /// What its calls are handed.
+    fn context(&self, cancel: CancelToken) -> Context {
+        let (env, name) = (self.env.clone(), self.name.clone());
+        Context::new(env, name, cancel, self.inbox.clone(), self.steps.clone())
+    }
+
     /// Makes a `call` whenever one is due, until the loop is to end.
     fn go_on(&self, guard: &Guard, cx: &mut Context, call: &mut dyn FnMut(u64, Tick, &Context)) {
         let clock = self.env.clock();

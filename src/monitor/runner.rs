@@ -346,8 +346,7 @@ impl Shared {
         let Checked { name, deadline, stale_after, .. } = state.machine.about(idx).clone();
         drop(state);
         let ring = token.ring(inbox);
-        let mut cx = Context::new(self.env.clone(), name, token, inbox.clone());
-        cx.set_steps(steps);
+        let cx = Context::new(self.env.clone(), name, token, inbox.clone(), steps);
         let soft_deadline = deadline.saturating_sub(deadline_lead(deadline));
         Desk { cx, report, deadline, soft_deadline, stale_after, _ring: ring }
     }
