@@ -433,6 +433,11 @@ fn exec_reads_all_output_and_keeps_its_end() {
         &["exit code 1 after ", ": …", "xxx\\nthe end"],
     );
     assert!(text.len() < 1200, "{}", text.len());
+    // All is said at once and then it ends: what waits is still heard.
+    for _ in 0..10 {
+        let at_once = ["sh", "-c", "printf '%060000d\\nthe end' 7; exit 1"];
+        fails(&mut probe::exec(at_once), AMPLE, ErrorKind::Probe, &["0007\\nthe end"]);
+    }
     fails(
         &mut probe::exec(["printf", "\\377\\376a\\033[31m\\n%d", "x"]),
         AMPLE,

@@ -111,11 +111,15 @@ const RESERVED: &[Reserved] = &[
             "std::env::var",
             "std::env::var_os",
             "std::env::vars",
-            "std::env::vars_os",
             "std::env::set_var",
             "std::env::remove_var",
         ],
         homes: &["src/config/", "src/config.rs", "src/main.rs", "src/daemon/", "src/capi/build.rs"],
+    },
+    Reserved {
+        calls: &["std::env::vars_os"],
+        // What a program that is run inherits.
+        homes: &["src/config/", "src/config.rs", "src/main.rs", "src/daemon/", "src/sys/spawn.rs"],
     },
 ];
 

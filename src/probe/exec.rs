@@ -7,7 +7,7 @@ use std::io::{self, Read, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use super::Probe;
@@ -16,7 +16,7 @@ use super::wait::{Stop, Wait};
 use crate::component::Context;
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::sys::limits::is_out_of_descriptors;
-use crate::sys::process::{Group, is_no_child, pipe};
+use crate::sys::process::{Group, Program, is_no_child, pipe};
 use crate::sys::wait::{Interest, PollFd};
 use crate::text::tail;
 
@@ -67,10 +67,13 @@ where
 ///
 /// The whole group is killed when the program has ended, at the deadline, on
 /// cancel and when the call is abandoned in any way; what the program leaves
-/// in the background ends with it, unless it moved to a session of its own.
-/// The program is always waited for: no zombie is left. One that the kernel
-/// cannot kill, because it hangs in a device, holds the call, and the watcher
-/// says so.
+/// in the background ends with it, unless it moved to a process group or a
+/// session of its own, as shells with job control and daemons do. The program
+/// is always waited for: no zombie is left. One that the kernel cannot kill,
+/// because it hangs in a device, holds the call, and the watcher says so.
+///
+/// On Linux this process is not copied for it (`posix_spawn`), so it costs a
+/// large program no more than a small one.
 ///
 /// The exit code is known only where the process does not ignore SIGCHLD,
 /// which a program may inherit; with the feature `signals`,
@@ -183,38 +186,35 @@ impl ExecProbe {
     }
 
     /// What it reads, whole and with an end.
-    fn stdin(&self) -> io::Result<Stdio> {
+    fn stdin(&self) -> io::Result<Option<OwnedFd>> {
         if self.input.is_empty() {
-            return Ok(Stdio::null());
+            return Ok(None);
         }
         let (read, write) = pipe()?;
         File::from(write).write_all(&self.input)?;
-        Ok(Stdio::from(read))
+        Ok(Some(read))
     }
 
     fn spawn(&self, hear: Hear) -> std::result::Result<(Group, OwnedFd), (ErrorKind, String)> {
         let io = |text: String| (ErrorKind::Io, text);
-        let Some((program, arguments)) = self.argv.split_first() else {
+        if self.argv.is_empty() {
             return Err(io("there is no program".to_owned()));
-        };
-        let outputs = || {
-            let (read, write) = pipe()?;
-            let errors = match hear {
-                Hear::Everything => Stdio::from(write.try_clone()?),
-                Hear::Answer => Stdio::null(),
-            };
-            Ok((read, Stdio::from(write), errors))
-        };
-        let (output, out, err) = outputs().map_err(|error: io::Error| local(&error))?;
-        let mut command = Command::new(program);
-        let input = self.stdin().map_err(|error| local(&error))?;
-        command.args(arguments).stdin(input).stdout(out).stderr(err);
-        command.envs(self.env.iter().map(|(name, value)| (name, value)));
-        if let Some(path) = &self.current_dir {
-            command.current_dir(path);
         }
-        // `command` holds this process's writing ends, and goes away here.
-        match Group::spawn(&mut command) {
+        let (output, write) = pipe().map_err(|error| local(&error))?;
+        let stdin = self.stdin().map_err(|error| local(&error))?;
+        let program = Program {
+            argv: &self.argv,
+            env: &self.env,
+            dir: self.current_dir.as_deref(),
+            stdin: stdin.as_ref(),
+            stdout: &write,
+            stderr: match hear {
+                Hear::Everything => Some(&write),
+                Hear::Answer => None,
+            },
+        };
+        // This process's writing end goes away here.
+        match Group::spawn(&program) {
             Ok(group) => Ok((group, output)),
             Err(error) => Err(match (&self.current_dir, error.kind()) {
                 _ if is_out_of_descriptors(&error) => local(&error),

@@ -23,6 +23,8 @@ pub(crate) mod process;
 pub(crate) mod signals;
 #[cfg(feature = "postgres")]
 pub(crate) mod socket;
+#[cfg(target_os = "linux")]
+mod spawn;
 #[cfg(feature = "daemon")]
 pub(crate) mod terminal;
 pub(crate) mod thread_stat;

@@ -1,10 +1,28 @@
 //! Child processes: their groups, their signals, and when they end.
 
+use std::ffi::OsString;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+
+/// A program to be run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Program<'a> {
+    /// Its name or path, and its arguments.
+    pub(crate) argv: &'a [OsString],
+    /// What its environment has beside that of this process, or instead.
+    pub(crate) env: &'a [(OsString, OsString)],
+    /// The folder it runs in, if not that of this process.
+    pub(crate) dir: Option<&'a Path>,
+    /// What it reads from; nothing when absent.
+    pub(crate) stdin: Option<&'a OwnedFd>,
+    pub(crate) stdout: &'a OwnedFd,
+    /// Nobody hears it when absent.
+    pub(crate) stderr: Option<&'a OwnedFd>,
+}
 
 /// A child that leads a process group of its own, with everything in it.
 ///
@@ -12,16 +30,38 @@ use std::process::{Child, Command, ExitStatus};
 /// left: no process, no zombie.
 #[derive(Debug)]
 pub(crate) struct Group {
-    child: Child,
+    id: libc::pid_t,
     /// Once it was waited for, its number may be somebody else's.
     reaped: bool,
 }
 
 impl Group {
-    /// Runs a command in a group of its own, with no signal blocked. Threads
+    /// Runs a program in a group of its own, with no signal blocked. Threads
     /// of ours block most signals, and a child would inherit that: it could
     /// not be asked to end.
-    pub(crate) fn spawn(command: &mut Command) -> io::Result<Self> {
+    pub(crate) fn spawn(program: &Program<'_>) -> io::Result<Self> {
+        #[cfg(target_os = "linux")]
+        if let Some(id) = super::spawn::begin(program)? {
+            return Ok(Self { id, reaped: false });
+        }
+        Self::fork(program)
+    }
+
+    /// Copies this process for the program.
+    fn fork(program: &Program<'_>) -> io::Result<Self> {
+        let Some((name, arguments)) = program.argv.split_first() else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let stdio = |fd: Option<&OwnedFd>| -> io::Result<Stdio> {
+            fd.map_or(Ok(Stdio::null()), |fd| fd.try_clone().map(Stdio::from))
+        };
+        let mut command = Command::new(name);
+        command.args(arguments).envs(program.env.iter().map(|(name, value)| (name, value)));
+        command.stdin(stdio(program.stdin)?).stdout(stdio(Some(program.stdout))?);
+        command.stderr(stdio(program.stderr)?);
+        if let Some(dir) = program.dir {
+            command.current_dir(dir);
+        }
         // SAFETY: between fork and exec only functions may run that are safe
         // in a signal handler; sigemptyset and sigprocmask are, and nothing
         // is allocated.
@@ -33,13 +73,14 @@ impl Group {
                 Ok(())
             });
         }
+        // Waited for by its number alone; to drop it does nothing.
         let child = command.process_group(0).spawn()?;
-        Ok(Self { child, reaped: false })
+        Ok(Self { id: child.id() as libc::pid_t, reaped: false })
     }
 
     /// The number of its leader, which is that of the group.
     pub(crate) fn id(&self) -> u32 {
-        self.child.id()
+        self.id.unsigned_abs()
     }
 
     /// A descriptor that is ready to read once the leader has ended, where
@@ -53,7 +94,7 @@ impl Group {
         // new, belongs to nobody else, and is closed in children. The number
         // is the leader's, because it was not waited for.
         unsafe {
-            let fd = libc::syscall(libc::SYS_pidfd_open, self.child.id(), 0);
+            let fd = libc::syscall(libc::SYS_pidfd_open, self.id, 0);
             let fd = libc::c_int::try_from(fd).ok().filter(|fd| *fd >= 0)?;
             Some(OwnedFd::from_raw_fd(fd))
         }
@@ -76,7 +117,7 @@ impl Group {
         let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
         let how = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
         // SAFETY: `info` is valid for writes.
-        super::check(unsafe { libc::waitid(libc::P_PID, self.child.id(), &mut info, how) })?;
+        super::check(unsafe { libc::waitid(libc::P_PID, self.id(), &mut info, how) })?;
         // SAFETY: waitid filled in the member for children, or left the zeroes.
         Ok(unsafe { info.si_pid() } != 0)
     }
@@ -88,21 +129,31 @@ impl Group {
         if self.reaped || self.has_ended().is_err() {
             return;
         }
-        if let Ok(group) = libc::pid_t::try_from(self.child.id()) {
-            // SAFETY: killpg takes no pointers; the number is the group's,
-            // because its leader was not waited for. That nobody is left in
-            // it is no error worth telling.
-            unsafe { libc::killpg(group, libc::SIGKILL) };
-        }
+        // SAFETY: killpg takes no pointers; the number is the group's,
+        // because its leader was not waited for. That nobody is left in it
+        // is no error worth telling.
+        unsafe { libc::killpg(self.id, libc::SIGKILL) };
     }
 
     /// Kills what is left of the group, waits for the leader and tells how it
     /// ended. Blocks only as long as the kernel takes to end it.
     pub(crate) fn reap(&mut self) -> io::Result<ExitStatus> {
         self.kill();
-        let status = self.child.wait();
+        let status = self.wait();
         self.reaped = true;
         status
+    }
+
+    fn wait(&self) -> io::Result<ExitStatus> {
+        let mut status = 0;
+        loop {
+            // SAFETY: `status` is valid for writes.
+            match super::check(unsafe { libc::waitpid(self.id, &mut status, 0) }) {
+                Ok(_) => return Ok(ExitStatus::from_raw(status)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 }
 
@@ -158,4 +209,109 @@ unsafe fn make_pipe(fds: &mut [libc::c_int; 2]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::PathBuf;
+
+    type Start = fn(&Program<'_>) -> io::Result<Group>;
+
+    /// How a program ended, or why it did not begin.
+    #[track_caller]
+    fn check(start: Start, argv: &[&str], env: &[(&str, &str)], dir: Option<&Path>, expected: &str) {
+        let argv: Vec<OsString> = argv.iter().map(OsString::from).collect();
+        let env: Vec<(OsString, OsString)> =
+            env.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        let (_output, stdout) = pipe().unwrap();
+        let program = Program { argv: &argv, env: &env, dir, stdin: None, stdout: &stdout, stderr: None };
+        let found = match start(&program) {
+            Ok(mut group) => {
+                while !group.has_ended().unwrap() {
+                    std::thread::yield_now();
+                }
+                let status = group.reap().unwrap();
+                let code = status.code().map(|code| format!("exit {code}"));
+                code.unwrap_or_else(|| format!("signal {}", status.signal().unwrap()))
+            }
+            Err(error) => format!("{:?}", error.kind()),
+        };
+        assert_eq!(found, expected, "{argv:?}");
+    }
+
+    fn folder(name: &str) -> PathBuf {
+        let dir = std::env::temp_dir().join(format!("loopkeeper-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        for (name, text, mode) in [
+            ("lk-script", "exit 4", 0o755),
+            ("lost", "#!/nowhere/shell\nexit 0", 0o755),
+            ("text", "exit 0", 0o644),
+        ] {
+            std::fs::write(dir.join(name), text).unwrap();
+            std::fs::set_permissions(dir.join(name), PermissionsExt::from_mode(mode)).unwrap();
+        }
+        dir
+    }
+
+    fn programs_run(name: &str, start: Start) {
+        let dir = folder(name);
+        let at = dir.to_str().unwrap();
+        let script = format!("{at}/lk-script");
+        let pipe_is_heard = ["sh", "-c", "kill -PIPE $$; exit 9"];
+        for (argv, env, dir, expected) in [
+            (&["sh", "-c", "exit $0", "3"][..], &[][..], None, "exit 3"),
+            (&[&script], &[], None, "exit 4"),
+            (&["./lk-script"], &[], Some(&*dir), "exit 4"),
+            (&["lk-script"], &[("PATH", &*format!("/nowhere:{at}"))], None, "exit 4"),
+            (&["lk-script"], &[], Some(&dir), "NotFound"),
+            (&["sh", "-c", "test \"$LOOPKEEPER_A\" = b"], &[("LOOPKEEPER_A", "b")], None, "exit 0"),
+            (&["sh", "-c", "test -f lk-script"], &[], Some(&dir), "exit 0"),
+            (&pipe_is_heard, &[], None, "signal 13"),
+            (&["sh", "-c", "read a || exit 6"], &[], None, "exit 6"),
+            (&["text"], &[("PATH", at)], None, "PermissionDenied"),
+            (&["./text"], &[], Some(&dir), "PermissionDenied"),
+            (&["./lost"], &[], Some(&dir), "NotFound"),
+            (&["/nowhere/x"], &[], None, "NotFound"),
+            (&["true"], &[], Some(Path::new("/nowhere")), "NotFound"),
+        ] {
+            check(start, argv, env, dir, expected);
+        }
+        if cfg!(target_os = "linux") {
+            // A signal that is blocked here is not in the program.
+            let _guard = crate::sys::signals::block();
+            let none = ["sh", "-c", "grep -q 'SigBlk:\t0*$' /proc/self/status"];
+            check(start, &none, &[], None, "exit 0");
+        }
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn programs_are_found_and_run() {
+        programs_run("spawn", Group::spawn);
+    }
+
+    #[test]
+    fn programs_are_found_and_run_by_a_copy_alike() {
+        programs_run("fork", Group::fork);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_program_begins_without_a_copy_of_this_process() {
+        thread_local! {
+            static FORKS: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+        }
+        extern "C" fn count() {
+            FORKS.set(FORKS.get() + 1);
+        }
+        // SAFETY: the function is there for as long as the process.
+        assert_eq!(unsafe { libc::pthread_atfork(Some(count), None, None) }, 0);
+        let dir = std::env::temp_dir();
+        check(Group::spawn, &["true"], &[], Some(&dir), "exit 0");
+        assert_eq!(FORKS.get(), 0);
+        check(Group::fork, &["true"], &[], Some(&dir), "exit 0");
+        assert_eq!(FORKS.get(), 1, "it would have been seen");
+    }
 }
