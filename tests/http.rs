@@ -2,6 +2,7 @@
 
 #![cfg(feature = "http")]
 #![allow(clippy::unwrap_used, reason = "test code: a failed set-up is a failed test")]
+#![allow(unsafe_code, reason = "the length of a listener's queue is a setting that std does not have")]
 #![allow(
     clippy::disallowed_methods,
     reason = "clients live on the real clock; one test runs itself as a child, told by a variable"
@@ -11,7 +12,8 @@ mod support;
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -1027,6 +1029,48 @@ fn a_stop_answers_what_was_complete_and_closes_the_rest_at_once() {
 }
 
 #[test]
+fn a_stop_answers_all_that_was_received_however_much_and_from_how_many() {
+    let _servers = SERVERS.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let env = Env::new().unwrap();
+    let (source, entered, opener) = gated();
+    let server = StatusServer::start(&env, config(), source).unwrap();
+    let mut client = Client::new(server.local_addr());
+    client.ask("GET /status");
+    entered.recv_timeout(PATIENCE).unwrap();
+    // More than is read at once: the rest waits in the system's buffer.
+    const N: usize = 500;
+    client.send(&"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(N));
+    thread::scope(|scope| {
+        let stop = scope.spawn(|| server.stop(PATIENCE));
+        eventually("nobody listens", || TcpStream::connect(server.local_addr()).is_err());
+        opener.send(()).unwrap();
+        client.answer().is(200, "loops");
+        for _ in 1..N {
+            client.answer().is(200, "ok");
+        }
+        let last = client.answer();
+        last.is(200, "ok");
+        assert_eq!(last.header("connection"), Some("close"));
+        client.is_closed();
+        let report = stop.join().unwrap();
+        assert!(report.is_clean(), "{report}");
+    });
+
+    // Who came before the server was there, and is not accepted at once.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    // SAFETY: the descriptor is open; asked again, the queue is longer.
+    assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 400) }, 0);
+    let mut clients: Vec<_> = (0..300).map(|_| Client::new(listener.local_addr().unwrap())).collect();
+    clients.iter_mut().for_each(|client| client.ask("GET /livez"));
+    let config = config().listener(listener).max_connections(400);
+    let server = StatusServer::start(&env, config, Arc::new(env.clone())).unwrap();
+    assert!(server.stop(PATIENCE).is_clean());
+    for client in &mut clients {
+        client.answer().is(200, "ok");
+    }
+}
+
+#[test]
 fn a_stop_says_which_requests_were_cut() {
     let _servers = SERVERS.read().unwrap_or_else(|poisoned| poisoned.into_inner());
     let env = Env::new().unwrap();
@@ -1104,25 +1148,50 @@ fn a_server_survives_that_files_run_out() {
         assert!(output.status.success() && text.contains("1 passed"), "{text}");
         return;
     }
-    let site = Site::new(config());
-    let mut kept = site.client();
+    let _servers = SERVERS.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let env = Env::new().unwrap();
+    let (source, entered, opener) = gated();
+    let server = StatusServer::start(&env, config().request_deadline(secs(600)), source).unwrap();
+    let connect = || Client::new(server.local_addr());
+    let mut parked = connect();
+    parked.ask("GET /events?after=0&wait=5m");
+    let mut silent = connect();
+    let mut kept = connect();
     kept.get("/livez").is(200, "ok");
-    kept.send("GET /livez HTTP/1.1\r\n");
     let mut account = account_of("http/poll");
     let mut files: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
-    // One for the client's end, none for the server's.
-    files.pop();
-    let mut waiting = site.client();
-    waiting.ask("GET /livez");
-    // With the beginning of a further request it is not closed to make room.
-    kept.send("Host: localhost\r\n\r\nGET /livez HT");
-    kept.answer().is(200, "ok");
+    // One for the client's end, none for the server's: what is of least use
+    // makes room, and whoever comes has its answer.
+    let mut come = || {
+        files.pop();
+        let mut client = connect();
+        client.ask("GET /livez");
+        client
+    };
+    let mut busy = come();
+    busy.answer().is(200, "ok");
+    kept.is_closed();
+    busy.ask("GET /status");
+    entered.recv_timeout(PATIENCE).unwrap();
+    let mut other = come();
+    other.answer().is(200, "ok");
+    silent.is_closed();
+    other.ask("GET /events?after=0&wait=5m");
+    let mut third = come();
+    parked.answer().is(200, "\"events\":[]");
+    third.answer().is(200, "ok");
+    third.ask("GET /status");
+    entered.recv_timeout(PATIENCE).unwrap();
+
+    // The places of requests that are in work are nobody else's.
+    let mut waiting = come();
     let before = cpu_ticks(&mut account);
     thread::sleep(Duration::from_millis(500));
     let spent = cpu_ticks(&mut account) - before;
     assert!(spent < 10, "a pause, not a spin: {spent} ticks of a hundredth");
     drop(files);
     waiting.answer().is(200, "ok");
+    drop(opener);
 }
 
 /// The kernel's account of a thread.

@@ -22,6 +22,9 @@ use crate::sys::poll::Interest;
 const LINGER: Duration = Duration::from_secs(1);
 /// How much of what an ended connection still sends is read.
 const MAX_DRAINED: usize = 256 * 1024;
+/// How much is still read of each connection once the server stops: what a
+/// system usually receives for who does not read.
+const MAX_REST: usize = 128 * 1024;
 /// How long a connection may be kept without a request.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
@@ -61,6 +64,8 @@ pub(super) struct Connection<S> {
     input: Vec<u8>,
     /// Whether the input may hold more than when it was last looked at.
     is_news: bool,
+    /// How much is still read once the server stops.
+    rest: usize,
     output: Output,
     /// How much of both parts of the output is written.
     n_written: usize,
@@ -82,6 +87,7 @@ impl<S: Stream> Connection<S> {
             phase: Phase::Reading,
             input: Vec::new(),
             is_news: false,
+            rest: MAX_REST,
             output: Output::default(),
             n_written: 0,
             deadline: now + patience,
@@ -259,6 +265,20 @@ impl<S: Stream> Connection<S> {
         if self.phase == Phase::Reading {
             self.read(now);
         }
+    }
+
+    /// The same once the server stops, and when it has answered: who has sent
+    /// more than is read at once has that answered, too. Says whether there was
+    /// any; it is not read on for ever.
+    pub(super) fn read_rest(&mut self) -> bool {
+        let room = MAX_HEAD.saturating_sub(self.input.len()).min(self.rest);
+        let mut chunk = [0; MAX_HEAD];
+        // An end shows when the answer is written.
+        let n = if room > 0 { self.stream.read(&mut chunk[..room]).unwrap_or(0) } else { 0 };
+        self.rest = if n > 0 { self.rest - n } else { 0 };
+        self.input.extend_from_slice(&chunk[..n]);
+        self.is_news |= n > 0;
+        n > 0
     }
 
     /// Answers for the last time.
@@ -623,6 +643,35 @@ mod tests {
             scene.ready();
         }
         assert!(scene.connection.is_closed());
+    }
+
+    #[test]
+    fn what_was_received_before_a_stop_is_read_to_its_end_and_not_for_ever() {
+        let mut scene = Scene::new(&[GET, "GET", &GET[3..]]);
+        assert_eq!(scene.ready().as_deref(), Some("/a"));
+        // While the first is answered, to see whether that is the last.
+        assert!(scene.connection.read_rest() && scene.connection.has_input());
+        scene.answer("1", false);
+        assert!(scene.next().is_none() && scene.connection.read_rest());
+        assert_eq!(scene.next().as_deref(), Some("/a"));
+        scene.connection.stream.ends = true;
+        assert!(!scene.connection.read_rest() && scene.connection.ticket().is_some());
+        scene.answer("2", true);
+        assert_eq!(scene.got(), "12");
+
+        let mut scene = Scene::new(&[]);
+        let mut n = 0;
+        loop {
+            scene.connection.stream.sends.push_back(GET.as_bytes().to_vec());
+            if !scene.connection.read_rest() {
+                break;
+            }
+            while scene.next().is_some() {
+                scene.answer("", false);
+                n += 1;
+            }
+        }
+        assert_eq!(n, MAX_REST / GET.len());
     }
 
     #[test]

@@ -37,6 +37,9 @@ const N_EXTRA: usize = 16;
 const EXTRA_PATIENCE: Duration = Duration::from_secs(2);
 /// How many connections are accepted before the others get their turn.
 const MAX_ACCEPTS: usize = 64;
+/// How many such turns a stop takes to accept who has come by then: as many
+/// as a system's queue usually has room for.
+const MAX_LAST_ACCEPTS: usize = 4096 / MAX_ACCEPTS;
 /// How many events may wait for the history to take them in.
 const N_UNREAD: u64 = CAPACITY as u64 / 4;
 /// How long a stop waits past its grace for threads that run no user code.
@@ -339,7 +342,7 @@ impl Poller {
         let earliest = deadlines.chain(self.paused_until).chain(self.save_at).chain(stop).min();
         if set.wait(earliest.map(real_remaining)).is_err() {
             // No memory, or the process may have fewer files than it has.
-            self.make_room();
+            self.make_room(now());
             let stop = self.shared.stop.lock();
             if stop.is_none() {
                 drop(self.shared.stopping.wait_until(stop, real_deadline(PAUSE)));
@@ -431,7 +434,7 @@ impl Poller {
         let Parked { ticket, after, max, mut form, .. } = parked;
         let connection = &mut self.connections[idx];
         connection.unpark(now);
-        form.close |= self.listener.is_none() && !connection.has_input();
+        form.close |= self.listener.is_none() && !connection.has_input() && !connection.read_rest();
         let route = Route::Events { after, max, wait: Duration::ZERO };
         let job = Job { ticket, route, form, known: None, deadline: connection.deadline() };
         if !self.jobs.0.push(job) {
@@ -449,7 +452,8 @@ impl Poller {
             let Some(request) = connection.next_request(ticket, &self.config.hosts, now) else { return };
             self.next_ticket += 1;
             let is_extra = connection.is_extra();
-            let close = !request.keep_alive || stopping && !connection.has_input() || is_extra;
+            let is_last = stopping && !connection.has_input() && !connection.read_rest();
+            let close = !request.keep_alive || is_last || is_extra;
             let form = Form { head_only: request.method == Method::Head, close };
             let answer = match Route::new(&request, &self.sources.gate) {
                 Err(response) => Some(response),
@@ -500,27 +504,31 @@ impl Poller {
         (!self.jobs.0.push(job)).then(too_busy)
     }
 
-    fn accept(&mut self, now: Instant) {
+    /// Accepts who has come, as many as a turn allows; says whether that was
+    /// all, as far as can be told.
+    fn accept(&mut self, now: Instant) -> bool {
         let mut room = Room::of(&self.connections);
-        for _ in 0..MAX_ACCEPTS {
-            let Some(listener) = &self.listener else { return };
+        for n_tried in 0..MAX_ACCEPTS {
+            let Some(listener) = &self.listener else { return true };
             match listener.accept() {
                 Ok((stream, _)) => self.admit(stream, &mut room, now),
                 Err(error) => match error.kind() {
-                    std::io::ErrorKind::WouldBlock => return,
+                    std::io::ErrorKind::WouldBlock => return true,
                     std::io::ErrorKind::Interrupted | std::io::ErrorKind::ConnectionAborted => {}
+                    // A system without a descriptor says so before it looks
+                    // whether anybody waits; the next poll looks.
+                    _ if is_shortage(&error) && n_tried > 0 => return false,
+                    _ if is_shortage(&error) && self.make_room(now) => room = Room::of(&self.connections),
                     // The connection stays in the queue, so that the listener
                     // stays ready: without a pause this would spin.
                     _ => {
-                        if is_shortage(&error) {
-                            self.make_room();
-                        }
                         self.paused_until = Some(now + PAUSE);
-                        return;
+                        return true;
                     }
                 },
             }
         }
+        false
     }
 
     fn admit(&mut self, stream: TcpStream, room: &mut Room, now: Instant) {
@@ -564,13 +572,19 @@ impl Poller {
         }
     }
 
-    /// Closes a connection that has been served, for want of descriptors.
-    fn make_room(&mut self) {
+    /// Closes a connection for want of descriptors, as for want of a place:
+    /// says whether there was one. Else one that waits for events is answered,
+    /// and its descriptor is free in a moment.
+    fn make_room(&mut self, now: Instant) -> bool {
         let mut room = Room::of(&self.connections);
-        let spare = room.spare(&self.connections, false);
-        if let Some(idx) = spare.or_else(|| room.spare(&self.connections, true)) {
-            self.connections.swap_remove(idx);
-        }
+        let spare = room.spare(&self.connections, false).or_else(|| room.spare(&self.connections, true));
+        let place = spare.or_else(|| self.place(&mut room, false, now));
+        let Some(idx) = place.or_else(|| self.place(&mut room, true, now)) else {
+            self.give_up(&mut room, now);
+            return false;
+        };
+        self.connections.swap_remove(idx);
+        true
     }
 
     /// Has the request answered that would wait for events the shortest, so
@@ -586,7 +600,12 @@ impl Poller {
     /// A turn of stopping; says whether it is the last.
     fn wind_up(&mut self, until: Instant, now: Instant) -> bool {
         if self.listener.is_some() {
-            self.accept(now);
+            // Whoever is in the system's queue by now, but not for ever.
+            for _ in 0..MAX_LAST_ACCEPTS {
+                if self.accept(now) {
+                    break;
+                }
+            }
             self.listener = None;
             self.paused_until = None;
             for idx in 0..self.connections.len() {
@@ -594,6 +613,11 @@ impl Poller {
                 self.serve(idx, now);
             }
             self.unpark(now);
+        }
+        for idx in 0..self.connections.len() {
+            while self.connections[idx].is_waiting() && self.connections[idx].read_rest() {
+                self.serve(idx, now);
+            }
         }
         self.connections.retain(|connection| !connection.is_done());
         if now >= until {
