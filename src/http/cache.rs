@@ -139,6 +139,7 @@ fn after_number(text: &[u8]) -> &[u8] {
 mod tests {
     use super::*;
     use crate::clock::ManualClock;
+    use crate::event::{Event, EventKind, LoopKind};
 
     #[test]
     fn only_ages_may_differ() {
@@ -180,6 +181,16 @@ mod tests {
         assert!(cache.fresh(&env).is_none());
         assert_eq!(render(&cache), (first.clone(), tag.clone()));
         assert!(cache.fresh(&env).is_some(), "it was looked at again");
+        env.events().append(|seq| Event {
+            seq,
+            n: 1,
+            at: env.stamp(),
+            source: "s".parse().expect("a name"),
+            kind: LoopKind::Watcher,
+            what: EventKind::Started,
+        });
+        assert!(cache.fresh(&env).is_none(), "something happened");
+        assert_eq!(render(&cache), (first.clone(), tag.clone()));
         clock.jump(KEPT - FRESH);
         let (second, other) = render(&cache);
         assert!(second != first && other != tag, "{second}");

@@ -310,3 +310,28 @@ fn answer(sources: &Sources, route: Route) -> Response {
 
 /// The threads of ours that `/livez` tells of, when all of them run.
 const OWN: [(&str, bool); 3] = [("server", true), ("workers", true), ("watchdog", true)];
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use super::super::health::Detail;
+    use super::*;
+    use crate::clock::real_deadline;
+    use std::time::Duration;
+
+    #[test]
+    fn who_asks_about_health_does_not_wait_for_others_and_has_room_of_its_own() {
+        let queue = Queue::new(2);
+        let push = |ticket, route| {
+            let deadline = real_deadline(Duration::from_secs(10));
+            queue.push(Job { ticket, route, form: Form::default(), known: None, deadline })
+        };
+        let ready = || Route::Ready { detail: Detail::default() };
+        assert!(push(1, Route::Status) && push(2, Route::Healthz));
+        assert!(!push(3, Route::Status), "there is no room");
+        assert!(push(4, ready()) && push(5, ready()) && !push(6, ready()));
+        let order: Vec<_> = (0..4).map(|_| queue.next().expect("a job").ticket).collect();
+        assert_eq!(order, [4, 5, 1, 2]);
+        queue.end();
+        assert!(queue.next().is_none());
+    }
+}
