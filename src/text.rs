@@ -47,6 +47,12 @@ pub(crate) fn on_one_line(text: &str) -> String {
     line
 }
 
+/// Whether a character ends a line, does something to a terminal, or turns the
+/// direction of the text around it.
+pub(crate) fn breaks_a_line(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Adds a character of a foreign text to a line: escaped where it is a control
 /// character or turns the direction of text.
 pub(crate) fn push_plain(line: &mut String, c: char) {

@@ -125,6 +125,28 @@ fn wrt_39_counters_only_count_up() {
 }
 
 #[test]
+fn what_code_of_a_user_says_is_one_line() {
+    kept();
+    let env = Env::with(EnvConfig::default().observer(Observer::log())).expect("an environment");
+    let config =
+        WatcherConfig::new("forger", |_: &Context| Err("no\r\nERROR: \u{1b}[2Jall \u{202e}lost".into()));
+    let watcher = loopkeeper::Watcher::start_in(&env, config).expect("it starts");
+    while watcher.status().last_check.is_none() {
+        thread::yield_now();
+    }
+    assert!(watcher.stop(Duration::from_secs(5)).is_clean());
+    let of = |text: &str| {
+        let lines = lines(text).into_iter().filter(|(_, target, _)| target.ends_with("::forger"));
+        lines.map(|(_, _, line)| line).next().expect("a line")
+    };
+    let said = "no\\r\\nERROR: \\u{1b}[2Jall \\u{202e}lost";
+    // The event, and the span of the call.
+    for line in [of("down"), of("probe failed")] {
+        assert!(line.ends_with(said), "{line}");
+    }
+}
+
+#[test]
 fn each_loop_logs_under_a_target_of_its_own() {
     kept();
     let env = Env::with(EnvConfig::default().observer(Observer::log())).expect("an environment");

@@ -1,11 +1,14 @@
 //! The observer that writes to the `log` crate.
 //!
+//! Whatever is said is one line: control characters, and what turns the
+//! direction of text, are escaped.
+//!
 //! A span has a number, so that two of one name can be told apart, names the
 //! one that it is inside of, and its end carries its attributes, its duration
 //! and its error in one line. What
 //! it takes to read the duration is in that line alone.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,6 +18,7 @@ use super::{Attr, AttrValue, Counter, Gauge, Histogram, Observer, SpanSink};
 use crate::clock::{Clock, Tick};
 use crate::event::{Event, EventKind, Health};
 use crate::primitive::Mutex;
+use crate::text::breaks_a_line;
 
 const TARGET: &str = "loopkeeper";
 
@@ -95,7 +99,30 @@ pub(super) fn observer(sink: impl Sink) -> Observer {
 
 fn debug(sink: &impl Sink, target: &str, line: fmt::Arguments<'_>) {
     if sink.takes(Level::Debug) {
-        sink.write(Level::Debug, target, line);
+        sink.write(Level::Debug, target, format_args!("{}", OneLine(line)));
+    }
+}
+
+/// What a service or code of a user says must not end the line that tells it,
+/// nor look like another one.
+struct OneLine<'a>(fmt::Arguments<'a>);
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::write(&mut Escaping(f), self.0)
+    }
+}
+
+struct Escaping<'a, 'b>(&'a mut fmt::Formatter<'b>);
+
+impl fmt::Write for Escaping<'_, '_> {
+    fn write_str(&mut self, mut text: &str) -> fmt::Result {
+        while let Some((at, c)) = text.char_indices().find(|(_, c)| breaks_a_line(*c)) {
+            self.0.write_str(&text[..at])?;
+            c.escape_default().try_for_each(|c| self.0.write_char(c))?;
+            text = &text[at + c.len_utf8()..];
+        }
+        self.0.write_str(text)
     }
 }
 
@@ -128,7 +155,7 @@ fn log_event(sink: &impl Sink, event: &Event) {
         return;
     }
     let target = format!("{TARGET}::{}::{}", event.kind, event.source);
-    sink.write(level, &target, format_args!("{event}"));
+    sink.write(level, &target, format_args!("{}", OneLine(format_args!("{event}"))));
 }
 
 struct LogSpan<S> {

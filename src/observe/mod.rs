@@ -157,7 +157,8 @@ pub struct Observer {
 
 impl Observer {
     /// Writes spans and metrics to the `log` crate at debug level and events
-    /// at info or warn level.
+    /// at info or warn level. Each is one line: control characters in what a
+    /// service or your code says are escaped.
     ///
     /// Events have the target `loopkeeper::<kind>::<name>`, so that each loop
     /// can be turned up or down by itself.
