@@ -77,7 +77,12 @@ impl Reader {
             return Some(vec![Told::Restarted(boot.to_owned())]);
         }
         self.boot = Some(boot.to_owned());
-        self.next = body["next"].as_u64()?;
+        let next = body["next"].as_u64()?;
+        if !events.is_empty() && next <= self.next {
+            // Asked for what comes after it, the same would come for ever.
+            return None;
+        }
+        self.next = next;
         let lost = body["lost"].as_u64().filter(|lost| *lost > 0).map(Told::Lost);
         Some(lost.into_iter().chain(events.iter().cloned().map(Told::Event)).collect())
     }
@@ -271,6 +276,9 @@ mod tests {
             (json!({"boot": "b"}), None, 3),
             (json!([]), None, 3),
             (json!({"boot": "b", "events": [], "next": "x"}), None, 3),
+            (page("b", 3, 0, &[3]), None, 3),
+            (page("b", 2, 0, &[2]), None, 3),
+            (page("b", 2, 0, &[]), Some(vec![]), 2),
         ] {
             assert_eq!(reader.take(&body), told, "{body}");
             assert_eq!(reader.next, next, "{body}");
