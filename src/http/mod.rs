@@ -8,6 +8,8 @@
 //! | `/startupz` | 200 `started` once every critical loop was heard of, 503 `starting` before |
 //! | `/healthz` | every loop as `application/health+json` (draft-inadarei-api-health-check-06): `pass`, `warn`, or `fail` and 503 |
 //! | `/status` | JSON: `boot`, `at`, `health`, `loops`; with an `ETag` |
+//! | `/why/NAME` | JSON: why a loop is as it is, down to what is behind it, and what happens next |
+//! | `/recovery` | JSON: `boot`, `at`, `recoveries`: what becomes of corrupted runs |
 //! | `/config` | JSON: the configuration in force, without secrets, and where each value comes from, when the server was [given](StatusServerConfig::config) it |
 //! | `/metrics` | every metric as [OpenMetrics](crate::observe::MetricsFormat), or in Prometheus' older text form for who asks for plain text, when the server was [given](StatusServerConfig::metrics) a source |
 //! | `/events?after=SEQ&max=N` | JSON: `boot`, `next`, `lost`, `events`; at most 256 events unless `max` says otherwise, up to 4096 |
@@ -39,12 +41,16 @@
 //! | Path | What it does |
 //! | --- | --- |
 //! | `POST /trigger/NAME` | has a loop make its next run now |
+//! | `POST /heartbeat/NAME` | says that NAME is alive, or with `?down=REASON` that it is not, to a [`heartbeat`](crate::probe::heartbeat()) probe |
 //! | `POST /deploy/rescan` | has the folder of descriptors looked at now |
+//! | `POST /recovery/RUN/cancel` | ends the recovery of a run |
+//! | `POST /recovery/RUN/retry` | has a run tried again now |
 //!
-//! They take `Authorization: Bearer TOKEN` and answer 202 when what is asked
-//! is under way; 401 for another token or none, compared in a time that does
-//! not tell where they differ; 404 while no token is configured. A POST whose
-//! `Origin` is a page from elsewhere is refused.
+//! They take `Authorization: Bearer TOKEN` and no body, and answer 202 when
+//! what is asked is under way, 404 when there is nobody of the name, 409 when
+//! it cannot be done now; 401 for another token or none, compared in a time
+//! that does not tell where they differ; 404 while no token is configured. A
+//! POST whose `Origin` is a page from elsewhere is refused.
 //!
 //! `/livez` says whether a restart could help: it is 503 when the watchdog or
 //! a thread of the server has ended by a fault of its own. A service that is

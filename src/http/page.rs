@@ -71,6 +71,14 @@ impl fmt::Display for Ago {
 mod tests {
     use super::super::routes::tests::{of, snapshot, text as body};
     use super::*;
+
+    #[test]
+    fn the_manual_has_every_path() {
+        for line in PATHS.lines() {
+            let path = line.split("  ").next().expect("a path");
+            assert!(include_str!("mod.rs").contains(&format!("//! | `{path}")), "{path}");
+        }
+    }
     use crate::event::Health;
 
     #[test]
