@@ -6,6 +6,8 @@
 use std::str::FromStr;
 
 use diesel::QueryableByName;
+use diesel::deserialize;
+use diesel::row::NamedRow;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 
 use super::guard::Claimer;
@@ -163,8 +165,6 @@ pub(super) struct AgentRow {
 /// Who claims.
 #[derive(Debug, QueryableByName)]
 pub(super) struct ClaimerRow {
-    #[diesel(sql_type = BigInt)]
-    id: i64,
     #[diesel(sql_type = Nullable<BigInt>)]
     tenant_id: Option<i64>,
     #[diesel(sql_type = Text)]
@@ -178,14 +178,14 @@ pub(super) struct ClaimerRow {
 }
 
 impl ClaimerRow {
-    pub(super) fn read(self) -> Result<Claimer> {
+    pub(super) fn read(self, id: AgentId) -> Result<Claimer> {
         let table = "fleet_agents";
         Ok(Claimer {
-            id: AgentId(self.id),
+            id,
             tenant: self.tenant_id.map(TenantId),
-            status: word(table, self.id, "status", &self.status)?,
+            status: word(table, id.0, "status", &self.status)?,
             status_message: self.status_message,
-            health: word(table, self.id, "health", &self.health)?,
+            health: word(table, id.0, "health", &self.health)?,
             max_jobs: self.max_jobs,
         })
     }
@@ -327,6 +327,49 @@ pub(super) struct ClaimedRow {
     queued_at: i64,
     #[diesel(sql_type = BigInt)]
     waiting_since: i64,
+}
+
+/// The same as a claim answers it: a server looks up for each column how it is
+/// sent, which costs as much as the column, so there the numbers are one.
+#[derive(Debug)]
+pub(super) struct TakenRow(pub(super) ClaimedRow);
+
+#[cfg(feature = "sqlite")]
+impl QueryableByName<diesel::sqlite::Sqlite> for TakenRow {
+    fn build<'a>(row: &impl NamedRow<'a, diesel::sqlite::Sqlite>) -> deserialize::Result<Self> {
+        ClaimedRow::build(row).map(Self)
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl QueryableByName<diesel::pg::Pg> for TakenRow {
+    fn build<'a>(row: &impl NamedRow<'a, diesel::pg::Pg>) -> deserialize::Result<Self> {
+        use diesel::sql_types::Array;
+        let numbers: Vec<Option<i64>> = NamedRow::get::<Array<Nullable<BigInt>>, _>(row, "numbers")?;
+        let numbers: [Option<i64>; 14] = numbers.try_into().map_err(|_| "expected 14 numbers")?;
+        let [id, priority, pinned_to, fence, version, attempts, max_attempts, queue_priority, ..] = numbers;
+        let [.., queue_penalty, created_at, scheduled_at, expires_at, queued_at, waiting_since] = numbers;
+        let there = |number: Option<i64>| number.ok_or("expected a number, found none");
+        Ok(Self(ClaimedRow {
+            id: there(id)?,
+            kind: NamedRow::get::<Text, _>(row, "kind")?,
+            priority: there(priority)?,
+            payload: NamedRow::get::<Text, _>(row, "payload")?,
+            pinned_to,
+            fence: there(fence)?,
+            version: there(version)?,
+            attempts: there(attempts)?,
+            max_attempts,
+            queue_priority: there(queue_priority)?,
+            queue_penalty: there(queue_penalty)?,
+            message: NamedRow::get::<Nullable<Text>, _>(row, "message")?,
+            created_at: there(created_at)?,
+            scheduled_at,
+            expires_at,
+            queued_at: there(queued_at)?,
+            waiting_since: there(waiting_since)?,
+        }))
+    }
 }
 
 /// Whose claim it is, and from when until when.

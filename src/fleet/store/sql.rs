@@ -6,9 +6,7 @@ use super::guard::{
     Ask, Claimer, canceled_already, check_attempts, check_pin, claim_of, may_claim, no_agent, no_command,
     no_tenant, removal_record, revoked, settle, unknown_secret, wrong_kind,
 };
-use super::row::{
-    Claimed, ClaimedRow, Extent, Hashed, Number, TouchedRow, listing, micros, span, stamp, word,
-};
+use super::row::{Claimed, Extent, Hashed, Number, TakenRow, TouchedRow, listing, micros, span, stamp, word};
 use super::statement::Link;
 use super::statements::{self as st, Now};
 use super::{
@@ -62,22 +60,20 @@ fn one<T>(rows: Vec<T>, what: impl FnOnce() -> String) -> Result<T> {
     rows.into_iter().next().ok_or_else(|| Error::new(ErrorKind::NotFound).context(what()))
 }
 
-fn claimed(rows: Vec<ClaimedRow>, by: Claimed) -> Result<Option<Claim>> {
-    rows.into_iter().next().map(|row| row.read(by).and_then(claim_of)).transpose()
+fn claimed(rows: Vec<TakenRow>, by: Claimed) -> Result<Option<Claim>> {
+    rows.into_iter().next().map(|row| row.0.read(by).and_then(claim_of)).transpose()
 }
 
-/// How many tenants a claim asks for: mostly the first has its job, and the
-/// second tells that there are several.
-const FEW: usize = 2;
-/// How many it asks for when it got nothing from the first.
-const ALL: usize = 20;
+/// How often a claim asks which tenants come first, when each time others took
+/// meanwhile all that was there.
+const ROUNDS: u32 = 10;
 
 /// What a claim knows before it takes a job.
 struct Waiting {
     held: i64,
     now: i64,
     max_attempts: i64,
-    /// The tenants to claim from, the first first.
+    /// The first two tenants to claim from.
     tenants: Vec<i64>,
 }
 
@@ -85,11 +81,11 @@ impl Waiting {
     fn look(link: &mut impl Link, now: Now, claimer: &Claimer, several: bool) -> Result<Self> {
         let platform = claimer.tenant.is_none();
         if platform && several {
-            return Self::ranked(link, now, claimer, FEW);
+            return Self::ranked(link, now, claimer);
         }
         let row = one(st::select_waiting(link, now, claimer.id.0, platform)?, String::new)?;
         if row.other_tenant.is_some() && row.held_jobs < claimer.max_jobs {
-            return Self::ranked(link, now, claimer, FEW);
+            return Self::ranked(link, now, claimer);
         }
         // Of one tenant there is nothing to choose between.
         let tenant = claimer.tenant.map(|tenant| tenant.0).or(row.last_tenant);
@@ -97,9 +93,8 @@ impl Waiting {
         Ok(Self { held: row.held_jobs, now: row.now, max_attempts: row.max_attempts, tenants })
     }
 
-    fn ranked(link: &mut impl Link, now: Now, claimer: &Claimer, most: usize) -> Result<Self> {
-        let most = i64::try_from(most).unwrap_or(i64::MAX);
-        let rows = st::rank_tenants(link, now, claimer.id.0, most)?;
+    fn ranked(link: &mut impl Link, now: Now, claimer: &Claimer) -> Result<Self> {
+        let rows = st::rank_tenants(link, now, claimer.id.0)?;
         let tenants = rows.iter().filter_map(|row| row.tenant_id).collect();
         let first = one(rows, String::new)?;
         Ok(Self { held: first.held_jobs, now: first.now, max_attempts: first.max_attempts, tenants })
@@ -377,23 +372,25 @@ impl<L: Link> CommandStore for SqlStore<L> {
         let (now, lease) = (self.now, span(lease));
         let several = &mut self.several;
         self.link.transaction(|link| {
-            let claimer = one(st::lock_claimer(link, now, agent.0)?, || no_agent(agent))?.read()?;
+            let claimer = one(st::lock_claimer(link, now, agent.0)?, || no_agent(agent))?.read(agent)?;
             may_claim(&claimer)?;
             // Looked at once it is locked: what it holds must be the latest.
-            let waiting = Waiting::look(link, now, &claimer, *several)?;
+            let mut waiting = Waiting::look(link, now, &claimer, *several)?;
             if waiting.held >= claimer.max_jobs {
                 return Ok(None);
             }
-            let platform = claimer.tenant.is_none();
-            if platform {
+            if claimer.tenant.is_none() {
                 *several = waiting.tenants.len() > 1;
             }
-            let claim = waiting.claim(link, &claimer, lease)?;
-            // The first two had jobs a moment ago, and others took them all.
-            if claim.is_none() && platform && waiting.tenants.len() == FEW {
-                return Waiting::ranked(link, now, &claimer, ALL)?.claim(link, &claimer, lease);
+            for _ in 1..ROUNDS {
+                let claim = waiting.claim(link, &claimer, lease)?;
+                // With less than two there was nobody else to claim from.
+                if claim.is_some() || waiting.tenants.len() < 2 {
+                    return Ok(claim);
+                }
+                waiting = Waiting::ranked(link, now, &claimer)?;
             }
-            Ok(claim)
+            waiting.claim(link, &claimer, lease)
         })
     }
 

@@ -2,8 +2,8 @@
 //! same names.
 
 use super::row::{
-    AgentRow, Allowed, AuditRow, Boundary, ClaimedRow, ClaimerRow, CommandRow, Extent, Hashed, Head, Number,
-    RankedRow, TenantRow, TokenRow, TouchedRow, WaitingRow, Word,
+    AgentRow, Allowed, AuditRow, Boundary, ClaimerRow, CommandRow, Extent, Hashed, Head, Number, RankedRow,
+    TakenRow, TenantRow, TokenRow, TouchedRow, WaitingRow, Word,
 };
 use super::statement::{Bind, Link, Sql};
 use crate::error::Result;
@@ -81,9 +81,9 @@ statements! {
     fn insert_need(command: i64, need: &str) -> Number;
     fn lock_claimer(agent: i64) -> ClaimerRow;
     fn select_waiting(agent: i64, platform: bool) -> WaitingRow;
-    fn rank_tenants(agent: i64, most: i64) -> RankedRow;
-    fn claim_job(agent: i64, tenant: i64, lease: i64, max_attempts: i64) -> ClaimedRow;
-    fn claim_order(agent: i64, tenant: i64, lease: i64, max_attempts: i64) -> ClaimedRow;
+    fn rank_tenants(agent: i64) -> RankedRow;
+    fn claim_job(agent: i64, tenant: i64, lease: i64, max_attempts: i64) -> TakenRow;
+    fn claim_order(agent: i64, tenant: i64, lease: i64, max_attempts: i64) -> TakenRow;
     fn start_command(command: i64, agent: i64, fence: i64) -> Number;
     fn progress_command(command: i64, agent: i64, fence: i64, percent: i64) -> Number;
     fn complete_command(command: i64, agent: i64, fence: i64, result: &str) -> Number;

@@ -18,5 +18,7 @@ WHERE state = 'pending' AND id = (
     ORDER BY c.priority DESC, c.waiting_since, c.id LIMIT 1
     FOR NO KEY UPDATE SKIP LOCKED -- postgres
 )
-RETURNING id, kind, priority, payload, pinned_to, fence, version, attempts, max_attempts, queue_priority, queue_penalty,
-    message, created_at, scheduled_at, expires_at, queued_at, waiting_since
+RETURNING id, kind, priority, payload, pinned_to, fence, version, attempts, max_attempts, queue_priority, queue_penalty, -- sqlite
+    message, created_at, scheduled_at, expires_at, queued_at, waiting_since -- sqlite
+RETURNING kind, payload, message, ARRAY[id, priority, pinned_to, fence, version, attempts, max_attempts, queue_priority, -- postgres
+    queue_penalty, created_at, scheduled_at, expires_at, queued_at, waiting_since] AS numbers -- postgres

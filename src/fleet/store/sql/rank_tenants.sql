@@ -4,7 +4,8 @@
 -- first job that this agent can do, found by jumping from tenant to tenant;
 -- among these the highest, with what each tenant has at work now taken off
 -- instead of what it had when the priorities were computed. More than 100 at
--- work count as 100.
+-- work count as 100. The second tells that there are several. With a limit that
+-- is bound a server would plan this anew at each call.
 WITH RECURSIVE clock (now) AS (SELECT COALESCE(:now, (SELECT now FROM fleet_clock))), -- sqlite
 WITH RECURSIVE -- postgres
 waiting (tenant_id) AS ( -- sqlite
@@ -60,4 +61,4 @@ SELECT (SELECT COUNT(*) FROM fleet_commands c WHERE c.agent_id = :agent AND c.le
     COALESCE(:now, fleet_now()) AS now, -- postgres
     p.max_attempts AS max_attempts
 FROM fleet_policy p LEFT JOIN ranked r ON true
-ORDER BY r.score DESC, r.n, r.waiting_since, r.id LIMIT :most
+ORDER BY r.score DESC, r.n, r.waiting_since, r.id LIMIT 2
