@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use loopkeeper::fleet::*;
-use loopkeeper::{CancelToken, ErrorKind};
+use loopkeeper::{CancelToken, ErrorKind, Stamp};
 
 use crate::fixture::{DAY, Fleet, LEASE, TestStore, mins, secs};
 
@@ -87,6 +87,19 @@ suite! {
     what_a_revoked_agent_holds_is_out_of_its_hands
     what_expires_while_it_is_held_expires_when_it_is_lost
     pins_hold_and_need_an_agent_of_the_same_side
+    an_agent_that_is_back_keeps_what_waits_for_it
+    what_ends_at_the_very_moment_has_ended
+    a_command_is_to_be_had_from_its_moment_to_its_end
+    a_small_batch_takes_the_oldest_first
+    no_claim_goes_beyond_the_last_that_is_allowed
+    a_token_that_was_taken_back_lets_nobody_in
+    an_order_needs_what_it_says
+    of_equals_the_oldest_is_claimed_first
+    what_a_tenant_has_at_work_counts_at_once
+    what_was_said_last_is_kept_and_what_is_over_is_left
+    a_moment_is_kept_and_the_next_is_too_old
+    a_place_and_what_was_taken_off_it_go_together
+    a_heartbeat_that_says_less_takes_nothing_back
     a_job_waits_for_its_agent_and_a_revoked_one_starts_nothing
     a_cancelled_pass_says_that_it_did_not_finish
     a_dry_run_of_every_pass_changes_nothing
@@ -1092,6 +1105,222 @@ fn pins_hold_and_need_an_agent_of_the_same_side<S: TestStore>(mut f: Fleet<S>) {
     f.store.set_agent_status("root", two, AgentStatus::Disabled, "out").unwrap();
     assert_eq!(f.recovery().count("unpinned"), 1);
     assert_eq!(f.claim(one).command, waiting);
+}
+
+fn an_agent_that_is_back_keeps_what_waits_for_it<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.own_agent("a");
+    let order = f.order().pinned_to(agent);
+    let id = f.enqueue(order);
+    f.wait(mins(3));
+    assert_eq!(f.health().count("offline"), 1);
+    // Longer ago than anybody is waited for.
+    f.wait_alive(mins(60), agent);
+    assert_eq!(f.recovery().processed(), 0);
+    assert_eq!(f.get(id).pinned_to, Some(agent));
+    assert_eq!(f.claim(agent).command, id);
+}
+
+fn what_ends_at_the_very_moment_has_ended<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.agent("a");
+    let end = f.after(mins(10));
+    let ends = [end, Stamp::from_micros(end.as_micros() + 1)];
+    let jobs = ends.map(|end| f.job().expires_at(end)).map(|job| f.enqueue(job));
+    let _ = jobs.map(|_| f.claim(agent));
+    f.wait(mins(10));
+    assert_eq!(f.health().count("requeued"), 1);
+    assert_eq!(jobs.map(|id| f.state(id)), [Expired, Pending]);
+}
+
+fn a_command_is_to_be_had_from_its_moment_to_its_end<S: TestStore>(mut f: Fleet<S>) {
+    let moment = Duration::from_micros(1);
+    let platform = f.register(None, NewAgent::new("p", AgentKind::Platform).tool("nmap").max_jobs(9));
+    let own = f.own_agent("own");
+    for (new, agent) in [(f.job(), platform), (f.job().tool("nmap"), platform), (f.order(), own)] {
+        let new = new.scheduled_at(f.after(mins(1))).expires_at(f.after(mins(2)));
+        let ids = [0; 2].map(|_| f.enqueue(new.clone()));
+        let try_it = |f: &mut Fleet<S>| {
+            f.beat(agent);
+            f.store.claim(agent, LEASE).unwrap().map(|claim| claim.lease.command)
+        };
+        f.wait(mins(1).saturating_sub(moment));
+        assert_eq!(try_it(&mut f), None);
+        f.wait(moment);
+        assert_eq!(try_it(&mut f), Some(ids[0]));
+        f.wait(mins(1).saturating_sub(moment));
+        let lease = f.claim(agent);
+        assert_eq!(lease.command, ids[1]);
+        f.store.release(&lease).unwrap();
+        f.wait(moment);
+        assert_eq!(try_it(&mut f), None);
+    }
+}
+
+fn a_small_batch_takes_the_oldest_first<S: TestStore>(mut f: Fleet<S>) {
+    let one = Sweep { batch: 1, ..Sweep::default() };
+    let (agent, lost) = (f.agent("a"), Lost::OrOlderThan(mins(1)));
+    let jobs = [0; 2].map(|_| f.job()).map(|job| f.enqueue(job));
+    let leases = jobs.map(|_| f.claim(agent));
+    f.store.renew(&leases[0], mins(3)).unwrap();
+    f.wait_alive(mins(5), agent);
+    // By the end of the lease, and not by number.
+    let taken = f.store.recover(Scope::Platform, lost, one).unwrap();
+    assert_eq!(ids(&taken), [leases[1].command]);
+    f.wait(secs(1));
+    let taken = f.store.recover(Scope::Platform, lost, one).unwrap();
+    assert_eq!(ids(&taken), [leases[0].command]);
+    f.wait(mins(61));
+    let late = f.store.expire_queued(Scope::Platform, mins(60), one).unwrap();
+    assert_eq!(ids(&late), [leases[1].command], "that came into the queue first");
+}
+
+fn no_claim_goes_beyond_the_last_that_is_allowed<S: TestStore>(mut f: Fleet<S>) {
+    let platform = f.register(None, NewAgent::new("p", AgentKind::Platform).tool("nmap"));
+    let own = f.own_agent("own");
+    for (new, agent) in [(f.job(), platform), (f.job().tool("nmap"), platform), (f.order(), own)] {
+        for (new, most) in [(new.clone(), 3), (new.max_attempts(2), 2)] {
+            let id = f.enqueue(new);
+            for _ in 0..most {
+                let lease = f.claim(agent);
+                assert_eq!(lease.command, id);
+                f.store.release(&lease).unwrap();
+            }
+            // Before any pass has seen it.
+            assert_eq!(f.store.claim(agent, LEASE).unwrap(), None);
+            assert_eq!((f.get(id).attempts, f.state(id)), (most, Pending));
+            f.store.cancel("root", id, "done with").unwrap();
+        }
+    }
+}
+
+fn a_token_that_was_taken_back_lets_nobody_in<S: TestStore>(mut f: Fleet<S>) {
+    let (id, token) = f.store.create_token("root", &NewToken::for_platform("t").unlimited()).unwrap();
+    let agent = NewAgent::new("a", AgentKind::Platform);
+    f.store.register(&token, &agent).unwrap();
+    f.store.revoke_token("root", id).unwrap();
+    assert_eq!(kind(f.store.register(&token, &agent)), ErrorKind::NotFound);
+    assert_eq!(f.store.agents(AgentId(0), 10).unwrap().rows.len(), 1);
+}
+
+fn an_order_needs_what_it_says<S: TestStore>(mut f: Fleet<S>) {
+    let able = NewAgent::new("able", AgentKind::Worker).tool("nmap").capability("ipv6");
+    let half = NewAgent::new("half", AgentKind::Worker).tool("nmap").tool("ipv6");
+    let [able, half] = [able, half].map(|agent| f.register(Some(f.tenant), agent));
+    let order = f.order().tool("nmap").needs_capability("ipv6");
+    let id = f.enqueue(order);
+    assert_eq!(f.store.claim(half, LEASE).unwrap(), None);
+    assert_eq!(f.claim(able).command, id);
+}
+
+fn of_equals_the_oldest_is_claimed_first<S: TestStore>(mut f: Fleet<S>) {
+    let (platform, own) = (f.agent("p"), f.own_agent("own"));
+    let other = f.store.create_tenant("other", Plan::Free).unwrap();
+    let theirs = NewCommand::job(other, CommandKind::Scan, "{}");
+    for (one, two, agent) in
+        [(f.job(), f.job(), platform), (f.order(), f.order(), own), (f.job(), theirs, platform)]
+    {
+        let later = one.scheduled_at(f.after(secs(2)));
+        let ids = [later, two].map(|new| f.enqueue(new));
+        f.wait(secs(3));
+        let claimed = ids.map(|_| {
+            let lease = f.claim(agent);
+            f.store.start(&lease).unwrap();
+            f.store.complete(&lease, "{}").unwrap();
+            lease.command
+        });
+        assert_eq!(claimed, [ids[1], ids[0]], "by how long they wait, and not by number");
+    }
+}
+
+fn what_a_tenant_has_at_work_counts_at_once<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.register(None, NewAgent::new("a", AgentKind::Platform).max_jobs(1000));
+    let rich = f.store.create_tenant("rich", Plan::Enterprise).unwrap();
+    for _ in 0..50 {
+        f.enqueue(NewCommand::job(rich, CommandKind::Scan, "{}"));
+        let job = f.job();
+        f.enqueue(job);
+    }
+    let mut next = || {
+        let lease = f.claim(agent);
+        f.get(lease.command).tenant == rich
+    };
+    // 600 against 525, less ten for each at work: eight ahead, then in turn.
+    let mut rich_first = 0;
+    while next() {
+        rich_first += 1;
+    }
+    assert_eq!(rich_first, 8);
+    let rich_next = (0..20).filter(|_| next()).count();
+    assert!((9..=11).contains(&rich_next), "{rich_next}");
+}
+
+fn what_was_said_last_is_kept_and_what_is_over_is_left<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.agent("a");
+    let jobs = [0; 2].map(|_| f.job()).map(|job| f.enqueue(job));
+    let lease = f.claim(agent);
+    f.store.start(&lease).unwrap();
+    f.store.progress(&lease, 40).unwrap();
+    f.store.release(&lease).unwrap();
+    assert_eq!(f.get(lease.command).progress, None);
+    let lease = f.claim(agent);
+    f.store.start(&lease).unwrap();
+    f.store.complete(&lease, "{}").unwrap();
+    let over = f.get(lease.command);
+    assert!(jobs.contains(&over.id));
+    for (status, why) in
+        [(AgentStatus::Disabled, "one"), (AgentStatus::Active, "two"), (AgentStatus::Revoked, "three")]
+    {
+        f.store.set_agent_status("root", agent, status, why).unwrap();
+        let told = f.store.agent(agent).unwrap();
+        assert_eq!((told.status, told.status_message.as_deref()), (status, Some(why)));
+    }
+    assert_eq!(f.get(lease.command), over);
+}
+
+fn a_moment_is_kept_and_the_next_is_too_old<S: TestStore>(mut f: Fleet<S>) {
+    let moment = Duration::from_micros(1);
+    let begun = f.now();
+    let (_, used) = f.store.create_token("root", &NewToken::for_platform("used")).unwrap();
+    let (revoked, _) = f.store.create_token("root", &NewToken::for_platform("revoked")).unwrap();
+    f.store.create_token("root", &NewToken::for_platform("expired").expires_at(begun)).unwrap();
+    f.store.register(&used, &NewAgent::new("a", AgentKind::Worker)).unwrap();
+    f.store.revoke_token("root", revoked).unwrap();
+    for n in 0..5 {
+        f.store.append(&record(n).severity(Severity::High)).unwrap();
+    }
+    let daily = f.audit().iter().filter(|record| !record.severity.is_grave()).count() as u64;
+    f.wait(DAY);
+    let old = |f: &mut Fleet<S>| [false, true].map(|grave| f.store.count_older(DAY, grave).unwrap());
+    let clean =
+        |f: &mut Fleet<S>, batch| f.store.clean_tokens(DAY, Sweep { batch, dry_run: false }).unwrap().total();
+    assert_eq!((old(&mut f), clean(&mut f, 9)), ([0, 0], 0));
+    assert_eq!([false, true].map(|grave| f.store.retain(DAY, grave, 9).unwrap()), [0, 0]);
+    f.wait(moment);
+    assert_eq!(old(&mut f), [daily, 5]);
+    assert_eq!([clean(&mut f, 2), clean(&mut f, 2), clean(&mut f, 2)], [2, 1, 0]);
+    assert_eq!([0; 4].map(|_| f.store.retain(DAY, true, 2).unwrap()), [2, 2, 1, 0]);
+    assert_eq!(f.store.retain(DAY, false, 100).unwrap(), daily);
+    let chain = f.chain();
+    assert_eq!((chain.retained_away, chain.breaks), (daily + 5, Vec::new()));
+}
+
+fn a_place_and_what_was_taken_off_it_go_together<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.agent("a");
+    let jobs = [0; 2].map(|_| f.job()).map(|job| f.enqueue(job));
+    f.claim(agent);
+    f.wait(mins(1));
+    // Ten for a minute, and ten less for the other.
+    assert_eq!(f.store.reprioritize(10, Sweep::default()).unwrap(), 1);
+    let row = f.get(jobs[1]);
+    assert_eq!((row.queue_priority, row.queue_penalty), (525, 10));
+}
+
+fn a_heartbeat_that_says_less_takes_nothing_back<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.agent("a");
+    f.store.heartbeat(agent, &Heartbeat::new().cpu_percent(40).memory_percent(50)).unwrap();
+    f.store.heartbeat(agent, &Heartbeat::new().memory_percent(60)).unwrap();
+    f.store.heartbeat(agent, &Heartbeat::new()).unwrap();
+    let told = f.store.agent(agent).unwrap();
+    assert_eq!((told.cpu_percent, told.memory_percent), (Some(40), Some(60)));
 }
 
 fn a_job_waits_for_its_agent_and_a_revoked_one_starts_nothing<S: TestStore>(mut f: Fleet<S>) {

@@ -11,6 +11,7 @@ dead (id) AS (
     INDEXED BY fleet_tokens_expired -- sqlite
     WHERE expires_at < (SELECT now FROM clock) - :grace
 )
-DELETE FROM fleet_tokens WHERE id IN (SELECT id FROM dead LIMIT :batch)
+DELETE FROM fleet_tokens WHERE id IN (SELECT id FROM dead LIMIT :batch) -- sqlite
+DELETE FROM fleet_tokens WHERE id = ANY (ARRAY(SELECT id FROM dead LIMIT :batch)) -- postgres
 RETURNING CASE WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN exhausted_at IS NOT NULL THEN 'exhausted'
     ELSE 'expired' END AS word
