@@ -456,6 +456,22 @@ fn words_that_nobody_knows_are_told_by_their_row_and_touched_by_no_pass() {
 }
 
 #[test]
+fn what_an_agent_holds_that_is_in_no_table_is_taken_back() {
+    in_file(|path, mut f, agent| {
+        let gone = f.agent("gone");
+        let (held, pinned) = (job(&mut f), f.job().pinned_to(gone));
+        assert_eq!(f.claim(gone).command, held);
+        let pinned = f.enqueue(pinned);
+        shell(path, &format!("PRAGMA foreign_keys = ON; DELETE FROM fleet_agents WHERE id = {gone}"));
+        f.wait(mins(2));
+        assert_eq!(f.health().count("requeued"), 1);
+        f.beat(agent);
+        let claimed = [f.claim(agent).command, f.claim(agent).command];
+        assert_eq!(claimed, [pinned, held], "the time at an agent is no time in the queue");
+    });
+}
+
+#[test]
 fn values_of_a_wrong_type_are_told_and_nothing_panics() {
     for (set, text) in [
         ("payload = CAST(x'ff00fe' AS TEXT)", "utf-8"),

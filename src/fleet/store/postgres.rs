@@ -194,6 +194,9 @@ impl fmt::Debug for PostgresConfig {
 /// end on this side too, a little after the statement's timeout: there the
 /// connection is closed.
 ///
+/// Settings and prepared statements are the connection's, so a pooler between
+/// has to keep one for each of ours (PgBouncer: `pool_mode = session`).
+///
 /// The user needs the right to make tables when there are none of this
 /// version; afterwards the right to read and write them is enough.
 ///
