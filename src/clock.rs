@@ -13,8 +13,9 @@ use std::ops::{Add, BitOr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::bell::Bell;
 use crate::map::Map;
-use crate::primitive::{AtomicU32, Bell, Condvar, Mutex, MutexGuard, Ordering};
+use crate::primitive::{AtomicU32, Condvar, Mutex, MutexGuard, Ordering};
 use crate::stamp::Stamp;
 use crate::sys::time::monotonic;
 

@@ -180,6 +180,7 @@ pub mod tree;
 // Mechanism: threads, time and calls into user code.
 pub mod alert;
 mod backoff;
+mod bell;
 #[doc(hidden)]
 pub mod bench_hooks;
 mod cancel;

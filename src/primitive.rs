@@ -1,20 +1,12 @@
-//! The seam between the crate and its locks, atomics, threads and bells.
+//! The seam between the crate and its locks, atomics and threads.
 //!
 //! Real builds get parking_lot and std; models get shuttle's
 //! versions of the same, so that whole loops run under a scheduler that
 //! chooses the interleaving. Nothing else in the crate names a lock type.
 
-#[cfg(all(target_os = "linux", target_pointer_width = "64", not(shuttle), not(loom)))]
-mod bell;
-
 #[cfg(not(shuttle))]
 mod real {
     use std::time::Instant;
-
-    #[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
-    pub(crate) use super::bell::Bell;
-    #[cfg(not(all(target_os = "linux", target_pointer_width = "64", not(loom))))]
-    pub(crate) use parking::Bell;
 
     pub(crate) use parking_lot::{Mutex, MutexGuard};
     #[cfg_attr(loom, allow(unused_imports, reason = "the slot takes loom's fence"))]
@@ -48,72 +40,6 @@ mod real {
 
         pub(crate) fn notify_all(&self) {
             self.0.notify_all();
-        }
-    }
-
-    /// Where the kernel does not wait for a number.
-    #[cfg(not(all(target_os = "linux", target_pointer_width = "64", not(loom))))]
-    mod parking {
-        use std::sync::atomic::{AtomicBool, Ordering};
-        use std::thread;
-        use std::time::Duration;
-
-        use parking_lot::Mutex;
-
-        use crate::sys::time::monotonic;
-
-        /// A doorbell with room for one ring, for one thread at a time: an atomic
-        /// and the thread's own parking place.
-        #[derive(Debug, Default)]
-        pub(crate) struct Bell {
-            rung: AtomicBool,
-            sleeper: Mutex<Option<thread::Thread>>,
-        }
-
-        impl Bell {
-            pub(crate) fn ring(&self) {
-                self.rung.store(true, Ordering::Release);
-                // Whoever registers after this sees the ring: both take the lock.
-                if let Some(sleeper) = &*self.sleeper.lock() {
-                    sleeper.unpark();
-                }
-            }
-
-            pub(crate) fn wait(&self) {
-                self.register();
-                while !self.rung.swap(false, Ordering::Acquire) {
-                    thread::park();
-                }
-            }
-
-            /// Waits for a ring until `deadline`, in nanoseconds of the monotonic
-            /// clock; says whether it rang.
-            #[allow(clippy::disallowed_methods, reason = "a ring wakes it: this is what the clock waits on")]
-            pub(crate) fn wait_until(&self, deadline: u64) -> bool {
-                self.register();
-                loop {
-                    if self.rung.swap(false, Ordering::Acquire) {
-                        return true;
-                    }
-                    let left = deadline.saturating_sub(monotonic());
-                    if left == 0 {
-                        return false;
-                    }
-                    thread::park_timeout(Duration::from_nanos(left));
-                }
-            }
-
-            /// Lets another thread wait on the bell from now on.
-            pub(crate) fn hand_over(&self) {
-                self.sleeper.lock().take();
-            }
-
-            fn register(&self) {
-                let mut sleeper = self.sleeper.lock();
-                if sleeper.is_none() {
-                    *sleeper = Some(thread::current());
-                }
-            }
         }
     }
 }
@@ -200,33 +126,6 @@ mod model {
             *self.turns.lock() += 1;
             self.turned.notify_all();
         }
-    }
-
-    #[derive(Debug, Default)]
-    pub(crate) struct Bell {
-        rung: Mutex<bool>,
-        changed: Condvar,
-    }
-
-    impl Bell {
-        pub(crate) fn ring(&self) {
-            *self.rung.lock() = true;
-            self.changed.notify_all();
-        }
-
-        pub(crate) fn wait(&self) {
-            let mut rung = self.rung.lock();
-            while !*rung {
-                rung = self.changed.wait(rung);
-            }
-            *rung = false;
-        }
-
-        pub(crate) fn wait_until(&self, _: u64) -> bool {
-            unreachable!("models run on the manual clock")
-        }
-
-        pub(crate) fn hand_over(&self) {}
     }
 }
 

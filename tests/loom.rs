@@ -16,7 +16,7 @@ mod slot;
 mod usage;
 
 #[allow(dead_code, unreachable_pub, reason = "the model uses some of it, outside its crate")]
-#[path = "../src/primitive/bell.rs"]
+#[path = "../src/bell/number.rs"]
 mod bell;
 
 /// What the doorbell asks of the kernel.

@@ -54,6 +54,7 @@ const LAYERS: &[(Layer, &[&str])] = &[
         &[
             "sys",
             "primitive",
+            "bell",
             "clock",
             "cancel",
             "slot",

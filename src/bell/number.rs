@@ -1,4 +1,4 @@
-//! A doorbell that is one number, which the kernel itself waits for.
+//! The doorbell as one number, which the kernel itself waits for.
 //!
 //! The parking place of a thread, as std has it, stands in memory of its own. A
 //! loop that wakes once a second finds nothing of its own in the caches, and
