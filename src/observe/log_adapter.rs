@@ -8,7 +8,7 @@
 //! and its error in one line. What
 //! it takes to read the duration is in that line alone.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 

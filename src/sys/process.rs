@@ -212,6 +212,7 @@ unsafe fn make_pipe(fds: &mut [libc::c_int; 2]) -> io::Result<()> {
 }
 
 #[cfg(all(test, not(shuttle)))]
+#[allow(clippy::unwrap_used, reason = "test code: what is missing is a failed test")]
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
