@@ -126,10 +126,8 @@ impl fmt::Display for Health {
 }
 
 /// One thing that happened.
-// In this order: what every reader looks at is in one line of the cache or two.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-#[repr(C)]
 pub struct Event {
     /// The number among all events of the environment, from 1.
     pub seq: u64,

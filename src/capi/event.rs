@@ -69,29 +69,9 @@ impl Reader {
         if self.taken.is_empty() {
             subscription.settle();
         }
-        fetch(self.taken.get(1));
         let event = self.last.insert(event);
         Some((std::mem::take(&mut self.lost), event))
     }
-}
-
-/// Has an event that is read soon fetched meanwhile: another thread wrote it,
-/// and its count is written here when it is let go.
-#[inline]
-fn fetch(event: Option<&Arc<Event>>) {
-    #[cfg(target_arch = "x86_64")]
-    if let Some(event) = event {
-        // SAFETY: a hint, which reads and writes nothing.
-        unsafe {
-            std::arch::asm!(
-                "prefetchw [{}]",
-                in(reg) Arc::as_ptr(event),
-                options(nostack, preserves_flags, readonly)
-            );
-        }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = event;
 }
 
 /// What happened.
