@@ -187,6 +187,7 @@ mod tests {
                         "h",
                         "f",
                         "r",
+                        "l",
                         "ranked",
                         "few",
                     ];

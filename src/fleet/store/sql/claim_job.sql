@@ -8,7 +8,7 @@ UPDATE fleet_commands SET
 WHERE state = 'pending' AND id = (
     SELECT c.id FROM fleet_commands c
     INDEXED BY fleet_commands_jobs -- sqlite
-    WHERE c.tenant_id = :tenant AND c.lease_until IS NULL AND c.completed_at IS NULL AND c.platform
+    WHERE c.tenant_id = :tenant AND c.lease_until IS NULL AND c.completed_at IS NULL AND c.state = 'pending' AND c.platform
     AND (c.scheduled_at IS NULL OR c.scheduled_at <= :now)
         AND (c.expires_at IS NULL OR c.expires_at > :now)
         AND c.attempts < COALESCE(c.max_attempts, :max_attempts)

@@ -5,7 +5,7 @@ UPDATE fleet_commands SET
 WHERE state = 'pending' AND id = (
     SELECT c.id FROM fleet_commands c
     INDEXED BY fleet_commands_orders -- sqlite
-    WHERE c.tenant_id = :tenant AND c.lease_until IS NULL AND c.completed_at IS NULL AND NOT c.platform
+    WHERE c.tenant_id = :tenant AND c.lease_until IS NULL AND c.completed_at IS NULL AND c.state = 'pending' AND NOT c.platform
     AND (c.scheduled_at IS NULL OR c.scheduled_at <= :now)
         AND (c.expires_at IS NULL OR c.expires_at > :now)
         AND c.attempts < COALESCE(c.max_attempts, :max_attempts)

@@ -5,7 +5,7 @@ WHERE state = 'pending' AND id IN ( -- sqlite
 WHERE state = 'pending' AND id = ANY (ARRAY( -- postgres
     SELECT id FROM fleet_commands
     INDEXED BY fleet_commands_expires -- sqlite
-    WHERE lease_until IS NULL AND completed_at IS NULL AND expires_at <= (SELECT now FROM clock)
+    WHERE lease_until IS NULL AND completed_at IS NULL AND state = 'pending' AND expires_at <= (SELECT now FROM clock)
     ORDER BY expires_at, id LIMIT :batch
     FOR NO KEY UPDATE SKIP LOCKED -- postgres
 ) -- sqlite

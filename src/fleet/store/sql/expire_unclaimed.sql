@@ -5,7 +5,7 @@ WHERE state = 'pending' AND id IN ( -- sqlite
 WHERE state = 'pending' AND id = ANY (ARRAY( -- postgres
     SELECT id FROM fleet_commands
     INDEXED BY fleet_commands_unclaimed -- sqlite
-    WHERE lease_until IS NULL AND completed_at IS NULL AND NOT platform AND expires_at IS NULL AND queued_at < (SELECT now FROM clock) - :max_queue
+    WHERE lease_until IS NULL AND completed_at IS NULL AND state = 'pending' AND NOT platform AND expires_at IS NULL AND queued_at < (SELECT now FROM clock) - :max_queue
     ORDER BY queued_at, id LIMIT :batch
     FOR NO KEY UPDATE SKIP LOCKED -- postgres
 ) -- sqlite

@@ -5,7 +5,7 @@ WHERE state = 'pending' AND id IN ( -- sqlite
 WHERE state = 'pending' AND id = ANY (ARRAY( -- postgres
     SELECT id FROM fleet_commands
     INDEXED BY fleet_commands_retried -- sqlite
-    WHERE lease_until IS NULL AND completed_at IS NULL AND attempts > 0
+    WHERE lease_until IS NULL AND completed_at IS NULL AND state = 'pending' AND attempts > 0
         AND attempts >= COALESCE(max_attempts, (SELECT max_attempts FROM fleet_policy))
     ORDER BY id LIMIT :batch
     FOR NO KEY UPDATE SKIP LOCKED -- postgres

@@ -19,7 +19,7 @@ heads (tenant_id, id, n) AS MATERIALIZED ( -- sqlite
     SELECT w.tenant_id, -- sqlite
         (SELECT c.id FROM fleet_commands c -- sqlite
             INDEXED BY fleet_commands_jobs -- sqlite
-            WHERE c.tenant_id = w.tenant_id AND c.lease_until IS NULL AND c.completed_at IS NULL AND c.platform -- sqlite
+            WHERE c.tenant_id = w.tenant_id AND c.lease_until IS NULL AND c.completed_at IS NULL AND c.state = 'pending' AND c.platform -- sqlite
                 AND (c.scheduled_at IS NULL OR c.scheduled_at <= (SELECT now FROM clock)) -- sqlite
                 AND (c.expires_at IS NULL OR c.expires_at > (SELECT now FROM clock)) -- sqlite
 heads (tenant_id, id, place, waiting_since) AS ( -- postgres
@@ -28,7 +28,7 @@ heads (tenant_id, id, place, waiting_since) AS ( -- postgres
     SELECT h.tenant_id, h.id, h.place, h.waiting_since FROM heads w CROSS JOIN LATERAL ( -- postgres
         SELECT c.tenant_id, c.id, c.queue_priority + c.queue_penalty AS place, c.waiting_since -- postgres
             FROM fleet_commands c -- postgres
-            WHERE c.tenant_id > w.tenant_id AND c.lease_until IS NULL AND c.completed_at IS NULL AND c.platform -- postgres
+            WHERE c.tenant_id > w.tenant_id AND c.lease_until IS NULL AND c.completed_at IS NULL AND c.state = 'pending' AND c.platform -- postgres
                 AND (c.scheduled_at IS NULL OR c.scheduled_at <= COALESCE(:now, fleet_now())) -- postgres
                 AND (c.expires_at IS NULL OR c.expires_at > COALESCE(:now, fleet_now())) -- postgres
                 AND c.attempts < COALESCE(c.max_attempts, (SELECT max_attempts FROM fleet_policy))

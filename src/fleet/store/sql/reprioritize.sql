@@ -18,7 +18,7 @@ places (id, old_place, old_penalty, place, penalty) AS (
     FROM fleet_commands c
     INDEXED BY fleet_commands_jobs -- sqlite
     CROSS JOIN fleet_tenants t LEFT JOIN busy b ON b.tenant_id = c.tenant_id
-    WHERE c.lease_until IS NULL AND c.completed_at IS NULL AND c.platform AND t.id = c.tenant_id
+    WHERE c.lease_until IS NULL AND c.completed_at IS NULL AND c.state = 'pending' AND c.platform AND t.id = c.tenant_id
 ),
 changed (id, place, penalty) AS MATERIALIZED (
     SELECT p.id, p.place, p.penalty FROM places p
