@@ -212,7 +212,6 @@ unsafe fn make_pipe(fds: &mut [libc::c_int; 2]) -> io::Result<()> {
 }
 
 #[cfg(all(test, not(shuttle)))]
-#[allow(clippy::unwrap_used, reason = "test code: what is missing is a failed test")]
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
@@ -226,16 +225,21 @@ mod tests {
         let argv: Vec<OsString> = argv.iter().map(OsString::from).collect();
         let env: Vec<(OsString, OsString)> =
             env.iter().map(|(name, value)| (name.into(), value.into())).collect();
-        let (_output, stdout) = pipe().unwrap();
+        let (_output, stdout) = pipe().expect("it works");
         let program = Program { argv: &argv, env: &env, dir, stdin: None, stdout: &stdout, stderr: None };
         let found = match start(&program) {
             Ok(mut group) => {
-                while !group.has_ended().unwrap() {
-                    std::thread::yield_now();
-                }
-                let status = group.reap().unwrap();
+                // Killed once it has ended, and not before.
+                // SAFETY: all-zero bytes are a valid siginfo_t, and it is valid
+                // for writes.
+                let waited = unsafe {
+                    let mut info: libc::siginfo_t = std::mem::zeroed();
+                    libc::waitid(libc::P_PID, group.id(), &mut info, libc::WEXITED | libc::WNOWAIT)
+                };
+                assert_eq!((waited, group.has_ended().ok()), (0, Some(true)));
+                let status = group.reap().expect("it works");
                 let code = status.code().map(|code| format!("exit {code}"));
-                code.unwrap_or_else(|| format!("signal {}", status.signal().unwrap()))
+                code.unwrap_or_else(|| format!("signal {}", status.signal().expect("it works")))
             }
             Err(error) => format!("{:?}", error.kind()),
         };
@@ -244,21 +248,21 @@ mod tests {
 
     fn folder(name: &str) -> PathBuf {
         let dir = std::env::temp_dir().join(format!("loopkeeper-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::create_dir_all(&dir).expect("it works");
         for (name, text, mode) in [
             ("lk-script", "exit 4", 0o755),
             ("lost", "#!/nowhere/shell\nexit 0", 0o755),
             ("text", "exit 0", 0o644),
         ] {
-            std::fs::write(dir.join(name), text).unwrap();
-            std::fs::set_permissions(dir.join(name), PermissionsExt::from_mode(mode)).unwrap();
+            std::fs::write(dir.join(name), text).expect("it works");
+            std::fs::set_permissions(dir.join(name), PermissionsExt::from_mode(mode)).expect("it works");
         }
         dir
     }
 
     fn programs_run(name: &str, start: Start) {
         let dir = folder(name);
-        let at = dir.to_str().unwrap();
+        let at = dir.to_str().expect("it works");
         let script = format!("{at}/lk-script");
         let pipe_is_heard = ["sh", "-c", "kill -PIPE $$; exit 9"];
         for (argv, env, dir, expected) in [
@@ -285,7 +289,7 @@ mod tests {
             let none = ["sh", "-c", "grep -q 'SigBlk:\t0*$' /proc/self/status"];
             check(start, &none, &[], None, "exit 0");
         }
-        std::fs::remove_dir_all(dir).unwrap();
+        std::fs::remove_dir_all(dir).expect("it works");
     }
 
     #[test]

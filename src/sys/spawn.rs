@@ -1,7 +1,7 @@
 //! Begins a program without a copy of this process.
 //!
 //! A fork copies the tables of all memory and holds up every thread that maps
-//! some: in a process of a gigabyte that is a tenth of a second for each
+//! some: in a process of a gigabyte that is tens of milliseconds for each
 //! program. What is used here shares the memory until the program runs.
 
 use std::collections::BTreeMap;
