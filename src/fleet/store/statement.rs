@@ -50,6 +50,7 @@ impl Dialect {
 pub(super) struct Sql {
     name: &'static str,
     text: &'static str,
+    is_planned_anew: bool,
     parts: [OnceLock<Result<Vec<Part>, String>>; 2],
 }
 
@@ -62,7 +63,15 @@ struct Part {
 
 impl Sql {
     pub(super) const fn new(name: &'static str, text: &'static str) -> Self {
-        Self { name, text, parts: [OnceLock::new(), OnceLock::new()] }
+        Self { name, text, is_planned_anew: false, parts: [OnceLock::new(), OnceLock::new()] }
+    }
+
+    /// A statement over many rows, which is prepared at each call: a server
+    /// that kept its plan would not know how many it is to take.
+    pub(super) const fn planned_anew(name: &'static str, text: &'static str) -> Self {
+        let mut sql = Self::new(name, text);
+        sql.is_planned_anew = true;
+        sql
     }
 
     /// Taken apart once: at each call Diesel walks over a statement three
@@ -190,6 +199,9 @@ macro_rules! fragment {
                 let parts = self.sql.parts(self.dialect, self.binds).map_err(|text| {
                     DieselError::QueryBuilderError(format!("{}: {text}", self.name()).into())
                 })?;
+                if self.sql.is_planned_anew {
+                    out.unsafe_to_cache_prepared();
+                }
                 for part in parts {
                     out.push_sql(&part.text);
                     match part.bind.map(|idx| &self.binds[idx].1) {

@@ -10,7 +10,7 @@ use crate::error::Result;
 
 /// Computes the places of waiting jobs anew; answers how many changed.
 pub(super) fn reprioritize(link: &mut impl Link, now: Now, bonus: i64, batch: i64) -> Result<u64> {
-    static SQL: Sql = Sql::new("reprioritize", REPRIORITIZE);
+    static SQL: Sql = Sql::planned_anew("reprioritize", REPRIORITIZE);
     link.execute(&SQL, &[("now", now.into()), ("bonus", bonus.into()), ("batch", batch.into())])
 }
 
