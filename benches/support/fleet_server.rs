@@ -56,7 +56,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        for kind in ["jobs", "ours", "floor"] {
+        for kind in ["jobs", "ours", "floor", "fair"] {
             self.psql.run(&format!("DROP SCHEMA IF EXISTS {}_{kind} CASCADE;", self.schema));
         }
     }
@@ -121,22 +121,36 @@ impl<'a> Jobs<'a> {
 pub(crate) struct Claims<'a> {
     server: &'a mut Server,
     ours: String,
-    floor: String,
+    by_hand: [String; 2],
+}
+
+/// A loop written by hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ByHand {
+    /// One queue: it takes the first job, whoever it is of.
+    OneQueue,
+    /// It takes the first job of the tenant whose turn it is, by the rule that
+    /// the library has, and looks at nothing that only the library promises.
+    Fair,
 }
 
 impl<'a> Claims<'a> {
     pub(crate) fn new(server: &'a mut Server) -> Self {
         let ours = server.made("ours");
         server.psql.run(&jobs(0));
-        let floor = server.made("floor");
-        server.psql.run(&jobs(0));
-        // What a queue without tenants needs, and no more.
-        server.psql.run(
-            "DROP INDEX fleet_commands_jobs;
-             CREATE INDEX fleet_commands_jobs ON fleet_commands (queue_priority DESC, waiting_since, id)
-                 WHERE state = 'pending' AND platform;",
-        );
-        Self { server, ours, floor }
+        // What such a queue needs, and no more.
+        let by_hand = [("floor", "queue_priority DESC"), ("fair", "tenant_id, queue_priority DESC")];
+        let by_hand = by_hand.map(|(kind, order)| {
+            let schema = server.made(kind);
+            server.psql.run(&jobs(0));
+            server.psql.run(&format!(
+                "DROP INDEX fleet_commands_jobs;
+                 CREATE INDEX fleet_commands_jobs ON fleet_commands ({order}, waiting_since, id)
+                     WHERE state = 'pending' AND platform;"
+            ));
+            schema
+        });
+        Self { server, ours, by_hand }
     }
 
     /// Puts jobs of some tenants in the queue, and nothing else.
@@ -167,9 +181,9 @@ impl<'a> Claims<'a> {
         })
     }
 
-    /// The same by hand: as many round trips, one queue without tenants.
-    pub(crate) fn floor(&mut self, tenants: u32, time: Duration) -> f64 {
-        let schema = self.floor.clone();
+    /// The same by hand, with as many round trips.
+    pub(crate) fn floor(&mut self, by_hand: ByHand, tenants: u32, time: Duration) -> f64 {
+        let schema = self.by_hand[by_hand as usize].clone();
         self.fill(&schema, tenants);
         let url = &self.server.url;
         each(time, |agent| {
@@ -184,21 +198,7 @@ impl<'a> Claims<'a> {
                     "SELECT id, id AS fence FROM fleet_agents WHERE id = ? FOR NO KEY UPDATE",
                     &[agent],
                 );
-                Plain::run(
-                    &mut connection,
-                    "SELECT id, max_jobs AS fence FROM fleet_agents WHERE id = ? AND status = 'active'",
-                    &[agent],
-                );
-                let job = Plain::run(
-                    &mut connection,
-                    "UPDATE fleet_commands SET state = 'acknowledged', agent_id = ?, fence = fence + 1, attempts = attempts + 1,
-                         version = version + 1, acknowledged_at = (SELECT now FROM fleet_clock),
-                         lease_until = (SELECT now FROM fleet_clock) + 60000000
-                     WHERE id = (SELECT id FROM fleet_commands WHERE state = 'pending' AND platform
-                         ORDER BY queue_priority DESC, waiting_since, id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)
-                     RETURNING id, fence, payload, kind, tenant_id, priority",
-                    &[agent],
-                );
+                let job = by_hand.take(&mut connection, agent);
                 connection.batch_execute("COMMIT").expect("the server answers");
                 let start = "UPDATE fleet_commands SET state = 'running', started_at = (SELECT now FROM fleet_clock), version = version + 1
                      WHERE id = ? AND agent_id = ? AND fence = ? AND state = 'acknowledged' RETURNING id, fence";
@@ -209,6 +209,49 @@ impl<'a> Claims<'a> {
                 Plain::run(&mut connection, complete, &[job.id, agent, job.fence]);
             }
         })
+    }
+}
+
+/// Takes the first job that nobody else is just taking, of those that the text
+/// leaves.
+macro_rules! take {
+    ($whose:literal) => {
+        concat!(
+            "UPDATE fleet_commands SET state = 'acknowledged', agent_id = ?, fence = fence + 1, attempts = attempts + 1,
+                 version = version + 1, acknowledged_at = (SELECT now FROM fleet_clock),
+                 lease_until = (SELECT now FROM fleet_clock) + 60000000
+             WHERE id = (SELECT id FROM fleet_commands WHERE state = 'pending' AND platform ",
+            $whose,
+            " ORDER BY queue_priority DESC, waiting_since, id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)
+             RETURNING id, fence, payload, kind, tenant_id, priority"
+        )
+    };
+}
+
+impl ByHand {
+    fn take(self, connection: &mut PgConnection, agent: i64) -> Job {
+        match self {
+            Self::OneQueue => {
+                let agents =
+                    "SELECT id, max_jobs AS fence FROM fleet_agents WHERE id = ? AND status = 'active'";
+                Plain::run(connection, agents, &[agent]);
+                Plain::run(connection, take!(""), &[agent])
+            }
+            Self::Fair => {
+                let turn = "SELECT t.id, a.max_jobs AS fence
+                     FROM fleet_agents a, fleet_tenants t
+                     CROSS JOIN LATERAL (SELECT c.id, c.queue_priority, c.waiting_since FROM fleet_commands c
+                         WHERE c.tenant_id = t.id AND c.state = 'pending' AND c.platform
+                         ORDER BY c.queue_priority DESC, c.waiting_since, c.id LIMIT 1) first
+                     CROSS JOIN LATERAL (SELECT COUNT(*) AS n FROM fleet_commands b
+                         WHERE b.tenant_id = t.id AND b.lease_until IS NOT NULL AND b.platform) busy
+                     WHERE a.id = ? AND a.status = 'active'
+                     ORDER BY first.queue_priority - LEAST(10 * busy.n, 200) DESC, busy.n, first.waiting_since, first.id
+                     LIMIT 1";
+                let tenant = Plain::run(connection, turn, &[agent]).id;
+                Plain::run(connection, take!("AND tenant_id = ?"), &[agent, tenant])
+            }
+        }
     }
 }
 
