@@ -113,6 +113,8 @@ struct Shared {
     requires: Option<Arc<Requires>>,
     machine: Mutex<Machine>,
     run: Mutex<Option<Run>>,
+    /// Threads that were told to end, until they have.
+    ending: Mutex<Vec<Task>>,
     is_started: Mutex<bool>,
     state_file: Option<StateFile>,
     /// Whether what a program of before has kept was read.
@@ -155,6 +157,7 @@ impl Alerts {
             requires: config.requires,
             machine: Mutex::new(Machine::new(env.boot())),
             run: Mutex::default(),
+            ending: Mutex::default(),
             is_started: Mutex::default(),
             state_file: config.state_file.map(|path| StateFile::new("state_file", path, ledger::MAX_LEN)),
             is_restored: Mutex::default(),
@@ -208,21 +211,19 @@ impl Alerts {
     /// What waits is kept for the next start.
     pub fn stop(&self, grace: Duration) -> StopReport {
         *self.0.is_started.lock() = false;
-        let run = self.0.run.lock().take();
+        let deadline = real_deadline(grace);
         let mut report = StopReport::default();
-        let let_go = || self.0.state_file.iter().for_each(StateFile::let_go);
-        let Some(Run { task, inbox, cancel }) = run else {
-            let_go();
-            return report;
-        };
-        cancel.cancel();
-        inbox.ring(Signals::CANCEL);
-        if !task.is_current() && task.join_until(real_deadline(grace)).is_none() {
-            let stuck_for =
-                self.0.busy.lock().as_ref().map(|(_, since)| self.0.env.clock().now().since(*since));
-            report.add_straggler(Straggler::new(NAME, &task, "an alert", stuck_for.unwrap_or_default()));
-        } else if !task.is_current() {
-            let_go();
+        for task in self.0.end() {
+            if !task.is_current() && task.join_until(deadline).is_none() {
+                let stuck_for =
+                    self.0.busy.lock().as_ref().map(|(_, since)| self.0.env.clock().now().since(*since));
+                report.add_straggler(Straggler::new(NAME, &task, "an alert", stuck_for.unwrap_or_default()));
+            }
+        }
+        let mut ending = self.0.ending.lock();
+        ending.retain(|task| !task.has_ended());
+        if ending.is_empty() {
+            self.0.state_file.iter().for_each(StateFile::let_go);
         }
         report
     }
@@ -323,6 +324,18 @@ fn run(shared: &Weak<Shared>, inbox: &Arc<Inbox>, cancel: &CancelToken, bell: &B
 }
 
 impl Shared {
+    /// Tells the thread to end; answers with those that may not have ended yet.
+    fn end(&self) -> Vec<Task> {
+        let mut run = self.run.lock();
+        let mut ending = self.ending.lock();
+        if let Some(Run { task, inbox, cancel }) = run.take() {
+            cancel.cancel();
+            inbox.ring(Signals::CANCEL);
+            ending.push(task);
+        }
+        ending.clone()
+    }
+
     /// Takes what has happened, and decides.
     fn look(&self, seq: &mut u64) {
         loop {
@@ -512,12 +525,10 @@ impl Component for Alerts {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        let run = self.run.lock().take();
-        if let Some(Run { task, inbox, cancel }) = run {
-            cancel.cancel();
-            inbox.ring(Signals::CANCEL);
+        let deadline = real_deadline(Duration::from_secs(1));
+        for task in self.end() {
             if !task.is_current() {
-                drop(task.join_until(real_deadline(Duration::from_secs(1))));
+                drop(task.join_until(deadline));
             }
         }
     }
@@ -576,6 +587,30 @@ mod tests {
         heart.enter_call();
         heart.call(at(8));
         assert_eq!(heart.late_by(at(99)), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_thread_that_does_not_end_is_in_each_report_until_it_has() {
+        let clock = ManualClock::default();
+        let env = Env::manual(&clock).unwrap();
+        let path = std::env::temp_dir().join(format!("loopkeeper-alerts-{}", std::process::id()));
+        let config = AlertsConfig::default().state_file(&path);
+        let (alerts, second) = (Alerts::new(&env, config.clone()), Alerts::new(&env, config));
+        alerts.start().unwrap();
+        let held = alerts.0.machine.lock();
+        let alert = down(&env, Action::exec(["true"]));
+        until(|| alerts.0.run.lock().is_some());
+        for _ in 0..2 {
+            assert_eq!(alerts.stop(Duration::from_millis(1)).stragglers().len(), 1);
+            assert_eq!(second.start().unwrap_err().kind(), crate::error::ErrorKind::InvalidState);
+        }
+        drop(held);
+        assert!(alerts.stop(Duration::from_secs(5)).is_clean());
+        second.start().unwrap();
+        drop(alert);
+        assert!(second.stop(Duration::from_secs(5)).is_clean());
+        std::fs::remove_file(path.with_extension("lock")).unwrap();
+        let _ = std::fs::remove_file(path);
     }
 
     #[test]

@@ -51,7 +51,9 @@ pub struct lk_alerts_config {
     /// A small file in which is kept what was told and what waits to be, so
     /// that the next program neither tells an incident again nor forgets to
     /// tell its end. One that cannot be read or written is left out with a
-    /// warning in the log. Defaults to NULL, none.
+    /// warning in the log. A lock on a file beside it, whose name has `.lock`
+    /// at its end, keeps a second writer out until the stop. Defaults to NULL,
+    /// none.
     pub state_file: Text,
 }
 
@@ -94,9 +96,10 @@ pub extern "C" fn lk_alerts_config_init(out: Out<lk_alerts_config>, size: usize)
 ///
 /// env: not consumed. config: copied; may be NULL for the defaults. out: a new
 /// handle, the caller's to free with lk_alerts_free.
-/// Returns: LK_OK; LK_ERR_NULL; LK_ERR_SIZE; LK_ERR_UTF8; LK_ERR_STALE. Thread:
-/// any. Does not block, but for reading the file. Next: the field `alert_json`
-/// of lk_watcher_config; lk_deployer_start.
+/// Returns: LK_OK; LK_ERR_STATE when another, in this process or in one beside
+/// it, keeps the file; LK_ERR_NULL; LK_ERR_SIZE; LK_ERR_UTF8; LK_ERR_STALE.
+/// Thread: any. Does not block, but for reading the file. Next: the field
+/// `alert_json` of lk_watcher_config; lk_deployer_start.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_alerts_start(
     env: Ref<lk_env>,
