@@ -24,7 +24,7 @@ use crate::stop::StopReport;
 use crate::subscription::{DEFAULT_CAPACITY, Subscription};
 use crate::thread::{STACK_SIZE, Task};
 
-/// How long dropping a host waits for what it drops in turn.
+/// How long dropping a host waits, at most, for what it drops in turn.
 const DROP_GRACE: Duration = Duration::from_secs(5);
 
 /// Holds the components of a program: starts them in order, keeps them
@@ -32,7 +32,9 @@ const DROP_GRACE: Duration = Duration::from_secs(5);
 ///
 /// All it can do is on [`HostHandle`], to which it derefs; give a
 /// [`handle`](Self::handle) to those who should not own it. Dropping the host
-/// stops it within its shutdown timeout and drops the components.
+/// stops it within its shutdown timeout and drops the components, which are
+/// waited for five seconds at most; one that is still in a call then is
+/// dropped by that call's thread.
 ///
 /// # Threads
 ///
@@ -110,7 +112,8 @@ impl Host {
         match minder {
             Ok(minder) => Ok(Self { handle, minder }),
             Err(error) => {
-                let _ = handle.shared.close(real_deadline(DROP_GRACE));
+                let deadline = real_deadline(DROP_GRACE);
+                let _ = handle.shared.close(deadline, deadline);
                 Err(error)
             }
         }
@@ -139,10 +142,11 @@ impl Deref for Host {
 impl Drop for Host {
     fn drop(&mut self) {
         let shared = &self.handle.shared;
+        let calls = real_deadline(self.handle.config.shutdown_timeout);
         self.stop_for_drop();
         shared.act(|state, _, out| state.machine.close(out));
         let deadline = real_deadline(DROP_GRACE);
-        let _ = shared.close(deadline);
+        let _ = shared.close(calls, deadline);
         shared.minder.ring(Signals::CANCEL);
         if !self.minder.is_current() {
             let _ = self.minder.join_until(deadline);

@@ -301,6 +301,12 @@ impl State {
         self.queue.is_empty() && self.runners.iter().all(|runner| runner.work.is_none())
     }
 
+    /// Whether no component is being dropped, or about to be.
+    fn has_dropped(&self) -> bool {
+        let is_drop = |working: &Working| working.call.is_none();
+        self.queue.is_empty() && !self.runners.iter().any(|runner| runner.work.as_ref().is_some_and(is_drop))
+    }
+
     /// The next job for a thread: before all others one for the component it
     /// was just in.
     fn take(&mut self, me: u64, last: Option<Id>, slot: u64, now: Tick) -> Option<Taken> {
@@ -642,11 +648,15 @@ impl Shared {
         afterwards.run();
     }
 
-    /// Ends all threads that are in no call; says whether none is left. From
-    /// inside a call nothing is waited for: the rest comes after that call.
-    pub(super) fn close(&self, deadline: Instant) -> bool {
+    /// Ends all threads that are in no call; says whether none is left. Waits
+    /// for calls until `calls`, and for drops until `deadline`. From inside a
+    /// call nothing is waited for: the rest comes after that call.
+    pub(super) fn close(&self, calls: Instant, deadline: Instant) -> bool {
         let is_inside = self.lock().caller().is_some();
-        let quiet = !is_inside && self.wait(Some(deadline), |state| state.is_quiet().then_some(())).is_some();
+        let quiet = !is_inside && self.wait(Some(calls), |state| state.is_quiet().then_some(())).is_some();
+        if !is_inside && !quiet {
+            let _ = self.wait(Some(deadline), |state| state.has_dropped().then_some(()));
+        }
         let mut state = self.lock();
         state.closing = true;
         let runners: Vec<_> = state
