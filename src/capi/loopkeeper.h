@@ -807,7 +807,9 @@ typedef struct {
    * A small file in which is kept what was told and what waits to be, so
    * that the next program neither tells an incident again nor forgets to
    * tell its end. One that cannot be read or written is left out with a
-   * warning in the log. Defaults to NULL, none.
+   * warning in the log. A lock on a file beside it, whose name has `.lock`
+   * at its end, keeps a second writer out until the stop. Defaults to NULL,
+   * none.
    */
   const char *state_file;
 } lk_alerts_config;
@@ -2222,9 +2224,10 @@ lk_status lk_alerts_config_init(lk_alerts_config *out, size_t size);
  *
  * env: not consumed. config: copied; may be NULL for the defaults. out: a new
  * handle, the caller's to free with lk_alerts_free.
- * Returns: LK_OK; LK_ERR_NULL; LK_ERR_SIZE; LK_ERR_UTF8; LK_ERR_STALE. Thread:
- * any. Does not block, but for reading the file. Next: the field `alert_json`
- * of lk_watcher_config; lk_deployer_start.
+ * Returns: LK_OK; LK_ERR_STATE when another, in this process or in one beside
+ * it, keeps the file; LK_ERR_NULL; LK_ERR_SIZE; LK_ERR_UTF8; LK_ERR_STALE.
+ * Thread: any. Does not block, but for reading the file. Next: the field
+ * `alert_json` of lk_watcher_config; lk_deployer_start.
  */
 lk_status lk_alerts_start(const lk_env *env, const lk_alerts_config *config, lk_alerts **out);
 
@@ -3805,8 +3808,8 @@ lk_status lk_host_subscribe(const lk_host *host, lk_events **out);
  *
  * host: consumed; NULL does nothing.
  * Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
- * inside a callback. Thread: owner. Blocks for the shutdown timeout at most.
- * Next: lk_env_free.
+ * inside a callback. Thread: owner. Blocks for the shutdown timeout at most,
+ * and for up to five seconds more where a `drop` hangs. Next: lk_env_free.
  */
 lk_status lk_host_free(lk_host *host);
 
