@@ -325,7 +325,9 @@ fn long_keys_are_refused_and_all_others_are_told_apart() {
     let config = parse(&json!({&telling: "hunter2", &long[1..]: 1, "a": {&long[2..]: 1}}).to_string(), &[]);
     let shown = format!("{config:?} {:?}", config.explain_all());
     assert!(!shown.contains("hunter"), "{shown}");
-    for one in config.explain_all() {
+    let all = config.explain_all();
+    assert_eq!(all.len(), 3, "{all:?}");
+    for one in all {
         assert!(config.get(&one.key).is_some(), "{one}");
     }
 }

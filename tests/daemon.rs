@@ -746,7 +746,9 @@ fn the_log_is_text_or_json_a_line_an_event() {
 
     let mut daemon = Daemon::start(&deploy, &["--log-level", "INFO"]);
     daemon.stop();
-    for line in daemon.log().lines() {
+    let log = daemon.log();
+    assert!(log.lines().count() >= 2, "{log}");
+    for line in log.lines() {
         let (time, rest) = line.split_at(24);
         assert!(time.ends_with('Z') && time.as_bytes()[10] == b'T', "{line}");
         assert!(

@@ -491,7 +491,10 @@ fn the_last_handle_may_be_dropped_on_any_thread_of_ours() {
             };
             // Its own environment: its threads are stopped from one of them.
             *cell.lock().unwrap() = Some(Watcher::start(config("a", probe).on_ready(on_ready)).unwrap());
-            eventually(place, || threads_named("w/") + threads_named("lk/") == 0);
+            // Before it was taken its threads may not have their names yet.
+            eventually(place, || {
+                cell.lock().unwrap().is_none() && threads_named("w/") + threads_named("lk/") == 0
+            });
         }
     });
 }

@@ -832,6 +832,7 @@ fn wum_08_no_change_is_lost_and_none_is_told_that_was_none() {
                 _ => {}
             }
         }
+        assert!(numbers.len() >= 4, "started, two verdicts, stopped: {numbers:?}");
         assert!(numbers.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{numbers:?}");
     });
 }

@@ -380,10 +380,15 @@ mod tests {
     #[test]
     fn crt_16_the_default_observer_is_inert() {
         let observer = Observer::default();
-        observer.counter("c", &[]).add(1);
-        observer.gauge("g", &[]).set(1.0);
-        observer.histogram("h", &[]).observe(1.0);
-        let span = observer.start_span("s", &[]);
+        let (counter, gauge) = (observer.counter("c", &[]), observer.gauge("g", &[]));
+        let (histogram, span) = (observer.histogram("h", &[]), observer.start_span("s", &[]));
+        counter.add(1);
+        gauge.set(1.0);
+        histogram.observe(1.0);
+        assert_eq!(
+            format!("{counter:?} {gauge:?} {histogram:?} {span:?}"),
+            "Counter(\"inert\") Gauge(\"inert\") Histogram(\"inert\") Span { inert: true }"
+        );
         span.set_attr(Attr::new("k", 1_i64));
         span.set_error(&"boom");
         span.end();

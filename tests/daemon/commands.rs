@@ -555,6 +555,7 @@ fn every_setting_stands_in_the_help() {
     let mut shown = serde_json::Deserializer::from_str(&help[begin..]).into_iter::<Value>();
     let shown = shown.next().unwrap().unwrap();
     let (_, out, _) = run_to_end(&["explain", "--json"]);
+    assert!(out.lines().count() >= 12, "{out}");
     for line in out.lines() {
         let setting: Value = serde_json::from_str(line).unwrap();
         let key = setting["key"].as_str().unwrap();
