@@ -1,5 +1,6 @@
-//! A log's way out that never holds up the program, and how wide a terminal
-//! is: not part of the library's promises, for the `loopkeeper` program.
+//! A log's way out that never holds up the program, how wide a terminal is, and
+//! what a word was meant to be: not part of the library's promises, for the
+//! `loopkeeper` program.
 //!
 //! A pipe that nobody reads or a terminal that is stopped would block whoever
 //! logs next, and with it signals and stops. Here a line that does not fit is
@@ -17,6 +18,11 @@ const PATIENCE: Duration = Duration::from_millis(200);
 /// As much as a pipe that is ready takes without blocking (POSIX: at least
 /// 512; Linux says writable when a page is free).
 const CHUNK: usize = 4096;
+
+/// The word that may have been meant by one that nobody knows.
+pub fn closest<'a>(unknown: &str, known: &[&'a str]) -> Option<&'a str> {
+    crate::decode::closest(unknown, known)
+}
 
 /// How many columns a terminal has, if it is one and says so.
 pub fn columns(out: &impl AsFd) -> Option<usize> {

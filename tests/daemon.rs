@@ -316,9 +316,15 @@ fn settings_are_explained_with_where_they_come_from() {
     assert_eq!(run_to_end(&["explain", "http.listen"]).1, "http.listen = \"127.0.0.1:8470\" (default)\n");
     assert_eq!(run_to_end(&["explain", "http.token"]).1, "http.token = null (default)\n");
     assert_eq!(run_to_end(&["explain", "deploy"]).1.lines().count(), 2);
-    let (code, _, err) = run_to_end(&["explain", "htpp"]);
-    assert_eq!(code, Some(2));
-    assert!(err.starts_with("loopkeeper: no setting \"htpp\", expected one of "), "{err}");
+    for (key, expected) in [
+        ("htpp", "did you mean \"http\"?\n"),
+        ("http.lisen", "did you mean \"http.listen\"?\n"),
+        ("nothing", "expected one of "),
+    ] {
+        let (code, _, err) = run_to_end(&["explain", key]);
+        assert_eq!(code, Some(2));
+        assert!(err.starts_with(&format!("loopkeeper: no setting {key:?}, {expected}")), "{err}");
+    }
     let (code, _, err) = run_to_end(&["explain", "--set", "x=1"]);
     assert_eq!(
         (code, &*err),

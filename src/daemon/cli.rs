@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use lexopt::{Arg, Parser};
 use loopkeeper::config::{Layers, LogFormat, level_named, parse_listen};
+use loopkeeper::console::closest;
 use loopkeeper::{Name, duration};
 
 use super::ask::Where;
@@ -73,7 +74,12 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
             Some(Topic::Fleet) => fleet(parser),
             Some(Topic::Recovery) => recovery(parser),
             Some(Topic::Program) | None if command == "help" => help(parser),
-            Some(Topic::Program) | None => Err(usage(format!("unknown command {command:?}, {expected}"))),
+            Some(Topic::Program) | None => {
+                let names: Vec<&str> = Topic::COMMANDS.iter().map(|topic| topic.name()).collect();
+                let meant = command.to_str().and_then(|command| closest(command, &names));
+                let expected = meant.map_or(expected, |meant| format!("did you mean {meant:?}?"));
+                Err(usage(format!("unknown command {command:?}, {expected}")))
+            }
         },
         Some(option) => Err(usage(format!("unknown option {}, {expected}", Shown(&option)))),
     }
@@ -81,22 +87,22 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
 
 fn help(mut parser: Parser) -> Result<Command, Usage> {
     let usage = |message| Usage { message, topic: Topic::Program };
-    let topic = match parser.next().map_err(|error| usage(error.to_string()))? {
-        None => Topic::Program,
-        Some(Arg::Long("man")) => return Ok(Command::Man),
-        Some(Arg::Value(word)) if word == "help" => Topic::Program,
+    let asked = match parser.next().map_err(|error| usage(error.to_string()))? {
+        None => Command::Help(Topic::Program),
+        Some(Arg::Long("man")) => Command::Man,
+        Some(Arg::Value(word)) if word == "help" => Command::Help(Topic::Program),
         Some(other) => {
             let topic = match &other {
                 Arg::Value(word) => word.to_str().and_then(Topic::named),
                 _ => None,
             };
-            topic.ok_or_else(|| {
+            Command::Help(topic.ok_or_else(|| {
                 usage(format!("no help about {}, expected one of {}", Shown(&other), Topic::names()))
-            })?
+            })?)
         }
     };
     match parser.next().map_err(|error| usage(error.to_string()))? {
-        None => Ok(Command::Help(topic)),
+        None => Ok(asked),
         Some(other) => Err(usage(format!("unexpected argument {}, expected one command", Shown(&other)))),
     }
 }
@@ -615,6 +621,10 @@ mod tests {
         }
         for (line, what) in [("help me", "\"me\""), ("help --me", "\"--me\"")] {
             assert_eq!(check(line).unwrap_err(), format!("no help about {what}, expected one of {names}"));
+        }
+        assert_eq!(check("wyh db").unwrap_err(), "unknown command \"wyh\", did you mean \"why\"?");
+        for line in ["help --man run", "help why run"] {
+            assert_eq!(check(line).unwrap_err(), "unexpected argument \"run\", expected one command");
         }
         for (line, expected) in [
             ("trigger", "expected the name of a loop"),

@@ -2,6 +2,7 @@
 //! command line say, or as the daemon that runs has them in force.
 
 use loopkeeper::config::{Config, Layers};
+use loopkeeper::console::closest;
 use loopkeeper::rest::Request;
 use serde_json::Value;
 
@@ -68,9 +69,15 @@ fn tell(all: &[Value], ask: &Ask) -> Exit {
     };
     let lines: Vec<String> = all.iter().filter(|one| is_asked(&key_of(one))).map(line).collect();
     if lines.is_empty() {
-        let known: Vec<String> = all.iter().map(key_of).collect();
+        let keys: Vec<String> = all.iter().map(key_of).collect();
         let key = ask.key.as_deref().unwrap_or_default();
-        let message = escaped(&format!("no setting {key:?}, expected one of {}", known.join(", ")));
+        let groups = keys.iter().filter_map(|key| key.rsplit_once('.')).map(|(group, _)| group);
+        let known: Vec<&str> = keys.iter().map(String::as_str).chain(groups).collect();
+        let known = match closest(key, &known) {
+            Some(meant) => format!("did you mean {meant:?}?"),
+            None => format!("expected one of {}", keys.join(", ")),
+        };
+        let message = escaped(&format!("no setting {key:?}, {known}"));
         complain(Usage::about(Topic::Explain, message));
         return Exit::Usage;
     }
