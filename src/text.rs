@@ -50,7 +50,8 @@ pub(crate) fn on_one_line(text: &str) -> String {
 /// Whether a character ends a line, does something to a terminal, or turns the
 /// direction of the text around it.
 pub(crate) fn breaks_a_line(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Adds a character of a foreign text to a line: escaped where it is a control

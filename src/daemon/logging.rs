@@ -186,7 +186,8 @@ pub(super) fn escape(text: &str, line: &mut String) {
 
 fn breaks_a_line(c: char) -> bool {
     // Line ends, and what turns the direction of the text around it.
-    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -258,8 +259,8 @@ mod tests {
 
     #[test]
     fn an_event_stays_on_its_line() {
-        let text = check("a\nb\r\u{1b}[31mc\u{85}\u{2028}d\0é", false).0;
-        assert!(text.ends_with(": a\\nb\\r\\u{1b}[31mc\\u{85}\\u{2028}d\\u{0}é"), "{text}");
+        let text = check("a\nb\r\u{1b}[31mc\u{85}\u{2028}d\0é\u{61c}", false).0;
+        assert!(text.ends_with(": a\\nb\\r\\u{1b}[31mc\\u{85}\\u{2028}d\\u{0}é\\u{61c}"), "{text}");
         let json = check("a\nb\u{1b}\u{85}\u{2028}", false).1;
         assert!(json.ends_with(r#""a\nb\u001b\u0085\u2028"}"#), "{json}");
     }

@@ -62,7 +62,7 @@ mod tests {
             ("/a b/é\"", "/a b/é\""),
             ("/a\n\x1b[1m", "/a\\n\\u{1b}[1m"),
             ("/\u{202e}cod.exe", "/\\u{202e}cod.exe"),
-            ("\u{2066}\u{200f}", "\\u{2066}\\u{200f}"),
+            ("\u{2066}\u{200f}\u{61c}", "\\u{2066}\\u{200f}\\u{61c}"),
         ] {
             assert_eq!(shown(path.as_ref()), line);
         }
