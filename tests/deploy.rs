@@ -283,6 +283,17 @@ fn rolled_back(text: &'static str) -> Outcome {
 // What it does.
 
 #[test]
+fn a_folder_without_a_name_is_refused() {
+    let target = Arc::new(Host::new(HostConfig::default()).unwrap().handle());
+    let error = Deployer::new(&Env::new().unwrap(), DeployerConfig::new(""), Registry::default(), target)
+        .unwrap_err();
+    assert_eq!(
+        (error.kind(), error.to_string()),
+        (ErrorKind::InvalidArgument, "dir: must not be empty".into())
+    );
+}
+
+#[test]
 fn the_scan_interval_may_change_while_it_runs() {
     let scene = Scene::new();
     scene.start();

@@ -97,6 +97,9 @@ impl DeployerConfig {
     }
 
     fn check(&self) -> Result<()> {
+        if self.dir.as_os_str().is_empty() {
+            return Err(Error::invalid("dir: must not be empty"));
+        }
         expect_some("scan_interval", self.scan_interval)?;
         expect_some("scan_timeout", self.scan_timeout)?;
         expect_some("retry_delay", self.retry_delay)
