@@ -414,7 +414,8 @@ impl Env {
         // Loops of different kinds may share one.
         crate::order::sort(&mut names);
         names.dedup();
-        let text = format!("no loop that runs is called {}, {}", Shown(name), meant(name, &names));
+        let known = if names.is_empty() { "none runs".to_owned() } else { meant(name, &names) };
+        let text = format!("no loop that runs is called {}, {known}", Shown(name));
         Error::new(ErrorKind::NotFound).context(text)
     }
 

@@ -855,6 +855,10 @@ fn the_whole_is_ready_degraded_or_down() {
         clock.settle();
         assert_eq!(manager.health(), Health::Down);
         assert_eq!(manager.trigger("nobody").unwrap_err().kind(), ErrorKind::NotFound);
+        let said = |env: &Env| env.trigger("nobody").unwrap_err().to_string();
+        let known = "expected \"critical\" or \"optional\"";
+        assert_eq!(said(env), format!("no loop that runs is called \"nobody\", {known}"));
+        assert_eq!(said(&Env::new().unwrap()), "no loop that runs is called \"nobody\", none runs");
     });
 }
 
