@@ -60,6 +60,24 @@ impl Stamp {
         Duration::from_micros(self.0).as_secs_f64()
     }
 
+    /// The stamp as HTTP writes it (RFC 9110 section 5.6.7): with seconds.
+    #[cfg(feature = "http")]
+    pub(crate) fn http_date(self) -> [u8; 29] {
+        const DAYS: [&[u8; 3]; 7] = [b"Thu", b"Fri", b"Sat", b"Sun", b"Mon", b"Tue", b"Wed"];
+        const MONTHS: &[u8; 36] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
+        let second = self.0 / 1_000_000;
+        let (day, of_day) = (second / SECONDS_A_DAY, second % SECONDS_A_DAY);
+        let (year, month, day_of_month) = civil_from_days(day);
+        let mut text = *b"Thu, 01 Jan 1970 00:00:00 GMT";
+        text[0..3].copy_from_slice(DAYS[(day % 7) as usize]);
+        put(&mut text[5..7], day_of_month);
+        let month = 3 * (month - 1) as usize;
+        text[8..11].copy_from_slice(&MONTHS[month..month + 3]);
+        put(&mut text[12..16], year);
+        put_time(&mut text[17..25], of_day);
+        text
+    }
+
     /// Writes the stamp into `buffer` and returns it as text.
     ///
     /// The formatting machinery and the heap stay out of it.
@@ -113,10 +131,7 @@ impl Stamps {
             put(&mut self.text[8..10], day_of_month);
         }
         (self.day, self.second) = (day, second);
-        let of_day = second % SECONDS_A_DAY;
-        put(&mut self.text[11..13], of_day / 3_600);
-        put(&mut self.text[14..16], of_day / 60 % 60);
-        put(&mut self.text[17..19], of_day % 60);
+        put_time(&mut self.text[11..19], second % SECONDS_A_DAY);
     }
 }
 
@@ -294,6 +309,13 @@ fn civil_from_days(days: u64) -> (u64, u64, u64) {
     (year_of_era + era * 400 + u64::from(month <= 2), month, day)
 }
 
+/// Fills the digits of `00:00:00`.
+fn put_time(text: &mut [u8], second_of_day: u64) {
+    put(&mut text[0..2], second_of_day / 3_600);
+    put(&mut text[3..5], second_of_day / 60 % 60);
+    put(&mut text[6..8], second_of_day % 60);
+}
+
 /// Fills `digits` with the decimal digits of `value`, zeros in front.
 fn put(digits: &mut [u8], mut value: u64) {
     for digit in digits.iter_mut().rev() {
@@ -338,6 +360,29 @@ mod tests {
         for day in 0..=MAX_MICROS / (SECONDS_A_DAY * 1_000_000) {
             let stamp = Stamp::from_micros(day * SECONDS_A_DAY * 1_000_000);
             assert_eq!(stamp.to_string(), humantime(stamp));
+        }
+    }
+
+    #[cfg(feature = "http")]
+    #[test]
+    fn dates_are_as_http_writes_them() {
+        for (micros, text) in [
+            (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (784_111_777_000_000, "Sun, 06 Nov 1994 08:49:37 GMT"),
+            (951_782_399_999_999, "Mon, 28 Feb 2000 23:59:59 GMT"),
+            (951_782_400_000_000, "Tue, 29 Feb 2000 00:00:00 GMT"),
+            (1_795_556_522_123_456, "Tue, 24 Nov 2026 21:42:02 GMT"),
+            (u64::MAX, "Fri, 31 Dec 9999 23:59:59 GMT"),
+        ] {
+            assert_eq!(String::from_utf8_lossy(&Stamp::from_micros(micros).http_date()), text);
+        }
+        for month in 0..12 {
+            let names = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+            let stamp: Stamp = format!("2026-{:02}-09T01:02:03Z", month + 1).parse().unwrap();
+            let date = stamp.http_date();
+            assert!(
+                String::from_utf8_lossy(&date).ends_with(&format!(", 09 {} 2026 01:02:03 GMT", names[month]))
+            );
         }
     }
 

@@ -179,6 +179,7 @@ impl Client {
         };
         let head = String::from_utf8(self.rest.drain(..end).collect()).unwrap();
         let status = head[9..12].parse().unwrap();
+        assert_eq!(head.matches("\r\nDate: ").count(), 1, "{head}");
         let mut answer = Answer { status, head, body: String::new() };
         if with_body {
             // What is not modified has none.
@@ -552,11 +553,11 @@ fn head_has_the_headers_of_get_and_no_body() {
         let get = client.get(target);
         client.ask(&format!("HEAD {target}"));
         let head = client.read_answer(false).unwrap();
-        let without_age = |answer: &Answer| -> Vec<String> {
-            let lines = answer.head.lines().filter(|line| !line.starts_with("Oldest-Check-Age: "));
-            lines.map(str::to_owned).collect()
+        let without_time = |answer: &Answer| -> Vec<String> {
+            let is_time = |line: &str| line.starts_with("Oldest-Check-Age: ") || line.starts_with("Date: ");
+            answer.head.lines().filter(|line| !is_time(line)).map(str::to_owned).collect()
         };
-        assert_eq!(without_age(&head), without_age(&get));
+        assert_eq!(without_time(&head), without_time(&get));
     }
     client.get("/livez").is(200, "ok");
     for request in ["HEAD / HTTP/1.1\r\n\r\n", "HEAD / HTTP/1.1\r\nHost: evil.example\r\n\r\n"] {
@@ -1132,6 +1133,39 @@ fn a_server_is_no_participant_of_a_manual_clock() {
     clock.run_for(secs(90));
     assert_eq!(client.get("/status").json()["at"], "1970-01-01T00:01:30.000Z");
     clock.settle();
+    assert!(server.stop(PATIENCE).is_clean());
+}
+
+#[test]
+fn every_answer_is_dated_by_the_clock_of_its_env() {
+    let _servers = SERVERS.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let clock = ManualClock::default();
+    clock.set_wall(std::time::UNIX_EPOCH + secs(784_111_777));
+    let env = Env::manual(&clock).unwrap();
+    let manager = Arc::new(WatchManager::new(&env));
+    let server = StatusServer::start(&env, config(), manager).unwrap();
+    let mut client = Client::new(server.local_addr());
+    let mut check = |request: &str, with_body: bool, status: u16, date: &str| {
+        client.send(request);
+        let answer = client.read_answer(with_body).unwrap();
+        assert_eq!((answer.status, answer.header("date")), (status, Some(date)), "{request}");
+        answer
+    };
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+    for (path, status) in [("/livez", 200), ("/readyz", 200), ("/metrics", 404), ("/nowhere", 404)] {
+        check(&get(path), true, status, date);
+        check(&get(path).replace("GET", "HEAD"), false, status, date);
+    }
+    check(&get("/events?after=x"), true, 400, date);
+    check(&get("/livez").replace("GET", "POST"), true, 405, date);
+    let first = check(&get("/status"), true, 200, date);
+    // The date is that of the answer, also where the body is an older one.
+    clock.run_for(Duration::from_millis(1_000));
+    let date = "Sun, 06 Nov 1994 08:49:38 GMT";
+    let tag = first.header("etag").unwrap();
+    check(&get("/status").replace("\r\n\r\n", &format!("\r\nIf-None-Match: {tag}\r\n\r\n")), true, 304, date);
+    check(&get("/livez").replace("localhost", "evil.example"), true, 421, date);
     assert!(server.stop(PATIENCE).is_clean());
 }
 

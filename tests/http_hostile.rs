@@ -114,6 +114,7 @@ fn statuses(mut bytes: &[u8]) -> Vec<u16> {
         let len = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
         let len: usize = len.map_or(0, |len| len.parse().unwrap());
         assert!(bytes.len() >= end + len, "a body ends early: {head}");
+        assert_eq!(head.matches("\r\nDate: ").count(), 1, "{head}");
         all.push(status(bytes));
         bytes = &bytes[end + len..];
     }

@@ -171,7 +171,7 @@ mod tests {
             let snapshot = Snapshot { boot: "b", at: env.stamp(), loops: Vec::new() };
             let response = cache.render(moment, &snapshot);
             let body = String::from_utf8(response.body().to_vec()).unwrap();
-            let head = String::from_utf8(response.render(Default::default()).own).unwrap();
+            let head = response.written();
             let tag = head.lines().find_map(|line| line.strip_prefix("ETag: ")).unwrap().to_owned();
             (body, tag)
         };

@@ -12,6 +12,7 @@ use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
+use super::date::Dates;
 use super::hosts::Hosts;
 use super::request::{MAX_HEAD, Method, Parsed, Request, parse};
 use super::response::{Form, Output, Response, Status};
@@ -202,7 +203,13 @@ impl<S: Stream> Connection<S> {
 
     /// The next whole request, if there is one and none is in work; what
     /// cannot be answered is refused here. The request is then `ticket`'s.
-    pub(super) fn next_request(&mut self, ticket: u64, hosts: &Hosts, now: Instant) -> Option<Request> {
+    pub(super) fn next_request(
+        &mut self,
+        ticket: u64,
+        hosts: &Hosts,
+        dates: &Dates,
+        now: Instant,
+    ) -> Option<Request> {
         if self.phase != Phase::Reading || self.input.is_empty() || !self.is_news {
             return None;
         }
@@ -212,7 +219,7 @@ impl<S: Stream> Connection<S> {
                 None
             }
             Parsed::Refused(response) => {
-                self.end_with(response, now);
+                self.end_with(response, dates, now);
                 None
             }
             Parsed::Complete { request, len } => {
@@ -238,18 +245,18 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Looks whether the time of the present phase is over.
-    pub(super) fn expire(&mut self, now: Instant) {
+    pub(super) fn expire(&mut self, now: Instant, dates: &Dates) {
         if now < self.deadline {
             return;
         }
         match self.phase {
             Phase::Reading if !self.input.is_empty() => {
                 let text = format!("the request was not complete after {:?}", self.patience);
-                self.end_with(Response::text(Status::RequestTimeout, &text), now);
+                self.end_with(Response::text(Status::RequestTimeout, &text), dates, now);
             }
             Phase::Answering { .. } => {
                 let text = format!("the answer was not ready after {:?}: the status hangs", self.patience);
-                self.end_with(Response::text(Status::Unavailable, &text), now);
+                self.end_with(Response::text(Status::Unavailable, &text), dates, now);
             }
             // Let out and answered by who parked it.
             Phase::Parked { .. } => {}
@@ -282,13 +289,13 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Answers for the last time.
-    fn end_with(&mut self, response: Response, now: Instant) {
+    fn end_with(&mut self, response: Response, dates: &Dates, now: Instant) {
         let head_only = match self.phase {
             Phase::Answering { head_only, .. } | Phase::Parked { head_only, .. } => head_only,
             _ => self.input.starts_with(b"HEAD "),
         };
         self.deadline = self.deadline.max(now + LINGER);
-        self.answer(response.render(Form { head_only, close: true }), true, now);
+        self.answer(response.render(Form { head_only, close: true }, dates.now()), true, now);
     }
 
     fn read(&mut self, now: Instant) {
@@ -395,11 +402,13 @@ pub(super) fn replay(bytes: &[u8], piece: usize, hosts: &Hosts) -> Vec<u8> {
         }
     }
     let now = crate::clock::real_deadline(Duration::ZERO);
+    // So that two conversations differ by what was said alone.
+    let dates = Dates::still();
     let stream = Pieces(bytes.chunks(piece.max(1)), &[], Vec::new());
     let mut connection = Connection::new(stream, Duration::from_secs(10), now);
     while !connection.is_closed() {
         connection.on_ready(now);
-        while let Some(request) = connection.next_request(1, hosts, now) {
+        while let Some(request) = connection.next_request(1, hosts, &dates, now) {
             let close = !request.keep_alive;
             let own = format!("{request:?}\n").into_bytes();
             connection.answer(Output { own, shared: None }, close, now);
@@ -473,6 +482,7 @@ mod tests {
     struct Scene {
         now: Instant,
         hosts: Hosts,
+        dates: Dates,
         connection: Connection<Client>,
     }
 
@@ -482,7 +492,8 @@ mod tests {
             let sends = sends.iter().map(|text| text.as_bytes().to_vec()).collect();
             let client = Client { sends, takes: usize::MAX, ..Client::default() };
             let hosts = Hosts::new("127.0.0.1:1".parse().unwrap(), &[]).unwrap();
-            Self { now, hosts, connection: Connection::new(client, PATIENCE, now) }
+            let dates = Dates::still();
+            Self { now, hosts, dates, connection: Connection::new(client, PATIENCE, now) }
         }
 
         fn ready(&mut self) -> Option<String> {
@@ -491,7 +502,7 @@ mod tests {
         }
 
         fn next(&mut self) -> Option<String> {
-            let request = self.connection.next_request(1, &self.hosts, self.now)?;
+            let request = self.connection.next_request(1, &self.hosts, &self.dates, self.now)?;
             Some(request.path)
         }
 
@@ -502,7 +513,7 @@ mod tests {
 
         fn pass(&mut self, time: Duration) {
             self.now += time;
-            self.connection.expire(self.now);
+            self.connection.expire(self.now, &self.dates);
         }
 
         fn got(&self) -> String {
@@ -549,7 +560,9 @@ mod tests {
         }
         assert!(scene.got().is_empty());
         scene.pass(SECOND);
-        assert!(scene.got().starts_with("HTTP/1.1 408 ") && scene.got().contains("Connection: close"));
+        assert!(
+            scene.got().starts_with("HTTP/1.1 408 ") && scene.got().contains("\r\nConnection: close\r\n")
+        );
         scene.pass(SECOND);
         assert!(scene.connection.is_closed());
     }

@@ -347,7 +347,7 @@ mod tests {
             503,
             "down\n[+]a ready, 1.2 s ago\n[-]b down\n[-]d stale, 3.0 s ago (not critical)\n",
         );
-        let head = String::from_utf8(response.render(Default::default()).own).unwrap();
+        let head = response.written();
         assert!(head.contains("\r\nOldest-Check-Age: 3.000\r\n"), "{head}");
         let expected = "down\n[+]a ready, 1.2 s ago\n[-]b down: no\\r\\n\\u{202e}\"answer\"\n\
                         [-]d stale, 3.0 s ago (not critical): nothing was heard of it for 70.0s past its due\n";
@@ -446,7 +446,7 @@ mod tests {
             env!("CARGO_PKG_VERSION")
         );
         assert_eq!(text(&response), expected);
-        let head = String::from_utf8(response.render(Default::default()).own).unwrap();
+        let head = response.written();
         assert!(head.contains("\r\nContent-Type: application/health+json\r\n"), "{head}");
         let sick = healthz(&snapshot(&[stale(of("a", Health::Ready, true))]));
         assert_eq!(sick.status().code(), 503);

@@ -96,6 +96,7 @@ mod cache;
 mod config;
 mod connection;
 mod control;
+mod date;
 mod diary;
 mod health;
 mod history;
@@ -138,7 +139,7 @@ impl PageBench {
             rejected: &[],
             awaited,
         };
-        html::page(&view).render(response::Form::default()).own
+        html::page(&view).render(response::Form::default(), at.http_date()).own
     }
 }
 
@@ -148,7 +149,7 @@ impl PageBench {
 pub fn fuzz_head(bytes: &[u8]) {
     let listen = std::net::SocketAddr::from(([127, 0, 0, 1], 8470));
     let hosts = hosts::Hosts::new(listen, &["box.lan".to_owned()]).expect("a good name");
-    let form = response::Form::default();
+    let (form, date) = (response::Form::default(), crate::Stamp::from_micros(0).http_date());
     match request::parse(bytes, &hosts) {
         request::Parsed::Incomplete => assert!(bytes.len() < request::MAX_HEAD),
         request::Parsed::Complete { request, len } => {
@@ -160,12 +161,12 @@ pub fn fuzz_head(bytes: &[u8]) {
             assert!(matches!(request::parse(&bytes[..len - 1], &hosts), request::Parsed::Incomplete));
             if let Err(response) = routes::Route::new(&request, &control::Gate::default()) {
                 assert!(matches!(response.status().code(), 400 | 403 | 404 | 405));
-                response.render(form);
+                response.render(form, date);
             }
         }
         request::Parsed::Refused(response) => {
             assert!(response.status().code() >= 400);
-            response.render(form);
+            response.render(form, date);
         }
     }
 }

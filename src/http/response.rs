@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::io::Write;
 use std::sync::Arc;
 
+use super::date::Date;
+
 /// The statuses this server answers with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Status {
@@ -177,13 +179,22 @@ impl Response {
         self.body.bytes()
     }
 
+    /// The answer as text, but for a body that is shared, at the epoch.
+    #[cfg(test)]
+    pub(super) fn written(self) -> String {
+        let output = self.render(Form::default(), *b"Thu, 01 Jan 1970 00:00:00 GMT");
+        String::from_utf8(output.own).unwrap()
+    }
+
     /// The answer as it goes over the wire. What is its own is in one piece,
     /// so that it is one write and one packet.
-    pub(super) fn render(self, form: Form) -> Output {
+    pub(super) fn render(self, form: Form, date: Date) -> Output {
         let Self { status, content_type, headers, tag, body } = self;
-        let mut own = Vec::with_capacity(320 + if let Body::Own(body) = &body { body.len() } else { 0 });
+        let mut own = Vec::with_capacity(360 + if let Body::Own(body) = &body { body.len() } else { 0 });
         // Writing to a vector does not fail.
-        let _ = write!(own, "HTTP/1.1 {} {}\r\n", status.code(), status.reason());
+        let _ = write!(own, "HTTP/1.1 {} {}\r\nDate: ", status.code(), status.reason());
+        own.extend_from_slice(&date);
+        own.extend_from_slice(b"\r\n");
         if status != Status::NotModified {
             let len = body.bytes().len();
             let _ = write!(own, "Content-Type: {content_type}\r\nContent-Length: {len}\r\n");
@@ -224,18 +235,20 @@ pub(super) struct Form {
 mod tests {
     use super::*;
 
+    const DATE: &Date = b"Sun, 06 Nov 1994 08:49:37 GMT";
+
     #[test]
     fn an_answer_is_one_piece() {
         let response = Response::text(Status::MethodNotAllowed, "no").header("Allow", "GET, HEAD");
-        let head = "HTTP/1.1 405 Method Not Allowed\r\nContent-Type: text/plain; charset=utf-8\r\n\
-                    Content-Length: 3\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n\
+        let head = "HTTP/1.1 405 Method Not Allowed\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
+                    Content-Type: text/plain; charset=utf-8\r\nContent-Length: 3\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n\
                     Allow: GET, HEAD\r\n";
         for (form, rest) in [
             (Form { head_only: false, close: false }, "\r\nno\n"),
             (Form { head_only: true, close: false }, "\r\n"),
             (Form { head_only: false, close: true }, "Connection: close\r\n\r\nno\n"),
         ] {
-            let output = response.clone().render(form);
+            let output = response.clone().render(form, *DATE);
             assert_eq!(String::from_utf8(output.own).unwrap(), format!("{head}{rest}"));
             assert!(output.shared.is_none());
         }
@@ -245,17 +258,17 @@ mod tests {
     fn what_the_client_has_is_not_sent_again() {
         let response = || Response::shared_json(b"[]"[..].into(), "\"a-1\"".into()).header("Age", "2");
         for known in [None, Some(""), Some("a-1"), Some("\"a-2\""), Some("W/\"a\", \"b\""), Some("\"a-1")] {
-            let output = response().unless_known(known).render(Form::default());
+            let output = response().unless_known(known).render(Form::default(), *DATE);
             assert_eq!(output.shared.as_deref(), Some(&b"[]"[..]), "{known:?}");
             let head = String::from_utf8(output.own).unwrap();
             assert!(head.contains("Content-Length: 2\r\nCache-Control: no-cache\r\n"), "{head}");
             assert!(head.contains("\r\nETag: \"a-1\"\r\nAge: 2\r\n\r\n"), "{head}");
         }
         for known in ["\"a-1\"", "*", "W/\"a-1\"", "\"b\" ,\"a-1\""] {
-            let output = response().unless_known(Some(known)).render(Form::default());
+            let output = response().unless_known(Some(known)).render(Form::default(), *DATE);
             assert!(output.shared.is_none(), "{known}");
-            let expected = "HTTP/1.1 304 Not Modified\r\nCache-Control: no-cache\r\n\
-                            X-Content-Type-Options: nosniff\r\nETag: \"a-1\"\r\nAge: 2\r\n\r\n";
+            let expected = "HTTP/1.1 304 Not Modified\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
+                            Cache-Control: no-cache\r\nX-Content-Type-Options: nosniff\r\nETag: \"a-1\"\r\nAge: 2\r\n\r\n";
             assert_eq!(String::from_utf8(output.own).unwrap(), expected, "{known}");
         }
         // Without a tag nothing is known.

@@ -122,6 +122,7 @@ mod tests {
     use super::super::response::Output;
     use super::*;
     use crate::clock::real_deadline;
+    use crate::http::date::Dates;
     use std::io::{self, Read, Write};
     use std::time::Duration;
 
@@ -176,7 +177,7 @@ mod tests {
             let at = self.at(secs);
             let mut connection = Connection::new(Client(GET), Duration::from_secs(10), at);
             connection.on_ready(at);
-            assert!(connection.next_request(1, &self.hosts, at).is_some());
+            assert!(connection.next_request(1, &self.hosts, &Dates::still(), at).is_some());
             connection
         }
 
@@ -230,7 +231,7 @@ mod tests {
         let (start, asks) = (s.start, &mut s.connections[3]);
         asks.on_ready(start);
         assert!(
-            asks.next_request(1, &s.hosts, start).is_some()
+            asks.next_request(1, &s.hosts, &Dates::still(), start).is_some()
                 && asks.deadline() == s.start + Duration::from_secs(10)
         );
         assert_eq!(room.spare(&s.connections, false), None);

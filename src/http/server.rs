@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::cache::StatusCache;
 use super::config::{Checked, Shown, StatusServerConfig};
 use super::connection::Connection;
+use super::date::Dates;
 use super::diary::{self, Diary};
 use super::health;
 use super::lot::{Lot, Parked};
@@ -104,7 +105,7 @@ impl StatusServer {
         let Shown { gate, config: shown, metrics, groups, diary } = std::mem::take(&mut config.shown);
         diary.as_ref().map_or(Ok(()), Diary::hold)?;
         let history = Mutex::new(diary.as_ref().map(Diary::load).unwrap_or_default());
-        let cache = StatusCache::new();
+        let (cache, dates) = (StatusCache::new(), Dates::new(env.clock().clone()));
         let sources = Sources {
             env: env.clone(),
             status: source,
@@ -113,6 +114,7 @@ impl StatusServer {
             gate,
             groups,
             cache,
+            dates,
             history,
             diary,
         };
@@ -309,7 +311,7 @@ impl Poller {
             self.finish(now);
             self.remember(now);
             for connection in &mut self.connections {
-                connection.expire(now);
+                connection.expire(now, &self.sources.dates);
             }
             for idx in 0..self.connections.len() {
                 self.serve(idx, now);
@@ -438,7 +440,7 @@ impl Poller {
         let route = Route::Events { after, max, wait: Duration::ZERO };
         let job = Job { ticket, route, form, known: None, deadline: connection.deadline() };
         if !self.jobs.0.push(job) {
-            connection.answer(too_busy().render(form), form.close, now);
+            connection.answer(too_busy().render(form, self.sources.dates.now()), form.close, now);
             self.serve(idx, now);
         }
     }
@@ -449,7 +451,8 @@ impl Poller {
         loop {
             let ticket = self.next_ticket;
             let connection = &mut self.connections[idx];
-            let Some(request) = connection.next_request(ticket, &self.config.hosts, now) else { return };
+            let (hosts, dates) = (&self.config.hosts, &self.sources.dates);
+            let Some(request) = connection.next_request(ticket, hosts, dates, now) else { return };
             self.next_ticket += 1;
             let is_extra = connection.is_extra();
             let is_last = stopping && !connection.has_input() && !connection.read_rest();
@@ -461,7 +464,7 @@ impl Poller {
                 Ok(route) => self.begin(idx, route, request, ticket, form, now),
             };
             let Some(response) = answer else { return };
-            self.connections[idx].answer(response.render(form), close, now);
+            self.connections[idx].answer(response.render(form, self.sources.dates.now()), close, now);
         }
     }
 

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use super::cache::{Moment, StatusCache};
 use super::control::Gate;
+use super::date::Dates;
 use super::diary::{self, Diary};
 use super::health::{self, Groups};
 use super::history::History;
@@ -38,6 +39,7 @@ pub(super) struct Sources {
     pub(super) gate: Gate,
     pub(super) groups: Groups,
     pub(super) cache: StatusCache,
+    pub(super) dates: Dates,
     pub(super) history: Mutex<History>,
     pub(super) diary: Option<Diary>,
 }
@@ -266,7 +268,7 @@ pub(super) fn run(idx: usize, queue: &Queue, shared: &Shared, sources: &Sources)
             std::mem::forget(payload);
             Response::text(Status::InternalError, "what makes this answer panicked")
         });
-        let output = response.unless_known(known.as_deref()).render(form);
+        let output = response.unless_known(known.as_deref()).render(form, sources.dates.now());
         shared.done.lock().push(Done { ticket, form, output });
         shared.wake.ring();
     }
