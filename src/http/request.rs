@@ -205,7 +205,10 @@ fn check_host(host: &[u8], hosts: &Hosts) -> Result<(), Response> {
                 shown()
             ),
         )),
-        None => Err(bad(&format!("the host \"{}\" is neither a name nor an address", shown()))),
+        None => Err(bad(&format!(
+            "the host \"{}\" is neither a name nor an address, alone or with a port from 0 to 65535",
+            shown()
+        ))),
     }
 }
 
@@ -408,6 +411,9 @@ mod tests {
             ("GET / HTTP/1.1\r\n\r\n".into(), 400, "has none"),
             ("GET / HTTP/1.1\r\nHost:\r\n\r\n".into(), 400, "neither a name nor an address"),
             ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n".into(), 400, "neither"),
+            ("GET / HTTP/1.1\r\nHost: localhost:99999\r\n\r\n".into(), 400, "port from 0 to 65535"),
+            ("GET / HTTP/1.0\r\nHost: [::1]:65536\r\n\r\n".into(), 400, "\"[::1]:65536\""),
+            ("GET http://localhost:65536/ HTTP/1.1\r\nHost: localhost\r\n\r\n".into(), 400, "port"),
             ("GET / HTTP/1.1\r\nHost: localhost, localhost\r\n\r\n".into(), 400, "neither"),
             (get("Host: localhost\r\n"), 400, "host stands more than once"),
             ("GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n".into(), 421, "\"evil.example\""),
