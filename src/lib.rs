@@ -166,6 +166,7 @@
 mod authority;
 pub mod condition;
 pub mod decode;
+mod document;
 pub mod duration;
 pub mod error;
 pub mod event;

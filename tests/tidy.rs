@@ -35,6 +35,7 @@ const LAYERS: &[(Layer, &[&str])] = &[
         &[
             "text",
             "order",
+            "document",
             "map",
             "error",
             "duration",

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::syntax::{Bytes, Check, Expr, Literal, Number, Subject};
+use crate::document;
 use crate::duration::{GoDuration, Shown};
 use crate::error::clip;
 use crate::map::Map;
@@ -136,7 +137,7 @@ impl Facts {
     fn json(&self) -> Result<&Value, String> {
         let body = self.answer(self.body.as_deref())?;
         let read = || {
-            serde_json::from_slice(body).map_err(|error| {
+            document::read(body).map_err(|error| {
                 let start = String::from_utf8_lossy(&body[..body.len().min(240)]);
                 format!("the body is not JSON ({error}): {}", Shown(&start))
             })

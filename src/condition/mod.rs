@@ -27,6 +27,11 @@
 //! joined by `not`, `and`, `or`, in the order in which they bind, and by
 //! parentheses.
 //!
+//! Numbers are compared as they are written while they are whole and fit 64
+//! bits, else as doubles. One of JSON that is beyond doubles, such as `1e999`,
+//! counts as the largest or the least one: whatever it is compared with, it is
+//! on the right side.
+//!
 //! A condition whose facts are missing or of another type neither holds nor
 //! fails: `not` does not turn that into something that holds. `A or B` holds
 //! when one does, whatever is known of the other.

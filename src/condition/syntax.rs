@@ -175,7 +175,11 @@ impl From<&serde_json::Number> for Number {
         match (number.as_i64(), number.as_u64()) {
             (Some(n), _) => Self::Whole(n.into()),
             (_, Some(n)) => Self::Whole(n.into()),
-            _ => Self::Float(number.as_f64().unwrap_or_default()),
+            // It has none beyond doubles, where `arbitrary_precision` kept it.
+            _ => Self::Float(number.as_f64().unwrap_or_else(|| match number.to_string().starts_with('-') {
+                true => f64::MIN,
+                false => f64::MAX,
+            })),
         }
     }
 }

@@ -149,6 +149,17 @@ fn a_condition_without_its_facts_is_undecided_and_says_which() {
     ] {
         assert_eq!(outcome(text, &facts()), Outcome::Undecided(missing.to_owned()), "{text}");
     }
+    // One such number does not keep the rest of its document from view.
+    let large = Facts::new().status(200).body(r#"{"n": 1e999, "least": -1e999, "state": "ok"}"#);
+    for text in [
+        "body./state == 'ok'",
+        "body./n > 1e308",
+        "body./n > 18446744073709551615",
+        "body./least < -1e308",
+        "not (body./n in 0..100)",
+    ] {
+        assert_eq!(outcome(text, &large), Outcome::Holds, "{text}");
+    }
     let html = Facts::new().status(200).body("<html>\n<b>no</b>");
     let Outcome::Undecided(reason) = outcome("body./x == 1", &html) else { panic!("HTML is no JSON") };
     assert_eq!(reason, "the body is not JSON (expected value at line 1 column 1): \"<html>\\n<b>no</b>\"");

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::component::Context;
+use crate::document;
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::primitive::Mutex;
 use crate::probe::{ExecProbe, Probe, exec};
@@ -312,7 +313,7 @@ fn read_answer(answer: &[u8], now: Stamp, keep_for: Duration) -> Result<Token> {
         let expires_at = later(keep_for);
         return Ok(Token { secret, refresh_at: expires_at, expires_at });
     }
-    let answer: Value = serde_json::from_slice(answer).map_err(|error| {
+    let answer = document::read(answer).map_err(|error| {
         wrong(format!("is not JSON (at line {} column {})", error.line(), error.column()))
     })?;
     let text = match answer.get("token").or_else(|| answer.get("access_token")) {

@@ -8,6 +8,7 @@ use serde_json::Value;
 use ureq::http::HeaderMap;
 
 use super::retry_after;
+use crate::document;
 use crate::error::{Error, ErrorClass, ErrorKind, Result};
 use crate::pointer::{Kind, Pointer};
 use crate::probe::wait::Took;
@@ -106,7 +107,7 @@ impl Answer {
     /// `Probe` when it is not: the text has the place, the type that the
     /// server gives it and the beginning of it.
     pub fn json(&self) -> Result<Value> {
-        serde_json::from_slice(&self.body).map_err(|error| {
+        document::read(&self.body).map_err(|error| {
             let kind = self.header("content-type").map_or_else(
                 || "no content type".to_owned(),
                 |kind| format!("content type {}", head(kind.as_bytes(), 60)),
