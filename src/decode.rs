@@ -92,7 +92,7 @@ pub use scalar::{Scalar, value};
 pub use size::Size;
 
 use describe::Sink;
-use field::State;
+use field::Slot;
 pub(crate) use guess::{closest, meant};
 pub(crate) use scalar::Refusal;
 pub(crate) use scalar::sealed::Read;
@@ -115,7 +115,7 @@ pub fn object<'n, T>(
     read: impl FnOnce(&mut Object<'n, '_>) -> Option<T>,
 ) -> Result<T, Faults> {
     let mut sink = Sink::default();
-    let value = read_object(node, key, &mut sink, read);
+    let value = Object::open(node, key, &mut sink).and_then(|object| read_object(object, read));
     match (Faults::collect(sink.faults), value) {
         (None, Some(value)) => Ok(value),
         (Some(faults), _) => Err(faults),
@@ -132,7 +132,7 @@ pub fn object<'n, T>(
 pub(crate) fn expect_object(node: &Node) -> Result<(), Faults> {
     let mut faults = Vec::new();
     if !matches!(node.value, Value::Object(_)) {
-        let _: Option<()> = refuse(node, "", "an object", &mut faults);
+        refuse(node, "", "an object", &mut faults);
     }
     Faults::collect(faults).map_or(Ok(()), Err)
 }
@@ -156,6 +156,35 @@ pub struct Object<'n, 'f> {
 }
 
 impl<'n, 'f> Object<'n, 'f> {
+    /// The object that a node is, for its fields to be read, and then
+    /// [closed](Self::close); what is none is refused.
+    fn open(node: &'n Node, key: &str, sink: &'f mut Sink) -> Option<Self> {
+        let Value::Object(members) = &node.value else {
+            refuse(node, key, "an object", &mut sink.faults);
+            return None;
+        };
+        Some(Self::begin(node, members, key, sink, None))
+    }
+
+    /// An object without fields, for what is asked of it to be written down.
+    fn described(empty: &'n Node, key: &str, sink: &'f mut Sink, note: Option<usize>) -> Option<Self> {
+        let Value::Object(members) = &empty.value else { return None };
+        Some(Self::begin(empty, members, key, sink, note))
+    }
+
+    /// Ends the reading, for one whose reader has come to a value or to none.
+    fn close(&mut self, has_value: bool) -> Option<Done> {
+        if self.sink.is_describing() {
+            return None;
+        }
+        let done = self.done()?;
+        // No value and no fault either must not pass for an absent field.
+        if !has_value {
+            push(self.node, &self.key, "cannot be used".to_owned(), &mut self.sink.faults);
+        }
+        Some(done)
+    }
+
     fn begin(
         node: &'n Node,
         members: &'n Members,
@@ -245,16 +274,13 @@ impl<'n> Object<'n, '_> {
     /// Reads a list of texts.
     pub fn strings(&mut self, name: &'static str) -> Field<'n, '_, Vec<String>> {
         self.field(name, "a list of strings", |node, key, sink| {
-            let faults = &mut sink.faults;
             let written = node.as_written();
             let Value::Array(nodes) = &written.value else {
-                return refuse(node, key, "a list of strings", faults);
+                refuse(node, key, "a list of strings", &mut sink.faults);
+                return None;
             };
             let texts = nodes.iter().enumerate();
-            // Collected as options first, so that every fault is found.
-            let texts: Vec<Option<String>> =
-                texts.map(|(idx, node)| text(node, || tree::join_idx(key, idx), faults)).collect();
-            texts.into_iter().collect()
+            all(texts.map(|(idx, node)| text(node, &tree::join_idx(key, idx), &mut sink.faults)))
         })
         .shown_as(describe::json)
     }
@@ -262,16 +288,15 @@ impl<'n> Object<'n, '_> {
     /// Reads an object whose values are texts, such as HTTP headers.
     pub fn string_map(&mut self, name: &'static str) -> Field<'n, '_, BTreeMap<String, String>> {
         self.field(name, "an object of strings", |node, key, sink| {
-            let faults = &mut sink.faults;
             let Value::Object(members) = &node.value else {
-                return refuse(node, key, "an object of strings", faults);
+                refuse(node, key, "an object of strings", &mut sink.faults);
+                return None;
             };
             let texts = members.iter().map(|member| {
-                let text = text(&member.node, || tree::join(key, &member.key), faults)?;
+                let text = text(&member.node, &tree::join(key, &member.key), &mut sink.faults)?;
                 Some((member.key.clone(), text))
             });
-            let texts: Vec<Option<(String, String)>> = texts.collect();
-            texts.iter().all(Option::is_some).then(|| crate::order::map(texts.into_iter().flatten()))
+            all(texts).map(crate::order::map)
         })
         .shown_as(describe::json)
     }
@@ -282,7 +307,9 @@ impl<'n> Object<'n, '_> {
         name: &'static str,
         read: impl FnOnce(&mut Object<'n, '_>) -> Option<T>,
     ) -> Field<'n, '_, T> {
-        self.describing(name, "an object", read, |node, key, sink, read| read_object(node, key, sink, read))
+        let mut slot = self.slot(name, "an object");
+        let value = slot.object().and_then(|object| read_object(object, read));
+        Field::new(slot, value)
     }
 
     /// Reads a list of objects, each with `read`.
@@ -291,16 +318,12 @@ impl<'n> Object<'n, '_> {
         name: &'static str,
         mut read: impl FnMut(&mut Object<'n, '_>) -> Option<T>,
     ) -> Field<'n, '_, Vec<T>> {
-        self.describing(name, "a list of objects", &mut read, |node, key, sink, read| {
-            let Value::Array(nodes) = &node.value else {
-                return refuse(node, key, "a list of objects", &mut sink.faults);
-            };
-            let values = nodes.iter().enumerate();
-            let values =
-                values.map(|(idx, node)| read_object(node, &tree::join_idx(key, idx), sink, |o| read(o)));
-            let values: Vec<Option<T>> = values.collect();
-            values.into_iter().collect()
-        })
+        let mut slot = self.slot(name, "a list of objects");
+        if let Some(mut object) = slot.described("[]") {
+            let _ = read(&mut object);
+        }
+        let values = slot.list(|node, key, sink| read_object(Object::open(node, key, sink)?, &mut read));
+        Field::new(slot, values)
     }
 
     /// Reads a list whose elements are texts, each read with `short`, or
@@ -311,25 +334,21 @@ impl<'n> Object<'n, '_> {
         short: impl Fn(&str) -> Result<T, E>,
         mut read: impl FnMut(&mut Object<'n, '_>) -> Option<T>,
     ) -> Field<'n, '_, Vec<T>> {
-        const EXPECTED: &str = "a list of strings or objects";
-        self.describing(name, EXPECTED, &mut read, |node, key, sink, read| {
-            let Value::Array(nodes) = &node.value else {
-                return refuse(node, key, EXPECTED, &mut sink.faults);
-            };
-            let values = nodes.iter().enumerate().map(|(idx, node)| {
-                let key = tree::join_idx(key, idx);
-                match &node.value {
-                    Value::String(text) => match short(text) {
-                        Ok(value) => Some(value),
-                        Err(error) => push(node, &key, error.to_string(), &mut sink.faults),
-                    },
-                    Value::Object(_) => read_object(node, &key, sink, |o| read(o)),
-                    _ => refuse(node, &key, "a string or an object", &mut sink.faults),
-                }
-            });
-            let values: Vec<Option<T>> = values.collect();
-            values.into_iter().collect()
-        })
+        let mut slot = self.slot(name, "a list of strings or objects");
+        if let Some(mut object) = slot.described("[]") {
+            let _ = read(&mut object);
+        }
+        let values = slot.list(|node, key, sink| match &node.value {
+            Value::String(text) => {
+                short(text).map_err(|error| push(node, key, error.to_string(), &mut sink.faults)).ok()
+            }
+            Value::Object(_) => read_object(Object::open(node, key, sink)?, &mut read),
+            _ => {
+                refuse(node, key, "a string or an object", &mut sink.faults);
+                None
+            }
+        });
+        Field::new(slot, values)
     }
 
     /// Reads an object with exactly one of several keys, such as
@@ -337,14 +356,14 @@ impl<'n> Object<'n, '_> {
     ///
     /// Each [`case`](OneOf::case) names a key and reads its object.
     pub fn one_of<T>(&mut self, name: &'static str) -> OneOf<'n, '_, T> {
-        let empty = self.sink.is_describing().then_some(self.node);
-        let field = self.field(name, "an object", |_, _, _| None);
-        OneOf::new(field, empty)
+        OneOf::new(self.slot(name, "an object"))
     }
 
     /// Takes a value as it stands in the tree, of whichever type.
     pub fn value(&mut self, name: &'static str) -> Field<'n, '_, &'n Node> {
-        self.field(name, "a value", |node, _, _| Some(node))
+        let slot = self.slot(name, "a value");
+        let value = slot.value();
+        Field::new(slot, value)
     }
 
     /// Takes the object as it stands in the tree, for one who reads it by other
@@ -399,11 +418,12 @@ impl<'n> Object<'n, '_> {
         &mut self,
         name: &'static str,
         expected: &'static str,
-        read: impl FnOnce(&'n Node) -> Result<T, Refusal>,
+        read: fn(&'n Node) -> Result<T, Refusal>,
     ) -> Field<'n, '_, T> {
-        self.field(name, expected, |node, key, sink| match read(node) {
-            Ok(value) => Some(value),
-            Err(refusal) => push(node, key, refusal.message(expected, node), &mut sink.faults),
+        self.field(name, expected, |node, key, sink| {
+            let refuse =
+                |refusal: Refusal| push(node, key, refusal.message(expected, node), &mut sink.faults);
+            read(node).map_err(refuse).ok()
         })
     }
 
@@ -413,90 +433,48 @@ impl<'n> Object<'n, '_> {
         expected: &'static str,
         read: impl FnOnce(&'n Node, &str, &mut Sink) -> Option<T>,
     ) -> Field<'n, '_, T> {
+        let slot = self.slot(name, expected);
+        let value = slot.value().and_then(|node| read(node, &slot.key, slot.sink));
+        Field::new(slot, value)
+    }
+
+    /// Makes a field known.
+    fn slot(&mut self, name: &'static str, expected: &'static str) -> Box<Slot<'n, '_>> {
         self.known.push(name);
         let key = tree::join(&self.key, name);
         let note = self.sink.note(&key, expected);
         let node = self.members.get(name).map(|member| &member.node);
-        let state = match node {
-            None | Some(Node { value: Value::Null, .. }) => State::Absent,
-            Some(node) => read(node, &key, self.sink).map_or(State::Wrong, State::Value),
-        };
-        Field {
-            owner: self.node,
-            node,
-            key,
-            expected: expected.into(),
-            state,
-            sink: self.sink,
-            note,
-            show: None,
-        }
-    }
-
-    /// Reads a field that `inner` reads the objects of; when the fields are
-    /// described, those of such an object are, too.
-    fn describing<T, U, R>(
-        &mut self,
-        name: &'static str,
-        expected: &'static str,
-        inner: R,
-        read: impl FnOnce(&'n Node, &str, &mut Sink, R) -> Option<T>,
-    ) -> Field<'n, '_, T>
-    where
-        R: FnOnce(&mut Object<'n, '_>) -> Option<U>,
-    {
-        if !self.sink.is_describing() {
-            return self.field(name, expected, |node, key, sink| read(node, key, sink, inner));
-        }
-        let node = self.node;
-        let field = self.field(name, expected, |_, _, _| None);
-        if let (Some(note), false) = (field.note, field.key.len() > describe::MAX_KEY) {
-            let list = if expected.starts_with("a list") { "[]" } else { "" };
-            let key = format!("{}{list}", field.key);
-            describe_object(node, &key, field.sink, Some(note), inner);
-        }
-        field
+        Box::new(Slot { owner: self.node, node, key, expected: expected.into(), sink: self.sink, note })
     }
 }
 
 fn read_object<'n, T>(
-    node: &'n Node,
-    key: &str,
-    sink: &mut Sink,
+    mut object: Object<'n, '_>,
     read: impl FnOnce(&mut Object<'n, '_>) -> Option<T>,
 ) -> Option<T> {
-    let Value::Object(members) = &node.value else { return refuse(node, key, "an object", &mut sink.faults) };
-    let mut object = Object::begin(node, members, key, sink, None);
     let value = read(&mut object);
-    let done = object.done();
-    match value {
-        Some(value) => done.map(|_| value),
-        // No value and no fault either must not pass for an absent field.
-        None if done.is_some() => push(node, key, "cannot be used".to_owned(), &mut sink.faults),
-        None => None,
-    }
+    object.close(value.is_some()).and(value)
 }
 
-/// Has `read` read an object without fields, for what it asks for.
-fn describe_object<'n, T>(
-    empty: &'n Node,
-    key: &str,
-    sink: &mut Sink,
-    note: Option<usize>,
-    read: impl FnOnce(&mut Object<'n, '_>) -> Option<T>,
-) {
-    if let Value::Object(members) = &empty.value {
-        let _ = read(&mut Object::begin(empty, members, key, sink, note));
+/// All values, when none is missing. Looks at every one, so that every fault
+/// is found.
+fn all<T>(values: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
+    let mut all = Some(Vec::new());
+    for value in values {
+        match (&mut all, value) {
+            (Some(all), Some(value)) => all.push(value),
+            _ => all = None,
+        }
     }
+    all
 }
 
-fn push<T>(node: &Node, key: &str, message: String, faults: &mut Vec<Fault>) -> Option<T> {
+fn push(node: &Node, key: &str, message: String, faults: &mut Vec<Fault>) {
     faults.push(Fault { place: node.place.clone(), key: key.to_owned(), message });
-    None
 }
 
-fn refuse<T>(node: &Node, key: &str, expected: &str, faults: &mut Vec<Fault>) -> Option<T> {
-    push(node, key, format!("expected {expected}, found {}", Found(node)), faults)
+fn refuse(node: &Node, key: &str, expected: &str, faults: &mut Vec<Fault>) {
+    push(node, key, format!("expected {expected}, found {}", Found(node)), faults);
 }
 
 fn unknown_field(member: &Member, key: &str, known: &[&str]) -> Fault {
@@ -505,10 +483,13 @@ fn unknown_field(member: &Member, key: &str, known: &[&str]) -> Fault {
     Fault { place: member.key_place.clone(), key: key.to_owned(), message }
 }
 
-fn text(node: &Node, key: impl FnOnce() -> String, faults: &mut Vec<Fault>) -> Option<String> {
+fn text(node: &Node, key: &str, faults: &mut Vec<Fault>) -> Option<String> {
     match &node.value {
         Value::String(text) | Value::Raw(text) => Some(text.clone()),
-        _ => refuse(node, &key(), "a string", faults),
+        _ => {
+            refuse(node, key, "a string", faults);
+            None
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Object, describe_object};
+use super::Object;
 use crate::duration::GoDuration;
 use crate::tree::{Fault, Members, Node, Place, Value};
 
@@ -80,7 +80,9 @@ pub enum Presence {
 pub fn describe<T>(read: impl FnOnce(&mut Object<'_, '_>) -> Option<T>) -> Description {
     let empty = Node::new(Place::whole(""), Value::Object(Members::default()));
     let mut sink = Sink { description: Some(Description::default()), ..Sink::default() };
-    describe_object(&empty, "", &mut sink, None, read);
+    if let Some(mut object) = Object::described(&empty, "", &mut sink, None) {
+        let _ = read(&mut object);
+    }
     sink.description.unwrap_or_default()
 }
 
@@ -114,9 +116,9 @@ impl Sink {
         }
     }
 
-    pub(super) fn presence(&mut self, note: Option<usize>, presence: impl FnOnce() -> Presence) {
+    pub(super) fn presence(&mut self, note: Option<usize>, presence: Presence) {
         if let Some(field) = self.field(note) {
-            field.presence = presence();
+            field.presence = presence;
         }
     }
 
@@ -126,10 +128,10 @@ impl Sink {
         }
     }
 
-    pub(super) fn bound(&mut self, note: Option<usize>, bound: impl FnOnce() -> String) {
+    pub(super) fn bound(&mut self, note: Option<usize>, bound: &str) {
         if let Some(field) = self.field(note) {
             field.kind.push_str(", ");
-            field.kind.push_str(&bound());
+            field.kind.push_str(bound);
         }
     }
 

@@ -1,70 +1,60 @@
 //! The choice of one key among several, each with an object of its own.
 
-use super::field::{Field, State};
-use super::{Object, describe_object, guess, read_object, refuse, unknown_field};
+use super::field::{Field, Slot};
+use super::{Object, guess, read_object, refuse, unknown_field};
 use crate::tree::{self, Fault, Member, Members, Node, Value};
 
 /// An object with exactly one of several keys; made by [`Object::one_of`].
 #[derive(Debug)]
 #[must_use = "the choice is made by `end`"]
 pub struct OneOf<'n, 'f, T> {
-    field: Field<'n, 'f, T>,
-    members: Option<&'n Members>,
-    choices: Vec<&'static str>,
-    taken: Vec<&'n Member>,
-    /// An object without fields, when the choices are described.
-    empty: Option<&'n Node>,
+    choice: Box<Choice<'n, 'f>>,
+    value: Option<T>,
 }
 
-impl<'n, 'f, T> OneOf<'n, 'f, T> {
-    pub(super) fn new(field: Field<'n, 'f, T>, empty: Option<&'n Node>) -> Self {
-        let members = match field.node.map(|node| &node.value) {
-            Some(Value::Object(members)) => Some(members),
-            _ => None,
-        };
-        Self { field, members, choices: Vec::new(), taken: Vec::new(), empty }
-    }
+/// What there is to a choice of whichever type.
+#[derive(Debug)]
+struct Choice<'n, 'f> {
+    slot: Box<Slot<'n, 'f>>,
+    members: Option<&'n Members>,
+    known: Vec<&'static str>,
+    taken: Vec<&'n Member>,
+}
 
-    /// Reads the object under `name` with `read` when it is there.
-    pub fn case(mut self, name: &'static str, read: impl FnOnce(&mut Object<'n, '_>) -> Option<T>) -> Self {
-        self.choices.push(name);
-        if let Some(empty) = self.empty {
-            let key = tree::join(&self.field.key, name);
-            let note = self.field.sink.note(&key, "an object");
-            describe_object(empty, &key, self.field.sink, note, read);
-            return self;
+impl<'n, 'f> Choice<'n, 'f> {
+    /// The object under `name`, when it is there or is to be described.
+    fn object(&mut self, name: &'static str) -> Option<Object<'n, '_>> {
+        self.known.push(name);
+        let Slot { owner, key, sink, .. } = &mut *self.slot;
+        let key = tree::join(key, name);
+        if sink.is_describing() {
+            let note = sink.note(&key, "an object");
+            return Object::described(owner, &key, sink, note);
         }
-        let Some(member) = self.members.and_then(|members| members.get(name)) else { return self };
-        if member.node.value == Value::Null {
-            return self;
-        }
+        let member = self.members?.get(name).filter(|member| member.node.value != Value::Null)?;
         self.taken.push(member);
-        let key = tree::join(&self.field.key, name);
-        if let Some(value) = read_object(&member.node, &key, self.field.sink, read) {
-            self.field.state = State::Value(value);
-        }
-        self
+        Object::open(&member.node, &key, sink)
     }
 
-    /// Ends the list of cases: no key, two keys and unknown keys become
-    /// faults that name the choices.
-    pub fn end(self) -> Field<'n, 'f, T> {
-        let Self { mut field, members, choices, mut taken, empty: _ } = self;
+    /// Says whether exactly one key is there, and faults where it is not.
+    fn end(&mut self) -> bool {
+        let Self { slot, members, known, taken } = self;
         // Cases come in the order of the program, faults in that of the file.
-        crate::order::sort_by(&mut taken, |a, b| a.key_place.cmp(&b.key_place));
-        let expected = format!("exactly one of {}", guess::list(&choices, ", "));
-        field.expected = format!("an object with {expected}").into();
-        field.sink.kind(field.note, &field.expected);
-        let (Some(node), false) = (field.node, matches!(field.state, State::Absent)) else { return field };
+        crate::order::sort_by(taken, |a, b| a.key_place.cmp(&b.key_place));
+        let expected = format!("exactly one of {}", guess::list(known, ", "));
+        slot.expected = format!("an object with {expected}").into();
+        slot.sink.kind(slot.note, &slot.expected);
+        let Some(node) = slot.value() else { return false };
+        let faults = &mut slot.sink.faults;
         let Some(members) = members else {
-            let _: Option<T> = refuse(node, &field.key, &field.expected, &mut field.sink.faults);
-            return field;
+            refuse(node, &slot.key, &slot.expected, faults);
+            return false;
         };
-        let before = field.sink.faults.len();
-        let unknown = members.iter().filter(|member| !choices.contains(&&*member.key));
-        field.sink.faults.extend(unknown.map(|member| unknown_field(member, &field.key, &choices)));
+        let before = faults.len();
+        let unknown = members.iter().filter(|member| !known.contains(&&*member.key));
+        faults.extend(unknown.map(|member| unknown_field(member, &slot.key, known)));
         let place = match taken[..] {
-            [] if field.sink.faults.len() > before => None,
+            [] if faults.len() > before => None,
             [] => Some((&node.place, "none".to_owned())),
             [_] => None,
             [_, second, ..] => {
@@ -74,11 +64,34 @@ impl<'n, 'f, T> OneOf<'n, 'f, T> {
         };
         if let Some((place, found)) = place {
             let message = format!("expected {expected}, found {found}");
-            field.sink.faults.push(Fault { place: place.clone(), key: field.key.clone(), message });
+            faults.push(Fault { place: place.clone(), key: slot.key.clone(), message });
         }
-        if field.sink.faults.len() > before {
-            field.state = State::Wrong;
+        faults.len() == before
+    }
+}
+
+impl<'n, 'f, T> OneOf<'n, 'f, T> {
+    pub(super) fn new(slot: Box<Slot<'n, 'f>>) -> Self {
+        let members = match slot.node {
+            Some(Node { value: Value::Object(members), .. }) => Some(members),
+            _ => None,
+        };
+        let choice = Choice { slot, members, known: Vec::new(), taken: Vec::new() };
+        Self { choice: Box::new(choice), value: None }
+    }
+
+    /// Reads the object under `name` with `read` when it is there.
+    pub fn case(mut self, name: &'static str, read: impl FnOnce(&mut Object<'n, '_>) -> Option<T>) -> Self {
+        if let Some(object) = self.choice.object(name) {
+            self.value = read_object(object, read).or(self.value);
         }
-        field
+        self
+    }
+
+    /// Ends the list of cases: no key, two keys and unknown keys become
+    /// faults that name the choices.
+    pub fn end(mut self) -> Field<'n, 'f, T> {
+        let is_one = self.choice.end();
+        Field::new(self.choice.slot, self.value.filter(|_| is_one))
     }
 }
