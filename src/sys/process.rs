@@ -2,11 +2,16 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::ExitStatus;
+
+#[cfg(not(target_os = "linux"))]
+use fork::begin;
+
+#[cfg(target_os = "linux")]
+use super::spawn::begin;
 
 /// A program to be run.
 #[derive(Debug, Clone, Copy)]
@@ -40,42 +45,11 @@ impl Group {
     /// of ours block most signals, and a child would inherit that: it could
     /// not be asked to end.
     pub(crate) fn spawn(program: &Program<'_>) -> io::Result<Self> {
-        #[cfg(target_os = "linux")]
-        if let Some(id) = super::spawn::begin(program)? {
-            return Ok(Self { id, reaped: false });
-        }
-        Self::fork(program)
+        begin(program).map(Self::of)
     }
 
-    /// Copies this process for the program.
-    fn fork(program: &Program<'_>) -> io::Result<Self> {
-        let Some((name, arguments)) = program.argv.split_first() else {
-            return Err(io::ErrorKind::InvalidInput.into());
-        };
-        let stdio = |fd: Option<&OwnedFd>| -> io::Result<Stdio> {
-            fd.map_or(Ok(Stdio::null()), |fd| fd.try_clone().map(Stdio::from))
-        };
-        let mut command = Command::new(name);
-        command.args(arguments).envs(program.env.iter().map(|(name, value)| (name, value)));
-        command.stdin(stdio(program.stdin)?).stdout(stdio(Some(program.stdout))?);
-        command.stderr(stdio(program.stderr)?);
-        if let Some(dir) = program.dir {
-            command.current_dir(dir);
-        }
-        // SAFETY: between fork and exec only functions may run that are safe
-        // in a signal handler; sigemptyset and sigprocmask are, and nothing
-        // is allocated.
-        unsafe {
-            command.pre_exec(|| {
-                let mut none = MaybeUninit::<libc::sigset_t>::uninit();
-                super::check(libc::sigemptyset(none.as_mut_ptr()))?;
-                super::check(libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut()))?;
-                Ok(())
-            });
-        }
-        // Waited for by its number alone; to drop it does nothing.
-        let child = command.process_group(0).spawn()?;
-        Ok(Self { id: child.id() as libc::pid_t, reaped: false })
+    fn of(id: libc::pid_t) -> Self {
+        Self { id, reaped: false }
     }
 
     /// The number of its leader, which is that of the group.
@@ -157,6 +131,48 @@ impl Group {
     }
 }
 
+/// Begins a program in a copy of this process.
+#[cfg(any(test, not(target_os = "linux")))]
+mod fork {
+    use std::io;
+    use std::mem::MaybeUninit;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, Stdio};
+
+    use super::Program;
+
+    pub(super) fn begin(program: &Program<'_>) -> io::Result<libc::pid_t> {
+        let Some((name, arguments)) = program.argv.split_first() else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let stdio = |fd: Option<&OwnedFd>| -> io::Result<Stdio> {
+            fd.map_or(Ok(Stdio::null()), |fd| fd.try_clone().map(Stdio::from))
+        };
+        let mut command = Command::new(name);
+        command.args(arguments).envs(program.env.iter().map(|(name, value)| (name, value)));
+        command.stdin(stdio(program.stdin)?).stdout(stdio(Some(program.stdout))?);
+        command.stderr(stdio(program.stderr)?);
+        if let Some(dir) = program.dir {
+            command.current_dir(dir);
+        }
+        // SAFETY: between fork and exec only functions may run that are safe
+        // in a signal handler; sigemptyset and sigprocmask are, and nothing
+        // is allocated.
+        unsafe {
+            command.pre_exec(|| {
+                let mut none = MaybeUninit::<libc::sigset_t>::uninit();
+                crate::sys::check(libc::sigemptyset(none.as_mut_ptr()))?;
+                crate::sys::check(libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut()))?;
+                Ok(())
+            });
+        }
+        // Waited for by its number alone; to drop it does nothing.
+        let child = command.process_group(0).spawn()?;
+        Ok(child.id() as libc::pid_t)
+    }
+}
+
 /// Whether a wait failed because there is no such child: the kernel has
 /// thrown its exit code away, as it does where SIGCHLD is ignored.
 pub(crate) fn is_no_child(error: &io::Error) -> bool {
@@ -217,7 +233,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
     use std::path::PathBuf;
 
-    type Start = fn(&Program<'_>) -> io::Result<Group>;
+    type Start = fn(&Program<'_>) -> io::Result<libc::pid_t>;
 
     /// How a program ended, or why it did not begin.
     #[track_caller]
@@ -227,7 +243,7 @@ mod tests {
             env.iter().map(|(name, value)| (name.into(), value.into())).collect();
         let (_output, stdout) = pipe().expect("it works");
         let program = Program { argv: &argv, env: &env, dir, stdin: None, stdout: &stdout, stderr: None };
-        let found = match start(&program) {
+        let found = match start(&program).map(Group::of) {
             Ok(mut group) => {
                 // Killed once it has ended, and not before.
                 // SAFETY: all-zero bytes are a valid siginfo_t, and it is valid
@@ -260,7 +276,8 @@ mod tests {
         dir
     }
 
-    fn programs_run(name: &str, start: Start) {
+    /// `lost` is what becomes of a script whose interpreter is not there.
+    fn programs_run(name: &str, start: Start, lost: &str) {
         let dir = folder(name);
         let at = dir.to_str().expect("it works");
         let script = format!("{at}/lk-script");
@@ -277,7 +294,8 @@ mod tests {
             (&["sh", "-c", "read a || exit 6"], &[], None, "exit 6"),
             (&["text"], &[("PATH", at)], None, "PermissionDenied"),
             (&["./text"], &[], Some(&dir), "PermissionDenied"),
-            (&["./lost"], &[], Some(&dir), "NotFound"),
+            (&["./lost"], &[], Some(&dir), lost),
+            (&["sh", "-c", "exit $#", "a", "b c", "d"], &[], Some(&dir), "exit 2"),
             (&["/nowhere/x"], &[], None, "NotFound"),
             (&["true"], &[], Some(Path::new("/nowhere")), "NotFound"),
         ] {
@@ -294,12 +312,18 @@ mod tests {
 
     #[test]
     fn programs_are_found_and_run() {
-        programs_run("spawn", Group::spawn);
+        programs_run("spawn", begin, "NotFound");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn programs_are_found_and_run_by_a_shell_in_their_folder_alike() {
+        programs_run("shell", crate::sys::spawn::tests::begin_by_shell, "exit 127");
     }
 
     #[test]
     fn programs_are_found_and_run_by_a_copy_alike() {
-        programs_run("fork", Group::fork);
+        programs_run("fork", fork::begin, "NotFound");
     }
 
     #[test]
@@ -314,9 +338,9 @@ mod tests {
         // SAFETY: the function is there for as long as the process.
         assert_eq!(unsafe { libc::pthread_atfork(Some(count), None, None) }, 0);
         let dir = std::env::temp_dir();
-        check(Group::spawn, &["true"], &[], Some(&dir), "exit 0");
+        check(begin, &["true"], &[], Some(&dir), "exit 0");
         assert_eq!(FORKS.get(), 0);
-        check(Group::fork, &["true"], &[], Some(&dir), "exit 0");
+        check(fork::begin, &["true"], &[], Some(&dir), "exit 0");
         assert_eq!(FORKS.get(), 1, "it would have been seen");
     }
 }

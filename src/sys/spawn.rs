@@ -4,7 +4,6 @@
 //! some: in a process of a gigabyte that is tens of milliseconds for each
 //! program. What is used here shares the memory until the program runs.
 
-use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::io;
 use std::mem::MaybeUninit;
@@ -20,14 +19,23 @@ const DEFAULT_PATH: &str = "/bin:/usr/bin";
 /// What runs a script that does not say what runs it.
 const SHELL: &CStr = c"/bin/sh";
 
-/// Begins a program and answers its number; `None` where the C library is too
-/// old for what is asked.
-pub(super) fn begin(program: &Program<'_>) -> io::Result<Option<libc::pid_t>> {
+/// Goes to the folder that is its first argument, and becomes the program that
+/// the others are.
+const IN_FOLDER: &CStr = c"cd \"$0\" && exec \"$@\"";
+
+/// Begins a program and answers its number.
+pub(super) fn begin(program: &Program<'_>) -> io::Result<libc::pid_t> {
+    begin_with(program, change_dir_of_libc())
+}
+
+fn begin_with(program: &Program<'_>, change_dir: Option<ChangeDir>) -> io::Result<libc::pid_t> {
     let mut actions = Actions::new()?;
-    if let Some(dir) = program.dir {
-        if !actions.change_dir(&c_string(dir.as_os_str())?)? {
-            return Ok(None);
-        }
+    // Where the C library is too old to change the folder, a shell does.
+    let mut folder = None;
+    match (program.dir, change_dir) {
+        (Some(dir), Some(change_dir)) => actions.change_dir(change_dir, &c_string(dir.as_os_str())?)?,
+        (Some(dir), None) => folder = Some(c_string(std::path::absolute(dir)?.as_os_str())?),
+        (None, _) => {}
     }
     // Kept until the program has its own.
     let mut kept = Vec::new();
@@ -44,10 +52,13 @@ pub(super) fn begin(program: &Program<'_>) -> io::Result<Option<libc::pid_t>> {
     }
     let attributes = Attributes::new()?;
     #[allow(clippy::disallowed_methods, reason = "handed on as it is, and not looked at")]
-    let mut environment: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
-    environment.extend(program.env.iter().cloned());
-    let path = environment.get(OsStr::new("PATH")).map_or(OsStr::new(DEFAULT_PATH), OsString::as_os_str);
-    let candidates = candidates(program, path);
+    let mut environment: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+    for (name, value) in program.env {
+        environment.retain(|(other, _)| other != name);
+        environment.push((name.clone(), value.clone()));
+    }
+    let path = environment.iter().find(|(name, _)| name == "PATH");
+    let candidates = candidates(program, path.map_or(OsStr::new(DEFAULT_PATH), |(_, path)| path));
     let environment = environment.into_iter().map(|(mut name, value)| {
         name.push("=");
         name.push(value);
@@ -78,15 +89,18 @@ pub(super) fn begin(program: &Program<'_>) -> io::Result<Option<libc::pid_t>> {
     let mut failure = io::Error::from_raw_os_error(libc::ENOENT);
     for candidate in candidates {
         let file = c_string(candidate.as_os_str())?;
-        let begun = run(&file, &arguments).or_else(|error| match error.raw_os_error() {
-            Some(libc::ENOEXEC) => {
-                let words = [SHELL, &file].into_iter().chain(arguments.iter().skip(1).copied());
-                run(SHELL, &words.collect::<Vec<_>>())
+        let by_shell = |words: &[&CStr]| run(SHELL, &[words, &[&file], &arguments[1..]].concat());
+        let begun = match (&folder, program.dir) {
+            (Some(folder), Some(dir)) => {
+                check_program(dir, &candidate).and_then(|()| by_shell(&[SHELL, c"-c", IN_FOLDER, folder]))
             }
-            _ => Err(error),
-        });
+            _ => run(&file, &arguments).or_else(|error| match error.raw_os_error() {
+                Some(libc::ENOEXEC) => by_shell(&[SHELL]),
+                _ => Err(error),
+            }),
+        };
         match begun {
-            Ok(pid) => return Ok(Some(pid)),
+            Ok(pid) => return Ok(pid),
             // That there is one that may not be run is better to know than
             // that there is none elsewhere.
             Err(error) if error.raw_os_error() == Some(libc::EACCES) => failure = error,
@@ -111,6 +125,18 @@ fn candidates(program: &Program<'_>, path: &OsStr) -> Vec<PathBuf> {
         Path::new(OsStr::from_bytes(folder)).join(name)
     });
     files.filter(|file| base.join(file).is_file()).collect()
+}
+
+/// What the system would say of a program that a shell is to become: the shell
+/// itself could only say it in words.
+fn check_program(dir: &Path, program: &Path) -> io::Result<()> {
+    // With a slash at its end a folder is nothing else.
+    for path in [dir.join(""), dir.join(program)] {
+        let path = c_string(path.as_os_str())?;
+        // SAFETY: the path ends with NUL.
+        super::check(unsafe { libc::access(path.as_ptr(), libc::X_OK) })?;
+    }
+    Ok(())
 }
 
 fn c_string(text: &OsStr) -> io::Result<CString> {
@@ -167,21 +193,9 @@ impl Actions {
         })
     }
 
-    /// Says whether that can be done.
-    fn change_dir(&mut self, dir: &CStr) -> io::Result<bool> {
-        type AddChdir =
-            unsafe extern "C" fn(*mut libc::posix_spawn_file_actions_t, *const libc::c_char) -> libc::c_int;
-        let name = c"posix_spawn_file_actions_addchdir_np";
-        // SAFETY: the name ends with NUL.
-        let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
-        if found.is_null() {
-            return Ok(false);
-        }
-        // SAFETY: this is the type of the function of this name in every C
-        // library that has it.
-        let add = unsafe { std::mem::transmute::<*mut libc::c_void, AddChdir>(found) };
+    fn change_dir(&mut self, change_dir: ChangeDir, dir: &CStr) -> io::Result<()> {
         // SAFETY: it was initialised, and the path is copied.
-        check(unsafe { add(self.0.as_mut_ptr(), dir.as_ptr()) }).map(|()| true)
+        check(unsafe { change_dir(self.0.as_mut_ptr(), dir.as_ptr()) })
     }
 }
 
@@ -190,6 +204,19 @@ impl Drop for Actions {
         // SAFETY: it was initialised and is not used again.
         unsafe { libc::posix_spawn_file_actions_destroy(self.0.as_mut_ptr()) };
     }
+}
+
+type ChangeDir =
+    unsafe extern "C" fn(*mut libc::posix_spawn_file_actions_t, *const libc::c_char) -> libc::c_int;
+
+/// What changes a program's folder, where the C library has it: glibc since
+/// 2.29.
+fn change_dir_of_libc() -> Option<ChangeDir> {
+    // SAFETY: the name ends with NUL.
+    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"posix_spawn_file_actions_addchdir_np".as_ptr()) };
+    // SAFETY: NULL is none; else this is the type of the function of this name
+    // in every C library that has it.
+    unsafe { std::mem::transmute::<*mut libc::c_void, Option<ChangeDir>>(found) }
 }
 
 /// A group of its own, no signal blocked, and the one that ends who writes to
@@ -223,5 +250,15 @@ impl Drop for Attributes {
     fn drop(&mut self) {
         // SAFETY: it was initialised and is not used again.
         unsafe { libc::posix_spawnattr_destroy(self.0.as_mut_ptr()) };
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+pub(super) mod tests {
+    use super::*;
+
+    /// As with a C library that cannot change the folder.
+    pub(in super::super) fn begin_by_shell(program: &Program<'_>) -> io::Result<libc::pid_t> {
+        begin_with(program, None)
     }
 }
