@@ -1,6 +1,7 @@
 //! What a function that reads an object would ask for, written down: nobody
 //! keeps a list of fields beside the code that reads them.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -79,12 +80,17 @@ pub enum Presence {
 /// ```
 pub fn describe<T>(read: impl FnOnce(&mut Object<'_, '_>) -> Option<T>) -> Description {
     let empty = Node::new(Place::whole(""), Value::Object(Members::default()));
+    IS_ASKED.store(true, Ordering::Relaxed);
     let mut sink = Sink { description: Some(Description::default()), ..Sink::default() };
     if let Some(mut object) = Object::described(&empty, "", &mut sink, None) {
         let _ = read(&mut object);
     }
     sink.description.unwrap_or_default()
 }
+
+/// Whether anybody has ever asked. Of a library that nobody can ask, such as that
+/// for C, the compiler so leaves out what only describes: the texts of all fields.
+static IS_ASKED: AtomicBool = AtomicBool::new(false);
 
 /// What comes of reading: what is wrong, and what was asked for when that is
 /// the question.
@@ -96,12 +102,16 @@ pub(super) struct Sink {
 
 impl Sink {
     pub(super) fn is_describing(&self) -> bool {
-        self.description.is_some()
+        IS_ASKED.load(Ordering::Relaxed) && self.description.is_some()
+    }
+
+    fn asked_mut(&mut self) -> Option<&mut Description> {
+        self.description.as_mut().filter(|_| IS_ASKED.load(Ordering::Relaxed))
     }
 
     /// Writes down a field; `None` when nobody asks.
     pub(super) fn note(&mut self, path: &str, kind: &str) -> Option<usize> {
-        let description = self.description.as_mut()?;
+        let description = self.asked_mut()?;
         let (path, kind) = (path.to_owned(), kind.to_owned());
         description.fields.push(FieldInfo { path, kind, presence: Presence::Optional, doc: "" });
         Some(description.fields.len() - 1)
@@ -109,7 +119,7 @@ impl Sink {
 
     /// Adds what a field is for, or the object as a whole.
     pub(super) fn document(&mut self, note: Option<usize>, text: &'static str) {
-        let Some(description) = &mut self.description else { return };
+        let Some(description) = self.asked_mut() else { return };
         match note.and_then(|note| description.fields.get_mut(note)) {
             Some(field) => field.doc = text,
             None => description.doc = text,
@@ -136,7 +146,7 @@ impl Sink {
     }
 
     fn field(&mut self, note: Option<usize>) -> Option<&mut FieldInfo> {
-        self.description.as_mut()?.fields.get_mut(note?)
+        self.asked_mut()?.fields.get_mut(note?)
     }
 }
 
