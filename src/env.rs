@@ -393,7 +393,7 @@ impl Env {
     pub(crate) fn awaited_heartbeats(&self) -> BTreeSet<Name> {
         let heartbeats = self.0.heartbeats.lock();
         let awaited = heartbeats.iter().filter(|(_, heartbeat)| heartbeat.asker.strong_count() > 0);
-        awaited.map(|(name, _)| name.clone()).collect()
+        crate::order::set(awaited.map(|(name, _)| name.clone()))
     }
 
     fn unawaited(&self, name: &str, kind: LoopKind) -> Error {

@@ -2,24 +2,12 @@
 //! four kilobytes for one, also where something is collected into a map.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Sorts; what is equal stays in its order.
 pub(crate) fn sort_by<T>(items: &mut [T], mut compare: impl FnMut(&T, &T) -> Ordering) {
-    let mut from = order(items.len(), &mut |a, b| compare(&items[a], &items[b]));
-    // Circle by circle: each place takes what belongs there, from where that
-    // is, and what was there moves on.
-    for first in 0..from.len() {
-        let mut place = first;
-        loop {
-            let source = std::mem::replace(&mut from[place], place);
-            if source == first {
-                break;
-            }
-            items.swap(place, source);
-            place = source;
-        }
-    }
+    let from = order(items.len(), &mut |a, b| compare(&items[a], &items[b]));
+    arrange(from, &mut |a, b| items.swap(a, b));
 }
 
 /// The same by what the items are.
@@ -41,12 +29,36 @@ pub(crate) fn json(pairs: impl IntoIterator<Item = (String, serde_json::Value)>)
     serde_json::Value::Object(map)
 }
 
+/// A set of these.
+pub(crate) fn set<T: Ord>(items: impl IntoIterator<Item = T>) -> BTreeSet<T> {
+    let mut set = BTreeSet::new();
+    set.extend(items);
+    set
+}
+
 /// From where each place of a sorted row of `len` takes what belongs there.
 #[inline(never)]
 fn order(len: usize, compare: &mut dyn FnMut(usize, usize) -> Ordering) -> Vec<usize> {
     let mut from: Vec<usize> = (0..len).collect();
     from.sort_by(|a, b| compare(*a, *b));
     from
+}
+
+/// Has each place take what belongs there.
+fn arrange(mut from: Vec<usize>, swap: &mut dyn FnMut(usize, usize)) {
+    // Circle by circle: each place takes from where that is, and what was
+    // there moves on.
+    for first in 0..from.len() {
+        let mut place = first;
+        loop {
+            let source = std::mem::replace(&mut from[place], place);
+            if source == first {
+                break;
+            }
+            swap(place, source);
+            place = source;
+        }
+    }
 }
 
 #[cfg(test)]

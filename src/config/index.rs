@@ -38,7 +38,7 @@ impl Index {
             steps: Vec::new(),
         };
         index.add(root, &mut String::new(), &mut Vec::new());
-        index.entries.sort_unstable_by_key(|entry| entry.hash);
+        crate::order::sort_by(&mut index.entries, |a, b| a.hash.cmp(&b.hash));
         let bits = index.entries.len().max(2).next_power_of_two().ilog2();
         index.shift = u64::BITS - bits;
         let mut from = 0;
