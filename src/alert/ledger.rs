@@ -1,7 +1,8 @@
 //! What was told and what waits to be, in a file, so that a restart neither
 //! tells it again nor forgets how it goes on.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::letter::{Body, CAPACITY};
 use crate::event::{Health, LoopKind};
@@ -24,14 +25,14 @@ pub(super) struct Kept {
     pub(super) letters: Vec<(Stamp, Body)>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Saved {
     format: u32,
     told: Vec<SavedTold>,
     letters: Vec<SavedLetter>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct SavedTold {
     name: String,
     /// Moments are in microseconds since 1970.
@@ -39,7 +40,7 @@ struct SavedTold {
     reminders: u32,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct SavedLetter {
     written: u64,
     id: String,
@@ -81,51 +82,97 @@ pub(super) fn render(kept: &Kept) -> Vec<u8> {
 }
 
 pub(super) fn parse(text: &[u8]) -> Result<Kept, String> {
-    let saved: Saved = serde_json::from_slice(text).map_err(|error| error.to_string())?;
-    if saved.format != FORMAT {
-        return Err(format!("format: expected {FORMAT}, found {}", saved.format));
+    let saved: Value = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    let format = count(&saved, "format")?;
+    if format != FORMAT {
+        return Err(format!("format: expected {FORMAT}, found {format}"));
     }
     let mut kept = Kept::default();
-    for SavedTold { name, at, reminders } in saved.told {
-        let name = Name::new(&name).map_err(|error| error.to_string())?;
-        kept.told.push((name, Stamp::from_micros(at), reminders));
+    for told in list(&saved, "told")? {
+        kept.told.push((name(told)?, stamp(told, "at")?, count(told, "reminders")?));
     }
-    for letter in saved.letters.into_iter().take(CAPACITY) {
-        kept.letters.push((Stamp::from_micros(letter.written), body(letter)?));
+    for letter in list(&saved, "letters")?.iter().take(CAPACITY) {
+        let name = name(letter)?;
+        let about = |error: String| format!("{name}: {error}");
+        kept.letters.push((stamp(letter, "written").map_err(about)?, body(letter, &name).map_err(about)?));
     }
     Ok(kept)
 }
 
-fn body(letter: SavedLetter) -> Result<Body, String> {
-    let name = Name::new(&letter.name).map_err(|error| error.to_string())?;
-    let health = |key: &str, word: &str| {
-        Health::named(word).ok_or_else(|| format!("{name}: {key}: expected a state, found {word:?}"))
-    };
-    let kind = LoopKind::named(&letter.kind)
-        .ok_or_else(|| format!("{name}: kind: expected that of a loop, found {:?}", letter.kind))?;
+fn body(letter: &Value, name: &Name) -> Result<Body, String> {
+    let kind = word(letter, "kind", "that of a loop", LoopKind::named)?;
+    let state = |key: &str| word(letter, key, "a state", Health::named);
     // They become the header of a request.
-    let is_word = |text: &str| {
-        (1..=MAX_ID).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    let id =
+        |key: &str| word(letter, key, "letters, digits and -", |text| is_id(text).then(|| text.to_owned()));
+    let error = match &letter["error"] {
+        Value::Null => None,
+        _ => Some(super::letter::told(text(letter, "error")?)),
     };
-    for (key, text) in [("id", &letter.id), ("boot", &letter.boot)] {
-        if !is_word(text) {
-            return Err(format!("{name}: {key}: expected letters, digits and -, found {text:?}"));
-        }
-    }
-    let (state, previous) = (health("state", &letter.state)?, health("previous", &letter.previous)?);
     Ok(Body {
-        id: letter.id,
+        id: id("id")?,
         kind,
-        state,
-        previous,
-        name,
-        since: Stamp::from_micros(letter.since),
-        error: letter.error.map(|error| super::letter::told(&error)),
-        boot: letter.boot,
-        n: letter.n,
-        seq: letter.seq,
-        reminder: letter.reminder,
+        state: state("state")?,
+        previous: state("previous")?,
+        name: name.clone(),
+        since: stamp(letter, "since")?,
+        error,
+        boot: id("boot")?,
+        n: number(letter, "n")?,
+        seq: number(letter, "seq")?,
+        reminder: count(letter, "reminder")?,
     })
+}
+
+fn is_id(text: &str) -> bool {
+    (1..=MAX_ID).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+/// A member of an object, as what it should be.
+fn member<'v, T>(
+    object: &'v Value,
+    key: &str,
+    expected: &str,
+    read: impl FnOnce(&'v Value) -> Option<T>,
+) -> Result<T, String> {
+    // It is null where there is none.
+    let value = &object[key];
+    read(value).ok_or_else(|| format!("{key}: expected {expected}, found {value}"))
+}
+
+fn list<'v>(object: &'v Value, key: &str) -> Result<&'v [Value], String> {
+    member(object, key, "a list", |value| value.as_array().map(Vec::as_slice))
+}
+
+fn text<'v>(object: &'v Value, key: &str) -> Result<&'v str, String> {
+    member(object, key, "a string", Value::as_str)
+}
+
+/// A text that stands for something.
+fn word<T>(
+    object: &Value,
+    key: &str,
+    expected: &str,
+    read: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, String> {
+    member(object, key, expected, |value| value.as_str().and_then(read))
+}
+
+fn number(object: &Value, key: &str) -> Result<u64, String> {
+    member(object, key, "a whole number", Value::as_u64)
+}
+
+fn count(object: &Value, key: &str) -> Result<u32, String> {
+    let count = number(object, key)?;
+    u32::try_from(count).map_err(|_| format!("{key}: expected at most {}, found {count}", u32::MAX))
+}
+
+fn stamp(object: &Value, key: &str) -> Result<Stamp, String> {
+    number(object, key).map(Stamp::from_micros)
+}
+
+fn name(object: &Value) -> Result<Name, String> {
+    Name::new(text(object, "name")?).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -180,11 +227,14 @@ pub(super) mod tests {
         let long = "x".repeat(MAX_ID + 1);
         for (from, to, expected) in [
             (&*good, "", "EOF"),
-            (&*good, "[]", "invalid"),
+            (&*good, "[]", "format: expected a whole number, found null"),
+            ("\"told\":[", "\"tall\":[", "told: expected a list, found null"),
+            ("\"n\":3", "\"n\":\"3\"", "db: n: expected a whole number, found \"3\""),
             (&good[good.len() / 2..], "", "EOF"),
             ("\"format\":1", "\"format\":2", "format: expected 1, found 2"),
             ("\"told\":[{\"name\":\"db\"", "\"told\":[{\"name\":\"../db\"", "must begin with a letter"),
-            ("\"reminders\":2", "\"reminders\":-2", "invalid value"),
+            ("\"reminders\":2", "\"reminders\":-2", "reminders: expected a whole number, found -2"),
+            ("\"reminders\":2", "\"reminders\":4294967296", "reminders: expected at most 4294967295, found"),
             ("\"kind\":\"watcher\"", "\"kind\":\"x\"", "db: kind: expected that of a loop, found \"x\""),
             ("\"state\":\"down\"", "\"state\":\"<b>\"", "db: state: expected a state, found \"<b>\""),
             ("\"previous\":\"ready\"", "\"previous\":\"\"", "db: previous: expected a state, found \"\""),
