@@ -1,9 +1,8 @@
-//! What calls answer: one number, and the text of the last failure.
+//! What calls answer: the numbers, and what each stands for.
 
-use std::ffi::{CStr, c_char};
+use std::ffi::CStr;
 
-use super::boundary::{Failure, Forked, last_error, quietly};
-use crate::error::{Error, ErrorKind};
+use crate::error::ErrorKind;
 
 /// What a call answers: LK_OK, or why it did not do what it was asked.
 /// Numbers are only ever added; a new library may answer one that this header
@@ -71,52 +70,10 @@ pub const LK_FOREVER: u64 = u64::MAX;
 /// The version of the binary interface that this header describes.
 pub const LK_ABI_VERSION: u32 = 1;
 
-/// The version of the binary interface that the library was built with. Call
-/// it first: `if (lk_abi_version() != LK_ABI_VERSION) ...` tells that header
-/// and library do not belong together.
-///
-/// Returns: the number. Thread: any. Does not block. Next: lk_env_new.
-#[unsafe(no_mangle)]
-pub extern "C" fn lk_abi_version() -> u32 {
-    quietly(Forked::Allowed, 0, || Ok(LK_ABI_VERSION))
-}
-
-/// The version of the library, such as "0.1.0".
-///
-/// Returns: a text that is valid as long as the library is loaded. Thread:
-/// any. Does not block.
-#[unsafe(no_mangle)]
-pub extern "C" fn lk_version() -> *const c_char {
-    const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\0");
-    quietly(Forked::Allowed, std::ptr::null(), || Ok(VERSION.as_ptr().cast()))
-}
-
-/// What went wrong with the last call that failed on this thread, in words: a
-/// whole sentence for people, with what was found and what was expected.
-/// Success does not clear it.
-///
-/// Returns: a text that is valid until the next call of the library on this
-/// thread; "" before the first failure; never NULL. Thread: any. Does not
-/// block.
-#[unsafe(no_mangle)]
-pub extern "C" fn lk_last_error_message() -> *const c_char {
-    const NOTHING: &CStr = c"";
-    quietly(Forked::Allowed, NOTHING.as_ptr(), || Ok(last_error()))
-}
-
-/// The name of a status, such as "LK_ERR_TIMEOUT".
-///
-/// Returns: a text that is valid as long as the library is loaded;
-/// "LK_ERR_UNKNOWN" for a number that this library does not have. Thread: any.
-/// Does not block.
-#[unsafe(no_mangle)]
-pub extern "C" fn lk_status_name(status: lk_status) -> *const c_char {
-    quietly(Forked::Allowed, std::ptr::null(), || Ok(name_of(status).as_ptr()))
-}
-
 macro_rules! names {
     ($($name:ident),* $(,)?) => {
-        fn name_of(status: lk_status) -> &'static CStr {
+        /// The name of a status in C.
+        pub(super) fn name_of(status: lk_status) -> &'static CStr {
             match status {
                 $($name => const {
                     match CStr::from_bytes_with_nul(concat!(stringify!($name), "\0").as_bytes()) {
@@ -157,12 +114,6 @@ names!(
     LK_ERR_PANIC,
     LK_ERR_ENDED,
 );
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::new(error.kind() as lk_status, error.report().to_string())
-    }
-}
 
 /// The kind that a status stands for which a callback returned.
 pub(super) fn kind_of(status: lk_status) -> Option<ErrorKind> {
