@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::boundary::{Answer, Failure, guard, guard_or, millis};
-use super::context::is_inside;
+use super::call::is_inside;
 use super::handle::{New, Own, Ref, object};
 use super::status::{LK_ERR_STATE, LK_ERR_TIMEOUT, lk_status};
 use crate::clock::{ManualClock, Tick};

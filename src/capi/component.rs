@@ -5,8 +5,8 @@ use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
 use super::boundary::{Answer, Failure, In, Out, Text, Versioned, chars, flag, guard, init, millis};
+use super::call::{Cx, attempt, enter};
 use super::config_watcher::{Kept, lk_config_watcher};
-use super::context::{Cx, Reason, Userdata, attempt, enter, lk_drop_fn};
 use super::controller::lk_controller;
 use super::controller_manager::lk_controller_manager;
 use super::deployer::lk_deployer;
@@ -18,6 +18,7 @@ use super::monitor::lk_monitor;
 use super::recovery::lk_recovery;
 use super::status::{LK_ERR_INVALID, LK_ERR_RANGE, LK_ERR_STATE, kind_of, lk_status};
 use super::text::c_text;
+use super::userdata::{Reason, Userdata, lk_drop_fn};
 use super::watch_manager::lk_watch_manager;
 use super::watcher::lk_watcher;
 use crate::component::{Component, Context, Reporter};

@@ -6,11 +6,12 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use super::boundary::{Answer, Buffer, Failure, In, Out, Text, Versioned, guard, init};
-use super::context::{Reason, Userdata, enter, lk_drop_fn};
+use super::call::enter;
 use super::env::lk_env;
 use super::handle::{New, Own, Ref, lend, object};
 use super::snapshot::lk_snapshot;
 use super::status::{LK_ERR_NULL, LK_ERR_STATE, lk_status};
+use super::userdata::{Reason, Userdata, lk_drop_fn};
 use crate::config::{Config, Layers, Snapshot, process_environment};
 use crate::env::Env;
 use crate::error::{BoxError, Error, ErrorKind};

@@ -4,8 +4,8 @@ use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
 use super::boundary::{Answer, Buffer, Failure, In, Out, OutStruct, Text, Versioned, guard, init, millis};
+use super::call::notify;
 use super::config::lk_config;
-use super::context::{Userdata, lk_drop_fn, notify};
 use super::env::lk_env;
 use super::event::{Events, lk_events};
 use super::handle::{New, Own, Ref, object};
@@ -13,6 +13,7 @@ use super::loop_status::{self, lk_loop_status};
 use super::report::{lk_stop_report, tell};
 use super::status::{LK_ERR_INVALID, lk_status};
 use super::text::c_text;
+use super::userdata::{Userdata, lk_drop_fn};
 use crate::component::{Component, Context};
 use crate::config::{Config, ConfigWatcher, ConfigWatcherConfig};
 use crate::error::BoxError;

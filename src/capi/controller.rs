@@ -6,13 +6,14 @@ use std::ffi::c_void;
 use super::boundary::{
     Answer, Buffer, Failure, In, Out, OutStruct, Text, Versioned, flag, guard, init, millis,
 };
-use super::context::{Cx, Userdata, attempt, lk_drop_fn};
+use super::call::{Cx, attempt};
 use super::env::lk_env;
 use super::event::{Events, lk_events};
 use super::handle::{New, Own, Ref, object};
 use super::loop_status::{self, lk_loop_status};
 use super::report::{lk_stop_report, tell};
 use super::status::{LK_ERR_NULL, LK_ERR_RANGE, LK_ERR_TIMEOUT, lk_status};
+use super::userdata::{Userdata, lk_drop_fn};
 use crate::component::Context;
 use crate::controller::{BackoffConfig, Controller, ControllerConfig, Outcome, Overrun, Reconciler};
 use crate::error::BoxError;
@@ -409,12 +410,12 @@ struct CController {
 
 impl Controller for CController {
     fn reconcile(&mut self, cx: &Context) -> Result<Outcome, BoxError> {
-        let mut said = attempt(cx, |cx| (self.call)(self.userdata.get(), cx))?;
-        let mut outcome = Outcome::processed(usize::try_from(said.items()).unwrap_or(usize::MAX));
-        if let Some(delay) = said.requeue_after() {
+        let said = attempt(cx, |cx| (self.call)(self.userdata.get(), cx))?;
+        let mut outcome = Outcome::processed(usize::try_from(said.items).unwrap_or(usize::MAX));
+        if let Some(delay) = said.requeue_after {
             outcome = outcome.requeue_after(delay);
         }
-        if let Some(text) = said.answer() {
+        if let Some(text) = said.answer {
             outcome = outcome.summary(text);
         }
         Ok(outcome)

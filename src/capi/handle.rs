@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::boundary::{Answer, Failure};
-use super::context::is_inside;
+use super::call::is_inside;
 use super::status::{LK_ERR_BUDGET, LK_ERR_HANDLE, LK_ERR_STALE, LK_ERR_STATE};
 use super::usage::{Begin, End, Usage};
 use crate::clock::real_deadline;

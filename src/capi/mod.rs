@@ -4,13 +4,14 @@
 //! Each file is one handle: its type, how it is made, what it does, what it
 //! answers, how it is freed. Every exported function is one call of a guard in
 //! `boundary`; handles are told from wrong ones in `handle`, without touching
-//! what they stand for; every call into the program goes through `context`.
+//! what they stand for; every call into the program goes through `call`.
 #![allow(unsafe_code, reason = "the other room for it: what crosses the border is pointers")]
 #![allow(private_bounds, reason = "how a parameter is read is nobody's business outside")]
 #![allow(non_camel_case_types, reason = "the names are those of C")]
 
 mod alerts;
 mod boundary;
+mod call;
 mod cancel;
 mod clock;
 mod component;
@@ -35,6 +36,7 @@ mod status;
 mod tell;
 mod text;
 mod usage;
+mod userdata;
 mod watch_manager;
 mod watcher;
 
@@ -43,12 +45,12 @@ pub use alerts::{
     lk_alerts_status_json, lk_alerts_stop,
 };
 pub use boundary::{Buffer, In, Out, OutStruct, Text};
+pub use call::{Cx, lk_context};
 pub use cancel::*;
 pub use clock::*;
 pub use component::*;
 pub use config::*;
 pub use config_watcher::*;
-pub use context::{Cx, lk_context, lk_drop_fn};
 pub use context::{
     lk_context_cancel, lk_context_is_cancelled, lk_context_is_dry_run, lk_context_name,
     lk_context_remaining_ms, lk_context_set_answer, lk_context_set_error, lk_context_set_items,
@@ -71,5 +73,6 @@ pub use run::*;
 pub use snapshot::*;
 pub use status::*;
 pub use tell::*;
+pub use userdata::lk_drop_fn;
 pub use watch_manager::*;
 pub use watcher::*;

@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 use super::boundary::{
     Answer, Buffer, Failure, In, Out, OutStruct, Text, Versioned, flag, guard, init, millis,
 };
+use super::call::{Cx, attempt_with, notify};
 use super::component::health_of;
-use super::context::{Cx, Userdata, attempt_with, lk_drop_fn, notify};
 use super::env::lk_env;
 use super::event::{Events, lk_events};
 use super::handle::{New, Own, Ref, object};
@@ -16,6 +16,7 @@ use super::loop_status::{self, health_number, lk_health, lk_loop_status};
 use super::report::{lk_stop_report, tell};
 use super::status::{LK_ERR_NULL, LK_ERR_STATE, LK_ERR_TIMEOUT, lk_status};
 use super::text::c_text;
+use super::userdata::{Userdata, lk_drop_fn};
 use crate::component::Context;
 use crate::decode;
 use crate::env::Env;
@@ -459,8 +460,8 @@ struct CChecker {
 
 impl Checker for CChecker {
     fn check(&mut self, cx: &Context, report: &Report) -> Result<Verdict, BoxError> {
-        let mut said = attempt_with(cx, Some(report), |cx| (self.call)(self.userdata.get(), cx))?;
-        Ok(match said.answer() {
+        let said = attempt_with(cx, Some(report), |cx| (self.call)(self.userdata.get(), cx))?;
+        Ok(match said.answer {
             _ if self.has_items => Verdict::Items,
             Some(text) => Verdict::Degraded(text),
             None => Verdict::Ready,

@@ -4,10 +4,11 @@ use std::ffi::{CString, c_char, c_void};
 use std::sync::Arc;
 
 use super::boundary::{Answer, Failure, In, Out, Versioned, guard, init};
-use super::context::{Userdata, enter, lk_drop_fn};
+use super::call::enter;
 use super::event::lk_event;
 use super::status::{LK_ERR_RANGE, lk_status};
 use super::text::c_text;
+use super::userdata::{Userdata, lk_drop_fn};
 use crate::observe::{Attr, Counter, Gauge, Histogram, Observer, SpanSink};
 
 /// A key and a value, as texts.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::boundary::{
     Answer, Buffer, Failure, In, Out, OutStruct, Text, Versioned, flag, guard, init, millis,
 };
-use super::context::{Cx, Userdata, attempt, lk_drop_fn, notify};
+use super::call::{Cx, attempt, notify};
 use super::env::lk_env;
 use super::event::{Events, lk_events};
 use super::handle::{New, Own, Ref, object};
@@ -15,6 +15,7 @@ use super::loop_status::{self, lk_loop_status};
 use super::report::{lk_stop_report, tell};
 use super::status::{LK_ERR_INVALID, LK_ERR_NOT_FOUND, LK_ERR_NULL, LK_ERR_TIMEOUT, lk_status};
 use super::text::c_text;
+use super::userdata::{Userdata, lk_drop_fn};
 use crate::component::Context;
 use crate::decode;
 use crate::error::{BoxError, Error};
@@ -524,8 +525,8 @@ type RunCall = extern "C" fn(*mut c_void, Cx, *const c_char) -> i32;
 /// Calls about a run; what was answered.
 fn ask(call: RunCall, userdata: &Userdata, cx: &Context, run: &str) -> Result<Option<String>, BoxError> {
     let run = c_text(run.to_owned());
-    let mut said = attempt(cx, |cx| call(userdata.get(), cx, run.as_ptr()))?;
-    Ok(said.answer())
+    let said = attempt(cx, |cx| call(userdata.get(), cx, run.as_ptr()))?;
+    Ok(said.answer)
 }
 
 struct CSource {
@@ -595,8 +596,8 @@ impl Remedy for CRemedy {
             restore_optimizer: i32::from(request.restore_optimizer),
             reserved: 0,
         };
-        let mut said = attempt(cx, |cx| (self.restore)(self.userdata.get(), cx, &raw const request))?;
-        let made = said.answer().filter(|run| !run.is_empty());
+        let said = attempt(cx, |cx| (self.restore)(self.userdata.get(), cx, &raw const request))?;
+        let made = said.answer.filter(|run| !run.is_empty());
         Ok(Restored::new(made.ok_or("restore: returned without the name of the run that it made")?))
     }
 

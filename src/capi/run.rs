@@ -44,7 +44,7 @@ pub extern "C" fn lk_run_descriptor_dir(dir: Text, log: In<lk_log>, cancel: Ref<
         // First: from here on its `drop` is called.
         let log = read_log(&log)?;
         let (dir, cancel) = (dir.read("dir")?, cancel.optional("cancel")?);
-        super::context::refuse_inside("lk_run_descriptor_dir")?;
+        super::call::refuse_inside("lk_run_descriptor_dir")?;
         std::fs::read_dir(Path::new(dir))
             .map_err(|error| Failure::new(LK_ERR_IO, format!("{dir}: {error}")))?;
         // Blocked before anything runs, so that none is lost.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::boundary::{
     Answer, Buffer, Failure, In, Out, OutStruct, Text, Versioned, flag, guard, guard_or, init, millis,
 };
-use super::context::{Cx, Userdata, attempt, lk_drop_fn, notify};
+use super::call::{Cx, attempt, notify};
 use super::env::lk_env;
 use super::event::{Events, lk_events};
 use super::handle::{New, Own, Ref, object};
@@ -14,6 +14,7 @@ use super::loop_status::{self, lk_loop_status};
 use super::report::{lk_stop_report, tell};
 use super::status::{LK_ERR_INVALID, LK_ERR_TIMEOUT, lk_status};
 use super::text::c_text;
+use super::userdata::{Userdata, lk_drop_fn};
 use crate::alert::{self, AlertConfig};
 use crate::component::Context;
 use crate::decode;
