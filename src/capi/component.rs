@@ -11,9 +11,7 @@ use super::controller::lk_controller;
 use super::controller_manager::lk_controller_manager;
 use super::deployer::lk_deployer;
 use super::handle::{New, Own, Ref, object};
-use super::loop_status::{
-    LK_HEALTH_DEGRADED, LK_HEALTH_DOWN, LK_HEALTH_READY, LK_HEALTH_UNKNOWN, health_number, lk_health,
-};
+use super::loop_status::{LK_HEALTH_UNKNOWN, health_number, health_of, lk_health};
 use super::monitor::lk_monitor;
 use super::recovery::lk_recovery;
 use super::status::{LK_ERR_INVALID, LK_ERR_RANGE, LK_ERR_STATE, kind_of, lk_status};
@@ -24,7 +22,6 @@ use super::watcher::lk_watcher;
 use crate::component::{Component, Context, Reporter};
 use crate::decode;
 use crate::error::{BoxError, Error, ErrorKind};
-use crate::event::Health;
 use crate::host::deploy::{Registry, Requirement, read_requires};
 use crate::host::{ComponentConfig, ComponentState, ComponentStatus, Restart, RestartBudget, RestartPolicy};
 use crate::primitive::Mutex;
@@ -605,16 +602,6 @@ impl Component for CComponent {
 
     fn stop(&mut self, cx: &Context) -> Result<(), BoxError> {
         attempt(cx, |cx| (self.stop)(self.userdata.get(), cx)).map(drop)
-    }
-}
-
-pub(super) fn health_of(health: lk_health) -> Answer<Health> {
-    match health {
-        LK_HEALTH_UNKNOWN => Ok(Health::Unknown),
-        LK_HEALTH_READY => Ok(Health::Ready),
-        LK_HEALTH_DEGRADED => Ok(Health::Degraded),
-        LK_HEALTH_DOWN => Ok(Health::Down),
-        other => Err(Failure::new(LK_ERR_RANGE, format!("health: must be one of LK_HEALTH_, found {other}"))),
     }
 }
 

@@ -4,9 +4,9 @@ use std::ffi::c_char;
 use std::time::Duration;
 
 use super::boundary::{
-    Answer, Out, OutStruct, Place, StructPlace, Versioned, guard, init, set_chars, set_text,
+    Answer, Failure, Out, OutStruct, Place, StructPlace, Versioned, guard, init, set_chars, set_text,
 };
-use super::status::lk_status;
+use super::status::{LK_ERR_RANGE, lk_status};
 use crate::event::{Health, LoopKind};
 use crate::stamp::Stamp;
 use crate::status::{ActivityKind, LoopStatus, Phase, StatusView};
@@ -305,6 +305,17 @@ pub(super) fn write_all(
     }
     count.set(loops.len());
     Ok(())
+}
+
+/// The health that a number from C stands for.
+pub(super) fn health_of(health: lk_health) -> Answer<Health> {
+    match health {
+        LK_HEALTH_UNKNOWN => Ok(Health::Unknown),
+        LK_HEALTH_READY => Ok(Health::Ready),
+        LK_HEALTH_DEGRADED => Ok(Health::Degraded),
+        LK_HEALTH_DOWN => Ok(Health::Down),
+        other => Err(Failure::new(LK_ERR_RANGE, format!("health: must be one of LK_HEALTH_, found {other}"))),
+    }
 }
 
 pub(super) fn health_number(health: Health) -> lk_health {

@@ -8,11 +8,10 @@ use super::boundary::{
     Answer, Buffer, Failure, In, Out, OutStruct, Text, Versioned, flag, guard, init, millis,
 };
 use super::call::{Cx, attempt_with, notify};
-use super::component::health_of;
 use super::env::lk_env;
 use super::event::{Events, lk_events};
 use super::handle::{New, Own, Ref, object};
-use super::loop_status::{self, health_number, lk_health, lk_loop_status};
+use super::loop_status::{self, health_number, health_of, lk_health, lk_loop_status};
 use super::report::{lk_stop_report, tell};
 use super::status::{LK_ERR_NULL, LK_ERR_STATE, LK_ERR_TIMEOUT, lk_status};
 use super::text::c_text;
