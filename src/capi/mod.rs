@@ -26,6 +26,7 @@ mod event;
 mod handle;
 mod host;
 mod loop_status;
+mod members;
 mod monitor;
 mod observer;
 mod recovery;
