@@ -1,35 +1,43 @@
-//! What a recovery monitor and an executor know, behind one lock: runs that
-//! are watched, incidents, and what is to be done next.
+//! What drives a recovery monitor and an executor: what is known stands behind
+//! one lock, in its [`state`]; threads of the [`crew`] take jobs from there and
+//! come back with what came of them.
 //!
-//! Nothing here calls a user's code: threads of the [`crew`](super::crew) take
-//! jobs from here and come back with what came of them. A job has a ticket. It
-//! counts as long as whom it is for still has that ticket; what comes back
-//! with another is late.
+//! Nothing under the lock calls a user's code; what may only be done without it
+//! is kept for [`afterwards`]. A job has a ticket. It counts as long as whom it
+//! is for still has that ticket; what comes back with another is late.
 
+mod afterwards;
 mod attempts;
+mod case;
+mod crew;
+mod job;
+mod life;
+mod state;
 mod table;
+mod watch;
 mod watches;
+mod work;
+mod worker;
 
-use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::table::Watches;
-use super::crew::{Role, Worker};
-use super::incident::{Incident, IncidentPhase};
+use self::afterwards::{Afterwards, Trash};
+pub(super) use self::case::{Case, Place};
+pub(super) use self::job::Role;
+use self::job::{Chore, Job};
+pub(super) use self::state::{Stage, State};
+pub(super) use self::watch::{Class, Watch};
 use super::metadata::Metadata;
-use super::policy::RecoveryPolicy;
-use super::tell::{Afterwards, Callback, Callbacks, Instruments, Trash};
-use super::{Checkpoint, Remedy, RunSource};
-use crate::backoff::Random;
+use super::tell::{Callback, Callbacks, Instruments};
+use super::{Remedy, RunSource};
 use crate::cancel::CancelToken;
 use crate::clock::Tick;
 use crate::component::Reporter;
 use crate::dispatch::Mailbox;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{Event, EventKind, Health, LoopKind, RecoveryEvent, RecoveryStep};
-use crate::map::Map;
+use crate::event::{Event, EventKind, LoopKind, RecoveryEvent, RecoveryStep};
 use crate::name::Name;
 use crate::primitive::{Condvar, Mutex, MutexGuard};
 use crate::subscription::Hub;
@@ -66,375 +74,6 @@ pub(super) struct Engine {
     /// Hears of the health. Taken before `state`, so that of two who tell the
     /// later one tells the truth.
     pub(super) reporter: Mutex<Option<Reporter>>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
-    Idle,
-    Running,
-    Stopping,
-}
-
-pub(super) struct State {
-    pub(super) stage: Stage,
-    /// Takes nothing new: what is there is brought to its end.
-    pub(super) draining: bool,
-    /// How many stops are on their way.
-    pub(super) stops: u32,
-    pub(super) waited: bool,
-    pub(super) token: CancelToken,
-    /// The number of the last event.
-    n: u64,
-    next: u64,
-    random: Random,
-    pub(super) watches: Watches,
-    /// When the runs are polled that are in no poll.
-    polls: Polls,
-    pub(super) cases: Map<Arc<str>, Box<Case>>,
-    fresh: VecDeque<Arc<str>>,
-    retries: BTreeSet<(Tick, u64, Arc<str>)>,
-    chores: VecDeque<(Chore, Duration)>,
-    pub(super) workers: Vec<Worker>,
-    /// A thread was refused: whoever waits asks again in a while.
-    pub(super) is_short: bool,
-    /// What the watchdog found nobody to need any more; it runs no user code.
-    pub(super) trash: Vec<Trash>,
-    tally: [usize; 5],
-    pub(super) books: Books,
-}
-
-/// By place.
-type Polls = BTreeSet<(Tick, u64, usize)>;
-
-/// What a status says of the whole.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Books {
-    pub(super) health: Health,
-    pub(super) since: Tick,
-    pub(super) transitions: u64,
-    pub(super) last_poll: Option<Tick>,
-    pub(super) last_success: Option<Tick>,
-    pub(super) failures_in_a_row: u32,
-    pub(super) runs: u64,
-    pub(super) failures: u64,
-    pub(super) panics: u64,
-    pub(super) timeouts: u64,
-    pub(super) late: u64,
-    pub(super) latency: Option<Duration>,
-}
-
-/// A run that is watched.
-pub(super) struct Watch {
-    pub(super) run: Arc<str>,
-    pub(super) first_run: Arc<str>,
-    pub(super) policy: Arc<RecoveryPolicy>,
-    pub(super) metadata: Metadata,
-    poll: Poll,
-    /// Polls once more after the present one.
-    again: bool,
-    pub(super) last_poll: Option<Tick>,
-    pub(super) error: Option<Error>,
-    class: Class,
-}
-
-enum Poll {
-    Due(Tick, u64),
-    Begun {
-        ticket: u64,
-        at: Tick,
-        /// When it is told next that it is stuck.
-        told_at: Tick,
-    },
-}
-
-impl Watch {
-    fn put_poll(&mut self, polls: &mut Polls, place: usize, due: Tick, n: u64) {
-        if let Poll::Due(due, n) = self.poll {
-            polls.remove(&(due, n, place));
-        }
-        self.poll = Poll::Due(due, n);
-        polls.insert((due, n, place));
-    }
-}
-
-impl Poll {
-    /// One whose answer is taken from nobody.
-    const fn none(at: Tick) -> Self {
-        Self::Begun { ticket: 0, at, told_at: Tick::NEVER }
-    }
-}
-
-/// What a watched run adds to the health of the whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Class {
-    /// Not polled yet.
-    Unpolled,
-    /// It cannot be polled.
-    Failing,
-    Fine,
-    /// It is being recovered, or is not proven well.
-    Open,
-    /// It is corrupted, and nothing is tried.
-    Lost,
-}
-
-/// An incident, and what is done about it.
-pub(super) struct Case {
-    pub(super) incident: Incident,
-    pub(super) policy: Arc<RecoveryPolicy>,
-    pub(super) metadata: Metadata,
-    /// The checkpoint last heard of.
-    given: Option<Checkpoint>,
-    pub(super) place: Place,
-    /// Until when a relapse is the same incident.
-    guard_until: Tick,
-}
-
-pub(super) enum Place {
-    Fresh,
-    Retry(Tick, u64),
-    Attempt { ticket: u64, cancel: CancelToken },
-    Rest,
-}
-
-/// What is to be let go of.
-pub(super) enum Chore {
-    Retire { run: String, metadata: Metadata },
-}
-
-/// What a thread of the crew does.
-pub(super) enum Job {
-    Poll(Asked),
-    Attempt(Box<Attempt>),
-    Chore(Chore),
-    Sweep(Vec<Trash>),
-}
-
-/// One poll of one run.
-#[derive(Clone)]
-pub(super) struct Asked {
-    pub(super) run: Arc<str>,
-    /// Where the run is among those that are watched, if it still is.
-    place: usize,
-    pub(super) ticket: u64,
-}
-
-pub(super) struct Attempt {
-    pub(super) run: Arc<str>,
-    pub(super) ticket: u64,
-    pub(super) incident: Incident,
-    pub(super) policy: Arc<RecoveryPolicy>,
-    pub(super) given: Option<Checkpoint>,
-    pub(super) cancel: CancelToken,
-}
-
-impl State {
-    fn new(seed: u64) -> Self {
-        Self {
-            stage: Stage::Idle,
-            draining: false,
-            stops: 0,
-            waited: false,
-            token: CancelToken::new(),
-            n: 0,
-            next: 0,
-            random: Random::new(seed),
-            watches: Watches::default(),
-            polls: BTreeSet::new(),
-            cases: Map::new(),
-            fresh: VecDeque::new(),
-            retries: BTreeSet::new(),
-            chores: VecDeque::new(),
-            workers: Vec::new(),
-            is_short: false,
-            trash: Vec::new(),
-            tally: [0; 5],
-            books: Books::default(),
-        }
-    }
-
-    pub(super) fn number(&mut self) -> u64 {
-        self.next += 1;
-        self.next
-    }
-
-    /// The key of a watched run, by its present name or by its first.
-    pub(super) fn resolve(&self, run: &str) -> Option<Arc<str>> {
-        if let Some(key) = self.watches.key(run) {
-            return Some(key.clone());
-        }
-        if let Some((key, _)) = self.cases.get_key_value(run) {
-            return Some(key.clone());
-        }
-        let watched = self.watches.iter().find(|(_, watch)| &*watch.first_run == run);
-        watched.map(|(key, _)| key.clone())
-    }
-
-    /// How many jobs of a role could be begun now, and when the next one can.
-    pub(super) fn ahead(&self, role: Role, now: Tick, limit: usize) -> (usize, Tick) {
-        let waiting = self.fresh.len() + self.chores.len();
-        match role {
-            Role::Poll => ahead(self.polls.iter().map(|(due, ..)| *due), 0, now, limit),
-            Role::Attempt => ahead(self.retries.iter().map(|(due, ..)| *due), waiting, now, limit),
-        }
-    }
-
-    pub(super) fn counts(&self, class: Class) -> usize {
-        self.tally[class as usize]
-    }
-
-    pub(super) fn next_poll(&self) -> Option<Tick> {
-        self.polls.first().map(|(due, _, _)| *due)
-    }
-
-    /// For how long what is due first of a role is past its due, and how far
-    /// such calls are apart.
-    pub(super) fn late(&self, role: Role, now: Tick) -> Option<(Duration, Duration)> {
-        let (due, apart) = match role {
-            Role::Poll => {
-                let (due, _, place) = self.polls.first()?;
-                let last = self.watches.peek(*place).and_then(|watch| watch.last_poll);
-                (*due, last.map_or(Duration::ZERO, |last| due.since(last)))
-            }
-            Role::Attempt => (self.retries.first()?.0, Duration::ZERO),
-        };
-        (now > due).then(|| (now.since(due), apart))
-    }
-
-    /// Notes what a watched run adds to the whole, after a change of it.
-    fn sort_in(&mut self, run: &str) {
-        let case = self.cases.get(run).map(|case| case.incident.phase);
-        let Some(watch) = self.watches.get_mut(run) else { return };
-        let class = match case {
-            Some(phase) if phase.is_pending() || phase == IncidentPhase::Completed => Class::Open,
-            Some(IncidentPhase::Skipped) => Class::Open,
-            Some(IncidentPhase::Exhausted | IncidentPhase::Cancelled) => Class::Lost,
-            _ if watch.error.is_some() => Class::Failing,
-            _ if watch.last_poll.is_none() => Class::Unpolled,
-            _ => Class::Fine,
-        };
-        self.tally[watch.class as usize] -= 1;
-        self.tally[class as usize] += 1;
-        watch.class = class;
-    }
-
-    fn put_poll(&mut self, run: &Arc<str>, due: Tick) {
-        let n = self.number();
-        let Some(place) = self.watches.place(run) else { return };
-        if let Some(watch) = self.watches.at(place) {
-            watch.put_poll(&mut self.polls, place, due, n);
-        }
-    }
-
-    /// Has all those polled that are to be, in the order of their names. One
-    /// by one the set would be searched twice for each.
-    fn put_polls(&mut self, due: Tick, is_to_be: impl Fn(&mut Watch) -> bool) {
-        let Self { watches, polls, next, .. } = self;
-        let mut put = Vec::with_capacity(watches.len());
-        watches.for_each(|place, watch| {
-            if is_to_be(watch) {
-                *next += 1;
-                watch.poll = Poll::Due(due, *next);
-            }
-            if let Poll::Due(due, n) = watch.poll {
-                put.push((due, n, place));
-            }
-        });
-        *polls = crate::order::set(put);
-    }
-
-    fn add_watch(&mut self, watch: Watch, due: Tick) {
-        let run = watch.run.clone();
-        self.tally[watch.class as usize] += 1;
-        self.watches.insert(watch);
-        self.put_poll(&run, due);
-        self.sort_in(&run);
-    }
-
-    fn take_watch(&mut self, run: &Arc<str>) -> Option<Watch> {
-        let (place, watch) = self.watches.remove(run)?;
-        self.tally[watch.class as usize] -= 1;
-        if let Poll::Due(due, n) = watch.poll {
-            self.polls.remove(&(due, n, place));
-        }
-        Some(watch)
-    }
-
-    /// Takes an incident out of the lines it stands in.
-    fn step_out(&mut self, run: &Arc<str>) {
-        let Some(case) = self.cases.get_mut(run) else { return };
-        match std::mem::replace(&mut case.place, Place::Rest) {
-            Place::Fresh => self.fresh.retain(|one| one != run),
-            Place::Retry(due, n) => _ = self.retries.remove(&(due, n, run.clone())),
-            Place::Attempt { .. } | Place::Rest => {}
-        }
-    }
-
-    fn queue_retry(&mut self, run: &Arc<str>, due: Tick) {
-        self.step_out(run);
-        let n = self.number();
-        if let Some(case) = self.cases.get_mut(run) {
-            case.place = Place::Retry(due, n);
-            self.retries.insert((due, n, run.clone()));
-        }
-    }
-
-    fn queue_fresh(&mut self, run: &Arc<str>) {
-        self.step_out(run);
-        if let Some(case) = self.cases.get_mut(run) {
-            case.place = Place::Fresh;
-            self.fresh.push_back(run.clone());
-        }
-    }
-
-    /// The incident whose attempt has this ticket.
-    fn in_attempt(&mut self, run: &str, ticket: u64) -> Option<(&mut Case, &mut Random)> {
-        let case = self.cases.get_mut(run)?;
-        let is_it = matches!(&case.place, Place::Attempt { ticket: own, .. } if *own == ticket);
-        is_it.then_some((&mut **case, &mut self.random))
-    }
-
-    pub(super) fn is_idle(&self) -> bool {
-        self.chores.is_empty()
-            && self.cases.values().all(|case| !case.incident.phase.is_pending())
-            && self.workers.iter().all(|worker| worker.is_free(Role::Attempt))
-    }
-
-    /// Whether the caller is one of its threads.
-    pub(super) fn is_own_call(&self) -> bool {
-        self.workers.iter().any(|worker| worker.task.is_current())
-    }
-
-    fn health(&self) -> Health {
-        let total = self.watches.len();
-        if self.stage != Stage::Running {
-            Health::Unknown
-        } else if self.counts(Class::Lost) > 0 {
-            Health::Down
-        } else if self.counts(Class::Failing) + self.counts(Class::Open) > 0 {
-            Health::Degraded
-        } else if total > 0 && self.counts(Class::Unpolled) == total {
-            Health::Unknown
-        } else {
-            Health::Ready
-        }
-    }
-}
-
-/// How many could be begun now of those that wait and those that have a due,
-/// and when the next one can.
-fn ahead(dues: impl Iterator<Item = Tick>, waiting: usize, now: Tick, limit: usize) -> (usize, Tick) {
-    let mut ready = waiting.min(limit);
-    for due in dues {
-        if due > now {
-            return (ready, due);
-        }
-        if ready == limit {
-            return (ready, now);
-        }
-        ready += 1;
-    }
-    (ready, Tick::NEVER)
 }
 
 /// What an engine is made from.

@@ -5,8 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::crew::Role;
-use super::engine::{Engine, Limits, Parts, Stage};
+use super::engine::{Engine, Limits, Parts, Role, Stage};
 use super::incident::Incident;
 use super::metadata::{Metadata, check_run};
 use super::policy::RecoveryPolicy;

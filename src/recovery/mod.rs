@@ -2,12 +2,10 @@
 //! when they are corrupted, and watched until the recovery is proven.
 
 mod choice;
-mod crew;
 pub mod descriptor;
 mod engine;
 mod executor;
 mod incident;
-mod life;
 mod metadata;
 mod monitor;
 mod policy;
@@ -15,7 +13,6 @@ mod policy;
 pub mod rest;
 mod status;
 mod tell;
-mod work;
 
 use std::any::Any;
 use std::collections::BTreeMap;

@@ -4,8 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::crew::Role;
-use super::engine::{Engine, Limits, Parts};
+use super::engine::{Engine, Limits, Parts, Role, Watch};
 use super::executor::{at_least_1, cancel, places, retry};
 use super::incident::Incident;
 use super::metadata::{Metadata, check_run};
@@ -280,7 +279,7 @@ impl RecoveryMonitor {
     pub fn runs(&self) -> Vec<RunStatus> {
         let wall = self.engine.wall();
         let state = self.engine.lock();
-        let one = |run: &Arc<str>, watch: &super::engine::Watch| RunStatus {
+        let one = |run: &Arc<str>, watch: &Watch| RunStatus {
             run: run.to_string(),
             first_run: watch.first_run.to_string(),
             last_poll: watch.last_poll.map(|tick| wall.at(tick)),

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::crew::Role;
-use super::engine::{Case, Class, Engine, Place, Stage, State};
+use super::engine::{Case, Class, Engine, Place, Role, Stage, State};
 use super::executor::{cancel, retry};
 use super::incident::IncidentPhase;
 use crate::clock::{Signals, Tick, wall_at};

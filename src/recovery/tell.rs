@@ -5,8 +5,6 @@ use std::sync::Arc;
 
 use super::Recovered;
 use super::policy::RecoveryPolicy;
-use crate::cancel::CancelToken;
-use crate::clock::{Inbox, Signals};
 use crate::dispatch::Handler;
 use crate::error::Error;
 use crate::event::{Event, RecoveryStep};
@@ -104,52 +102,10 @@ impl Instruments {
         }
     }
 
-    fn count(&self, step: RecoveryStep) {
+    pub(super) fn count(&self, step: RecoveryStep) {
         let at = RecoveryStep::ALL.iter().position(|one| *one == step);
         if let Some(counter) = at.and_then(|at| self.events.get(at)) {
             counter.add(1);
         }
-    }
-}
-
-/// What is done once the lock is released: it may be, or drop, the user's.
-#[must_use = "done once the lock is released"]
-#[derive(Default)]
-pub(super) struct Afterwards {
-    pub(super) steps: Vec<RecoveryStep>,
-    pub(super) cancels: Vec<CancelToken>,
-    pub(super) rings: Vec<Arc<Inbox>>,
-    pub(super) trash: Vec<Trash>,
-    pub(super) health_turned: bool,
-    pub(super) wake: bool,
-}
-
-/// Objects of the user's that nobody needs any more.
-#[allow(dead_code, reason = "kept to be dropped")]
-pub(super) enum Trash {
-    Case(Box<super::engine::Case>),
-    Handle(super::Handle),
-    Callback(Callback),
-}
-
-impl Afterwards {
-    /// Whether nothing of it can call or drop what is the user's.
-    pub(super) fn is_ours(&self) -> bool {
-        self.steps.is_empty() && self.cancels.is_empty() && self.trash.is_empty()
-    }
-
-    /// All of it but what drops objects of the user's, which is handed back.
-    #[must_use = "dropped where user code may run"]
-    pub(super) fn run(self, instruments: &Instruments) -> Vec<Trash> {
-        for token in self.cancels {
-            token.cancel();
-        }
-        for inbox in self.rings {
-            inbox.ring(Signals::POKE);
-        }
-        for step in self.steps {
-            instruments.count(step);
-        }
-        self.trash
     }
 }

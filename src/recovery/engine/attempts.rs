@@ -3,14 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Attempt, Case, Chore, Engine, Job, Place, Poll, State};
+use super::Engine;
+use super::afterwards::{Afterwards, Trash};
+use super::case::{Case, Place};
+use super::job::{Attempt, Chore, Job};
+use super::state::State;
+use super::watch::Poll;
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{RecoveryEvent, RecoveryStep};
 use crate::recovery::incident::{Incident, IncidentPhase, Input, Next, Told};
 use crate::recovery::metadata::Metadata;
 use crate::recovery::policy::RecoveryPolicy;
-use crate::recovery::tell::{Afterwards, Callback, Trash};
+use crate::recovery::tell::Callback;
 use crate::recovery::{Checkpoint, Handle, Recovered, Restored};
 
 impl Engine {
@@ -214,7 +219,7 @@ impl Engine {
     }
 
     /// An attempt is over. What is not wanted any more is handed back.
-    pub(in crate::recovery) fn attempted(
+    pub(super) fn attempted(
         &self,
         state: &mut State,
         now: Tick,
@@ -318,7 +323,7 @@ impl Engine {
 
     /// An attempt passed its deadline: it counts as failed although its call
     /// is still stuck.
-    pub(in crate::recovery) fn attempt_overdue(
+    pub(super) fn attempt_overdue(
         &self,
         state: &mut State,
         now: Tick,

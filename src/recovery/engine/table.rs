@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Watch;
+use super::watch::Watch;
 
 #[derive(Default)]
 pub(in crate::recovery) struct Watches {

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Asked, Class, Engine, Job, Poll, Stage, State, Watch};
+use super::Engine;
+use super::afterwards::{Afterwards, Trash};
+use super::job::{Asked, Job};
+use super::state::{Stage, State};
+use super::watch::{Class, Poll, Watch};
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{RecoveryEvent, RecoveryStep};
 use crate::recovery::incident::{IncidentPhase, Input};
 use crate::recovery::metadata::Metadata;
 use crate::recovery::policy::RecoveryPolicy;
-use crate::recovery::tell::{Afterwards, Trash};
 use crate::recovery::{Checkpoint, TrainingRun};
 
 impl Engine {
@@ -72,7 +75,7 @@ impl Engine {
     }
 
     /// After a restart: what a stop left in a poll is polled like the others.
-    pub(in crate::recovery) fn poll_afresh(state: &mut State, now: Tick) {
+    pub(super) fn poll_afresh(state: &mut State, now: Tick) {
         state.put_polls(now, |_| true);
     }
 
@@ -162,7 +165,7 @@ impl Engine {
     }
 
     /// A poll passed its deadline, for the first time or again.
-    pub(in crate::recovery) fn poll_overdue(
+    pub(super) fn poll_overdue(
         &self,
         state: &mut State,
         now: Tick,

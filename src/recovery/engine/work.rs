@@ -4,17 +4,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Engine;
 use super::crew::seen_deadline;
-use super::engine::{Attempt, Chore, Engine, Job};
-use super::incident::Incident;
-use super::metadata::{Metadata, check_run};
-use super::policy::{CheckpointStrategy, RecoveryPolicy};
-use super::{Checkpoint, Restore, Restored, TrainingRun};
+use super::job::{Attempt, Chore, Job};
+use super::state::Stage;
 use crate::cancel::CancelToken;
 use crate::clock::Tick;
 use crate::component::{Context, Reporter};
 use crate::error::{BoxError, Error, ErrorClass, ErrorKind, Result};
 use crate::observe::{Attr, Span};
+use crate::recovery::incident::Incident;
+use crate::recovery::metadata::{Metadata, check_run};
+use crate::recovery::policy::{CheckpointStrategy, RecoveryPolicy};
+use crate::recovery::{Checkpoint, Restore, Restored, TrainingRun};
 use crate::thread::caught;
 
 /// Calls a user's code: a panic is a result, and what an error of the user's
@@ -25,7 +27,7 @@ fn call<T>(call: impl FnOnce() -> std::result::Result<T, BoxError>) -> Result<T>
 
 impl Engine {
     /// Asks how a run is.
-    pub(super) fn fetch(&self, cx: &Context, run: &Arc<str>) -> Result<TrainingRun> {
+    pub(in crate::recovery) fn fetch(&self, cx: &Context, run: &Arc<str>) -> Result<TrainingRun> {
         let found = call(|| self.source.fetch(cx, run))?;
         if found.training_run_id == **run {
             return Ok(found);
@@ -49,7 +51,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn context(&self, token: CancelToken, seen: Tick) -> Context {
+    pub(in crate::recovery) fn context(&self, token: CancelToken, seen: Tick) -> Context {
         Context::for_call(&self.env, self.name.clone(), token, seen, Reporter::default())
     }
 
@@ -167,7 +169,7 @@ impl Engine {
     fn left_behind(self: &Arc<Self>, run: &str, metadata: &Metadata, error: Error) {
         self.act(|state, _, after| {
             // After a stop nothing is told.
-            if state.stage == super::engine::Stage::Running {
+            if state.stage == Stage::Running {
                 self.tell_left_behind(state, after, run, metadata, error);
             }
         });

@@ -8,17 +8,20 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::TrainingRun;
-use super::engine::{Asked, Chore, Engine, Job, Stage, State};
-use super::tell::Afterwards;
-use crate::cancel::{CancelToken, LinkGuard};
+use super::Engine;
+use super::afterwards::Afterwards;
+use super::job::{Asked, Job, Role};
+use super::state::{Stage, State};
+use super::worker::{Doing, Worker};
+use crate::cancel::CancelToken;
 use crate::clock::{Inbox, Seat, Signals, Tick};
 use crate::component::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::looper::deadline_lead;
+use crate::recovery::TrainingRun;
+use crate::recovery::metadata::Metadata;
 use crate::slot::Slot;
-use crate::status::CallStatus;
-use crate::thread::{Straggler, Task, caught};
+use crate::thread::{Task, caught};
 use crate::watchdog::Guarded;
 
 /// For each place there may be this many threads in calls that hang. Then no
@@ -26,112 +29,6 @@ use crate::watchdog::Guarded;
 const STUCK_A_PLACE: usize = 4;
 /// After how long a thread is asked for again that was refused.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
-
-/// What a thread is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
-    Poll,
-    Attempt,
-}
-
-pub(super) struct Worker {
-    id: u64,
-    role: Role,
-    pub(super) inbox: Arc<Inbox>,
-    pub(super) task: Task,
-    doing: Option<Doing>,
-    /// Until when what it does is to be done.
-    deadline: Tick,
-    /// Until when it sleeps; zero while it is awake.
-    asleep_until: Tick,
-    /// It is left to its call, and ends with it.
-    retired: bool,
-    _ring: LinkGuard,
-}
-
-/// What a thread is doing.
-#[derive(Clone)]
-enum Doing {
-    Poll { poll: Asked, since: Tick },
-    Attempt { run: Arc<str>, ticket: u64, since: Tick },
-    Chore { run: Arc<str>, since: Tick },
-    Sweep { since: Tick },
-}
-
-impl Doing {
-    fn of(job: &Job, since: Tick) -> Self {
-        match job {
-            Job::Poll(poll) => Self::Poll { poll: poll.clone(), since },
-            Job::Attempt(attempt) => {
-                Self::Attempt { run: attempt.run.clone(), ticket: attempt.ticket, since }
-            }
-            Job::Chore(Chore::Retire { run, .. }) => Self::Chore { run: run.as_str().into(), since },
-            Job::Sweep(_) => Self::Sweep { since },
-        }
-    }
-
-    fn phase(&self) -> (&'static str, Option<&str>, Tick) {
-        match self {
-            Self::Poll { poll, since } => ("its poll", Some(&poll.run), *since),
-            Self::Attempt { run, since, .. } => ("its attempt", Some(run), *since),
-            Self::Chore { run, since } => ("letting go of what it restored", Some(run), *since),
-            Self::Sweep { since } => ("dropping what is not needed", None, *since),
-        }
-    }
-}
-
-impl Worker {
-    pub(super) fn is_free(&self, role: Role) -> bool {
-        self.role != role || self.retired || self.doing.is_none()
-    }
-
-    fn is_at_work(&self) -> bool {
-        self.doing.is_some() && !self.retired
-    }
-
-    pub(super) fn is_stuck(&self) -> bool {
-        self.retired && self.doing.is_some()
-    }
-
-    /// Whether it is in a call that counts.
-    pub(super) fn is_doing(&self, role: Role) -> bool {
-        self.role == role && self.is_at_work()
-    }
-
-    /// Since when it is in a call.
-    pub(super) fn calls_since(&self) -> Option<Tick> {
-        self.doing.as_ref().map(|doing| doing.phase().2)
-    }
-
-    /// For how long its call is past its deadline.
-    pub(super) fn past_deadline(&self, now: Tick) -> Option<Duration> {
-        (self.is_stuck() || self.doing.is_some() && now > self.deadline).then(|| now.since(self.deadline))
-    }
-
-    /// Its call, without what the system says of its thread.
-    pub(super) fn call(&self, now: Tick) -> Option<CallStatus> {
-        let (phase, run, since) = self.doing.as_ref()?.phase();
-        let phase = run.map_or_else(|| format!("in {phase}"), |run| format!("{run}: in {phase}"));
-        let stuck = self.past_deadline(now).is_some();
-        Some(CallStatus { phase: phase.into(), phase_for: now.since(since), stuck, activity: None })
-    }
-
-    /// Lets it end with its call; nothing of what it does counts any more.
-    pub(super) fn retire(&mut self) {
-        self.retired = true;
-    }
-
-    /// Whether a stop has to wait for what it does.
-    pub(super) fn matters(&self) -> bool {
-        self.role == Role::Attempt
-    }
-
-    pub(super) fn straggler(&self, name: &str, now: Tick) -> Straggler {
-        let (phase, run, since) = self.doing.as_ref().map_or(("its end", None, now), Doing::phase);
-        let name = run.map_or_else(|| name.to_owned(), |run| format!("{name} (run {run})"));
-        Straggler::new(name, &self.task, phase, now.since(since))
-    }
-}
 
 enum Take {
     Job { job: Job, timeout: Duration, token: CancelToken },
@@ -145,7 +42,7 @@ pub(super) struct PollContext(Option<Context>);
 
 impl PollContext {
     /// For a poll under `token`.
-    pub(super) fn begin(&mut self, engine: &Engine, token: CancelToken, seen: Tick) -> &Context {
+    pub(in crate::recovery) fn begin(&mut self, engine: &Engine, token: CancelToken, seen: Tick) -> &Context {
         let kept = self.0.take().filter(|kept| kept.cancel_token().is_same(&token));
         let cx = self.0.insert(kept.unwrap_or_else(|| engine.context(token, seen)));
         cx.set_deadline(seen);
@@ -440,7 +337,7 @@ impl Engine {
             Some(Doing::Chore { run, since }) if is_first => {
                 let text = format!("still at it after {:.1?}", now.since(since));
                 let error = Error::new(ErrorKind::Timeout).context(text);
-                let nothing = super::Metadata::default();
+                let nothing = Metadata::default();
                 self.tell_left_behind(&mut state, &mut after, &run, &nothing, error);
                 Tick::NEVER
             }
@@ -494,7 +391,7 @@ mod tests {
     use super::*;
     use crate::env::Env;
     use crate::recovery::engine::{Limits, Parts};
-    use crate::recovery::{Metadata, RecoveryPolicy, Remedy, Restore, Restored};
+    use crate::recovery::{RecoveryPolicy, Remedy, Restore, Restored};
     use crate::{BoxError, ManualClock};
     use crossbeam_channel::{Sender, bounded};
 

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::crew::{Role, Worker};
-use super::engine::{Engine, Stage};
+use super::Engine;
+use super::job::Role;
+use super::state::Stage;
+use super::worker::Worker;
 use crate::clock::{Signals, real_deadline};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::EventKind;
@@ -16,7 +18,7 @@ const POLL_GRACE: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// Starts it, with a first thread for `role`.
-    pub(super) fn start(self: &Arc<Self>, role: Role) -> Result<()> {
+    pub(in crate::recovery) fn start(self: &Arc<Self>, role: Role) -> Result<()> {
         let refused = |kind, text: &str| Err(Error::new(kind).context(format!("{}: {text}", self.name)));
         self.act(|state, now, _| {
             if state.stops > 0 {
@@ -45,7 +47,7 @@ impl Engine {
         })
     }
 
-    pub(super) fn stop(self: &Arc<Self>, grace: Duration) -> StopReport {
+    pub(in crate::recovery) fn stop(self: &Arc<Self>, grace: Duration) -> StopReport {
         let all = real_deadline(grace);
         let polls = real_deadline(grace.min(POLL_GRACE));
         let tasks: Vec<(Task, bool)> = self.act(|state, now, after| {
@@ -94,17 +96,17 @@ impl Engine {
     }
 
     /// Stops it as a drop does.
-    pub(super) fn stop_for_drop(self: &Arc<Self>, grace: Duration) {
+    pub(in crate::recovery) fn stop_for_drop(self: &Arc<Self>, grace: Duration) {
         let grace = if self.lock().waited { Duration::ZERO } else { grace };
         let _ = self.stop(grace);
     }
 
-    pub(super) fn is_running(&self) -> bool {
+    pub(in crate::recovery) fn is_running(&self) -> bool {
         self.lock().stage == Stage::Running && !self.parent.is_cancelled()
     }
 
     /// Blocks until no attempt is under way or to come; false at `timeout`.
-    pub(super) fn drain(self: &Arc<Self>, timeout: Duration) -> bool {
+    pub(in crate::recovery) fn drain(self: &Arc<Self>, timeout: Duration) -> bool {
         let deadline = real_deadline(timeout);
         let mut state = self.lock();
         state.draining = true;
@@ -125,7 +127,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn not_found(&self, run: &str) -> Error {
+    pub(in crate::recovery) fn not_found(&self, run: &str) -> Error {
         let context = format!("{}: no run {}", self.name, crate::duration::Shown(run));
         Error::new(ErrorKind::NotFound).context(context)
     }

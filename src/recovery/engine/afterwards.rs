@@ -1,0 +1,52 @@
+//! What is done once the lock of an engine is released.
+
+use std::sync::Arc;
+
+use super::case::Case;
+use crate::cancel::CancelToken;
+use crate::clock::{Inbox, Signals};
+use crate::event::RecoveryStep;
+use crate::recovery::Handle;
+use crate::recovery::tell::{Callback, Instruments};
+
+/// What is done once the lock is released: it may be, or drop, the user's.
+#[must_use = "done once the lock is released"]
+#[derive(Default)]
+pub(in crate::recovery) struct Afterwards {
+    pub(super) steps: Vec<RecoveryStep>,
+    pub(in crate::recovery) cancels: Vec<CancelToken>,
+    pub(super) rings: Vec<Arc<Inbox>>,
+    pub(super) trash: Vec<Trash>,
+    pub(super) health_turned: bool,
+    pub(super) wake: bool,
+}
+
+/// Objects of the user's that nobody needs any more.
+#[allow(dead_code, reason = "kept to be dropped")]
+pub(in crate::recovery) enum Trash {
+    Case(Box<Case>),
+    Handle(Handle),
+    Callback(Callback),
+}
+
+impl Afterwards {
+    /// Whether nothing of it can call or drop what is the user's.
+    pub(super) fn is_ours(&self) -> bool {
+        self.steps.is_empty() && self.cancels.is_empty() && self.trash.is_empty()
+    }
+
+    /// All of it but what drops objects of the user's, which is handed back.
+    #[must_use = "dropped where user code may run"]
+    pub(in crate::recovery) fn run(self, instruments: &Instruments) -> Vec<Trash> {
+        for token in self.cancels {
+            token.cancel();
+        }
+        for inbox in self.rings {
+            inbox.ring(Signals::POKE);
+        }
+        for step in self.steps {
+            instruments.count(step);
+        }
+        self.trash
+    }
+}
