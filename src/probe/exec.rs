@@ -16,7 +16,8 @@ use super::wait::{Stop, Wait};
 use crate::component::Context;
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::sys::limits::is_out_of_descriptors;
-use crate::sys::process::{Group, Program, is_no_child, pipe};
+use crate::sys::process::{Group, is_no_child, pipe};
+use crate::sys::program::Program;
 use crate::sys::wait::{Interest, PollFd};
 use crate::text::tail;
 

@@ -20,6 +20,7 @@ pub(crate) mod net;
 #[cfg(feature = "http")]
 pub(crate) mod poll;
 pub(crate) mod process;
+pub(crate) mod program;
 pub(crate) mod signals;
 #[cfg(feature = "postgres")]
 pub(crate) mod socket;

@@ -1,10 +1,8 @@
 //! Child processes: their groups, their signals, and when they end.
 
-use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
 use std::process::ExitStatus;
 
 #[cfg(not(target_os = "linux"))]
@@ -13,21 +11,7 @@ use fork::begin;
 #[cfg(target_os = "linux")]
 use super::spawn::begin;
 
-/// A program to be run.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Program<'a> {
-    /// Its name or path, and its arguments.
-    pub(crate) argv: &'a [OsString],
-    /// What its environment has beside that of this process, or instead.
-    pub(crate) env: &'a [(OsString, OsString)],
-    /// The folder it runs in, if not that of this process.
-    pub(crate) dir: Option<&'a Path>,
-    /// What it reads from; nothing when absent.
-    pub(crate) stdin: Option<&'a OwnedFd>,
-    pub(crate) stdout: &'a OwnedFd,
-    /// Nobody hears it when absent.
-    pub(crate) stderr: Option<&'a OwnedFd>,
-}
+use super::program::Program;
 
 /// A child that leads a process group of its own, with everything in it.
 ///
@@ -230,8 +214,9 @@ unsafe fn make_pipe(fds: &mut [libc::c_int; 2]) -> io::Result<()> {
 #[cfg(all(test, not(shuttle)))]
 mod tests {
     use super::*;
+    use std::ffi::OsString;
     use std::os::unix::fs::PermissionsExt;
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
 
     type Start = fn(&Program<'_>) -> io::Result<libc::pid_t>;
 

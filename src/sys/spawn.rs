@@ -12,7 +12,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::ptr;
 
-use super::process::Program;
+use super::program::Program;
 
 /// Where programs are looked for when nothing says where.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
