@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use super::candidate::{Candidate, Reading};
+use super::change::{Change, Planned};
 use super::descriptor;
+use super::fingerprint::Fingerprint;
 use super::ledger::{Board, Ledger, Rejection};
 use super::machine::{DeployMachine, Outbox, Report};
-use super::plan::{Candidate, Change, Fingerprint, Planned, Reading, plan};
+use super::plan::plan;
 use super::registry::Registry;
 use super::scan::{Dir, Folder, Found, Listing, Sight, shown};
 use super::target::{Deployment, Operation, Outcome, Reply, Target};

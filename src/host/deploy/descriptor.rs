@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
-use super::plan::Fingerprint;
+use super::fingerprint::Fingerprint;
 use super::registry::{Blueprint, Registry};
 use super::scan::{self, Dir, Folder};
 use crate::component::Component;

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::plan::{Candidate, Change, Fingerprint, Reading};
+use super::candidate::{Candidate, Reading};
+use super::change::Change;
+use super::fingerprint::Fingerprint;
 use super::scan::shown;
 use super::target::Outcome;
 use crate::backoff::Backoff;

@@ -12,8 +12,11 @@
 //! name; and what cannot be started is told, tried again within bounds and
 //! then left until it changes.
 
+mod candidate;
+mod change;
 mod deployer;
 mod descriptor;
+mod fingerprint;
 mod hosted;
 mod ledger;
 mod machine;
@@ -25,12 +28,12 @@ mod requires;
 mod scan;
 mod target;
 
+pub use change::Planned;
 pub use deployer::{Deployer, DeployerConfig};
 #[cfg(feature = "capi")]
 pub(crate) use descriptor::read_requires;
 pub use descriptor::{Descriptor, OnDown, Requirement, load_folder};
 pub use ledger::{Board, Rejection};
-pub use plan::Planned;
 pub use registry::{Blueprint, Registry, TypeInfo};
 pub use requires::check_requirements;
 pub use target::{Deployment, Operation, Outcome, Reply, Target};

@@ -10,7 +10,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::deployer::{DeployWork, DeployerConfig};
-use super::plan::Fingerprint;
+use super::fingerprint::Fingerprint;
 use super::registry::Registry;
 use super::scan::{Folder, Found, Listing, Sight};
 use super::target::{Operation, Outcome, Reply, Target};

@@ -1,13 +1,12 @@
 //! What to do about what stands in the folder: pure, as data, doing nothing.
 
 use std::cell::OnceCell;
-use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
-use std::fmt;
-use std::hash::Hasher;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use super::candidate::{Candidate, Reading};
+use super::change::{Change, Plan};
 use super::descriptor::taken;
 use super::ledger::Ledger;
 use super::requires::{Asks, circles};
@@ -17,167 +16,6 @@ use crate::error::{Error, ErrorKind};
 use crate::map::Map;
 use crate::name::Name;
 use crate::tree::{Fault, Faults, Place};
-
-/// Stands for a content. Two contents of the same fingerprint do not happen:
-/// it has 128 bits, and nobody gains from making two.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Fingerprint([u64; 2]);
-
-impl Fingerprint {
-    pub(super) fn of(bytes: &[u8]) -> Self {
-        let mut hasher = DefaultHasher::new();
-        hasher.write(bytes);
-        let half = hasher.finish();
-        // The state behind a half is larger than both.
-        hasher.write_u8(0);
-        Self([half, hasher.finish()])
-    }
-
-    /// Two halves that stand for a file with this content.
-    pub(super) fn of_file(self, path: &Path) -> [u64; 2] {
-        let mut hasher = DefaultHasher::new();
-        hasher.write(path.as_os_str().as_encoded_bytes());
-        let Self([a, b]) = self;
-        hasher.write_u64(a);
-        hasher.write_u64(b);
-        let half = hasher.finish();
-        hasher.write_u8(0);
-        [half, hasher.finish()]
-    }
-}
-
-/// A file of the folder, and what it says.
-#[derive(Debug, Clone)]
-pub(super) struct Candidate {
-    pub(super) path: PathBuf,
-    /// `None` when it cannot be read.
-    pub(super) content: Option<Fingerprint>,
-    pub(super) reading: Reading,
-}
-
-/// What a file says.
-#[derive(Debug, Clone)]
-pub(super) enum Reading {
-    /// It describes a component.
-    Right { name: Name, place: Place, enabled: bool, requires: Vec<(Name, Place)>, meaning: Fingerprint },
-    /// It does not.
-    Wrong { name: Option<Name>, error: Error },
-}
-
-/// One thing to do, or to leave.
-#[derive(Debug, Clone)]
-pub(super) enum Change {
-    /// Stop what no file asks for any more.
-    Stop { name: Name },
-    /// Build and start what this file describes.
-    Start { name: Name, file: usize },
-    /// Build what this file describes, and start it in place of what runs.
-    Replace { name: Name, file: usize },
-    /// Leave what runs; it is what this file describes, when it is one's.
-    Keep { name: Name, file: Option<usize> },
-    /// Leave the file: it is wrong, its name is taken, or what it describes
-    /// has failed for good.
-    Reject { file: usize, error: Error },
-    /// Leave the name for now: an operation is under way, or what failed is not
-    /// yet to be tried again.
-    Wait { name: Name },
-}
-
-impl Change {
-    /// Whether it leaves what runs because a file asks for just that.
-    pub(super) fn is_kept(&self) -> bool {
-        matches!(self, Self::Keep { file: Some(_), .. })
-    }
-
-    fn stops(&self) -> Option<&Name> {
-        match self {
-            Self::Stop { name } => Some(name),
-            _ => None,
-        }
-    }
-}
-
-/// One thing that a look at the folder would do, or leave.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum Planned {
-    /// Stop what no file asks for any more.
-    Stop {
-        /// Its name.
-        name: Name,
-    },
-    /// Start what a file describes.
-    Start {
-        /// Its name.
-        name: Name,
-        /// The file.
-        file: PathBuf,
-    },
-    /// Start what a file describes in place of what runs.
-    Replace {
-        /// Its name.
-        name: Name,
-        /// The file.
-        file: PathBuf,
-    },
-    /// Leave what runs.
-    Keep {
-        /// Its name.
-        name: Name,
-        /// The file that describes it; `None` when what came of a file that is
-        /// wrong now is kept.
-        file: Option<PathBuf>,
-    },
-    /// Leave a file out of account.
-    Reject {
-        /// The file.
-        file: PathBuf,
-        /// Why.
-        error: Error,
-    },
-    /// Leave a name alone for now: an operation is under way, or what failed is
-    /// not to be tried again yet.
-    Wait {
-        /// The name.
-        name: Name,
-    },
-}
-
-impl Planned {
-    pub(super) fn of(change: Change, files: &[Candidate]) -> Self {
-        let path = |file: usize| files[file].path.clone();
-        match change {
-            Change::Stop { name } => Self::Stop { name },
-            Change::Start { name, file } => Self::Start { name, file: path(file) },
-            Change::Replace { name, file } => Self::Replace { name, file: path(file) },
-            Change::Keep { name, file } => Self::Keep { name, file: file.map(path) },
-            Change::Reject { file, error } => Self::Reject { file: path(file), error },
-            Change::Wait { name } => Self::Wait { name },
-        }
-    }
-}
-
-impl fmt::Display for Planned {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Stop { name } => write!(f, "stop {name}"),
-            Self::Start { name, file } => write!(f, "start {name} of {}", file.display()),
-            Self::Replace { name, file } => write!(f, "replace {name} by that of {}", file.display()),
-            Self::Keep { name, file: Some(file) } => write!(f, "keep {name} of {}", file.display()),
-            Self::Keep { name, file: None } => write!(f, "keep {name}"),
-            Self::Reject { file, error } => write!(f, "reject {}: {}", file.display(), error.report()),
-            Self::Wait { name } => write!(f, "wait for {name}"),
-        }
-    }
-}
-
-/// What to do, in this order: removals first.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Plan {
-    pub(super) changes: Vec<Change>,
-    /// Whether the end of an operation may lead to another change.
-    pub(super) follows: bool,
-}
 
 /// Who has a name.
 enum Claim {
@@ -476,8 +314,10 @@ impl Planner<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
     use std::time::Duration;
 
+    use super::super::fingerprint::Fingerprint;
     use super::super::target::Outcome;
     use super::*;
 

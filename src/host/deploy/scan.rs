@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::plan::Fingerprint;
+use super::fingerprint::Fingerprint;
 use crate::sys::file::open_without_waiting;
 use crate::tree::{Fault, Place};
 
