@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use super::boundary::{Answer, Buffer, Failure, In, Out, OutStruct, Text, Versioned, guard, init, millis};
 use super::cancel::lk_cancel;
-use super::component::{Table, add_type, lk_component_config, lk_component_status, lk_type};
+use super::component::{Table, lk_component_config};
+use super::component_status::lk_component_status;
+use super::component_type::{add_type, lk_type};
 use super::env::{StatusBody, lk_env};
 use super::event::{Events, lk_events};
 use super::handle::{New, Own, Ref, object};
