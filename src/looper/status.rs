@@ -3,7 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Decide, Machine, Source, Stage, State};
+use super::machine::{Decide, Machine};
+use super::source::{Source, Stage, State};
 use crate::clock::{Signals, Tick, wall_at};
 use crate::env::Listed;
 #[cfg(feature = "capi")]
