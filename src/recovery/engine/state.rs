@@ -182,7 +182,7 @@ impl State {
                 put.push((due, n, place));
             }
         });
-        *polls = put.into_iter().collect();
+        *polls = crate::order::set(put);
     }
 
     pub(super) fn add_watch(&mut self, watch: Watch, due: Tick) {
