@@ -353,7 +353,7 @@ fn every_kind_of_error_and_every_function_is_in_the_manual() {
 // Every function with each pointer wrong.
 
 /// Parameters that may be NULL.
-const OPTIONAL: [(&str, &str); 17] = [
+const OPTIONAL: [(&str, &str); 19] = [
     ("", "needed"),
     ("", "report"),
     ("lk_env_new", "config"),
@@ -361,6 +361,8 @@ const OPTIONAL: [(&str, &str); 17] = [
     ("lk_host_new", "config"),
     ("lk_config_reload", "changed"),
     ("lk_recovery_watch_run", "metadata_json"),
+    ("lk_executor_recover", "checkpoint_path"),
+    ("lk_executor_recover", "metadata_json"),
     ("lk_context_report", "reason"),
     ("lk_run_descriptor_dir", "log"),
     ("lk_run_descriptor_dir", "cancel"),

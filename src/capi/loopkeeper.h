@@ -741,6 +741,12 @@ typedef struct lk_env lk_env;
 typedef struct lk_events lk_events;
 
 /**
+ * Restores runs when it is told to, a bounded number at once, and watches
+ * none.
+ */
+typedef struct lk_executor lk_executor;
+
+/**
  * Holds the components of a program: starts them in order, keeps them
  * running, stops them in reverse.
  */
@@ -1754,6 +1760,178 @@ typedef struct {
 } lk_env_config;
 
 /**
+ * Asks for something about a run.
+ *
+ * userdata: that of the table. cx: valid until it returns;
+ * lk_context_set_answer takes what it answers, as JSON. run: its name, valid
+ * until it returns. Returns 0 when it has answered; anything else when it
+ * could not. Several may be called at once, for different runs.
+ */
+typedef int32_t (*lk_run_fn)(void *userdata, const lk_context *cx, const char *run);
+
+/**
+ * What one attempt asks for.
+ */
+typedef struct {
+  /**
+   * sizeof(lk_restore), as the library knows it.
+   */
+  uint32_t size;
+  /**
+   * The number of the attempt, from 1.
+   */
+  uint32_t attempt;
+  /**
+   * The run that is corrupted.
+   */
+  const char *run;
+  /**
+   * Where the checkpoint is.
+   */
+  const char *checkpoint_path;
+  /**
+   * All that is known of the checkpoint, as a JSON object.
+   */
+  const char *checkpoint_json;
+  /**
+   * The same for whoever sends one attempt's request again; no two attempts
+   * have the same.
+   */
+  const char *idempotency_key;
+  /**
+   * How much time the attempt has from its beginning.
+   */
+  uint64_t timeout_ms;
+  /**
+   * 1 when the state of the optimizer is restored, too; else 0.
+   */
+  int32_t restore_optimizer;
+  /**
+   * Always 0.
+   */
+  uint32_t reserved;
+} lk_restore;
+
+/**
+ * Restores a run.
+ *
+ * userdata: that of the table. cx: valid until it returns;
+ * lk_context_set_answer takes the name of the run that was made. request: what
+ * to make it from, valid until it returns. Returns 0 when it is made;
+ * LK_ERR_NOT_FOUND when the checkpoint is gone, and an older one is tried;
+ * anything else is tried again with growing delays, unless
+ * lk_context_set_terminal says that this cannot help. Several may be called
+ * at once, for different runs.
+ */
+typedef int32_t (*lk_restore_fn)(void *userdata, const lk_context *cx, const lk_restore *request);
+
+/**
+ * Called once a run was restored. userdata: that of the table. run: the one
+ * that was corrupted. restored: the one in its place. checkpoint: the path
+ * that it was made from. attempt: which it was. Texts are valid until it
+ * returns. What it returns does not matter. Runs on the dispatcher's thread.
+ */
+typedef int32_t (*lk_recovered_fn)(void *userdata,
+                                   const char *run,
+                                   const char *restored,
+                                   const char *checkpoint,
+                                   uint32_t attempt);
+
+/**
+ * Called once nothing more is tried. userdata: that of the table. run: the
+ * one that is lost. error: the kind of the error. text: why. Texts are valid
+ * until it returns. What it returns does not matter. Runs on the dispatcher's
+ * thread.
+ */
+typedef int32_t (*lk_lost_fn)(void *userdata, const char *run, lk_status error, const char *text);
+
+/**
+ * A recovery or an executor: its name, where the state of runs is known, and
+ * how they are restored.
+ */
+typedef struct {
+  /**
+   * sizeof(lk_recovery_config); lk_recovery_config_init sets it.
+   */
+  uint32_t size;
+  /**
+   * Whether the whole is down, and not only degraded, while a run cannot be
+   * recovered: 0 or 1. Defaults to 0.
+   */
+  int32_t critical;
+  /**
+   * Its name: a letter or digit, then up to 62 of these and '.', '_', '-'.
+   */
+  const char *name;
+  /**
+   * When and how runs are restored, as in a descriptor: a JSON object such
+   * as {"max_attempts": 5, "backoff": "5s"}. What is absent has its default,
+   * but `enabled`, which is true here. Defaults to NULL.
+   */
+  const char *policy_json;
+  /**
+   * Answers with the state of a run: {"corrupted": true, "last_checkpoint":
+   * {"path": ".."}}.
+   */
+  lk_run_fn fetch;
+  /**
+   * Answers with the checkpoints of a run, a list; may be NULL: only the
+   * one that `fetch` tells of.
+   */
+  lk_run_fn checkpoints;
+  /**
+   * Makes a run anew; answers with its name.
+   */
+  lk_restore_fn restore;
+  /**
+   * Lets go of a run that was restored too late to be used; may be NULL.
+   */
+  lk_run_fn discard;
+  /**
+   * Lets go of the corrupted run once another took its place; may be NULL.
+   */
+  lk_run_fn retire;
+  /**
+   * Called once a run was restored; may be NULL.
+   */
+  lk_recovered_fn on_recovery;
+  /**
+   * Called once nothing more is tried; may be NULL.
+   */
+  lk_lost_fn on_failure;
+  /**
+   * Called once, after the last call of any of the above; may be NULL.
+   */
+  lk_drop_fn drop;
+  /**
+   * Passed to each callback.
+   */
+  void *userdata;
+  /**
+   * How many runs are polled at once. Defaults to 8. An executor polls none.
+   */
+  uint32_t max_polls;
+  /**
+   * How many runs are restored at once. Defaults to 1.
+   */
+  uint32_t max_concurrent;
+  /**
+   * How many corrupted runs may wait for their first attempt. Defaults to
+   * 1,024.
+   */
+  uint32_t max_queued;
+  /**
+   * Always 0.
+   */
+  uint32_t reserved;
+  /**
+   * How long freeing it waits for its threads, unless a stop has. Defaults
+   * to 1 s.
+   */
+  uint64_t drop_grace_ms;
+} lk_recovery_config;
+
+/**
  * Settings of a host.
  */
 typedef struct {
@@ -1899,178 +2077,6 @@ typedef struct {
    */
   uint64_t stale_after_ms;
 } lk_checker;
-
-/**
- * Asks for something about a run.
- *
- * userdata: that of the table. cx: valid until it returns;
- * lk_context_set_answer takes what it answers, as JSON. run: its name, valid
- * until it returns. Returns 0 when it has answered; anything else when it
- * could not. Several may be called at once, for different runs.
- */
-typedef int32_t (*lk_run_fn)(void *userdata, const lk_context *cx, const char *run);
-
-/**
- * What one attempt asks for.
- */
-typedef struct {
-  /**
-   * sizeof(lk_restore), as the library knows it.
-   */
-  uint32_t size;
-  /**
-   * The number of the attempt, from 1.
-   */
-  uint32_t attempt;
-  /**
-   * The run that is corrupted.
-   */
-  const char *run;
-  /**
-   * Where the checkpoint is.
-   */
-  const char *checkpoint_path;
-  /**
-   * All that is known of the checkpoint, as a JSON object.
-   */
-  const char *checkpoint_json;
-  /**
-   * The same for whoever sends one attempt's request again; no two attempts
-   * have the same.
-   */
-  const char *idempotency_key;
-  /**
-   * How much time the attempt has from its beginning.
-   */
-  uint64_t timeout_ms;
-  /**
-   * 1 when the state of the optimizer is restored, too; else 0.
-   */
-  int32_t restore_optimizer;
-  /**
-   * Always 0.
-   */
-  uint32_t reserved;
-} lk_restore;
-
-/**
- * Restores a run.
- *
- * userdata: that of the table. cx: valid until it returns;
- * lk_context_set_answer takes the name of the run that was made. request: what
- * to make it from, valid until it returns. Returns 0 when it is made;
- * LK_ERR_NOT_FOUND when the checkpoint is gone, and an older one is tried;
- * anything else is tried again with growing delays, unless
- * lk_context_set_terminal says that this cannot help. Several may be called
- * at once, for different runs.
- */
-typedef int32_t (*lk_restore_fn)(void *userdata, const lk_context *cx, const lk_restore *request);
-
-/**
- * Called once a run was restored. userdata: that of the table. run: the one
- * that was corrupted. restored: the one in its place. checkpoint: the path
- * that it was made from. attempt: which it was. Texts are valid until it
- * returns. What it returns does not matter. Runs on the dispatcher's thread.
- */
-typedef int32_t (*lk_recovered_fn)(void *userdata,
-                                   const char *run,
-                                   const char *restored,
-                                   const char *checkpoint,
-                                   uint32_t attempt);
-
-/**
- * Called once nothing more is tried. userdata: that of the table. run: the
- * one that is lost. error: the kind of the error. text: why. Texts are valid
- * until it returns. What it returns does not matter. Runs on the dispatcher's
- * thread.
- */
-typedef int32_t (*lk_lost_fn)(void *userdata, const char *run, lk_status error, const char *text);
-
-/**
- * A recovery: its name, where the state of runs is known, and how they are
- * restored.
- */
-typedef struct {
-  /**
-   * sizeof(lk_recovery_config); lk_recovery_config_init sets it.
-   */
-  uint32_t size;
-  /**
-   * Whether the whole is down, and not only degraded, while a run cannot be
-   * recovered: 0 or 1. Defaults to 0.
-   */
-  int32_t critical;
-  /**
-   * Its name: a letter or digit, then up to 62 of these and '.', '_', '-'.
-   */
-  const char *name;
-  /**
-   * When and how runs are restored, as in a descriptor: a JSON object such
-   * as {"max_attempts": 5, "backoff": "5s"}. What is absent has its default,
-   * but `enabled`, which is true here. Defaults to NULL.
-   */
-  const char *policy_json;
-  /**
-   * Answers with the state of a run: {"corrupted": true, "last_checkpoint":
-   * {"path": ".."}}.
-   */
-  lk_run_fn fetch;
-  /**
-   * Answers with the checkpoints of a run, a list; may be NULL: only the
-   * one that `fetch` tells of.
-   */
-  lk_run_fn checkpoints;
-  /**
-   * Makes a run anew; answers with its name.
-   */
-  lk_restore_fn restore;
-  /**
-   * Lets go of a run that was restored too late to be used; may be NULL.
-   */
-  lk_run_fn discard;
-  /**
-   * Lets go of the corrupted run once another took its place; may be NULL.
-   */
-  lk_run_fn retire;
-  /**
-   * Called once a run was restored; may be NULL.
-   */
-  lk_recovered_fn on_recovery;
-  /**
-   * Called once nothing more is tried; may be NULL.
-   */
-  lk_lost_fn on_failure;
-  /**
-   * Called once, after the last call of any of the above; may be NULL.
-   */
-  lk_drop_fn drop;
-  /**
-   * Passed to each callback.
-   */
-  void *userdata;
-  /**
-   * How many runs are polled at once. Defaults to 8.
-   */
-  uint32_t max_polls;
-  /**
-   * How many runs are restored at once. Defaults to 1.
-   */
-  uint32_t max_concurrent;
-  /**
-   * How many corrupted runs may wait for their first attempt. Defaults to
-   * 1,024.
-   */
-  uint32_t max_queued;
-  /**
-   * Always 0.
-   */
-  uint32_t reserved;
-  /**
-   * How long freeing it waits for its threads, unless a stop has. Defaults
-   * to 1 s.
-   */
-  uint64_t drop_grace_ms;
-} lk_recovery_config;
 
 /**
  * Asks one question about a service: can it take work?
@@ -3581,6 +3587,152 @@ lk_status lk_events_last_text(const lk_events *events, char *buf, size_t len, si
 lk_status lk_events_free(lk_events *events);
 
 /**
+ * Starts an executor.
+ *
+ * env: not consumed. config: as for lk_recovery_start; `critical` and
+ * `max_polls` are of no use here. out: a new handle, the caller's to free
+ * with lk_executor_free.
+ * Returns: LK_OK; LK_ERR_INVALID or LK_ERR_CONFIG when a setting cannot be
+ * used; LK_ERR_SPAWN or LK_ERR_BUDGET; LK_ERR_RANGE; LK_ERR_NULL;
+ * LK_ERR_SIZE; LK_ERR_UTF8; LK_ERR_STALE. Thread: any. Does not block. Next:
+ * lk_executor_recover.
+ */
+lk_status lk_executor_start(const lk_env *env, const lk_recovery_config *config, lk_executor **out);
+
+/**
+ * Has a run restored. Events and the callbacks of the config tell what comes
+ * of it.
+ *
+ * executor: not consumed. run: its name; copied. checkpoint_path: the
+ * checkpoint written last, as far as the caller knows; copied; NULL: `fetch`
+ * and `checkpoints` are asked. metadata_json: as for lk_recovery_watch_run.
+ * Returns: LK_OK when it is begun or waits for its turn; LK_ERR_DUPLICATE
+ * when it is or does already; LK_ERR_BUDGET when `max_queued` wait;
+ * LK_ERR_INVALID when a name or the metadata cannot be used; LK_ERR_STATE
+ * when the policy is switched off, or it was stopped or drained; LK_ERR_NULL;
+ * LK_ERR_UTF8; LK_ERR_STALE. Thread: any, callbacks included. Does not block.
+ * Next: lk_executor_drain.
+ */
+lk_status lk_executor_recover(const lk_executor *executor,
+                              const char *run,
+                              const char *checkpoint_path,
+                              const char *metadata_json);
+
+/**
+ * Ends the recovery of a run: it waits no more, and an attempt under way is
+ * told to end.
+ *
+ * executor: not consumed. run: copied.
+ * Returns: LK_OK; LK_ERR_NOT_FOUND when it is not being recovered;
+ * LK_ERR_NULL; LK_ERR_UTF8; LK_ERR_STALE. Thread: any, callbacks included.
+ * Does not block.
+ */
+lk_status lk_executor_cancel(const lk_executor *executor, const char *run);
+
+/**
+ * Makes the next attempt of a run that waits for it now.
+ *
+ * executor: not consumed. run: copied.
+ * Returns: LK_OK; LK_ERR_NOT_FOUND when it is not being recovered;
+ * LK_ERR_STATE when it waits for nothing but its turn; LK_ERR_NULL;
+ * LK_ERR_UTF8; LK_ERR_STALE. Thread: any, callbacks included. Does not block.
+ */
+lk_status lk_executor_retry(const lk_executor *executor, const char *run);
+
+/**
+ * Takes nothing new, until lk_executor_restart, and waits until all that
+ * there is has come to its end.
+ *
+ * executor: not consumed. timeout_ms: how long at most, in real time.
+ * Returns: LK_OK; LK_ERR_TIMEOUT; LK_ERR_NULL; LK_ERR_STALE. Thread: any; a
+ * callback of it would wait in vain. Blocks for `timeout_ms` at most. Next:
+ * lk_executor_stop.
+ */
+lk_status lk_executor_drain(const lk_executor *executor, uint64_t timeout_ms);
+
+/**
+ * Every run that is being recovered or waits for it, by name, as a JSON list:
+ * {"run", "first_run", "phase", "attempt", "max_attempts", "since",
+ * "detected_at", "next_attempt", "checkpoint", "last_error"}, the last three
+ * where there is one.
+ *
+ * executor: not consumed. buf, len: where the text goes, with its NUL.
+ * needed: how many bytes it needs, written also with LK_ERR_BUFFER; may be
+ * NULL.
+ * Returns: LK_OK; LK_ERR_BUFFER; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does
+ * not block.
+ */
+lk_status lk_executor_runs_json(const lk_executor *executor, char *buf, size_t len, size_t *needed);
+
+/**
+ * Starts again after a stop or a drain.
+ *
+ * executor: not consumed.
+ * Returns: LK_OK; LK_ERR_STATE while it runs or is being stopped;
+ * LK_ERR_SPAWN or LK_ERR_BUDGET; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does
+ * not block.
+ */
+lk_status lk_executor_restart(const lk_executor *executor);
+
+/**
+ * Stops it: attempts under way are told to end and waited for, and what waits
+ * is told as cancelled. When it returns LK_OK none of its callbacks runs or
+ * begins any more.
+ *
+ * executor: not consumed. grace_ms: how long to wait. report: how it went,
+ * written also when that was not well; may be NULL.
+ * Returns: LK_OK when all has ended, also when it was stopped before;
+ * LK_ERR_TIMEOUT when a thread or a callback did not end in time;
+ * LK_ERR_STATE from its own callback, which only cancels; LK_ERR_NULL;
+ * LK_ERR_SIZE; LK_ERR_STALE. Thread: any. Blocks for `grace_ms` at most.
+ * Next: lk_executor_free.
+ */
+lk_status lk_executor_stop(const lk_executor *executor, uint64_t grace_ms, lk_stop_report *report);
+
+/**
+ * Everything about it at one moment.
+ *
+ * executor: not consumed. out: a status that was filled in by
+ * lk_loop_status_init.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_SIZE; LK_ERR_STALE. Thread: any. Does
+ * not block.
+ */
+lk_status lk_executor_status(const lk_executor *executor, lk_loop_status *out);
+
+/**
+ * The same as a JSON object, with what only its kind has to say.
+ *
+ * executor: not consumed. buf, len: where the text goes, with its NUL. needed:
+ * how many bytes it needs, written also with LK_ERR_BUFFER; may be NULL.
+ * Returns: LK_OK; LK_ERR_BUFFER; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does
+ * not block.
+ */
+lk_status lk_executor_status_json(const lk_executor *executor,
+                                  char *buf,
+                                  size_t len,
+                                  size_t *needed);
+
+/**
+ * Hears of every event of it from now on.
+ *
+ * executor: not consumed. out: a new handle, the caller's to free with
+ * lk_events_free.
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does not block.
+ * Next: lk_events_next, lk_events_fd.
+ */
+lk_status lk_executor_subscribe(const lk_executor *executor, lk_events **out);
+
+/**
+ * Stops it, within its drop grace unless a stop has waited already, and lets
+ * go of it.
+ *
+ * executor: consumed; NULL does nothing.
+ * Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
+ * inside a callback. Thread: owner. Blocks for that long at most.
+ */
+lk_status lk_executor_free(lk_executor *executor);
+
+/**
  * Fills in the default settings.
  *
  * out: where. size: sizeof(lk_host_config).
@@ -4111,8 +4263,8 @@ lk_status lk_recovery_trigger(const lk_recovery *recovery);
 lk_status lk_recovery_restart(const lk_recovery *recovery);
 
 /**
- * Stops it: attempts under way are told to end and waited for. When it returns LK_OK none of its callbacks runs or
- * begins any more.
+ * Stops it: attempts under way are told to end and waited for. When it returns
+ * LK_OK none of its callbacks runs or begins any more.
  *
  * recovery: not consumed. grace_ms: how long to wait. report: how it went,
  * written also when that was not well; may be NULL.
@@ -4122,9 +4274,7 @@ lk_status lk_recovery_restart(const lk_recovery *recovery);
  * LK_ERR_SIZE; LK_ERR_STALE. Thread: any. Blocks for `grace_ms` at most.
  * Next: lk_recovery_free.
  */
-lk_status lk_recovery_stop(const lk_recovery *recovery,
-                           uint64_t grace_ms,
-                           lk_stop_report *report);
+lk_status lk_recovery_stop(const lk_recovery *recovery, uint64_t grace_ms, lk_stop_report *report);
 
 /**
  * Everything about it at one moment.

@@ -22,8 +22,8 @@ use crate::error::{BoxError, Error};
 use crate::pointer::Kind;
 use crate::recovery::descriptor::read_policy;
 use crate::recovery::{
-    Checkpoint, Metadata, RecoveryMonitor, RecoveryMonitorConfig, RecoveryPolicy, Remedy, Restore, Restored,
-    RunSource, TrainingRun,
+    Checkpoint, ExecutorConfig, Metadata, RecoveryMonitor, RecoveryMonitorConfig, RecoveryPolicy, Remedy,
+    Restore, Restored, RunSource, TrainingRun,
 };
 use crate::tree;
 
@@ -103,8 +103,8 @@ pub struct lk_restore {
     pub reserved: u32,
 }
 
-/// A recovery: its name, where the state of runs is known, and how they are
-/// restored.
+/// A recovery or an executor: its name, where the state of runs is known, and
+/// how they are restored.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct lk_recovery_config {
@@ -139,7 +139,7 @@ pub struct lk_recovery_config {
     pub drop: lk_drop_fn,
     /// Passed to each callback.
     pub userdata: *mut c_void,
-    /// How many runs are polled at once. Defaults to 8.
+    /// How many runs are polled at once. Defaults to 8. An executor polls none.
     pub max_polls: u32,
     /// How many runs are restored at once. Defaults to 1.
     pub max_concurrent: u32,
@@ -253,21 +253,7 @@ pub extern "C" fn lk_recovery_watch_run(
 ) -> lk_status {
     guard(|| {
         let (recovery, run) = (recovery.get("recovery")?, run.read("run")?);
-        let mut metadata = Metadata::default();
-        if let Some(json) = metadata_json.optional("metadata_json")? {
-            let refuse = |found: &dyn std::fmt::Display| {
-                Failure::new(LK_ERR_INVALID, format!("metadata_json: expected an object of texts: {found}"))
-            };
-            let value = serde_json::from_str(json).map_err(|error: serde_json::Error| refuse(&error))?;
-            let serde_json::Value::Object(texts) = value else { return Err(refuse(&Kind(&value))) };
-            for (key, text) in texts {
-                let serde_json::Value::String(text) = text else {
-                    return Err(refuse(&format_args!("{} as {key:?}", Kind(&text))));
-                };
-                metadata = metadata.with(key, text);
-            }
-        }
-        Ok(recovery.watch_run(run, metadata)?)
+        Ok(recovery.watch_run(run, metadata(metadata_json)?)?)
     })
 }
 
@@ -371,8 +357,8 @@ pub extern "C" fn lk_recovery_restart(recovery: Ref<lk_recovery>) -> lk_status {
     guard(|| Ok(recovery.get("recovery")?.restart()?))
 }
 
-/// Stops it: attempts under way are told to end and waited for. When it returns LK_OK none of its callbacks runs or
-/// begins any more.
+/// Stops it: attempts under way are told to end and waited for. When it returns
+/// LK_OK none of its callbacks runs or begins any more.
 ///
 /// recovery: not consumed. grace_ms: how long to wait. report: how it went,
 /// written also when that was not well; may be NULL.
@@ -455,26 +441,40 @@ pub extern "C" fn lk_recovery_free(recovery: Own<lk_recovery>) -> lk_status {
     guard(|| recovery.free("recovery"))
 }
 
+/// What comes with the events of a run, from a JSON object of texts.
+pub(super) fn metadata(metadata_json: Text) -> Answer<Metadata> {
+    let mut metadata = Metadata::default();
+    let Some(json) = metadata_json.optional("metadata_json")? else { return Ok(metadata) };
+    let refuse = |found: &dyn std::fmt::Display| {
+        Failure::new(LK_ERR_INVALID, format!("metadata_json: expected an object of texts: {found}"))
+    };
+    let value = serde_json::from_str(json).map_err(|error: serde_json::Error| refuse(&error))?;
+    let serde_json::Value::Object(texts) = value else { return Err(refuse(&Kind(&value))) };
+    for (key, text) in texts {
+        let serde_json::Value::String(text) = text else {
+            return Err(refuse(&format_args!("{} as {key:?}", Kind(&text))));
+        };
+        metadata = metadata.with(key, text);
+    }
+    Ok(metadata)
+}
+
 /// A recovery's config as it came from C, with what its callbacks work with.
-struct Table {
+pub(super) struct Table {
     config: lk_recovery_config,
     userdata: Arc<Userdata>,
 }
 
 impl Table {
     /// From here on the table's `drop` is called.
-    fn read(config: &In<lk_recovery_config>) -> Answer<Self> {
+    pub(super) fn read(config: &In<lk_recovery_config>) -> Answer<Self> {
         let config = config.read("config")?;
         Ok(Self { config, userdata: Arc::new(Userdata::new(config.userdata, config.drop)) })
     }
 
     fn into_parts(self) -> Answer<(RecoveryMonitorConfig, CSource, CRemedy)> {
-        let Self { config, userdata } = self;
-        let name = config.name.read("name")?;
-        let missing = |what| Failure::new(LK_ERR_NULL, format!("{name}: {what}: must not be NULL"));
-        let fetch = config.fetch.ok_or_else(|| missing("fetch"))?;
-        let restore = config.restore.ok_or_else(|| missing("restore"))?;
-        let policy = policy(&config, &userdata)?;
+        let config = self.config;
+        let (name, policy, source, remedy) = self.into_calls()?;
         let mut settings = RecoveryMonitorConfig::new(name, policy)
             .max_polls(config.max_polls)
             .max_concurrent(config.max_concurrent)
@@ -483,9 +483,30 @@ impl Table {
         if flag(config.critical, "critical")? {
             settings = settings.critical();
         }
+        Ok((settings, source, remedy))
+    }
+
+    /// The settings of an executor, and the policy that each of its runs has.
+    pub(super) fn into_executor(self) -> Answer<(ExecutorConfig, RecoveryPolicy, CSource, CRemedy)> {
+        let config = self.config;
+        let (name, policy, source, remedy) = self.into_calls()?;
+        let settings = ExecutorConfig::new(name)
+            .max_concurrent(config.max_concurrent)
+            .max_queued(config.max_queued)
+            .drop_grace(millis(config.drop_grace_ms));
+        Ok((settings, policy, source, remedy))
+    }
+
+    fn into_calls(self) -> Answer<(String, RecoveryPolicy, CSource, CRemedy)> {
+        let Self { config, userdata } = self;
+        let name = config.name.read("name")?;
+        let missing = |what| Failure::new(LK_ERR_NULL, format!("{name}: {what}: must not be NULL"));
+        let fetch = config.fetch.ok_or_else(|| missing("fetch"))?;
+        let restore = config.restore.ok_or_else(|| missing("restore"))?;
+        let policy = policy(&config, &userdata)?;
         let source = CSource { fetch, checkpoints: config.checkpoints, userdata: userdata.clone() };
         let remedy = CRemedy { restore, discard: config.discard, retire: config.retire, userdata };
-        Ok((settings, source, remedy))
+        Ok((name.to_owned(), policy, source, remedy))
     }
 }
 
@@ -529,7 +550,7 @@ fn ask(call: RunCall, userdata: &Userdata, cx: &Context, run: &str) -> Result<Op
     Ok(said.answer)
 }
 
-struct CSource {
+pub(super) struct CSource {
     fetch: RunCall,
     checkpoints: Option<RunCall>,
     userdata: Arc<Userdata>,
@@ -568,7 +589,7 @@ fn name_checkpoint(checkpoint: &mut serde_json::Value) {
     }
 }
 
-struct CRemedy {
+pub(super) struct CRemedy {
     restore: extern "C" fn(*mut c_void, Cx, *const lk_restore) -> i32,
     discard: Option<RunCall>,
     retire: Option<RunCall>,

@@ -374,9 +374,16 @@ impl StatusSource for Executor {
     }
 }
 
+impl Executor {
+    /// Stops it as a drop does.
+    pub(crate) fn stop_for_drop(&self) {
+        self.engine.stop_for_drop(self.drop_grace);
+    }
+}
+
 impl Drop for Executor {
     fn drop(&mut self) {
-        self.engine.stop_for_drop(self.drop_grace);
+        self.stop_for_drop();
     }
 }
 

@@ -397,6 +397,116 @@ static int32_t on_failure(void *userdata, const char *run, lk_status error, cons
     return 0;
 }
 
+/* Executors: runs that the program itself found to be corrupted. */
+
+struct asked {
+    int restored, lost, fetched, dropped;
+    int held; /* An attempt waits while it is set. */
+};
+
+static int32_t fetch_told(void *userdata, const lk_context *cx, const char *run)
+{
+    struct asked *asked = userdata;
+    (void)run;
+    COUNT(asked->fetched);
+    return lk_context_set_answer(cx, "{\"corrupted\": true, \"last_checkpoint\": {\"path\": \"fetched\"}}");
+}
+
+static int32_t restore_told(void *userdata, const lk_context *cx, const lk_restore *request)
+{
+    struct asked *asked = userdata;
+    while (LOAD(asked->held) && lk_context_sleep(cx, 1) == LK_OK)
+        ;
+    if (strcmp(request->run, "broken") == 0) {
+        lk_context_set_error(cx, "no room");
+        return LK_ERR_IO;
+    }
+    return lk_context_set_answer(cx, request->checkpoint_path);
+}
+
+static int32_t on_told_recovery(void *userdata, const char *run, const char *restored, const char *checkpoint,
+                                uint32_t attempt)
+{
+    struct asked *asked = userdata;
+    CHECK(strcmp(restored, checkpoint) == 0 && attempt == 1);
+    CHECK(strcmp(checkpoint, strcmp(run, "asks") == 0 ? "fetched" : "told") == 0);
+    COUNT(asked->restored);
+    return 0;
+}
+
+static int32_t on_told_failure(void *userdata, const char *run, lk_status error, const char *text)
+{
+    struct asked *asked = userdata;
+    CHECK(strcmp(run, "broken") == 0 && error != LK_OK && strstr(text, "no room") != NULL);
+    COUNT(asked->lost);
+    return 0;
+}
+
+static void drop_told(void *userdata)
+{
+    struct asked *asked = userdata;
+    COUNT(asked->dropped);
+}
+
+static void test_executor(void)
+{
+    static struct asked asked;
+    lk_recovery_config config;
+    lk_executor *executor = NULL;
+    lk_events *events = NULL;
+    lk_event event;
+    lk_loop_status status;
+    char json[4096];
+
+    OK(lk_recovery_config_init(&config, sizeof config));
+    config.name = "on-request";
+    config.fetch = fetch_told;
+    config.restore = restore_told;
+    config.on_recovery = on_told_recovery;
+    config.on_failure = on_told_failure;
+    config.drop = drop_told;
+    config.userdata = &asked;
+    config.policy_json = "{\"max_attempts\": 1}";
+    config.max_queued = 1;
+    OK(lk_executor_start(env, &config, &executor));
+    OK(lk_executor_subscribe(executor, &events));
+
+    STORE(asked.held, 1);
+    OK(lk_executor_recover(executor, "tells", "told", "{\"team\": \"north\"}"));
+    IS(LK_ERR_DUPLICATE, lk_executor_recover(executor, "tells", "told", NULL));
+    EVENTUALLY(lk_executor_runs_json(executor, json, sizeof json, NULL) == LK_OK &&
+               strstr(json, "\"attempt\":1") != NULL);
+    OK(lk_executor_recover(executor, "asks", NULL, NULL));
+    IS(LK_ERR_BUDGET, lk_executor_recover(executor, "another", NULL, NULL));
+    IS(LK_ERR_INVALID, lk_executor_recover(executor, "", NULL, NULL));
+    IS(LK_ERR_INVALID, lk_executor_recover(executor, "another", NULL, "[1]"));
+    IS(LK_ERR_STATE, lk_executor_retry(executor, "asks"));
+    IS(LK_ERR_NOT_FOUND, lk_executor_retry(executor, "nobody"));
+    IS(LK_ERR_NOT_FOUND, lk_executor_cancel(executor, "nobody"));
+    IS(LK_ERR_TIMEOUT, lk_executor_drain(executor, 1));
+    IS(LK_ERR_STATE, lk_executor_recover(executor, "another", NULL, NULL));
+    STORE(asked.held, 0);
+    OK(lk_executor_drain(executor, 10000));
+    EVENTUALLY(LOAD(asked.restored) == 2);
+    CHECK(LOAD(asked.fetched) == 1);
+    OK(lk_event_init(&event, sizeof event));
+    OK(lk_events_next(events, 10000, &event));
+
+    OK(lk_executor_stop(executor, 10000, NULL));
+    OK(lk_executor_restart(executor));
+    OK(lk_executor_recover(executor, "broken", "told", NULL));
+    EVENTUALLY(LOAD(asked.lost) == 1);
+    OK(lk_loop_status_init(&status, sizeof status));
+    OK(lk_executor_status(executor, &status));
+    CHECK(strcmp(status.name, "on-request") == 0);
+    OK(lk_executor_status_json(executor, json, sizeof json, NULL));
+    CHECK(strstr(json, "\"on-request\"") != NULL);
+    CHECK(LOAD(asked.dropped) == 0);
+    OK(lk_executor_free(executor));
+    CHECK(LOAD(asked.dropped) == 1);
+    OK(lk_events_free(events));
+}
+
 static void test_recovery(void)
 {
     lk_recovery_config config;
@@ -895,6 +1005,7 @@ int main(int argc, char **argv)
     test_controllers();
     test_monitor();
     test_recovery();
+    test_executor();
     test_config(argv[1]);
     test_config_check(argv[1]);
     test_host(argv[1]);

@@ -100,6 +100,7 @@ struct all {
     lk_controller_manager *controller_manager;
     lk_monitor *monitor;
     lk_recovery *recovery;
+    lk_executor *executor;
     lk_alerts *alerts;
     lk_config *config;
     lk_config_watcher *config_watcher;
@@ -157,6 +158,8 @@ MAYBE_UNUSED static void make_all(struct all *all)
     recovery.fetch = fetch_ok;
     recovery.restore = restore_ok;
     OK(lk_recovery_start(all->env, &recovery, &all->recovery));
+    recovery.name = "executor";
+    OK(lk_executor_start(all->env, &recovery, &all->executor));
 
     OK(lk_alerts_start(all->env, NULL, &all->alerts));
     OK(lk_config_new(all->env, &all->config));
@@ -174,6 +177,7 @@ MAYBE_UNUSED static void free_all(struct all *all)
     OK(lk_snapshot_free(all->snapshot));
     OK(lk_config_free(all->config));
     OK(lk_alerts_free(all->alerts));
+    OK(lk_executor_free(all->executor));
     OK(lk_recovery_free(all->recovery));
     OK(lk_monitor_free(all->monitor));
     OK(lk_controller_manager_free(all->controller_manager));
