@@ -423,6 +423,11 @@ mod rows {
             suite.compare([row], SOME, Some(ours), floor);
         }
 
+        // Ten times as many cost ten times as much.
+        let register = row("register one of 10,000, to one of 1,000", "us each", Ratio(2.00));
+        let each = |n: usize| [us(parts::registered(n)) / n as f64];
+        suite.compare([register], SOME, Some(Box::new(|| each(10_000))), Box::new(|| each(1_000)));
+
         // A stop of none that hangs and the deadlines of those that do.
         let deadline = Duration::from_millis(50);
         let budget = Duration::from_secs(10);

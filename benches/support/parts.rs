@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use loopkeeper::config::{Config, Layers, Snapshot};
 use loopkeeper::decode::Object;
+use loopkeeper::host::Requires;
 use loopkeeper::host::deploy::{Deployer, DeployerConfig, Registry};
 use loopkeeper::{BoxError, Component, ComponentConfig, Context, Env, Host, HostConfig};
 
@@ -96,6 +97,24 @@ pub(crate) fn in_order(n: usize) -> (Duration, Duration) {
     let stop = begin.elapsed();
     assert!(report.is_clean(), "{report}");
     (start, stop)
+}
+
+/// Registers `n` components, half of which make a tree and each of the others
+/// requires one that is registered after it: the time of all.
+pub(crate) fn registered(n: usize) -> Duration {
+    let host = host(HostConfig::default());
+    let required = |i: usize| if i % 2 == 0 { i + 1 } else { (i / 2) | 1 };
+    let configs: Vec<ComponentConfig> = (0..n)
+        .map(|i| {
+            let config = ComponentConfig::new(format!("part-{i}"), Waiting(Duration::ZERO));
+            config.requires((i != 1).then(|| Requires::new(format!("part-{}", required(i)))))
+        })
+        .collect();
+    let begin = Instant::now();
+    for config in configs {
+        host.register_with(config).expect("names differ, and no circle");
+    }
+    begin.elapsed()
 }
 
 /// Starts `n` components that wait for `nap` each, `parallel` at once.

@@ -8,6 +8,7 @@
 //! word from a [`Reporter`](crate::component::Reporter), is taken only with
 //! the generation it belongs to: a late one cannot touch a later run.
 
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::config::{Require, Settings, Spec};
@@ -53,6 +54,14 @@ pub(super) struct Supervisor {
     members: Vec<Member>,
     /// Places in `members`, in the order of their starts.
     order: Vec<usize>,
+    /// Whether `order` and the edges are those of all members. Those that are
+    /// only registered are linked together, by the first look at them: one by
+    /// one they would cost their square.
+    is_linked: bool,
+    /// The places of those that are no strays.
+    places: HashMap<Name, usize>,
+    /// Every name that a member requires, required or will require.
+    required: HashSet<Name>,
     /// Why the start failed that is being undone, and who waits for it.
     unwinding: Option<(Op, Error)>,
     /// What a stop could not stop.
@@ -91,6 +100,9 @@ impl Supervisor {
             phase: HostPhase::Idle,
             members: Vec::new(),
             order: Vec::new(),
+            is_linked: true,
+            places: HashMap::new(),
+            required: HashSet::new(),
             unwinding: None,
             stop_errors: Vec::new(),
             fatal: None,
@@ -109,7 +121,10 @@ impl Supervisor {
     /// out of their places.
     pub(super) fn members(&self) -> impl Iterator<Item = &Member> {
         let strays = self.members.iter().filter(|member| member.stray);
-        self.order.iter().map(|&idx| &self.members[idx]).chain(strays)
+        let sorted = if self.is_linked { None } else { self.sorted() };
+        let n = sorted.as_ref().unwrap_or(&self.order).len();
+        let place = move |at: usize| sorted.as_ref().unwrap_or(&self.order)[at];
+        (0..n).map(move |at| &self.members[place(at)]).chain(strays)
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&Member> {
@@ -161,8 +176,11 @@ impl Supervisor {
         let mut member = Member::new(id, spec, now);
         let is_on = self.is_on();
         member.wanted = is_on;
+        self.places.insert(member.name().clone(), self.members.len());
+        self.required.extend(member.all_required().cloned());
         self.members.push(member);
-        self.relink();
+        self.is_linked = false;
+        self.view.touch_all();
         if let Some(op) = op {
             if is_on {
                 let idx = self.members.len() - 1;
@@ -233,6 +251,7 @@ impl Supervisor {
         self.check_requires(&spec)?;
         answer(out, self.members[idx].op.take(), Err(refused(format!("{name}: replaced"))));
         self.view.touch(idx);
+        self.required.extend(spec.requires.iter().map(|require| require.name.clone()));
         let member = &mut self.members[idx];
         member.leaving = Some(Leaving::Replaced(Box::new(Candidate { id, spec, limit, op })));
         if member.unstopped {
@@ -349,6 +368,7 @@ impl Supervisor {
 
     /// Takes in that time has passed.
     pub(super) fn tick(&mut self, now: Tick, out: &mut Vec<Action>) {
+        self.link();
         self.view.touch_all();
         let mut idx = 0;
         while idx < self.members.len() {
@@ -474,7 +494,7 @@ impl Supervisor {
     }
 
     fn place(&self, name: &str) -> Option<usize> {
-        self.members.iter().position(|member| !member.stray && member.name().as_str() == name)
+        self.places.get(name).copied()
     }
 
     fn find(&self, name: &str) -> Result<usize> {
@@ -497,23 +517,9 @@ impl Supervisor {
             // It lacks nothing and closes no circle.
             return Ok(());
         }
-        let mut nodes = self.nodes();
-        let places = self.members.iter().filter(|member| !member.stray);
-        for (node, member) in nodes.iter_mut().zip(places) {
-            let before = member.trial.as_ref().map(|trial| &trial.before.spec);
-            let next = match &member.leaving {
-                Some(Leaving::Replaced(candidate)) => Some(&candidate.spec),
-                _ => None,
-            };
-            let new = (member.spec.name == spec.name).then_some(spec);
-            for spec in [before, next, new].into_iter().flatten() {
-                node.requires.extend(Node::of(spec).requires);
-            }
+        if self.place(spec.name.as_str()).is_some() || self.is_led_back(spec) {
+            self.check_circles(spec)?;
         }
-        if self.place(spec.name.as_str()).is_none() {
-            nodes.push(Node::of(spec));
-        }
-        graph::order(&nodes)?;
         if !self.is_on() {
             // Looked at when all are there.
             return Ok(());
@@ -528,16 +534,67 @@ impl Supervisor {
         Err(Error::new(ErrorKind::NotFound).context(text))
     }
 
+    /// Whether what a new component requires leads to the component itself:
+    /// the only circle that it can close, and mostly nothing requires it yet.
+    fn is_led_back(&self, spec: &Spec) -> bool {
+        let required = |spec: &Spec| spec.requires.iter().any(|require| require.name == spec.name);
+        if !self.required.contains(&spec.name) {
+            return required(spec);
+        }
+        let mut open: Vec<&Name> = spec.requires.iter().map(|require| &require.name).collect();
+        let mut seen = HashSet::new();
+        while let Some(name) = open.pop() {
+            if *name == spec.name {
+                return true;
+            }
+            let Some(&idx) = self.places.get(name) else { continue };
+            if seen.insert(idx) {
+                open.extend(self.members[idx].all_required());
+            }
+        }
+        false
+    }
+
+    /// Refuses a component with which there would be a circle.
+    fn check_circles(&self, spec: &Spec) -> Result<()> {
+        let mut nodes = self.nodes();
+        let places = self.members.iter().filter(|member| !member.stray);
+        for (node, member) in nodes.iter_mut().zip(places) {
+            node.requires = member.all_required().map(Name::as_str).collect();
+            if member.spec.name == spec.name {
+                node.requires.extend(Node::of(spec).requires);
+            }
+        }
+        if self.place(spec.name.as_str()).is_none() {
+            nodes.push(Node::of(spec));
+        }
+        graph::order(&nodes).map(drop)
+    }
+
+    /// The places in the order of starts. There always is one:
+    /// `check_requires` lets no circle in, and taking one out makes none.
+    fn sorted(&self) -> Option<Vec<usize>> {
+        let places: Vec<usize> = (0..self.members.len()).filter(|&idx| !self.members[idx].stray).collect();
+        let order = graph::order(&self.nodes()).ok()?;
+        Some(order.into_iter().map(|at| places[at]).collect())
+    }
+
+    /// Links those that were only registered.
+    fn link(&mut self) {
+        if !self.is_linked {
+            self.relink();
+        }
+    }
+
     /// Works the order and the edges out afresh.
     fn relink(&mut self) {
         self.view.touch_all();
-        let places: Vec<usize> = (0..self.members.len()).filter(|&idx| !self.members[idx].stray).collect();
-        // There always is one: `check_requires` lets no circle in, and taking
-        // one out makes none.
-        let Ok(order) = graph::order(&self.nodes()) else { return };
-        self.order = order.into_iter().map(|at| places[at]).collect();
-        let by_name: std::collections::HashMap<Name, usize> =
-            places.iter().map(|&idx| (self.members[idx].name().clone(), idx)).collect();
+        self.is_linked = true;
+        let present = self.members.iter().enumerate().filter(|(_, member)| !member.stray);
+        self.places = present.map(|(idx, member)| (member.name().clone(), idx)).collect();
+        self.required = self.members.iter().flat_map(Member::all_required).cloned().collect();
+        let Some(order) = self.sorted() else { return };
+        self.order = order;
         for member in &mut self.members {
             let before = std::mem::take(&mut member.edges);
             if member.stray {
@@ -545,7 +602,7 @@ impl Supervisor {
             }
             let requires = member.spec.requires.iter().enumerate();
             let edge = |(at, require): (usize, &Require)| Edge {
-                idx: by_name.get(&require.name).copied(),
+                idx: self.places.get(&require.name).copied(),
                 or_stop: require.or_stop,
                 missed: before.get(at).and_then(|edge| edge.missed),
             };

@@ -212,6 +212,18 @@ impl Member {
         &self.spec.name
     }
 
+    /// The names that it requires, and that those do which may come or return
+    /// in its place.
+    pub(super) fn all_required(&self) -> impl Iterator<Item = &Name> {
+        let before = self.trial.as_ref().map(|trial| &trial.before.spec);
+        let next = match &self.leaving {
+            Some(Leaving::Replaced(candidate)) => Some(&candidate.spec),
+            _ => None,
+        };
+        let specs = [Some(&self.spec), before, next].into_iter().flatten();
+        specs.flat_map(|spec| &spec.requires).map(|require| &require.name)
+    }
+
     /// How long its `stop` may take at most.
     pub(super) fn stop_timeout(&self) -> Duration {
         self.spec.stop_timeout.min(self.grace).max(LEAST)

@@ -157,7 +157,17 @@ impl Run {
                 let theirs = spec.spec();
                 return self.bring(|run, id, op, out| {
                     let deployed = deploy.then_some(op);
-                    run.machine.add(now, id, theirs, deployed, out)?;
+                    // What is found by a look at all of them.
+                    let circle = run.machine.check_circles(&theirs).err().map(|error| error.to_string());
+                    let added = run.machine.add(now, id, theirs, deployed, out);
+                    match &added {
+                        Err(error) if error.kind() == ErrorKind::InvalidArgument => {
+                            assert_eq!(Some(error.to_string()), circle);
+                        }
+                        Err(_) => {}
+                        Ok(()) => assert_eq!(None, circle),
+                    }
+                    added?;
                     if deployed.is_none() {
                         run.world.waiting.remove(&op);
                     }
@@ -245,11 +255,21 @@ impl Run {
             }
         }
         // The places fit, whatever happened.
-        let n = self.machine.members.iter().filter(|member| !member.stray).count();
-        assert_eq!(self.machine.order.len(), n);
-        for &idx in &self.machine.order {
-            let member = &self.machine.members[idx];
-            assert!(!member.stray);
+        let machine = &self.machine;
+        let members: Vec<&Member> = machine.members.iter().filter(|member| !member.stray).collect();
+        let nodes: Vec<Node<'_>> = members.iter().map(|member| Node::of(&member.spec)).collect();
+        let sorted = graph::order(&nodes).expect("no circle").into_iter().map(|at| members[at].id);
+        let order: Vec<Id> =
+            machine.members().filter(|member| !member.stray).map(|member| member.id).collect();
+        assert_eq!(order, sorted.collect::<Vec<_>>());
+        assert_eq!(machine.places.len(), members.len());
+        for member in members {
+            let place = machine.place(member.name().as_str()).expect("it has a place");
+            assert_eq!(machine.members[place].id, member.id);
+            assert!(member.all_required().all(|name| machine.required.contains(name)));
+            if !machine.is_linked {
+                continue;
+            }
             for (edge, require) in member.edges.iter().zip(&member.spec.requires) {
                 let name = edge.idx.map(|idx| self.machine.members[idx].name());
                 assert!(name.is_none_or(|name| *name == require.name), "an edge to another");

@@ -17,6 +17,7 @@ impl Supervisor {
     /// Begins all that can begin now.
     pub(super) fn settle(&mut self, now: Tick, out: &mut Vec<Action>) {
         self.looked = now;
+        self.link();
         loop {
             self.view.refresh(&self.members, &self.order, now);
             self.tell_ready(out);
