@@ -793,6 +793,56 @@ mod tests {
     }
 
     #[test]
+    fn what_is_told_is_what_was_found_last() {
+        let first = "0 turn: a
+             2 degraded a: Success a:unknown>degraded
+             2 turn: 60 unknown>degraded";
+        let second = "60 turn: a
+             61 no a: Error a:degraded>down degraded>down
+             61 turn: 120";
+        let third = "70 stop:
+             80 start:";
+        let wall = Stamp::from_micros(100_000_000);
+        let seen = |machine: &MonitorMachine, now| {
+            let (_, mut status) = machine.view(at(now), wall);
+            let a = status.checkers.remove(0);
+            let ago = a.last_success.map(|then| (wall.as_micros() - then.as_micros()) / 1_000_000);
+            (
+                a.reason.map(|text| text.to_string()),
+                a.last_error.map(|text| text.to_string()),
+                ago,
+                a.duration,
+            )
+        };
+        let none = (None, None, None, None);
+        assert_eq!(seen(&check(&["a"], ""), 1), none);
+        let machine = check(&["a"], first);
+        let record = &machine.record;
+        assert_eq!((record.phase, record.latency), (Phase::Polling, Some(secs(2))));
+        assert_eq!((record.last_check, record.last_success), (Some(at(2)), Some(at(2))));
+        assert_eq!(seen(&machine, 2), (Some("half".into()), None, Some(0), Some(secs(1))));
+        let machine = check(&["a"], &format!("{first}\n{second}"));
+        let told = || Some("told so".to_owned());
+        assert_eq!(seen(&machine, 61), (told(), told(), Some(59), Some(secs(1))));
+        assert_eq!(seen(&check(&["a"], &format!("{first}\n{second}\n{third}")), 90), none);
+    }
+
+    #[test]
+    fn a_look_that_goes_on_over_a_stop_is_not_made_twice() {
+        let mut machine = machine(&["a", "b"]);
+        machine.start(at(0));
+        let mut turn = |machine: &mut MonitorMachine, now| machine.turn(at(now), &mut Vec::new());
+        assert_eq!(turn(&mut machine, 0), Turn::Call(0));
+        machine.stop(at(5), Some((0, at(0))));
+        machine.start(at(10));
+        assert_eq!(turn(&mut machine, 10), Turn::Call(1));
+        assert_eq!(turn(&mut machine, 10), Turn::Wait(at(70)));
+        assert_eq!(machine.view(at(10), Stamp::from_micros(0)).1.checkers[0].stuck_for, Some(secs(10)));
+        machine.late(at(20), 0);
+        assert_eq!(turn(&mut machine, 70), Turn::Call(0));
+    }
+
+    #[test]
     fn a_start_forgets_all_but_the_totals_and_who_hangs() {
         let machine = check(
             &["a", "b"],
