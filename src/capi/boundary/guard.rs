@@ -37,13 +37,15 @@ impl Body {
 }
 
 /// Runs the body of an exported function: whatever happens in it is a status.
-/// Here once for all of them, and not in each.
+/// Here once for all of them, and not in each; as a function of C, so that none
+/// of them has code for a panic that comes out of it.
 ///
 /// # Safety
 ///
 /// The body is there and nobody else uses it.
 #[inline(never)]
-unsafe fn run(forked: Forked, body: Body) -> lk_status {
+#[allow(improper_ctypes_definitions, reason = "only Rust calls it")]
+unsafe extern "C" fn run(forked: Forked, body: Body) -> lk_status {
     if forked == Forked::Refused && fork::is_child() {
         return refuse_child();
     }

@@ -120,12 +120,16 @@ impl TextPlace {
     }
 
     pub(in crate::capi) fn set_json(self, value: &impl serde::Serialize) -> Answer {
+        self.set_written(&mut |room| serde_json::to_writer(room, value))
+    }
+
+    fn set_written(self, write: &mut dyn FnMut(&mut Vec<u8>) -> serde_json::Result<()>) -> Answer {
         // Each thread keeps the room that it writes in: whoever asks once asks
         // again.
         let mut room = SCRATCH.try_with(Cell::take).unwrap_or_default();
         room.clear();
-        let written = serde_json::to_writer(&mut room, value)
-            .map_err(|error| Failure::new(LK_ERR_INVALID, format!("as JSON: {error}")));
+        let written =
+            write(&mut room).map_err(|error| Failure::new(LK_ERR_INVALID, format!("as JSON: {error}")));
         let answer = written.and_then(|()| self.set_bytes(&room));
         if room.capacity() <= MAX_SCRATCH {
             let _ = SCRATCH.try_with(|scratch| scratch.set(room));
