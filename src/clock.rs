@@ -7,7 +7,7 @@
 //! a test can let them come to rest, move time, and look: nothing sleeps,
 //! nothing polls, no test depends on how busy the machine is.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::{Add, BitOr};
 use std::sync::Arc;
@@ -339,7 +339,7 @@ struct State {
     /// How many participants wait for something a test holds, not for time.
     parked: usize,
     asleep: BTreeMap<(Tick, u64), Arc<Inbox>>,
-    deadlines: HashMap<u64, Tick>,
+    deadlines: Map<u64, Tick>,
 }
 
 impl Default for State {
@@ -351,7 +351,7 @@ impl Default for State {
             participants: Map::new(),
             parked: 0,
             asleep: BTreeMap::new(),
-            deadlines: HashMap::new(),
+            deadlines: Map::new(),
         }
     }
 }

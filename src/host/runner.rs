@@ -6,7 +6,7 @@
 //! absent. Calls never queue behind a stuck one: a thread that is in a call is
 //! not free, and for what waits another is made.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,7 @@ use crate::env::Env;
 use crate::error::{Error, ErrorClass, ErrorKind, Result};
 use crate::event::{Event, EventKind, Health, LoopKind};
 use crate::looper::deadline_lead;
+use crate::map::Map;
 use crate::name::Name;
 use crate::primitive::{Condvar, Mutex, MutexGuard};
 use crate::slot::Slot;
@@ -53,21 +54,20 @@ pub(super) struct State {
     runners: Vec<Runner>,
     /// When the one who minds the time looks again.
     asleep_until: Tick,
-    /// Who waits for an answer, and the answers.
-    waiting: HashSet<Op>,
-    answers: HashMap<Op, Result<()>>,
+    /// Who waits for an answer, and the answers that are there.
+    awaited: Map<Op, Option<Result<()>>>,
     /// Whether there is an answer more than those who wait were told of.
     has_answered: bool,
     /// The phase that they were told of.
     phase: HostPhase,
     /// Who is told instead of asking.
-    listeners: HashMap<Op, Listener>,
+    listeners: Map<Op, Listener>,
     /// Answers whose listeners are to be told, some once the one before is
     /// back.
     answered: Vec<(Listener, Result<()>)>,
     next: u64,
     /// The number of the last event of each name.
-    numbers: HashMap<Name, u64>,
+    numbers: Map<Name, u64>,
     closing: bool,
 }
 
@@ -172,18 +172,17 @@ impl State {
     /// A number under which somebody waits for an answer.
     pub(super) fn op(&mut self) -> Op {
         let op = self.number();
-        self.waiting.insert(op);
+        self.awaited.insert(op, None);
         op
     }
 
     pub(super) fn forget(&mut self, op: Op) {
-        self.waiting.remove(&op);
-        self.answers.remove(&op);
+        self.awaited.remove(&op);
     }
 
     pub(super) fn answer(&mut self, op: Op) -> Option<Result<()>> {
-        let answer = self.answers.remove(&op)?;
-        self.waiting.remove(&op);
+        let answer = self.awaited.get_mut(&op)?.take()?;
+        self.awaited.remove(&op);
         Some(answer)
     }
 
@@ -353,14 +352,13 @@ impl Shared {
                 queue: VecDeque::new(),
                 runners: Vec::new(),
                 asleep_until: Tick::ZERO,
-                waiting: HashSet::new(),
-                answers: HashMap::new(),
+                awaited: Map::new(),
                 has_answered: false,
                 phase: HostPhase::Idle,
-                listeners: HashMap::new(),
+                listeners: Map::new(),
                 answered: Vec::new(),
                 next: 0,
-                numbers: HashMap::new(),
+                numbers: Map::new(),
                 closing: false,
             }),
             changed: Condvar::default(),
@@ -445,11 +443,12 @@ impl Shared {
                 Action::Tell { source, what } => self.tell(state, source, what),
                 Action::Answer { op, result } => match state.listeners.remove(&op) {
                     Some(listener) => state.answered.push((listener, result)),
-                    None if state.waiting.contains(&op) => {
-                        state.answers.insert(op, result);
-                        state.has_answered = true;
+                    None => {
+                        if let Some(awaited) = state.awaited.get_mut(&op) {
+                            *awaited = Some(result);
+                            state.has_answered = true;
+                        }
                     }
-                    None => {}
                 },
             }
         }
@@ -467,16 +466,9 @@ impl Shared {
     /// Numbers an event and gives it to all who hear of it. Under the lock,
     /// so that all hear in one order; none of it waits.
     fn tell(&self, state: &mut State, source: Name, what: EventKind) {
-        let n = match state.numbers.get_mut(&source) {
-            Some(n) => {
-                *n += 1;
-                *n
-            }
-            None => {
-                state.numbers.insert(source.clone(), 1);
-                1
-            }
-        };
+        let n = state.numbers.get_or_default(source.clone());
+        *n += 1;
+        let n = *n;
         let at = self.env.stamp();
         let kind = LoopKind::Component;
         let event = self.env.events().append(|seq| Event { seq, n, at, source, kind, what });

@@ -190,19 +190,19 @@ impl Ledger {
     /// Remembers what a scan saw and what was planned about it: what moved,
     /// what is rejected, what is forgotten. Tells what is rejected newly.
     pub(super) fn note(&mut self, files: &[Candidate], changes: &[Change], events: &mut Vec<EventKind>) {
-        let mut asked: HashSet<&Name> = HashSet::new();
-        let mut right: HashMap<&Name, &Candidate> = HashMap::new();
+        let mut asked: HashSet<&str> = HashSet::new();
+        let mut right: HashMap<&str, usize> = HashMap::new();
         // Asked for about what failed alone.
         let failed = !self.trouble.is_empty() || !self.paused.is_empty();
-        for file in files.iter().filter(|_| failed) {
+        for (idx, file) in files.iter().enumerate().filter(|_| failed) {
             match &file.reading {
-                Reading::Right { name, .. } => _ = right.entry(name).or_insert(file),
-                Reading::Wrong { name, .. } => asked.extend(name),
+                Reading::Right { name, .. } => _ = right.entry(name.as_str()).or_insert(idx),
+                Reading::Wrong { name, .. } => asked.extend(name.as_ref().map(Name::as_str)),
             }
         }
         // Put back, a content is tried anew.
-        self.trouble.retain(|name, _| right.contains_key(name) || asked.contains(name));
-        self.paused.retain(|name, _| right.contains_key(name));
+        self.trouble.retain(|name, _| right.contains_key(name.as_str()) || asked.contains(name.as_str()));
+        self.paused.retain(|name, _| right.contains_key(name.as_str()));
         let nameless = |file: &&Candidate| matches!(file.reading, Reading::Wrong { name: None, .. });
         self.seen = files.iter().filter(nameless).map(|file| (file.path.clone(), file.content)).collect();
         let before = std::mem::take(&mut self.rejected);
@@ -216,7 +216,8 @@ impl Ledger {
                 }
                 Change::Wait { name } => {
                     // What is tried again is as little in use as what is not.
-                    if let (Some(file), Some(trouble)) = (right.get(name), self.trouble.get(name)) {
+                    if let (Some(&idx), Some(trouble)) = (right.get(name.as_str()), self.trouble.get(name)) {
+                        let file = &files[idx];
                         if Some(trouble.content) == file.content {
                             self.rejected.insert(file.path.clone(), trouble.error.clone());
                         }

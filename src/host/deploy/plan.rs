@@ -70,7 +70,8 @@ fn requires_first<'a, I: Iterator<Item = &'a Name>>(
     names: &[&Name],
     requires: impl Fn(usize) -> I,
 ) -> Vec<usize> {
-    let by_name: HashMap<&Name, usize> = names.iter().enumerate().map(|(idx, name)| (*name, idx)).collect();
+    let names_at = names.iter().enumerate().map(|(idx, name)| (name.as_str(), idx));
+    let by_name: HashMap<&str, usize> = names_at.collect();
     let mut ordered = Vec::with_capacity(names.len());
     let mut met = vec![false; names.len()];
     for first in 0..names.len() {
@@ -86,7 +87,7 @@ fn requires_first<'a, I: Iterator<Item = &'a Name>>(
                 path.pop();
                 continue;
             };
-            if let Some(&required) = by_name.get(required).filter(|required| !met[**required]) {
+            if let Some(&required) = by_name.get(required.as_str()).filter(|required| !met[**required]) {
                 met[required] = true;
                 path.push((required, requires(required)));
             }
