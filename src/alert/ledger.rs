@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::letter::{Body, CAPACITY};
 use crate::event::{Health, LoopKind};
 use crate::name::Name;
+use crate::pointer::Kind;
 use crate::stamp::Stamp;
 
 /// As much as a full queue takes, and more.
@@ -82,7 +83,8 @@ pub(super) fn render(kept: &Kept) -> Vec<u8> {
 }
 
 pub(super) fn parse(text: &[u8]) -> Result<Kept, String> {
-    let saved: Value = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    let text = std::str::from_utf8(text).map_err(|error| error.to_string())?;
+    let saved: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let format = count(&saved, "format")?;
     if format != FORMAT {
         return Err(format!("format: expected {FORMAT}, found {format}"));
@@ -137,7 +139,7 @@ fn member<'v, T>(
 ) -> Result<T, String> {
     // It is null where there is none.
     let value = &object[key];
-    read(value).ok_or_else(|| format!("{key}: expected {expected}, found {value}"))
+    read(value).ok_or_else(|| format!("{key}: expected {expected}, found {}", Kind(value)))
 }
 
 fn list<'v>(object: &'v Value, key: &str) -> Result<&'v [Value], String> {
@@ -229,16 +231,36 @@ pub(super) mod tests {
             (&*good, "", "EOF"),
             (&*good, "[]", "format: expected a whole number, found null"),
             ("\"told\":[", "\"tall\":[", "told: expected a list, found null"),
-            ("\"n\":3", "\"n\":\"3\"", "db: n: expected a whole number, found \"3\""),
+            ("\"n\":3", "\"n\":\"3\"", "db: n: expected a whole number, found the string \"3\""),
             (&good[good.len() / 2..], "", "EOF"),
             ("\"format\":1", "\"format\":2", "format: expected 1, found 2"),
             ("\"told\":[{\"name\":\"db\"", "\"told\":[{\"name\":\"../db\"", "must begin with a letter"),
-            ("\"reminders\":2", "\"reminders\":-2", "reminders: expected a whole number, found -2"),
+            (
+                "\"reminders\":2",
+                "\"reminders\":-2",
+                "reminders: expected a whole number, found the number -2",
+            ),
             ("\"reminders\":2", "\"reminders\":4294967296", "reminders: expected at most 4294967295, found"),
-            ("\"kind\":\"watcher\"", "\"kind\":\"x\"", "db: kind: expected that of a loop, found \"x\""),
-            ("\"state\":\"down\"", "\"state\":\"<b>\"", "db: state: expected a state, found \"<b>\""),
-            ("\"previous\":\"ready\"", "\"previous\":\"\"", "db: previous: expected a state, found \"\""),
-            ("b0-1", "a\\r\\nX: y", "db: id: expected letters, digits and -, found \"a\\r\\nX: y\""),
+            (
+                "\"kind\":\"watcher\"",
+                "\"kind\":\"x\"",
+                "db: kind: expected that of a loop, found the string \"x\"",
+            ),
+            (
+                "\"state\":\"down\"",
+                "\"state\":\"<b>\"",
+                "db: state: expected a state, found the string \"<b>\"",
+            ),
+            (
+                "\"previous\":\"ready\"",
+                "\"previous\":\"\"",
+                "db: previous: expected a state, found the string \"\"",
+            ),
+            (
+                "b0-1",
+                "a\\r\\nX: y",
+                "db: id: expected letters, digits and -, found the string \"a\\r\\nX: y\"",
+            ),
             ("b0-1", &long, "db: id: expected letters"),
             ("\"boot\":\"b0\"", "\"boot\":\"\"", "db: boot: expected letters"),
         ] {
