@@ -180,14 +180,8 @@ impl Error {
     /// Makes an error of a kind, without context or source.
     #[must_use]
     pub fn new(kind: ErrorKind) -> Self {
-        Self(Arc::new(Inner {
-            kind,
-            class: None,
-            context: None,
-            source: None,
-            retry_after: None,
-            weight: Weight::One,
-        }))
+        Inner { kind, class: None, context: None, source: None, retry_after: None, weight: Weight::One }
+            .into()
     }
 
     /// Makes an `InvalidArgument` that says what is wrong with which setting.
@@ -207,20 +201,20 @@ impl Error {
     #[must_use]
     pub fn context(self, context: impl Into<Cow<'static, str>>) -> Self {
         let context = Some(context.into());
-        self.map(|inner| Inner { context, ..inner })
+        Inner { context, ..self.into_inner() }.into()
     }
 
     /// Adds the error that led to this one. Replaces an earlier source.
     #[must_use]
     pub fn caused_by(self, source: impl Into<BoxError>) -> Self {
         let source = Some(source.into());
-        self.map(|inner| Inner { source, ..inner })
+        Inner { source, ..self.into_inner() }.into()
     }
 
     /// Sets the class. Without it the kind decides.
     #[must_use]
     pub fn with_class(self, class: ErrorClass) -> Self {
-        self.map(|inner| Inner { class: Some(class), ..inner })
+        Inner { class: Some(class), ..self.into_inner() }.into()
     }
 
     /// Says how long whoever refused asks to be left alone. What tries again
@@ -228,17 +222,17 @@ impl Error {
     /// long, up to 5 min; a regular run comes when it is due.
     #[must_use]
     pub fn with_retry_after(self, wait: Duration) -> Self {
-        self.map(|inner| Inner { retry_after: Some(wait), ..inner })
+        Inner { retry_after: Some(wait), ..self.into_inner() }.into()
     }
 
     /// Says that nothing can be told yet: whoever asked knows what he knew.
     pub(crate) fn undecided(self) -> Self {
-        self.map(|inner| Inner { weight: Weight::Nothing, ..inner })
+        Inner { weight: Weight::Nothing, ..self.into_inner() }.into()
     }
 
     /// Says that this is to be believed whatever the threshold.
     pub(crate) fn certain(self) -> Self {
-        self.map(|inner| Inner { weight: Weight::All, ..inner })
+        Inner { weight: Weight::All, ..self.into_inner() }.into()
     }
 
     pub(crate) fn is_undecided(&self) -> bool {
@@ -306,7 +300,7 @@ impl Error {
         let plain = Self::new(kind).with_class(ErrorClass::of(error)).context(clip(text, MAX_TEXT));
         let retry_after = Self::retry_after_of(error);
         let weight = error.downcast_ref::<Self>().map_or(Weight::One, |ours| ours.0.weight);
-        plain.map(|inner| Inner { retry_after, weight, ..inner })
+        Inner { retry_after, weight, ..plain.into_inner() }.into()
     }
 
     /// Turns what `catch_unwind` caught into an error with the panic's text.
@@ -319,20 +313,23 @@ impl Error {
         Self::new(ErrorKind::Panicked).context(clip(format!("panicked: {text}"), MAX_TEXT))
     }
 
-    fn map(self, change: impl FnOnce(Inner) -> Inner) -> Self {
-        let inner = match Arc::try_unwrap(self.0) {
-            Ok(inner) => inner,
-            Err(shared) => Inner {
-                kind: shared.kind,
-                class: shared.class,
-                context: shared.context.clone(),
-                retry_after: shared.retry_after,
-                weight: shared.weight,
-                // The source cannot be cloned; the shared error stands in.
-                source: shared.source.is_some().then(|| Box::new(Self(shared.clone())) as BoxError),
-            },
-        };
-        Self(Arc::new(change(inner)))
+    /// What it is, alone.
+    fn into_inner(self) -> Inner {
+        Arc::try_unwrap(self.0).unwrap_or_else(|shared| Inner {
+            kind: shared.kind,
+            class: shared.class,
+            context: shared.context.clone(),
+            retry_after: shared.retry_after,
+            weight: shared.weight,
+            // The source cannot be cloned; the shared error stands in.
+            source: shared.source.is_some().then(|| Box::new(Self(shared.clone())) as BoxError),
+        })
+    }
+}
+
+impl From<Inner> for Error {
+    fn from(inner: Inner) -> Self {
+        Self(Arc::new(inner))
     }
 }
 

@@ -168,8 +168,8 @@ impl State {
         }
     }
 
-    /// Has all those polled that are to be, in the order of their names. One
-    /// by one the set would be searched twice for each.
+    /// Has all those polled that are to be, in the order of their names. The set
+    /// is made anew: to take each out of it first, it would be searched twice.
     pub(super) fn put_polls(&mut self, due: Tick, is_to_be: impl Fn(&mut Watch) -> bool) {
         let Self { watches, polls, next, .. } = self;
         let mut put = Vec::with_capacity(watches.len());
