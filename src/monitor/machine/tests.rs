@@ -275,7 +275,7 @@ fn what_is_told_is_what_was_found_last() {
 fn a_look_that_goes_on_over_a_stop_is_not_made_twice() {
     let mut machine = machine(&["a", "b"]);
     machine.start(at(0));
-    let mut turn = |machine: &mut MonitorMachine, now| machine.turn(at(now), &mut Vec::new());
+    let turn = |machine: &mut MonitorMachine, now| machine.turn(at(now), &mut Vec::new());
     assert_eq!(turn(&mut machine, 0), Turn::Call(0));
     machine.stop(at(5), Some((0, at(0))));
     machine.start(at(10));
