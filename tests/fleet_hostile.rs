@@ -456,6 +456,19 @@ fn words_that_nobody_knows_are_told_by_their_row_and_touched_by_no_pass() {
 }
 
 #[test]
+fn a_state_that_nobody_knows_at_the_front_of_a_queue_is_in_nobodys_way() {
+    in_file(|path, mut f, agent| {
+        let own = f.own_agent("own");
+        let jobs = [job(&mut f), job(&mut f)];
+        let orders = [f.order(), f.order()].map(|order| f.enqueue(order));
+        let ids = format!("{}, {}", jobs[0], orders[0]);
+        shell(path, &format!("UPDATE fleet_commands SET state = 'paused' WHERE id IN ({ids})"));
+        assert_eq!(f.claim(agent).command, jobs[1]);
+        assert_eq!(f.claim(own).command, orders[1]);
+    });
+}
+
+#[test]
 fn what_an_agent_holds_that_is_in_no_table_is_taken_back() {
     in_file(|path, mut f, agent| {
         let gone = f.agent("gone");

@@ -483,7 +483,6 @@ impl CommandStore for ModelStore {
         row.attempts += 1;
         row.acknowledged_at = Some(now);
         row.lease_until = Some(plus(now, lease));
-        row.progress = None;
         claim_of(row.clone()).map(Some)
     }
 

@@ -4,7 +4,7 @@
 -- that a newer program wrote waits for such a program, and is in nobody's way.
 UPDATE fleet_commands SET
     state = 'acknowledged', agent_id = :agent, fence = fence + 1, attempts = attempts + 1, version = version + 1,
-    acknowledged_at = :now, lease_until = :now + :lease, progress = NULL
+    acknowledged_at = :now, lease_until = :now + :lease
 WHERE state = 'pending' AND id = (
     SELECT c.id FROM fleet_commands c
     INDEXED BY fleet_commands_jobs -- sqlite

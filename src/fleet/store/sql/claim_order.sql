@@ -1,7 +1,7 @@
 -- A kind that a newer program wrote waits for such a program.
 UPDATE fleet_commands SET
     state = 'acknowledged', agent_id = :agent, fence = fence + 1, attempts = attempts + 1, version = version + 1,
-    acknowledged_at = :now, lease_until = :now + :lease, progress = NULL
+    acknowledged_at = :now, lease_until = :now + :lease
 WHERE state = 'pending' AND id = (
     SELECT c.id FROM fleet_commands c
     INDEXED BY fleet_commands_orders -- sqlite
