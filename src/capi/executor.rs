@@ -8,7 +8,7 @@ use super::env::lk_env;
 use super::event::{Events, lk_events};
 use super::handle::{New, Own, Ref, object};
 use super::loop_status::{self, lk_loop_status};
-use super::recovery::{Table, lk_recovery_config, metadata};
+use super::recovery_config::{Table, lk_recovery_config, metadata};
 use super::report::{lk_stop_report, tell};
 use super::status::{LK_ERR_TIMEOUT, lk_status};
 use crate::recovery::{Checkpoint, Executor, Recover, RecoveryPolicy};

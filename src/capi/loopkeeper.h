@@ -4145,16 +4145,6 @@ lk_status lk_observer_init(lk_observer *out, size_t size);
 lk_status lk_log_init(lk_log *out, size_t size);
 
 /**
- * Fills in the default settings; `name`, `fetch` and `restore` are still to
- * be set.
- *
- * out: where. size: sizeof(lk_recovery_config).
- * Returns: LK_OK; LK_ERR_NULL; LK_ERR_SIZE. Thread: any. Does not block.
- * Next: lk_recovery_start.
- */
-lk_status lk_recovery_config_init(lk_recovery_config *out, size_t size);
-
-/**
  * Starts a recovery. No run is watched yet.
  *
  * env: not consumed. config: copied, and its texts; its `drop` is called
@@ -4318,6 +4308,16 @@ lk_status lk_recovery_subscribe(const lk_recovery *recovery, lk_events **out);
  * inside a callback. Thread: owner. Blocks for that long at most.
  */
 lk_status lk_recovery_free(lk_recovery *recovery);
+
+/**
+ * Fills in the default settings; `name`, `fetch` and `restore` are still to
+ * be set.
+ *
+ * out: where. size: sizeof(lk_recovery_config).
+ * Returns: LK_OK; LK_ERR_NULL; LK_ERR_SIZE. Thread: any. Does not block.
+ * Next: lk_recovery_start.
+ */
+lk_status lk_recovery_config_init(lk_recovery_config *out, size_t size);
 
 /**
  * Fills in a report without findings, so that a stop can fill in its own.

@@ -1,31 +1,15 @@
 //! Recovery: runs that are polled, restored from a checkpoint when they are
 //! corrupted, and watched until the recovery is proven.
 
-use std::ffi::{CString, c_char, c_void};
-use std::sync::Arc;
-
-use super::boundary::{
-    Answer, Buffer, Failure, In, Out, OutStruct, Text, Versioned, flag, guard, init, millis,
-};
-use super::call::{Cx, attempt, notify};
+use super::boundary::{Buffer, Failure, In, Out, OutStruct, Text, guard, millis};
 use super::env::lk_env;
 use super::event::{Events, lk_events};
 use super::handle::{New, Own, Ref, object};
 use super::loop_status::{self, lk_loop_status};
+use super::recovery_config::{Table, lk_recovery_config, metadata};
 use super::report::{lk_stop_report, tell};
-use super::status::{LK_ERR_INVALID, LK_ERR_NOT_FOUND, LK_ERR_NULL, LK_ERR_TIMEOUT, lk_status};
-use super::text::c_text;
-use super::userdata::{Userdata, lk_drop_fn};
-use crate::component::Context;
-use crate::decode;
-use crate::error::{BoxError, Error};
-use crate::pointer::Kind;
-use crate::recovery::descriptor::read_policy;
-use crate::recovery::{
-    Checkpoint, ExecutorConfig, Metadata, RecoveryMonitor, RecoveryMonitorConfig, RecoveryPolicy, Remedy,
-    Restore, Restored, RunSource, TrainingRun,
-};
-use crate::tree;
+use super::status::{LK_ERR_NOT_FOUND, LK_ERR_TIMEOUT, lk_status};
+use crate::recovery::RecoveryMonitor;
 
 /// Polls runs, has those restored that are corrupted, and watches them until
 /// the recovery is proven.
@@ -35,164 +19,6 @@ pub struct lk_recovery {
 }
 
 object!(lk_recovery => RecoveryMonitor, RecoveryMonitor::stop_for_drop);
-
-/// Asks for something about a run.
-///
-/// userdata: that of the table. cx: valid until it returns;
-/// lk_context_set_answer takes what it answers, as JSON. run: its name, valid
-/// until it returns. Returns 0 when it has answered; anything else when it
-/// could not. Several may be called at once, for different runs.
-pub type lk_run_fn = Option<extern "C" fn(userdata: *mut c_void, cx: Cx, run: *const c_char) -> i32>;
-
-/// Restores a run.
-///
-/// userdata: that of the table. cx: valid until it returns;
-/// lk_context_set_answer takes the name of the run that was made. request: what
-/// to make it from, valid until it returns. Returns 0 when it is made;
-/// LK_ERR_NOT_FOUND when the checkpoint is gone, and an older one is tried;
-/// anything else is tried again with growing delays, unless
-/// lk_context_set_terminal says that this cannot help. Several may be called
-/// at once, for different runs.
-pub type lk_restore_fn =
-    Option<extern "C" fn(userdata: *mut c_void, cx: Cx, request: *const lk_restore) -> i32>;
-
-/// Called once a run was restored. userdata: that of the table. run: the one
-/// that was corrupted. restored: the one in its place. checkpoint: the path
-/// that it was made from. attempt: which it was. Texts are valid until it
-/// returns. What it returns does not matter. Runs on the dispatcher's thread.
-pub type lk_recovered_fn = Option<
-    extern "C" fn(
-        userdata: *mut c_void,
-        run: *const c_char,
-        restored: *const c_char,
-        checkpoint: *const c_char,
-        attempt: u32,
-    ) -> i32,
->;
-
-/// Called once nothing more is tried. userdata: that of the table. run: the
-/// one that is lost. error: the kind of the error. text: why. Texts are valid
-/// until it returns. What it returns does not matter. Runs on the dispatcher's
-/// thread.
-pub type lk_lost_fn = Option<
-    extern "C" fn(userdata: *mut c_void, run: *const c_char, error: lk_status, text: *const c_char) -> i32,
->;
-
-/// What one attempt asks for.
-#[derive(Debug, Clone, Copy)]
-#[repr(C)]
-pub struct lk_restore {
-    /// sizeof(lk_restore), as the library knows it.
-    pub size: u32,
-    /// The number of the attempt, from 1.
-    pub attempt: u32,
-    /// The run that is corrupted.
-    pub run: *const c_char,
-    /// Where the checkpoint is.
-    pub checkpoint_path: *const c_char,
-    /// All that is known of the checkpoint, as a JSON object.
-    pub checkpoint_json: *const c_char,
-    /// The same for whoever sends one attempt's request again; no two attempts
-    /// have the same.
-    pub idempotency_key: *const c_char,
-    /// How much time the attempt has from its beginning.
-    pub timeout_ms: u64,
-    /// 1 when the state of the optimizer is restored, too; else 0.
-    pub restore_optimizer: i32,
-    /// Always 0.
-    pub reserved: u32,
-}
-
-/// A recovery or an executor: its name, where the state of runs is known, and
-/// how they are restored.
-#[derive(Debug, Clone, Copy)]
-#[repr(C)]
-pub struct lk_recovery_config {
-    /// sizeof(lk_recovery_config); lk_recovery_config_init sets it.
-    pub size: u32,
-    /// Whether the whole is down, and not only degraded, while a run cannot be
-    /// recovered: 0 or 1. Defaults to 0.
-    pub critical: i32,
-    /// Its name: a letter or digit, then up to 62 of these and '.', '_', '-'.
-    pub name: Text,
-    /// When and how runs are restored, as in a descriptor: a JSON object such
-    /// as {"max_attempts": 5, "backoff": "5s"}. What is absent has its default,
-    /// but `enabled`, which is true here. Defaults to NULL.
-    pub policy_json: Text,
-    /// Answers with the state of a run: {"corrupted": true, "last_checkpoint":
-    /// {"path": ".."}}.
-    pub fetch: lk_run_fn,
-    /// Answers with the checkpoints of a run, a list; may be NULL: only the
-    /// one that `fetch` tells of.
-    pub checkpoints: lk_run_fn,
-    /// Makes a run anew; answers with its name.
-    pub restore: lk_restore_fn,
-    /// Lets go of a run that was restored too late to be used; may be NULL.
-    pub discard: lk_run_fn,
-    /// Lets go of the corrupted run once another took its place; may be NULL.
-    pub retire: lk_run_fn,
-    /// Called once a run was restored; may be NULL.
-    pub on_recovery: lk_recovered_fn,
-    /// Called once nothing more is tried; may be NULL.
-    pub on_failure: lk_lost_fn,
-    /// Called once, after the last call of any of the above; may be NULL.
-    pub drop: lk_drop_fn,
-    /// Passed to each callback.
-    pub userdata: *mut c_void,
-    /// How many runs are polled at once. Defaults to 8. An executor polls none.
-    pub max_polls: u32,
-    /// How many runs are restored at once. Defaults to 1.
-    pub max_concurrent: u32,
-    /// How many corrupted runs may wait for their first attempt. Defaults to
-    /// 1,024.
-    pub max_queued: u32,
-    /// Always 0.
-    pub reserved: u32,
-    /// How long freeing it waits for its threads, unless a stop has. Defaults
-    /// to 1 s.
-    pub drop_grace_ms: u64,
-}
-
-// SAFETY: numbers, pointers that are looked at before they are used, and
-// functions that may be absent.
-unsafe impl Versioned for lk_recovery_config {
-    const NAME: &'static str = "lk_recovery_config";
-    const MIN: usize = std::mem::offset_of!(Self, max_polls);
-
-    fn initial() -> Self {
-        Self {
-            size: size_of::<Self>() as u32,
-            critical: 0,
-            name: Text::NONE,
-            policy_json: Text::NONE,
-            fetch: None,
-            checkpoints: None,
-            restore: None,
-            discard: None,
-            retire: None,
-            on_recovery: None,
-            on_failure: None,
-            drop: None,
-            userdata: std::ptr::null_mut(),
-            max_polls: 8,
-            max_concurrent: 1,
-            max_queued: 1024,
-            reserved: 0,
-            drop_grace_ms: 1000,
-        }
-    }
-}
-
-/// Fills in the default settings; `name`, `fetch` and `restore` are still to
-/// be set.
-///
-/// out: where. size: sizeof(lk_recovery_config).
-/// Returns: LK_OK; LK_ERR_NULL; LK_ERR_SIZE. Thread: any. Does not block.
-/// Next: lk_recovery_start.
-#[unsafe(no_mangle)]
-pub extern "C" fn lk_recovery_config_init(out: Out<lk_recovery_config>, size: usize) -> lk_status {
-    guard(|| init(&out, size))
-}
 
 /// Starts a recovery. No run is watched yet.
 ///
@@ -212,7 +38,7 @@ pub extern "C" fn lk_recovery_start(
     guard(|| {
         let table = Table::read(&config)?;
         let (env, place) = (env.get("env")?, out.check("out")?);
-        let (config, source, remedy) = table.into_parts()?;
+        let (config, source, remedy) = table.into_monitor()?;
         place.set(RecoveryMonitor::start_in(&env, config, source, remedy)?)
     })
 }
@@ -232,7 +58,7 @@ pub extern "C" fn lk_recovery_new(
     guard(|| {
         let table = Table::read(&config)?;
         let (env, place) = (env.get("env")?, out.check("out")?);
-        let (config, source, remedy) = table.into_parts()?;
+        let (config, source, remedy) = table.into_monitor()?;
         place.set(RecoveryMonitor::new(&env, config, source, remedy)?)
     })
 }
@@ -439,200 +265,4 @@ pub extern "C" fn lk_recovery_subscribe(recovery: Ref<lk_recovery>, out: New<lk_
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_recovery_free(recovery: Own<lk_recovery>) -> lk_status {
     guard(|| recovery.free("recovery"))
-}
-
-/// What comes with the events of a run, from a JSON object of texts.
-pub(super) fn metadata(metadata_json: Text) -> Answer<Metadata> {
-    let mut metadata = Metadata::default();
-    let Some(json) = metadata_json.optional("metadata_json")? else { return Ok(metadata) };
-    let refuse = |found: &dyn std::fmt::Display| {
-        Failure::new(LK_ERR_INVALID, format!("metadata_json: expected an object of texts: {found}"))
-    };
-    let value = serde_json::from_str(json).map_err(|error: serde_json::Error| refuse(&error))?;
-    let serde_json::Value::Object(texts) = value else { return Err(refuse(&Kind(&value))) };
-    for (key, text) in texts {
-        let serde_json::Value::String(text) = text else {
-            return Err(refuse(&format_args!("{} as {key:?}", Kind(&text))));
-        };
-        metadata = metadata.with(key, text);
-    }
-    Ok(metadata)
-}
-
-/// A recovery's config as it came from C, with what its callbacks work with.
-pub(super) struct Table {
-    config: lk_recovery_config,
-    userdata: Arc<Userdata>,
-}
-
-impl Table {
-    /// From here on the table's `drop` is called.
-    pub(super) fn read(config: &In<lk_recovery_config>) -> Answer<Self> {
-        let config = config.read("config")?;
-        Ok(Self { config, userdata: Arc::new(Userdata::new(config.userdata, config.drop)) })
-    }
-
-    fn into_parts(self) -> Answer<(RecoveryMonitorConfig, CSource, CRemedy)> {
-        let config = self.config;
-        let (name, policy, source, remedy) = self.into_calls()?;
-        let mut settings = RecoveryMonitorConfig::new(name, policy)
-            .max_polls(config.max_polls)
-            .max_concurrent(config.max_concurrent)
-            .max_queued(config.max_queued)
-            .drop_grace(millis(config.drop_grace_ms));
-        if flag(config.critical, "critical")? {
-            settings = settings.critical();
-        }
-        Ok((settings, source, remedy))
-    }
-
-    /// The settings of an executor, and the policy that each of its runs has.
-    pub(super) fn into_executor(self) -> Answer<(ExecutorConfig, RecoveryPolicy, CSource, CRemedy)> {
-        let config = self.config;
-        let (name, policy, source, remedy) = self.into_calls()?;
-        let settings = ExecutorConfig::new(name)
-            .max_concurrent(config.max_concurrent)
-            .max_queued(config.max_queued)
-            .drop_grace(millis(config.drop_grace_ms));
-        Ok((settings, policy, source, remedy))
-    }
-
-    fn into_calls(self) -> Answer<(String, RecoveryPolicy, CSource, CRemedy)> {
-        let Self { config, userdata } = self;
-        let name = config.name.read("name")?;
-        let missing = |what| Failure::new(LK_ERR_NULL, format!("{name}: {what}: must not be NULL"));
-        let fetch = config.fetch.ok_or_else(|| missing("fetch"))?;
-        let restore = config.restore.ok_or_else(|| missing("restore"))?;
-        let policy = policy(&config, &userdata)?;
-        let source = CSource { fetch, checkpoints: config.checkpoints, userdata: userdata.clone() };
-        let remedy = CRemedy { restore, discard: config.discard, retire: config.retire, userdata };
-        Ok((name.to_owned(), policy, source, remedy))
-    }
-}
-
-fn policy(config: &lk_recovery_config, userdata: &Arc<Userdata>) -> Answer<RecoveryPolicy> {
-    let mut policy = RecoveryPolicy::default().enabled(true);
-    if let Some(json) = config.policy_json.optional("policy_json")? {
-        let node = tree::parse("policy_json", json).map_err(Error::from)?;
-        let says = node.get("enabled").is_some();
-        policy = decode::object(&node, "", read_policy).map_err(Error::from)?;
-        if !says {
-            policy = policy.enabled(true);
-        }
-    }
-    if let Some(call) = config.on_recovery {
-        let userdata = userdata.clone();
-        policy = policy.on_recovery(move |recovered| {
-            let run = c_text(recovered.run.clone());
-            let restored = c_text(recovered.restored.training_run_id.clone());
-            let path = c_text(recovered.checkpoint.path.clone());
-            notify(|| {
-                call(userdata.get(), run.as_ptr(), restored.as_ptr(), path.as_ptr(), recovered.attempt)
-            });
-        });
-    }
-    if let Some(call) = config.on_failure {
-        let userdata = userdata.clone();
-        policy = policy.on_failure(move |run, error| {
-            let (run, text) = (c_text(run.to_owned()), c_text(error.report().to_string()));
-            notify(|| call(userdata.get(), run.as_ptr(), error.kind() as lk_status, text.as_ptr()));
-        });
-    }
-    Ok(policy)
-}
-
-type RunCall = extern "C" fn(*mut c_void, Cx, *const c_char) -> i32;
-
-/// Calls about a run; what was answered.
-fn ask(call: RunCall, userdata: &Userdata, cx: &Context, run: &str) -> Result<Option<String>, BoxError> {
-    let run = c_text(run.to_owned());
-    let said = attempt(cx, |cx| call(userdata.get(), cx, run.as_ptr()))?;
-    Ok(said.answer)
-}
-
-pub(super) struct CSource {
-    fetch: RunCall,
-    checkpoints: Option<RunCall>,
-    userdata: Arc<Userdata>,
-}
-
-impl RunSource for CSource {
-    fn fetch(&self, cx: &Context, run: &str) -> Result<TrainingRun, BoxError> {
-        let answer = ask(self.fetch, &self.userdata, cx, run)?;
-        let answer = answer.ok_or("fetch: returned without an answer")?;
-        let mut value: serde_json::Value = serde_json::from_str(&answer)?;
-        if let Some(object) = value.as_object_mut() {
-            object.entry("training_run_id").or_insert_with(|| run.into());
-            object.get_mut("last_checkpoint").map(name_checkpoint);
-        }
-        Ok(serde_json::from_value(value)?)
-    }
-
-    fn checkpoints(&self, cx: &Context, run: &str) -> Result<Vec<Checkpoint>, BoxError> {
-        let Some(call) = self.checkpoints else {
-            return Ok(self.fetch(cx, run)?.last_checkpoint.into_iter().collect());
-        };
-        let answer = ask(call, &self.userdata, cx, run)?;
-        let answer = answer.ok_or("checkpoints: returned without an answer")?;
-        let mut value: serde_json::Value = serde_json::from_str(&answer)?;
-        value.as_array_mut().into_iter().flatten().for_each(name_checkpoint);
-        Ok(serde_json::from_value(value)?)
-    }
-}
-
-/// A checkpoint that has no name is called by its path.
-fn name_checkpoint(checkpoint: &mut serde_json::Value) {
-    if let Some(object) = checkpoint.as_object_mut() {
-        if let Some(path) = object.get("path").cloned() {
-            object.entry("checkpoint_id").or_insert(path);
-        }
-    }
-}
-
-pub(super) struct CRemedy {
-    restore: extern "C" fn(*mut c_void, Cx, *const lk_restore) -> i32,
-    discard: Option<RunCall>,
-    retire: Option<RunCall>,
-    userdata: Arc<Userdata>,
-}
-
-impl Remedy for CRemedy {
-    fn restore(&self, cx: &Context, request: &Restore) -> Result<Restored, BoxError> {
-        let texts: [CString; 4] = [
-            request.run.clone(),
-            request.checkpoint.path.clone(),
-            serde_json::to_string(&request.checkpoint)?,
-            request.idempotency_key.clone(),
-        ]
-        .map(c_text);
-        let [run, path, json, key] = &texts;
-        let request = lk_restore {
-            size: size_of::<lk_restore>() as u32,
-            attempt: request.attempt,
-            run: run.as_ptr(),
-            checkpoint_path: path.as_ptr(),
-            checkpoint_json: json.as_ptr(),
-            idempotency_key: key.as_ptr(),
-            timeout_ms: u64::try_from(request.timeout.as_millis()).unwrap_or(u64::MAX),
-            restore_optimizer: i32::from(request.restore_optimizer),
-            reserved: 0,
-        };
-        let said = attempt(cx, |cx| (self.restore)(self.userdata.get(), cx, &raw const request))?;
-        let made = said.answer.filter(|run| !run.is_empty());
-        Ok(Restored::new(made.ok_or("restore: returned without the name of the run that it made")?))
-    }
-
-    fn discard(&self, cx: &Context, restored: &Restored) -> Result<(), BoxError> {
-        match self.discard {
-            Some(call) => ask(call, &self.userdata, cx, &restored.training_run_id).map(drop),
-            None => Ok(()),
-        }
-    }
-
-    fn retire(&self, cx: &Context, old: &str) -> Result<(), BoxError> {
-        match self.retire {
-            Some(call) => ask(call, &self.userdata, cx, old).map(drop),
-            None => Ok(()),
-        }
-    }
 }
