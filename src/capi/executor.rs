@@ -43,7 +43,7 @@ pub extern "C" fn lk_executor_start(
     config: In<lk_recovery_config>,
     out: New<lk_executor>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let table = Table::read(&config)?;
         let (env, place) = (env.get("env")?, out.check("out")?);
         let (config, policy, source, remedy) = table.into_executor()?;
@@ -71,7 +71,7 @@ pub extern "C" fn lk_executor_recover(
     checkpoint_path: Text,
     metadata_json: Text,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (held, run) = (executor.get("executor")?, run.read("run")?);
         let checkpoint = checkpoint_path.optional("checkpoint_path")?;
         let mut request = Recover::new(run, held.policy.clone()).metadata(metadata(metadata_json)?);
@@ -91,7 +91,7 @@ pub extern "C" fn lk_executor_recover(
 /// Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_executor_cancel(executor: Ref<lk_executor>, run: Text) -> lk_status {
-    guard(|| Ok(executor.get("executor")?.executor.cancel(run.read("run")?)?))
+    guard(move || Ok(executor.get("executor")?.executor.cancel(run.read("run")?)?))
 }
 
 /// Makes the next attempt of a run that waits for it now.
@@ -102,7 +102,7 @@ pub extern "C" fn lk_executor_cancel(executor: Ref<lk_executor>, run: Text) -> l
 /// LK_ERR_UTF8; LK_ERR_STALE. Thread: any, callbacks included. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_executor_retry(executor: Ref<lk_executor>, run: Text) -> lk_status {
-    guard(|| Ok(executor.get("executor")?.executor.retry(run.read("run")?)?))
+    guard(move || Ok(executor.get("executor")?.executor.retry(run.read("run")?)?))
 }
 
 /// Takes nothing new, until lk_executor_restart, and waits until all that
@@ -114,7 +114,7 @@ pub extern "C" fn lk_executor_retry(executor: Ref<lk_executor>, run: Text) -> lk
 /// lk_executor_stop.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_executor_drain(executor: Ref<lk_executor>, timeout_ms: u64) -> lk_status {
-    guard(|| {
+    guard(move || {
         if executor.get("executor")?.executor.drain(millis(timeout_ms)) {
             return Ok(());
         }
@@ -139,7 +139,7 @@ pub extern "C" fn lk_executor_runs_json(
     len: usize,
     needed: Out<usize>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (held, place) = (executor.get("executor")?, buf.check(len, &needed)?);
         place.set_json(&held.executor.runs())
     })
@@ -153,7 +153,7 @@ pub extern "C" fn lk_executor_runs_json(
 /// not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_executor_restart(executor: Ref<lk_executor>) -> lk_status {
-    guard(|| Ok(executor.get("executor")?.executor.restart()?))
+    guard(move || Ok(executor.get("executor")?.executor.restart()?))
 }
 
 /// Stops it: attempts under way are told to end and waited for, and what waits
@@ -173,7 +173,7 @@ pub extern "C" fn lk_executor_stop(
     grace_ms: u64,
     report: OutStruct<lk_stop_report>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (held, report) = (executor.get("executor")?, report.optional("report")?);
         tell(&held.executor.stop(millis(grace_ms)), report)
     })
@@ -190,7 +190,7 @@ pub extern "C" fn lk_executor_status(
     executor: Ref<lk_executor>,
     out: OutStruct<lk_loop_status>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (held, place) = (executor.get("executor")?, out.check("out")?);
         loop_status::write(&place, &held.executor.status());
         Ok(())
@@ -210,7 +210,7 @@ pub extern "C" fn lk_executor_status_json(
     len: usize,
     needed: Out<usize>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (held, place) = (executor.get("executor")?, buf.check(len, &needed)?);
         place.set_json(&held.executor.status())
     })
@@ -224,7 +224,7 @@ pub extern "C" fn lk_executor_status_json(
 /// Next: lk_events_next, lk_events_fd.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_executor_subscribe(executor: Ref<lk_executor>, out: New<lk_events>) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (held, place) = (executor.get("executor")?, out.check("out")?);
         place.set(Events::new(held.executor.subscribe()))
     })
@@ -238,5 +238,5 @@ pub extern "C" fn lk_executor_subscribe(executor: Ref<lk_executor>, out: New<lk_
 /// inside a callback. Thread: owner. Blocks for that long at most.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_executor_free(executor: Own<lk_executor>) -> lk_status {
-    guard(|| executor.free("executor"))
+    guard(move || executor.free("executor"))
 }

@@ -35,7 +35,7 @@ pub extern "C" fn lk_recovery_start(
     config: In<lk_recovery_config>,
     out: New<lk_recovery>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let table = Table::read(&config)?;
         let (env, place) = (env.get("env")?, out.check("out")?);
         let (config, source, remedy) = table.into_monitor()?;
@@ -55,7 +55,7 @@ pub extern "C" fn lk_recovery_new(
     config: In<lk_recovery_config>,
     out: New<lk_recovery>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let table = Table::read(&config)?;
         let (env, place) = (env.get("env")?, out.check("out")?);
         let (config, source, remedy) = table.into_monitor()?;
@@ -77,7 +77,7 @@ pub extern "C" fn lk_recovery_watch_run(
     run: Text,
     metadata_json: Text,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (recovery, run) = (recovery.get("recovery")?, run.read("run")?);
         Ok(recovery.watch_run(run, metadata(metadata_json)?)?)
     })
@@ -91,7 +91,7 @@ pub extern "C" fn lk_recovery_watch_run(
 /// LK_ERR_UTF8; LK_ERR_STALE. Thread: any, callbacks included. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_recovery_stop_watching(recovery: Ref<lk_recovery>, run: Text) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (recovery, run) = (recovery.get("recovery")?, run.read("run")?);
         if recovery.stop_watching(run) {
             return Ok(());
@@ -108,7 +108,7 @@ pub extern "C" fn lk_recovery_stop_watching(recovery: Ref<lk_recovery>, run: Tex
 /// Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_recovery_cancel(recovery: Ref<lk_recovery>, run: Text) -> lk_status {
-    guard(|| Ok(recovery.get("recovery")?.cancel(run.read("run")?)?))
+    guard(move || Ok(recovery.get("recovery")?.cancel(run.read("run")?)?))
 }
 
 /// Has a run tried again now: one that waits for its next attempt, or, with
@@ -120,7 +120,7 @@ pub extern "C" fn lk_recovery_cancel(recovery: Ref<lk_recovery>, run: Text) -> l
 /// Thread: any, callbacks included. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_recovery_retry(recovery: Ref<lk_recovery>, run: Text) -> lk_status {
-    guard(|| Ok(recovery.get("recovery")?.retry(run.read("run")?)?))
+    guard(move || Ok(recovery.get("recovery")?.retry(run.read("run")?)?))
 }
 
 /// Waits until no run is being recovered or waits for it.
@@ -130,7 +130,7 @@ pub extern "C" fn lk_recovery_retry(recovery: Ref<lk_recovery>, run: Text) -> lk
 /// callback of it would wait in vain. Blocks for `timeout_ms` at most.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_recovery_wait_idle(recovery: Ref<lk_recovery>, timeout_ms: u64) -> lk_status {
-    guard(|| {
+    guard(move || {
         if recovery.get("recovery")?.wait_idle(millis(timeout_ms)) {
             return Ok(());
         }
@@ -153,7 +153,7 @@ pub extern "C" fn lk_recovery_runs_json(
     len: usize,
     needed: Out<usize>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (recovery, place) = (recovery.get("recovery")?, buf.check(len, &needed)?);
         place.set_json(&recovery.runs())
     })
@@ -166,7 +166,7 @@ pub extern "C" fn lk_recovery_runs_json(
 /// Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_recovery_trigger(recovery: Ref<lk_recovery>) -> lk_status {
-    guard(|| {
+    guard(move || {
         recovery.get("recovery")?.trigger();
         Ok(())
     })
@@ -180,7 +180,7 @@ pub extern "C" fn lk_recovery_trigger(recovery: Ref<lk_recovery>) -> lk_status {
 /// Thread: any. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_recovery_restart(recovery: Ref<lk_recovery>) -> lk_status {
-    guard(|| Ok(recovery.get("recovery")?.restart()?))
+    guard(move || Ok(recovery.get("recovery")?.restart()?))
 }
 
 /// Stops it: attempts under way are told to end and waited for. When it returns
@@ -199,7 +199,7 @@ pub extern "C" fn lk_recovery_stop(
     grace_ms: u64,
     report: OutStruct<lk_stop_report>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (recovery, report) = (recovery.get("recovery")?, report.optional("report")?);
         tell(&recovery.stop(millis(grace_ms)), report)
     })
@@ -216,7 +216,7 @@ pub extern "C" fn lk_recovery_status(
     recovery: Ref<lk_recovery>,
     out: OutStruct<lk_loop_status>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (recovery, place) = (recovery.get("recovery")?, out.check("out")?);
         loop_status::write(&place, &recovery.status());
         Ok(())
@@ -236,7 +236,7 @@ pub extern "C" fn lk_recovery_status_json(
     len: usize,
     needed: Out<usize>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (recovery, place) = (recovery.get("recovery")?, buf.check(len, &needed)?);
         place.set_json(&recovery.status())
     })
@@ -250,7 +250,7 @@ pub extern "C" fn lk_recovery_status_json(
 /// Next: lk_events_next, lk_events_fd.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_recovery_subscribe(recovery: Ref<lk_recovery>, out: New<lk_events>) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (recovery, place) = (recovery.get("recovery")?, out.check("out")?);
         place.set(Events::new(recovery.subscribe()))
     })
@@ -264,5 +264,5 @@ pub extern "C" fn lk_recovery_subscribe(recovery: Ref<lk_recovery>, out: New<lk_
 /// inside a callback. Thread: owner. Blocks for that long at most.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_recovery_free(recovery: Own<lk_recovery>) -> lk_status {
-    guard(|| recovery.free("recovery"))
+    guard(move || recovery.free("recovery"))
 }

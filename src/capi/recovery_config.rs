@@ -1,6 +1,7 @@
 //! What a recovery and an executor are made from: where the state of runs is
 //! known, and how they are restored.
 
+use std::collections::BTreeMap;
 use std::ffi::{CString, c_char, c_void};
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use super::status::{LK_ERR_INVALID, LK_ERR_NULL, lk_status};
 use super::text::c_text;
 use super::userdata::{Userdata, lk_drop_fn};
 use crate::component::Context;
-use crate::decode;
+use crate::decode::{self, Object};
 use crate::error::{BoxError, Error};
 use crate::pointer::Kind;
 use crate::recovery::descriptor::read_policy;
@@ -18,7 +19,8 @@ use crate::recovery::{
     Checkpoint, ExecutorConfig, Metadata, RecoveryMonitorConfig, RecoveryPolicy, Remedy, Restore, Restored,
     RunSource, TrainingRun,
 };
-use crate::tree;
+use crate::stamp::Stamp;
+use crate::tree::{self, Value};
 
 /// Asks for something about a run.
 ///
@@ -175,25 +177,25 @@ unsafe impl Versioned for lk_recovery_config {
 /// Next: lk_recovery_start.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_recovery_config_init(out: Out<lk_recovery_config>, size: usize) -> lk_status {
-    guard(|| init(&out, size))
+    guard(move || init(&out, size))
 }
 
 /// What comes with the events of a run, from a JSON object of texts.
 pub(super) fn metadata(metadata_json: Text) -> Answer<Metadata> {
-    let mut metadata = Metadata::default();
-    let Some(json) = metadata_json.optional("metadata_json")? else { return Ok(metadata) };
+    let Some(json) = metadata_json.optional("metadata_json")? else { return Ok(Metadata::default()) };
     let refuse = |found: &dyn std::fmt::Display| {
         Failure::new(LK_ERR_INVALID, format!("metadata_json: expected an object of texts: {found}"))
     };
     let value = serde_json::from_str(json).map_err(|error: serde_json::Error| refuse(&error))?;
     let serde_json::Value::Object(texts) = value else { return Err(refuse(&Kind(&value))) };
+    let mut metadata = BTreeMap::new();
     for (key, text) in texts {
         let serde_json::Value::String(text) = text else {
             return Err(refuse(&format_args!("{} as {key:?}", Kind(&text))));
         };
-        metadata = metadata.with(key, text);
+        metadata.insert(key, text);
     }
-    Ok(metadata)
+    Ok(Metadata::of(metadata))
 }
 
 /// A recovery's config as it came from C, with what its callbacks work with.
@@ -297,12 +299,8 @@ impl RunSource for CSource {
     fn fetch(&self, cx: &Context, run: &str) -> Result<TrainingRun, BoxError> {
         let answer = ask(self.fetch, &self.userdata, cx, run)?;
         let answer = answer.ok_or("fetch: returned without an answer")?;
-        let mut value: serde_json::Value = serde_json::from_str(&answer)?;
-        if let Some(object) = value.as_object_mut() {
-            object.entry("training_run_id").or_insert_with(|| run.into());
-            object.get_mut("last_checkpoint").map(name_checkpoint);
-        }
-        Ok(serde_json::from_value(value)?)
+        let node = tree::parse("fetch", &answer).map_err(|faults| faults.to_string())?;
+        Ok(decode::object(&node, "", |o| read_run(o, run)).map_err(|faults| faults.to_string())?)
     }
 
     fn checkpoints(&self, cx: &Context, run: &str) -> Result<Vec<Checkpoint>, BoxError> {
@@ -311,19 +309,66 @@ impl RunSource for CSource {
         };
         let answer = ask(call, &self.userdata, cx, run)?;
         let answer = answer.ok_or("checkpoints: returned without an answer")?;
-        let mut value: serde_json::Value = serde_json::from_str(&answer)?;
-        value.as_array_mut().into_iter().flatten().for_each(name_checkpoint);
-        Ok(serde_json::from_value(value)?)
+        let node = tree::parse("checkpoints", &answer).map_err(|faults| faults.to_string())?;
+        let Value::Array(nodes) = &node.value else { return Err("checkpoints: expected a list".into()) };
+        let checkpoints = nodes.iter().enumerate().map(|(idx, node)| {
+            let key = tree::join_idx("", idx);
+            decode::object(node, &key, read_checkpoint).map_err(|faults| faults.to_string().into())
+        });
+        checkpoints.collect()
     }
 }
 
-/// A checkpoint that has no name is called by its path.
-fn name_checkpoint(checkpoint: &mut serde_json::Value) {
-    if let Some(object) = checkpoint.as_object_mut() {
-        if let Some(path) = object.get("path").cloned() {
-            object.entry("checkpoint_id").or_insert(path);
+/// The state of a run; that of the one `asked` for when it has no name. What
+/// else is written may be for others.
+fn read_run(o: &mut Object<'_, '_>, asked: &str) -> Option<TrainingRun> {
+    let training_run_id = o.string("training_run_id").or(asked.to_owned());
+    let corrupted = o.bool("corrupted").or_default();
+    let last_checkpoint = o.object("last_checkpoint", read_checkpoint).optional();
+    o.whole();
+    o.done()?;
+    Some(TrainingRun { training_run_id, corrupted, last_checkpoint })
+}
+
+/// A checkpoint; one that has no name is called by its path.
+fn read_checkpoint(o: &mut Object<'_, '_>) -> Option<Checkpoint> {
+    let path = o.string("path").required();
+    let checkpoint_id = o.string("checkpoint_id").optional();
+    let checkpoint_type = o.string("checkpoint_type").optional();
+    let training_run_id = o.string("training_run_id").optional();
+    let size_bytes = o.u64("size_bytes").optional();
+    let public = o.bool("public").or_default();
+    let moment = |text: String| text.parse::<Stamp>();
+    let time = o.string("time").convert(moment).optional();
+    let expires_at = o.string("expires_at").convert(moment).optional();
+    let metrics = o.object("metrics", read_metrics).optional().unwrap_or_default();
+    o.whole();
+    let path = path.take(o.done()?)?;
+    Some(Checkpoint {
+        checkpoint_id: checkpoint_id.unwrap_or_else(|| path.clone()),
+        checkpoint_type,
+        path,
+        training_run_id,
+        size_bytes,
+        public,
+        time,
+        expires_at,
+        metrics,
+    })
+}
+
+fn read_metrics(o: &mut Object<'_, '_>) -> Option<BTreeMap<String, f64>> {
+    let mut metrics = BTreeMap::new();
+    if let Value::Object(members) = &o.whole().value {
+        for member in members {
+            match decode::value(&member.node, &tree::join(o.key(), &member.key)) {
+                Ok(value) => _ = metrics.insert(member.key.clone(), value),
+                Err(faults) => o.faults(faults),
+            }
         }
     }
+    o.done()?;
+    Some(metrics)
 }
 
 pub(super) struct CRemedy {
@@ -370,6 +415,47 @@ impl Remedy for CRemedy {
         match self.retire {
             Some(call) => ask(call, &self.userdata, cx, old).map(drop),
             None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_read_and_what_is_wrong_has_its_place() {
+        let read = |text: &str| {
+            let node = tree::parse("fetch", text).map_err(|faults| faults.to_string())?;
+            decode::object(&node, "", |o| read_run(o, "asked")).map_err(|faults| faults.to_string())
+        };
+        assert_eq!(read("{}"), Ok(TrainingRun::new("asked")));
+        let plain = TrainingRun::new("r").corrupted(true).last_checkpoint(Checkpoint::new("p"));
+        let text = r#"{"training_run_id": "r", "corrupted": true, "last_checkpoint": {"path": "p", "x": 1}, "y": 2}"#;
+        assert_eq!(read(text), Ok(plain));
+        let full = Checkpoint {
+            checkpoint_id: "c".to_owned(),
+            checkpoint_type: Some("training".to_owned()),
+            path: "p".to_owned(),
+            training_run_id: Some("r".to_owned()),
+            size_bytes: Some(7),
+            public: true,
+            time: Some(Stamp::from_micros(1_000_000)),
+            expires_at: Some(Stamp::from_micros(2_000_000)),
+            metrics: BTreeMap::from([("loss".to_owned(), 0.5), ("step".to_owned(), 7.0)]),
+        };
+        let run = TrainingRun::new("r").last_checkpoint(full);
+        assert_eq!(read(&serde_json::to_string(&run).unwrap()), Ok(run));
+        for (text, expected) in [
+            ("[]", "fetch:1:1: expected an object, found a list"),
+            ("{\"corrupted\": 1}", "fetch:1:15: corrupted: expected true or false, found the number 1"),
+            ("{\"last_checkpoint\": {}}", "fetch:1:21: last_checkpoint.path: is missing, expected a string"),
+            (
+                "{\"last_checkpoint\": {\"path\": \"p\", \"metrics\": {\"loss\": \"low\"}}}",
+                "fetch:1:55: last_checkpoint.metrics.loss: expected a number, found the string \"low\"",
+            ),
+        ] {
+            assert_eq!(read(text).unwrap_err(), expected, "{text}");
         }
     }
 }

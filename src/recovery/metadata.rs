@@ -51,6 +51,11 @@ impl Metadata {
         Self { handle: Some(Arc::new(handle)), ..self }
     }
 
+    #[cfg(feature = "capi")]
+    pub(crate) fn of(texts: BTreeMap<String, String>) -> Self {
+        Self { texts: Arc::new(texts), handle: None }
+    }
+
     pub(super) fn check(&self) -> Result<()> {
         let n = self.texts.len();
         if n > MAX_TEXTS {
