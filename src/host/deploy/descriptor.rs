@@ -193,8 +193,10 @@ fn read_requirement(o: &mut Object<'_, '_>) -> Option<Requirement> {
 fn meaning(node: &Node) -> Fingerprint {
     let mut json = node.to_json();
     if let Some(members) = json.as_object_mut() {
-        members.remove("name");
-        members.remove("enabled");
+        // Alike in all, whether they are there or not.
+        for key in ["name", "enabled"] {
+            members.insert(key.to_owned(), serde_json::Value::Null);
+        }
     }
     Fingerprint::of(json.to_string().as_bytes())
 }
