@@ -86,7 +86,7 @@ impl lk_alerts_config {
 /// Next: lk_alerts_start.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_alerts_config_init(out: Out<lk_alerts_config>, size: usize) -> lk_status {
-    guard(|| init(&out, size))
+    guard(move || init(&out, size))
 }
 
 /// Begins to tell. What happened before is not told. Its thread starts with the
@@ -106,7 +106,7 @@ pub extern "C" fn lk_alerts_start(
     config: In<lk_alerts_config>,
     out: New<lk_alerts>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (env, place) = (env.get("env")?, out.check("out")?);
         let config = config.optional("config")?.unwrap_or_else(lk_alerts_config::initial);
         let alerts = Alerts::new(&env, config.settings()?);
@@ -132,7 +132,7 @@ pub extern "C" fn lk_alerts_status_json(
     len: usize,
     needed: Out<usize>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (teller, name) = (alerts.get("alerts")?, name.read("name")?);
         let place = buf.check(len, &needed)?;
         let status = teller.0.status(&name.parse()?);
@@ -156,7 +156,7 @@ pub extern "C" fn lk_alerts_stop(
     grace_ms: u64,
     report: OutStruct<lk_stop_report>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (teller, report) = (alerts.get("alerts")?, report.optional("report")?);
         tell(&teller.0.stop(millis(grace_ms)), report)
     })
@@ -169,5 +169,5 @@ pub extern "C" fn lk_alerts_stop(
 /// inside a callback. Thread: owner. Blocks for a second at most.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_alerts_free(alerts: Own<lk_alerts>) -> lk_status {
-    guard(|| alerts.free("alerts"))
+    guard(move || alerts.free("alerts"))
 }

@@ -45,7 +45,7 @@ impl Cancel {
 /// lk_host_run, lk_cancel_cancel.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_cancel_new(out: New<lk_cancel>) -> lk_status {
-    guard(|| out.check("out")?.set(Cancel::new(CancelToken::new())))
+    guard(move || out.check("out")?.set(Cancel::new(CancelToken::new())))
 }
 
 /// Cancels. Whoever waits for it wakes; doing it twice is doing it once.
@@ -55,7 +55,7 @@ pub extern "C" fn lk_cancel_new(out: New<lk_cancel>) -> lk_status {
 /// not from a signal handler. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_cancel_cancel(cancel: Ref<lk_cancel>) -> lk_status {
-    guard(|| {
+    guard(move || {
         cancel.get("cancel")?.token.cancel();
         Ok(())
     })
@@ -68,7 +68,7 @@ pub extern "C" fn lk_cancel_cancel(cancel: Ref<lk_cancel>) -> lk_status {
 /// Thread: any. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_cancel_is_cancelled(cancel: Ref<lk_cancel>) -> i32 {
-    guard_or(1, || Ok(i32::from(cancel.get("cancel")?.token.is_cancelled())))
+    guard_or(1, move || Ok(i32::from(cancel.get("cancel")?.token.is_cancelled())))
 }
 
 /// Waits until it is cancelled.
@@ -79,7 +79,7 @@ pub extern "C" fn lk_cancel_is_cancelled(cancel: Ref<lk_cancel>) -> i32 {
 /// for `timeout_ms` at most.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_cancel_wait(cancel: Ref<lk_cancel>, timeout_ms: u64) -> lk_status {
-    guard(|| {
+    guard(move || {
         let cancel = cancel.get("cancel")?;
         let is_over = cancel.waited().wait_timeout(millis(timeout_ms));
         if cancel.token.is_cancelled() {
@@ -100,5 +100,5 @@ pub extern "C" fn lk_cancel_wait(cancel: Ref<lk_cancel>, timeout_ms: u64) -> lk_
 /// not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_cancel_free(cancel: Own<lk_cancel>) -> lk_status {
-    guard(|| cancel.release("cancel"))
+    guard(move || cancel.release("cancel"))
 }

@@ -25,7 +25,7 @@ object!(lk_clock => ManualClock);
 /// of an lk_env_config to it.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_clock_new(out: New<lk_clock>) -> lk_status {
-    guard(|| out.check("out")?.set(ManualClock::default()))
+    guard(move || out.check("out")?.set(ManualClock::default()))
 }
 
 /// Waits until all loops are asleep and every event was told.
@@ -36,7 +36,7 @@ pub extern "C" fn lk_clock_new(out: New<lk_clock>) -> lk_status {
 /// Thread: owner. Blocks until then, for 30 s at most.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_clock_settle(clock: Ref<lk_clock>) -> lk_status {
-    guard(|| {
+    guard(move || {
         let clock = clock.get("clock")?;
         patiently(|| clock.settle())
     })
@@ -50,7 +50,7 @@ pub extern "C" fn lk_clock_settle(clock: Ref<lk_clock>) -> lk_status {
 /// Returns: as lk_clock_settle. Thread: owner. Blocks until all is at rest.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_clock_run_for(clock: Ref<lk_clock>, run_ms: u64) -> lk_status {
-    guard(|| {
+    guard(move || {
         let clock = clock.get("clock")?;
         patiently(|| clock.run_for(millis(run_ms)))
     })
@@ -64,7 +64,7 @@ pub extern "C" fn lk_clock_run_for(clock: Ref<lk_clock>, run_ms: u64) -> lk_stat
 /// Returns: as lk_clock_settle. Thread: owner. Blocks until all is at rest.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_clock_jump(clock: Ref<lk_clock>, jump_ms: u64) -> lk_status {
-    guard(|| {
+    guard(move || {
         let clock = clock.get("clock")?;
         patiently(|| clock.jump(millis(jump_ms)))
     })
@@ -77,7 +77,7 @@ pub extern "C" fn lk_clock_jump(clock: Ref<lk_clock>, jump_ms: u64) -> lk_status
 /// Thread: any. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_clock_now_ms(clock: Ref<lk_clock>) -> u64 {
-    guard_or(0, || {
+    guard_or(0, move || {
         let now = clock.get("clock")?.now().since(Tick::default());
         Ok(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
     })
@@ -90,7 +90,7 @@ pub extern "C" fn lk_clock_now_ms(clock: Ref<lk_clock>) -> u64 {
 /// not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_clock_free(clock: Own<lk_clock>) -> lk_status {
-    guard(|| clock.release("clock"))
+    guard(move || clock.release("clock"))
 }
 
 /// Runs what panics when nothing comes to rest.

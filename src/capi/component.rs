@@ -145,7 +145,7 @@ unsafe impl Versioned for lk_component_config {
 /// Next: lk_host_register, lk_host_deploy.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_component_config_init(out: Out<lk_component_config>, size: usize) -> lk_status {
-    guard(|| init(&out, size))
+    guard(move || init(&out, size))
 }
 
 /// A component's config as it came from C, with what its callbacks work with.

@@ -22,7 +22,7 @@ use super::watcher::lk_watcher;
 /// Next: set `component` of an lk_component_config to it.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_component_of_watcher(watcher: Ref<lk_watcher>, out: New<lk_component>) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (watcher, place) = (watcher.get("watcher")?, out.check("out")?);
         place.set(Given::new(watcher.shared().component()))
     })
@@ -40,7 +40,7 @@ pub extern "C" fn lk_component_of_watch_manager(
     manager: Ref<lk_watch_manager>,
     out: New<lk_component>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (watchers, place) = (manager.get("manager")?, out.check("out")?);
         place.set(Given::new(watchers.manager.component()))
     })
@@ -58,7 +58,7 @@ pub extern "C" fn lk_component_of_controller(
     controller: Ref<lk_controller>,
     out: New<lk_component>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (controller, place) = (controller.get("controller")?, out.check("out")?);
         place.set(Given::new(controller.shared().component()))
     })
@@ -75,7 +75,7 @@ pub extern "C" fn lk_component_of_controller_manager(
     manager: Ref<lk_controller_manager>,
     out: New<lk_component>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (manager, place) = (manager.get("manager")?, out.check("out")?);
         place.set(Given::new(manager.0.component()))
     })
@@ -90,7 +90,7 @@ pub extern "C" fn lk_component_of_controller_manager(
 /// Next: set `component` of an lk_component_config to it.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_component_of_monitor(monitor: Ref<lk_monitor>, out: New<lk_component>) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (monitor, place) = (monitor.get("monitor")?, out.check("out")?);
         place.set(Given::new(monitor.make()?.component()))
     })
@@ -104,7 +104,7 @@ pub extern "C" fn lk_component_of_monitor(monitor: Ref<lk_monitor>, out: New<lk_
 /// Next: set `component` of an lk_component_config to it.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_component_of_recovery(recovery: Ref<lk_recovery>, out: New<lk_component>) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (recovery, place) = (recovery.get("recovery")?, out.check("out")?);
         place.set(Given::new(recovery.shared().component()))
     })
@@ -119,7 +119,7 @@ pub extern "C" fn lk_component_of_recovery(recovery: Ref<lk_recovery>, out: New<
 /// Next: set `component` of an lk_component_config to it.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_component_of_deployer(deployer: Ref<lk_deployer>, out: New<lk_component>) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (deployer, place) = (deployer.get("deployer")?, out.check("out")?);
         place.set(Given::new((*deployer).clone()))
     })
@@ -136,7 +136,7 @@ pub extern "C" fn lk_component_of_config_watcher(
     watcher: Ref<lk_config_watcher>,
     out: New<lk_component>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (watcher, place) = (watcher.get("watcher")?, out.check("out")?);
         place.set(Given::new(Kept(watcher.shared())))
     })
@@ -151,5 +151,5 @@ pub extern "C" fn lk_component_of_config_watcher(
 /// what it was made of does.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_component_free(component: Own<lk_component>) -> lk_status {
-    guard(|| component.free("component"))
+    guard(move || component.free("component"))
 }

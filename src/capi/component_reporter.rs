@@ -26,7 +26,7 @@ object!(lk_reporter => Reporter);
 /// Does not block. Next: lk_reporter_set_health.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_context_reporter(cx: Cx, out: New<lk_reporter>) -> lk_status {
-    guard(|| {
+    guard(move || {
         let place = out.check("out")?;
         cx.context(|cx| place.set(cx.reporter().clone()))
     })
@@ -40,7 +40,7 @@ pub extern "C" fn lk_context_reporter(cx: Cx, out: New<lk_reporter>) -> lk_statu
 /// not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_reporter_set_health(reporter: Ref<lk_reporter>, health: lk_health) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (reporter, health) = (reporter.get("reporter")?, health_of(health)?);
         reporter.set_health(health);
         Ok(())
@@ -56,7 +56,7 @@ pub extern "C" fn lk_reporter_set_health(reporter: Ref<lk_reporter>, health: lk_
 /// not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_reporter_fail(reporter: Ref<lk_reporter>, error: lk_status, text: Text) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (reporter, text) = (reporter.get("reporter")?, text.read("text")?);
         let kind = kind_of(error).unwrap_or(ErrorKind::Component);
         reporter.fail(Error::new(kind).context(text.to_owned()));
@@ -71,7 +71,7 @@ pub extern "C" fn lk_reporter_fail(reporter: Ref<lk_reporter>, error: lk_status,
 /// Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_reporter_done(reporter: Ref<lk_reporter>) -> lk_status {
-    guard(|| {
+    guard(move || {
         reporter.get("reporter")?.done();
         Ok(())
     })
@@ -84,5 +84,5 @@ pub extern "C" fn lk_reporter_done(reporter: Ref<lk_reporter>) -> lk_status {
 /// not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_reporter_free(reporter: Own<lk_reporter>) -> lk_status {
-    guard(|| reporter.release("reporter"))
+    guard(move || reporter.release("reporter"))
 }

@@ -93,7 +93,7 @@ unsafe impl Versioned for lk_component_status {
 /// Next: lk_host_component_status.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_component_status_init(out: Out<lk_component_status>, size: usize) -> lk_status {
-    guard(|| init(&out, size))
+    guard(move || init(&out, size))
 }
 
 impl lk_component_status {

@@ -76,7 +76,7 @@ unsafe impl Versioned for lk_type {
 /// Next: lk_host_add_type.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_type_init(out: Out<lk_type>, size: usize) -> lk_status {
-    guard(|| init(&out, size))
+    guard(move || init(&out, size))
 }
 
 /// Adds a type of the program's to those that descriptors may name.

@@ -62,7 +62,7 @@ impl Configuration {
 /// Next: lk_config_add_file, lk_config_load.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_config_new(env: Ref<lk_env>, out: New<lk_config>) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (env, place) = (env.get("env")?, out.check("out")?);
         let layers = Mutex::new(Some(Layers::default()));
         place.set(Configuration { env: (*env).clone(), layers, loaded: OnceLock::new() })
@@ -77,7 +77,7 @@ pub extern "C" fn lk_config_new(env: Ref<lk_env>, out: New<lk_config>) -> lk_sta
 /// block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_config_add_defaults(config: Ref<lk_config>, json: Text) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (config, json) = (config.get("config")?, json.read("json")?);
         let node = tree::parse("defaults", json).map_err(Error::from)?;
         config.add(|layers| layers.defaults(node.to_json()))
@@ -91,7 +91,7 @@ pub extern "C" fn lk_config_add_defaults(config: Ref<lk_config>, json: Text) -> 
 /// LK_ERR_STALE. Thread: any. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_config_add_file(config: Ref<lk_config>, path: Text) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (config, path) = (config.get("config")?, path.read("path")?);
         config.add(|layers| layers.file(Path::new(path)))
     })
@@ -104,7 +104,7 @@ pub extern "C" fn lk_config_add_file(config: Ref<lk_config>, path: Text) -> lk_s
 /// Returns: as lk_config_add_file. Thread: any. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_config_add_text(config: Ref<lk_config>, name: Text, json: Text) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (config, name, json) = (config.get("config")?, name.read("name")?, json.read("json")?);
         config.add(|layers| layers.text(name, json))
     })
@@ -119,7 +119,7 @@ pub extern "C" fn lk_config_add_text(config: Ref<lk_config>, name: Text, json: T
 /// environment. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_config_add_environment(config: Ref<lk_config>, prefix: Text) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (config, prefix) = (config.get("config")?, prefix.read("prefix")?);
         config.add(|layers| layers.environment(prefix, process_environment()))
     })
@@ -132,7 +132,7 @@ pub extern "C" fn lk_config_add_environment(config: Ref<lk_config>, prefix: Text
 /// Returns: as lk_config_add_file. Thread: any. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_config_set(config: Ref<lk_config>, key: Text, value: Text) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (config, key, value) = (config.get("config")?, key.read("key")?, value.read("value")?);
         config.add(|layers| layers.set(key, value))
     })
@@ -144,7 +144,7 @@ pub extern "C" fn lk_config_set(config: Ref<lk_config>, key: Text, value: Text) 
 /// Returns: as lk_config_add_file. Thread: any. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_config_secret(config: Ref<lk_config>, key: Text) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (config, key) = (config.get("config")?, key.read("key")?);
         config.add(|layers| layers.secret(key))
     })
@@ -204,7 +204,7 @@ unsafe impl Versioned for lk_config_check {
 /// Next: lk_config_add_check.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_config_check_init(out: Out<lk_config_check>, size: usize) -> lk_status {
-    guard(|| init(&out, size))
+    guard(move || init(&out, size))
 }
 
 /// Has the program look at each configuration before it is in force. What it
@@ -218,7 +218,7 @@ pub extern "C" fn lk_config_check_init(out: Out<lk_config_check>, size: usize) -
 /// LK_ERR_STALE. Thread: any. Does not block. Next: lk_config_load.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_config_add_check(config: Ref<lk_config>, table: In<lk_config_check>) -> lk_status {
-    guard(|| {
+    guard(move || {
         // First: from here on its `drop` is called.
         let table = table.read("table")?;
         let userdata = Arc::new(Userdata::new(table.userdata, table.drop));
@@ -254,7 +254,7 @@ fn ask(check: Check, userdata: &Userdata, snapshot: &Snapshot) -> Result<(), Box
 /// and while checks run. Next: lk_config_snapshot.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_config_load(config: Ref<lk_config>) -> lk_status {
-    guard(|| {
+    guard(move || {
         let config = config.get("config")?;
         let Some(layers) = config.layers.lock().take() else {
             return Err(Failure::new(LK_ERR_STATE, "config: was loaded already"));
@@ -282,7 +282,7 @@ pub extern "C" fn lk_config_load(config: Ref<lk_config>) -> lk_status {
 /// while checks run.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_config_reload(config: Ref<lk_config>, changed: Out<usize>) -> lk_status {
-    guard(|| {
+    guard(move || {
         let config = config.get("config")?;
         let reload = config.get()?.reload()?;
         if let Some(place) = changed.optional() {
@@ -307,7 +307,7 @@ pub extern "C" fn lk_config_validate_json(
     len: usize,
     needed: Out<usize>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (config, place) = (config.get("config")?, buf.check(len, &needed)?);
         place.set_json(&config.get()?.validate()?)
     })
@@ -322,7 +322,7 @@ pub extern "C" fn lk_config_validate_json(
 /// LK_ERR_STALE. Thread: any. Does not block. Next: lk_snapshot_int.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_config_snapshot(config: Ref<lk_config>, out: New<lk_snapshot>) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (config, place) = (config.get("config")?, out.check("out")?);
         let snapshot: Arc<_> = config.get()?.snapshot();
         place.set(snapshot)
@@ -337,5 +337,5 @@ pub extern "C" fn lk_config_snapshot(config: Ref<lk_config>, out: New<lk_snapsho
 /// of a freed environment, whose threads end.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_config_free(config: Own<lk_config>) -> lk_status {
-    guard(|| config.free("config"))
+    guard(move || config.free("config"))
 }

@@ -91,7 +91,7 @@ pub extern "C" fn lk_config_watcher_config_init(
     out: Out<lk_config_watcher_config>,
     size: usize,
 ) -> lk_status {
-    guard(|| init(&out, size))
+    guard(move || init(&out, size))
 }
 
 /// Starts watching a configuration's files.
@@ -111,7 +111,7 @@ pub extern "C" fn lk_config_watcher_start(
     settings: In<lk_config_watcher_config>,
     out: New<lk_config_watcher>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let table = Table::read(&settings)?;
         let (env, config, place) = (env.get("env")?, config.get("config")?, out.check("out")?);
         let watcher = ConfigWatcher::new_in(&env, table.into_config(config.get()?)?)?;
@@ -133,7 +133,7 @@ pub extern "C" fn lk_config_watcher_new(
     settings: In<lk_config_watcher_config>,
     out: New<lk_config_watcher>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let table = Table::read(&settings)?;
         let (env, config, place) = (env.get("env")?, config.get("config")?, out.check("out")?);
         place.set(ConfigWatcher::new_in(&env, table.into_config(config.get()?)?)?)
@@ -147,7 +147,7 @@ pub extern "C" fn lk_config_watcher_new(
 /// Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_config_watcher_trigger(watcher: Ref<lk_config_watcher>) -> lk_status {
-    guard(|| {
+    guard(move || {
         watcher.get("watcher")?.trigger();
         Ok(())
     })
@@ -161,7 +161,7 @@ pub extern "C" fn lk_config_watcher_trigger(watcher: Ref<lk_config_watcher>) -> 
 /// Thread: any. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_config_watcher_restart(watcher: Ref<lk_config_watcher>) -> lk_status {
-    guard(|| Ok(watcher.get("watcher")?.restart()?))
+    guard(move || Ok(watcher.get("watcher")?.restart()?))
 }
 
 /// Stops it. When it returns LK_OK none of its callbacks runs or
@@ -180,7 +180,7 @@ pub extern "C" fn lk_config_watcher_stop(
     grace_ms: u64,
     report: OutStruct<lk_stop_report>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (watcher, report) = (watcher.get("watcher")?, report.optional("report")?);
         tell(&watcher.stop(millis(grace_ms)), report)
     })
@@ -197,7 +197,7 @@ pub extern "C" fn lk_config_watcher_status(
     watcher: Ref<lk_config_watcher>,
     out: OutStruct<lk_loop_status>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (watcher, place) = (watcher.get("watcher")?, out.check("out")?);
         loop_status::write(&place, &watcher.status());
         Ok(())
@@ -217,7 +217,7 @@ pub extern "C" fn lk_config_watcher_status_json(
     len: usize,
     needed: Out<usize>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (watcher, place) = (watcher.get("watcher")?, buf.check(len, &needed)?);
         place.set_json(&watcher.status())
     })
@@ -234,7 +234,7 @@ pub extern "C" fn lk_config_watcher_subscribe(
     watcher: Ref<lk_config_watcher>,
     out: New<lk_events>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (watcher, place) = (watcher.get("watcher")?, out.check("out")?);
         place.set(Events::new(watcher.subscribe()))
     })
@@ -248,7 +248,7 @@ pub extern "C" fn lk_config_watcher_subscribe(
 /// inside a callback. Thread: owner. Blocks for that long at most.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_config_watcher_free(watcher: Own<lk_config_watcher>) -> lk_status {
-    guard(|| watcher.free("watcher"))
+    guard(move || watcher.free("watcher"))
 }
 
 /// A watcher's settings as they came from C, with what its callback works

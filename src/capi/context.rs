@@ -17,7 +17,7 @@ use super::status::{LK_FOREVER, lk_status};
 /// Next: return a status other than LK_OK from the callback.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_context_set_error(cx: Cx, text: Text) -> lk_status {
-    guard(|| {
+    guard(move || {
         let text = text.read("text")?.to_owned();
         cx.say(|said| said.error = Some(text))
     })
@@ -31,7 +31,7 @@ pub extern "C" fn lk_context_set_error(cx: Cx, text: Text) -> lk_status {
 /// callback's. Does not block. Next: return a status other than LK_OK.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_context_set_terminal(cx: Cx, is_terminal: i32) -> lk_status {
-    guard(|| {
+    guard(move || {
         let is_terminal = flag(is_terminal, "is_terminal")?;
         cx.say(|said| said.is_terminal = is_terminal)
     })
@@ -45,7 +45,7 @@ pub extern "C" fn lk_context_set_terminal(cx: Cx, is_terminal: i32) -> lk_status
 /// Does not block. Next: return a status other than LK_OK.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_context_set_retry_after(cx: Cx, wait_ms: u64) -> lk_status {
-    guard(|| cx.say(|said| said.retry_after = Some(millis(wait_ms))))
+    guard(move || cx.say(|said| said.retry_after = Some(millis(wait_ms))))
 }
 
 /// Gives the text that the callback answers with, where it answers with one:
@@ -56,7 +56,7 @@ pub extern "C" fn lk_context_set_retry_after(cx: Cx, wait_ms: u64) -> lk_status 
 /// callback's. Does not block. Next: return LK_OK from the callback.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_context_set_answer(cx: Cx, text: Text) -> lk_status {
-    guard(|| {
+    guard(move || {
         let text = text.read("text")?;
         cx.answer(text)
     })
@@ -69,7 +69,7 @@ pub extern "C" fn lk_context_set_answer(cx: Cx, text: Text) -> lk_status {
 /// Does not block. Next: return LK_OK from the callback.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_context_set_items(cx: Cx, items: u64) -> lk_status {
-    guard(|| cx.say(|said| said.items = items))
+    guard(move || cx.say(|said| said.items = items))
 }
 
 /// Asks for another run of a controller soon, if the next regular one is not
@@ -80,7 +80,7 @@ pub extern "C" fn lk_context_set_items(cx: Cx, items: u64) -> lk_status {
 /// Does not block. Next: return LK_OK from the callback.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_context_set_requeue(cx: Cx, delay_ms: u64) -> lk_status {
-    guard(|| cx.say(|said| said.requeue_after = Some(millis(delay_ms))))
+    guard(move || cx.say(|said| said.requeue_after = Some(millis(delay_ms))))
 }
 
 /// Who the call is for: the name of the loop or component.
@@ -91,7 +91,7 @@ pub extern "C" fn lk_context_set_requeue(cx: Cx, delay_ms: u64) -> lk_status {
 /// callback's. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_context_name(cx: Cx, buf: Buffer, len: usize, needed: Out<usize>) -> lk_status {
-    guard(|| {
+    guard(move || {
         let place = buf.check(len, &needed)?;
         cx.context(|cx| place.set(cx.name().as_str()))
     })
@@ -107,7 +107,7 @@ pub extern "C" fn lk_context_name(cx: Cx, buf: Buffer, len: usize, needed: Out<u
 /// Next: call_phase of lk_loop_status.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_context_step(cx: Cx, text: Text) -> lk_status {
-    guard(|| {
+    guard(move || {
         let text = text.read("text")?;
         cx.context(|cx| {
             cx.step(text);
@@ -125,7 +125,7 @@ pub extern "C" fn lk_context_step(cx: Cx, text: Text) -> lk_status {
 /// Thread: one, the callback's. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_context_remaining_ms(cx: Cx) -> u64 {
-    guard_or(0, || {
+    guard_or(0, move || {
         cx.context(|cx| {
             let remaining = cx.remaining();
             // Nobody waits for a century.
@@ -146,7 +146,7 @@ pub extern "C" fn lk_context_remaining_ms(cx: Cx) -> u64 {
 /// is in; else 0. Thread: one, the callback's. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_context_is_cancelled(cx: Cx) -> i32 {
-    guard_or(1, || cx.context(|cx| Ok(i32::from(cx.is_cancelled()))))
+    guard_or(1, move || cx.context(|cx| Ok(i32::from(cx.is_cancelled()))))
 }
 
 /// Whether the call is to say what it would do, and to change nothing.
@@ -156,7 +156,7 @@ pub extern "C" fn lk_context_is_cancelled(cx: Cx) -> i32 {
 /// in; else 0. Thread: one, the callback's. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_context_is_dry_run(cx: Cx) -> i32 {
-    guard_or(1, || cx.context(|cx| Ok(i32::from(cx.is_dry_run()))))
+    guard_or(1, move || cx.context(|cx| Ok(i32::from(cx.is_dry_run()))))
 }
 
 /// Sleeps, unless the call is told to end, and not past its deadline.
@@ -167,7 +167,7 @@ pub extern "C" fn lk_context_is_dry_run(cx: Cx) -> i32 {
 /// Thread: one, the callback's. Blocks for `sleep_ms` at most.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_context_sleep(cx: Cx, sleep_ms: u64) -> lk_status {
-    guard(|| cx.context(|cx| Ok(cx.sleep(millis(sleep_ms))?)))
+    guard(move || cx.context(|cx| Ok(cx.sleep(millis(sleep_ms))?)))
 }
 
 /// What is cancelled when the call should end early: for other threads that
@@ -179,7 +179,7 @@ pub extern "C" fn lk_context_sleep(cx: Cx, sleep_ms: u64) -> lk_status {
 /// Does not block. Next: lk_cancel_wait, lk_cancel_is_cancelled.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_context_cancel(cx: Cx, out: New<lk_cancel>) -> lk_status {
-    guard(|| {
+    guard(move || {
         let place = out.check("out")?;
         cx.context(|cx| place.set(Cancel::new(cx.cancel_token().clone())))
     })

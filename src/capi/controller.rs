@@ -147,7 +147,7 @@ unsafe impl Versioned for lk_controller_config {
 /// Next: lk_controller_start, lk_controller_manager_register.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_controller_config_init(out: Out<lk_controller_config>, size: usize) -> lk_status {
-    guard(|| init(&out, size))
+    guard(move || init(&out, size))
 }
 
 /// Starts a controller.
@@ -164,7 +164,7 @@ pub extern "C" fn lk_controller_start(
     config: In<lk_controller_config>,
     out: New<lk_controller>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let table = Table::read(&config)?;
         let (env, place) = (env.get("env")?, out.check("out")?);
         let (settings, controller) = table.into_parts()?;
@@ -184,7 +184,7 @@ pub extern "C" fn lk_controller_new(
     config: In<lk_controller_config>,
     out: New<lk_controller>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let table = Table::read(&config)?;
         let (env, place) = (env.get("env")?, out.check("out")?);
         let (settings, controller) = table.into_parts()?;
@@ -199,7 +199,7 @@ pub extern "C" fn lk_controller_new(
 /// Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_controller_pause(controller: Ref<lk_controller>) -> lk_status {
-    guard(|| {
+    guard(move || {
         controller.get("controller")?.pause();
         Ok(())
     })
@@ -212,7 +212,7 @@ pub extern "C" fn lk_controller_pause(controller: Ref<lk_controller>) -> lk_stat
 /// Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_controller_resume(controller: Ref<lk_controller>) -> lk_status {
-    guard(|| {
+    guard(move || {
         controller.get("controller")?.resume();
         Ok(())
     })
@@ -225,7 +225,7 @@ pub extern "C" fn lk_controller_resume(controller: Ref<lk_controller>) -> lk_sta
 /// Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_controller_trigger(controller: Ref<lk_controller>) -> lk_status {
-    guard(|| {
+    guard(move || {
         controller.get("controller")?.trigger();
         Ok(())
     })
@@ -239,7 +239,7 @@ pub extern "C" fn lk_controller_trigger(controller: Ref<lk_controller>) -> lk_st
 /// Thread: any. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_controller_restart(controller: Ref<lk_controller>) -> lk_status {
-    guard(|| Ok(controller.get("controller")?.restart()?))
+    guard(move || Ok(controller.get("controller")?.restart()?))
 }
 
 /// Waits until it is ready.
@@ -251,7 +251,7 @@ pub extern "C" fn lk_controller_restart(controller: Ref<lk_controller>) -> lk_st
 /// `timeout_ms` at most.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_controller_wait_ready(controller: Ref<lk_controller>, timeout_ms: u64) -> lk_status {
-    guard(|| {
+    guard(move || {
         let controller = controller.get("controller")?;
         if controller.wait_ready(millis(timeout_ms)) {
             return Ok(());
@@ -276,7 +276,7 @@ pub extern "C" fn lk_controller_stop(
     grace_ms: u64,
     report: OutStruct<lk_stop_report>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (controller, report) = (controller.get("controller")?, report.optional("report")?);
         tell(&controller.stop(millis(grace_ms)), report)
     })
@@ -293,7 +293,7 @@ pub extern "C" fn lk_controller_status(
     controller: Ref<lk_controller>,
     out: OutStruct<lk_loop_status>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (controller, place) = (controller.get("controller")?, out.check("out")?);
         loop_status::write(&place, &controller.status());
         Ok(())
@@ -313,7 +313,7 @@ pub extern "C" fn lk_controller_status_json(
     len: usize,
     needed: Out<usize>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (controller, place) = (controller.get("controller")?, buf.check(len, &needed)?);
         place.set_json(&controller.status())
     })
@@ -327,7 +327,7 @@ pub extern "C" fn lk_controller_status_json(
 /// Next: lk_events_next, lk_events_fd.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_controller_subscribe(controller: Ref<lk_controller>, out: New<lk_events>) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (controller, place) = (controller.get("controller")?, out.check("out")?);
         place.set(Events::new(controller.subscribe()))
     })
@@ -341,7 +341,7 @@ pub extern "C" fn lk_controller_subscribe(controller: Ref<lk_controller>, out: N
 /// inside a callback. Thread: owner. Blocks for that long at most.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_controller_free(controller: Own<lk_controller>) -> lk_status {
-    guard(|| controller.free("controller"))
+    guard(move || controller.free("controller"))
 }
 
 /// A controller's config as it came from C, with what its callback works with.

@@ -39,7 +39,7 @@ pub extern "C" fn lk_controller_manager_new(
     dry_run: i32,
     out: New<lk_controller_manager>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (env, place) = (env.get("env")?, out.check("out")?);
         let config = ControllerManagerConfig::default().env(&env);
         let config = if flag(dry_run, "dry_run")? { config.dry_run() } else { config };
@@ -58,7 +58,7 @@ pub extern "C" fn lk_controller_manager_register(
     manager: Ref<lk_controller_manager>,
     config: In<lk_controller_config>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let table = Table::read(&config)?;
         let manager = manager.get("manager")?;
         let (settings, controller) = table.into_parts()?;
@@ -79,7 +79,7 @@ pub extern "C" fn lk_controller_manager_remove(
     grace_ms: u64,
     report: OutStruct<lk_stop_report>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (manager, name) = (manager.get("manager")?, name.read("name")?);
         let report = report.optional("report")?;
         tell(&manager.0.remove(name, millis(grace_ms))?, report)
@@ -94,7 +94,7 @@ pub extern "C" fn lk_controller_manager_remove(
 /// lk_controller_manager_stop.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_controller_manager_start(manager: Ref<lk_controller_manager>) -> lk_status {
-    guard(|| Ok(manager.get("manager")?.0.start()?))
+    guard(move || Ok(manager.get("manager")?.0.start()?))
 }
 
 /// Has a controller run now instead of at its next due.
@@ -108,7 +108,7 @@ pub extern "C" fn lk_controller_manager_trigger(
     manager: Ref<lk_controller_manager>,
     name: Text,
 ) -> lk_status {
-    guard(|| Ok(manager.get("manager")?.0.trigger(name.read("name")?)?))
+    guard(move || Ok(manager.get("manager")?.0.trigger(name.read("name")?)?))
 }
 
 /// Has a controller make no regular runs any more, until it is resumed.
@@ -118,7 +118,7 @@ pub extern "C" fn lk_controller_manager_trigger(
 /// Thread: any, callbacks included. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_controller_manager_pause(manager: Ref<lk_controller_manager>, name: Text) -> lk_status {
-    guard(|| Ok(manager.get("manager")?.0.pause(name.read("name")?)?))
+    guard(move || Ok(manager.get("manager")?.0.pause(name.read("name")?)?))
 }
 
 /// Has a controller make regular runs again.
@@ -128,7 +128,7 @@ pub extern "C" fn lk_controller_manager_pause(manager: Ref<lk_controller_manager
 /// Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_controller_manager_resume(manager: Ref<lk_controller_manager>, name: Text) -> lk_status {
-    guard(|| Ok(manager.get("manager")?.0.resume(name.read("name")?)?))
+    guard(move || Ok(manager.get("manager")?.0.resume(name.read("name")?)?))
 }
 
 /// Stops every controller together; start may be called again.
@@ -143,7 +143,7 @@ pub extern "C" fn lk_controller_manager_stop(
     grace_ms: u64,
     report: OutStruct<lk_stop_report>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (manager, report) = (manager.get("manager")?, report.optional("report")?);
         tell(&manager.0.stop(millis(grace_ms)), report)
     })
@@ -156,7 +156,7 @@ pub extern "C" fn lk_controller_manager_stop(
 /// Thread: any. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_controller_manager_health(manager: Ref<lk_controller_manager>) -> lk_health {
-    guard_or(LK_HEALTH_UNKNOWN, || Ok(health_number(manager.get("manager")?.0.health())))
+    guard_or(LK_HEALTH_UNKNOWN, move || Ok(health_number(manager.get("manager")?.0.health())))
 }
 
 /// Everything about a controller at one moment.
@@ -171,7 +171,7 @@ pub extern "C" fn lk_controller_manager_status(
     name: Text,
     out: OutStruct<lk_loop_status>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (manager, name) = (manager.get("manager")?, name.read("name")?);
         let place = out.check("out")?;
         let Some(status) = manager.0.status_of(name) else {
@@ -199,7 +199,7 @@ pub extern "C" fn lk_controller_manager_all_json(
     len: usize,
     needed: Out<usize>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (manager, place) = (manager.get("manager")?, buf.check(len, &needed)?);
         place.set_json(&StatusBody::of(manager.0.env(), &manager.0.statuses()))
     })
@@ -217,7 +217,7 @@ pub extern "C" fn lk_controller_manager_loops(
     capacity: usize,
     count: Out<usize>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (manager, count) = (manager.get("manager")?, count.check("count")?);
         if capacity > 0 {
             let _ = items.check("items")?;
@@ -237,7 +237,7 @@ pub extern "C" fn lk_controller_manager_subscribe(
     manager: Ref<lk_controller_manager>,
     out: New<lk_events>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (manager, place) = (manager.get("manager")?, out.check("out")?);
         place.set(Events::new(manager.0.subscribe()))
     })
@@ -251,5 +251,5 @@ pub extern "C" fn lk_controller_manager_subscribe(
 /// inside a callback. Thread: owner. Blocks for a second at most.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_controller_manager_free(manager: Own<lk_controller_manager>) -> lk_status {
-    guard(|| manager.free("manager"))
+    guard(move || manager.free("manager"))
 }

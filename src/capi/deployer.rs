@@ -84,7 +84,7 @@ impl lk_deployer_config {
 /// Next: lk_deployer_start.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_deployer_config_init(out: Out<lk_deployer_config>, size: usize) -> lk_status {
-    guard(|| init(&out, size))
+    guard(move || init(&out, size))
 }
 
 /// Starts looking at a folder. Types are those that the host knows at this
@@ -102,7 +102,7 @@ pub extern "C" fn lk_deployer_start(
     config: In<lk_deployer_config>,
     out: New<lk_deployer>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (hosted, place) = (host.get("host")?, out.check("out")?);
         let settings = config.read("config")?.settings()?;
         let registry = hosted.registry.lock().clone();
@@ -123,7 +123,7 @@ pub extern "C" fn lk_deployer_new(
     config: In<lk_deployer_config>,
     out: New<lk_deployer>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (hosted, place) = (host.get("host")?, out.check("out")?);
         let settings = config.read("config")?.settings()?;
         let registry = hosted.registry.lock().clone();
@@ -138,7 +138,7 @@ pub extern "C" fn lk_deployer_new(
 /// Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_deployer_rescan(deployer: Ref<lk_deployer>) -> lk_status {
-    guard(|| {
+    guard(move || {
         deployer.get("deployer")?.rescan();
         Ok(())
     })
@@ -160,7 +160,7 @@ pub extern "C" fn lk_deployer_board_json(
     len: usize,
     needed: Out<usize>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (deployer, place) = (deployer.get("deployer")?, buf.check(len, &needed)?);
         place.set_json(&board_json(&deployer.board()))
     })
@@ -182,7 +182,7 @@ pub extern "C" fn lk_deployer_stop(
     grace_ms: u64,
     report: OutStruct<lk_stop_report>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (deployer, report) = (deployer.get("deployer")?, report.optional("report")?);
         tell(&deployer.stop(millis(grace_ms)), report)
     })
@@ -199,7 +199,7 @@ pub extern "C" fn lk_deployer_status(
     deployer: Ref<lk_deployer>,
     out: OutStruct<lk_loop_status>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (deployer, place) = (deployer.get("deployer")?, out.check("out")?);
         loop_status::write(&place, &deployer.status());
         Ok(())
@@ -219,7 +219,7 @@ pub extern "C" fn lk_deployer_status_json(
     len: usize,
     needed: Out<usize>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (deployer, place) = (deployer.get("deployer")?, buf.check(len, &needed)?);
         place.set_json(&deployer.status())
     })
@@ -233,7 +233,7 @@ pub extern "C" fn lk_deployer_status_json(
 /// Next: lk_events_next, lk_events_fd.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_deployer_subscribe(deployer: Ref<lk_deployer>, out: New<lk_events>) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (deployer, place) = (deployer.get("deployer")?, out.check("out")?);
         place.set(Events::new(deployer.subscribe()))
     })
@@ -247,7 +247,7 @@ pub extern "C" fn lk_deployer_subscribe(deployer: Ref<lk_deployer>, out: New<lk_
 /// inside a callback. Thread: owner. Blocks for that long at most.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_deployer_free(deployer: Own<lk_deployer>) -> lk_status {
-    guard(|| deployer.free("deployer"))
+    guard(move || deployer.free("deployer"))
 }
 
 fn board_json(board: &Board) -> serde_json::Value {

@@ -68,7 +68,7 @@ unsafe impl Versioned for lk_env_config {
 /// Next: lk_env_new.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_env_config_init(out: Out<lk_env_config>, size: usize) -> lk_status {
-    guard(|| init(&out, size))
+    guard(move || init(&out, size))
 }
 
 /// Makes an environment. Its watchdog's thread starts at once, the
@@ -83,7 +83,7 @@ pub extern "C" fn lk_env_config_init(out: Out<lk_env_config>, size: usize) -> lk
 /// lk_watch_manager_new, lk_host_new.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_env_new(config: In<lk_env_config>, out: New<lk_env>) -> lk_status {
-    guard(|| {
+    guard(move || {
         let config = config.optional("config")?.unwrap_or_else(lk_env_config::initial);
         // First, and both before one is refused: from here on their `drop` is
         // called.
@@ -133,7 +133,7 @@ const MAX_STACK: usize = 1 << 30;
 /// Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_env_trigger(env: Ref<lk_env>, name: Text) -> lk_status {
-    guard(|| Ok(env.get("env")?.trigger(name.read("name")?)?))
+    guard(move || Ok(env.get("env")?.trigger(name.read("name")?)?))
 }
 
 /// Says that a name is alive: what the probe {"heartbeat": {"grace": "30s"}}
@@ -145,7 +145,7 @@ pub extern "C" fn lk_env_trigger(env: Ref<lk_env>, name: Text) -> lk_status {
 /// any, callbacks included. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_env_heartbeat(env: Ref<lk_env>, name: Text) -> lk_status {
-    guard(|| Ok(env.get("env")?.heartbeat(name.read("name")?)?))
+    guard(move || Ok(env.get("env")?.heartbeat(name.read("name")?)?))
 }
 
 /// Says that a name is down, and why: believed at once, whatever the grace and
@@ -158,7 +158,7 @@ pub extern "C" fn lk_env_heartbeat(env: Ref<lk_env>, name: Text) -> lk_status {
 /// any, callbacks included. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_env_heartbeat_down(env: Ref<lk_env>, name: Text, reason: Text) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (env, name, reason) = (env.get("env")?, name.read("name")?, reason.read("reason")?);
         Ok(env.heartbeat_down(name, reason)?)
     })
@@ -172,7 +172,7 @@ pub extern "C" fn lk_env_heartbeat_down(env: Ref<lk_env>, name: Text, reason: Te
 /// Next: lk_events_next, lk_events_fd.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_env_subscribe(env: Ref<lk_env>, out: New<lk_events>) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (env, place) = (env.get("env")?, out.check("out")?);
         place.set(Events::new(env.subscribe()))
     })
@@ -203,7 +203,7 @@ pub extern "C" fn lk_env_events_json(
         lost: u64,
         events: &'a [std::sync::Arc<crate::event::Event>],
     }
-    guard(|| {
+    guard(move || {
         let (env, place) = (env.get("env")?, buf.check(len, &needed)?);
         let EventPage { next, lost, events } = env.events_after(after, max);
         place.set_json(&Body { boot: env.boot(), next, lost, events: &events })
@@ -223,7 +223,7 @@ pub extern "C" fn lk_env_status_json(
     len: usize,
     needed: Out<usize>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (env, place) = (env.get("env")?, buf.check(len, &needed)?);
         place.set_json(&StatusBody::of(&env, &env.statuses()))
     })
@@ -243,7 +243,7 @@ pub extern "C" fn lk_env_loops(
     capacity: usize,
     count: Out<usize>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (env, count) = (env.get("env")?, count.check("count")?);
         let mut row = items.row(capacity, "items")?;
         let mut n = 0;
@@ -265,7 +265,7 @@ pub extern "C" fn lk_env_loops(
 /// LK_ERR_NULL; LK_ERR_UTF8; LK_ERR_STALE. Thread: any. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_env_cancel_recovery(env: Ref<lk_env>, run: Text) -> lk_status {
-    guard(|| Ok(env.get("env")?.cancel_recovery(run.read("run")?)?))
+    guard(move || Ok(env.get("env")?.cancel_recovery(run.read("run")?)?))
 }
 
 /// Has a run tried again now, in whatever monitor it is.
@@ -276,7 +276,7 @@ pub extern "C" fn lk_env_cancel_recovery(env: Ref<lk_env>, run: Text) -> lk_stat
 /// LK_ERR_STALE. Thread: any. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_env_retry_recovery(env: Ref<lk_env>, run: Text) -> lk_status {
-    guard(|| Ok(env.get("env")?.retry_recovery(run.read("run")?)?))
+    guard(move || Ok(env.get("env")?.retry_recovery(run.read("run")?)?))
 }
 
 /// Lets go of the environment. Its threads end, and are waited for, once all
@@ -287,7 +287,7 @@ pub extern "C" fn lk_env_retry_recovery(env: Ref<lk_env>, run: Text) -> lk_statu
 /// inside a callback. Thread: owner. Blocks for a moment.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_env_free(env: Own<lk_env>) -> lk_status {
-    guard(|| env.free("env"))
+    guard(move || env.free("env"))
 }
 
 /// What the status server answers, too.

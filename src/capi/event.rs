@@ -238,7 +238,7 @@ unsafe impl Versioned for lk_event {
 /// Next: lk_events_next.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_event_init(out: Out<lk_event>, size: usize) -> lk_status {
-    guard(|| init(&out, size))
+    guard(move || init(&out, size))
 }
 
 /// Reads the next event.
@@ -256,7 +256,7 @@ pub extern "C" fn lk_events_next(
     timeout_ms: u64,
     out: OutStruct<lk_event>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         // Without a lock where no other call uses the handle, as is the rule.
         if let Some(events) = events.alone() {
             // SAFETY: the handle is this call's alone, and the object is used
@@ -306,7 +306,7 @@ pub extern "C" fn lk_events_read(
     capacity: usize,
     count: Out<usize>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let held = events.get("events")?;
         let count = count.check("count")?;
         if capacity == 0 {
@@ -349,7 +349,7 @@ pub extern "C" fn lk_events_read(
 /// lk_events_next.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_events_fd(events: Ref<lk_events>, out: Out<c_int>) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (events, place) = (events.get("events")?, out.check("out")?);
         let reader = events.reader.lock();
         let subscription = &events.subscription;
@@ -369,7 +369,7 @@ pub extern "C" fn lk_events_fd(events: Ref<lk_events>, out: Out<c_int>) -> lk_st
 /// Thread: any. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_events_has_ended(events: Ref<lk_events>) -> i32 {
-    guard_or(1, || {
+    guard_or(1, move || {
         let events = events.get("events")?;
         let all_read = events.reader.lock().taken.is_empty();
         Ok(i32::from(all_read && events.subscription.has_ended()))
@@ -390,7 +390,7 @@ pub extern "C" fn lk_events_last_json(
     len: usize,
     needed: Out<usize>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (events, place) = (events.get("events")?, buf.check(len, &needed)?);
         place.set_json(&*events.last()?)
     })
@@ -407,7 +407,7 @@ pub extern "C" fn lk_events_last_text(
     len: usize,
     needed: Out<usize>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (events, place) = (events.get("events")?, buf.check(len, &needed)?);
         place.set(&events.last()?.to_string())
     })
@@ -420,7 +420,7 @@ pub extern "C" fn lk_events_last_text(
 /// not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_events_free(events: Own<lk_events>) -> lk_status {
-    guard(|| events.release("events"))
+    guard(move || events.release("events"))
 }
 
 impl Events {

@@ -130,7 +130,7 @@ impl lk_host_config {
 /// Next: lk_host_new.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_host_config_init(out: Out<lk_host_config>, size: usize) -> lk_status {
-    guard(|| init(&out, size))
+    guard(move || init(&out, size))
 }
 
 /// Makes a host without components.
@@ -142,7 +142,7 @@ pub extern "C" fn lk_host_config_init(out: Out<lk_host_config>, size: usize) -> 
 /// not block. Next: lk_host_register.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_host_new(env: Ref<lk_env>, config: In<lk_host_config>, out: New<lk_host>) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (env, place) = (env.get("env")?, out.check("out")?);
         let config = config.optional("config")?.unwrap_or_else(lk_host_config::initial);
         let store = config.store()?;
@@ -163,7 +163,7 @@ pub extern "C" fn lk_host_new(env: Ref<lk_env>, config: In<lk_host_config>, out:
 /// lk_host_deploy_json, lk_deployer_start.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_host_add_type(host: Ref<lk_host>, table: In<lk_type>) -> lk_status {
-    guard(|| {
+    guard(move || {
         // First: from here on its `drop` is called.
         let table = table.read("table")?;
         let userdata = Arc::new(Userdata::new(table.userdata, table.drop));
@@ -189,7 +189,7 @@ pub extern "C" fn lk_host_register(
     config: In<lk_component_config>,
     out: Out<lk_member>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let table = Table::read(&config)?;
         let hosted = host.get("host")?;
         let config = table.into_config()?;
@@ -215,7 +215,7 @@ pub extern "C" fn lk_host_register(
 /// any. Blocks until then. Next: lk_host_stop.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_host_start(host: Ref<lk_host>) -> lk_status {
-    guard(|| Ok(host.get("host")?.host.start()?))
+    guard(move || Ok(host.get("host")?.host.start()?))
 }
 
 /// Starts every component, waits until `cancel` is cancelled or the host stops
@@ -229,7 +229,7 @@ pub extern "C" fn lk_host_start(host: Ref<lk_host>) -> lk_status {
 /// until then. Next: lk_host_free.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_host_run(host: Ref<lk_host>, cancel: Ref<lk_cancel>) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (hosted, cancel) = (host.get("host")?, cancel.get("cancel")?);
         Ok(hosted.host.run(&cancel.token)?)
     })
@@ -253,7 +253,7 @@ pub extern "C" fn lk_host_stop(
     grace_ms: u64,
     report: OutStruct<lk_stop_report>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (hosted, report) = (host.get("host")?, report.optional("report")?);
         tell(&hosted.host.stop(millis(grace_ms)), report)
     })
@@ -274,7 +274,7 @@ pub extern "C" fn lk_host_deploy(
     config: In<lk_component_config>,
     out: Out<lk_member>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let table = Table::read(&config)?;
         let hosted = host.get("host")?;
         let config = table.into_config()?;
@@ -294,7 +294,7 @@ pub extern "C" fn lk_host_deploy(
 /// Thread: any. Blocks until its start has returned. Next: lk_host_undeploy.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_host_deploy_json(host: Ref<lk_host>, json: Text, out: Out<lk_member>) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (hosted, json) = (host.get("host")?, json.read("json")?);
         let (name, config) = hosted.descriptor(json)?;
         hosted.host.deploy(config)?;
@@ -318,7 +318,7 @@ pub extern "C" fn lk_host_replace(
     limit_ms: u64,
     out: Out<lk_member>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let table = Table::read(&config)?;
         let hosted = host.get("host")?;
         let config = table.into_config()?;
@@ -342,7 +342,7 @@ pub extern "C" fn lk_host_replace_json(
     limit_ms: u64,
     out: Out<lk_member>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (hosted, json) = (host.get("host")?, json.read("json")?);
         let (name, config) = hosted.descriptor(json)?;
         hosted.host.replace(config, millis(limit_ms))?;
@@ -367,7 +367,7 @@ pub extern "C" fn lk_host_undeploy(
     grace_ms: u64,
     report: OutStruct<lk_stop_report>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (hosted, report) = (host.get("host")?, report.optional("report")?);
         tell(&hosted.host.undeploy_by_id(member, millis(grace_ms))?, report)
     })
@@ -380,7 +380,7 @@ pub extern "C" fn lk_host_undeploy(
 /// Thread: any. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_host_find(host: Ref<lk_host>, name: Text, out: Out<lk_member>) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (hosted, name, place) = (host.get("host")?, name.read("name")?, out.check("out")?);
         let Some(status) = hosted.host.component(name) else {
             return Err(Failure::new(LK_ERR_NOT_FOUND, format!("{name:?}: is no component of this host")));
@@ -402,7 +402,7 @@ pub extern "C" fn lk_host_component_status(
     member: lk_member,
     out: OutStruct<lk_component_status>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (hosted, place) = (host.get("host")?, out.check("out")?);
         let Some(status) = hosted.host.component_by_id(member) else {
             return Err(Failure::new(LK_ERR_STALE, "member: is no longer part of the host"));
@@ -426,7 +426,7 @@ pub extern "C" fn lk_host_components_json(
     len: usize,
     needed: Out<usize>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (hosted, place) = (host.get("host")?, buf.check(len, &needed)?);
         place.set_json(&hosted.host.status())
     })
@@ -445,7 +445,7 @@ pub extern "C" fn lk_host_status_json(
     len: usize,
     needed: Out<usize>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (hosted, place) = (host.get("host")?, buf.check(len, &needed)?);
         place.set_json(&StatusBody::of(hosted.host.env(), &hosted.host.loops()))
     })
@@ -463,7 +463,7 @@ pub extern "C" fn lk_host_loops(
     capacity: usize,
     count: Out<usize>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (hosted, count) = (host.get("host")?, count.check("count")?);
         if capacity > 0 {
             let _ = items.check("items")?;
@@ -480,7 +480,7 @@ pub extern "C" fn lk_host_loops(
 /// Next: lk_events_next.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_host_subscribe(host: Ref<lk_host>, out: New<lk_events>) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (hosted, place) = (host.get("host")?, out.check("out")?);
         place.set(Events::new(hosted.host.subscribe()))
     })
@@ -495,7 +495,7 @@ pub extern "C" fn lk_host_subscribe(host: Ref<lk_host>, out: New<lk_events>) -> 
 /// and for up to five seconds more where a `drop` hangs. Next: lk_env_free.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_host_free(host: Own<lk_host>) -> lk_status {
-    guard(|| host.free("host"))
+    guard(move || host.free("host"))
 }
 
 /// Where a folder's components are put.

@@ -198,7 +198,7 @@ unsafe impl Versioned for lk_loop_status {
 /// Next: lk_watcher_status, lk_env_loops and others.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_loop_status_init(out: Out<lk_loop_status>, size: usize) -> lk_status {
-    guard(|| init(&out, size))
+    guard(move || init(&out, size))
 }
 
 impl lk_loop_status {

@@ -190,7 +190,7 @@ unsafe impl Versioned for lk_checker {
 /// Next: lk_monitor_new.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_monitor_config_init(out: Out<lk_monitor_config>, size: usize) -> lk_status {
-    guard(|| init(&out, size))
+    guard(move || init(&out, size))
 }
 
 /// Fills in the default settings; `name` and `check` are still to be set.
@@ -200,7 +200,7 @@ pub extern "C" fn lk_monitor_config_init(out: Out<lk_monitor_config>, size: usiz
 /// Next: lk_monitor_add_checker.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_checker_init(out: Out<lk_checker>, size: usize) -> lk_status {
-    guard(|| init(&out, size))
+    guard(move || init(&out, size))
 }
 
 /// Makes a monitor that is not started.
@@ -217,7 +217,7 @@ pub extern "C" fn lk_monitor_new(
     config: In<lk_monitor_config>,
     out: New<lk_monitor>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         // First: from here on its `drop` is called.
         let config = config.read("config")?;
         let userdata = Arc::new(Userdata::new(config.userdata, config.drop));
@@ -259,7 +259,7 @@ pub extern "C" fn lk_monitor_new(
 /// block. Next: lk_monitor_start.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_monitor_add_checker(monitor: Ref<lk_monitor>, checker: In<lk_checker>) -> lk_status {
-    guard(|| {
+    guard(move || {
         // First: from here on its `drop` is called.
         let checker = checker.read("checker")?;
         let userdata = Userdata::new(checker.userdata, checker.drop);
@@ -299,7 +299,7 @@ pub extern "C" fn lk_monitor_add_checker(monitor: Ref<lk_monitor>, checker: In<l
 /// any. Does not block. Next: lk_monitor_wait_ready, lk_monitor_stop.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_monitor_start(monitor: Ref<lk_monitor>) -> lk_status {
-    guard(|| Ok(monitor.get("monitor")?.make()?.restart()?))
+    guard(move || Ok(monitor.get("monitor")?.make()?.restart()?))
 }
 
 /// Says how an item is that a checker with `has_items` looks at.
@@ -311,7 +311,7 @@ pub extern "C" fn lk_monitor_start(monitor: Ref<lk_monitor>) -> lk_status {
 /// callback's. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_context_report(cx: Cx, item: Text, health: lk_health, reason: Text) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (item, health) = (item.read("item")?, health_of(health)?);
         let reason = reason.optional("reason")?.unwrap_or_default();
         cx.report(|report| {
@@ -329,7 +329,7 @@ pub extern "C" fn lk_context_report(cx: Cx, item: Text, health: lk_health, reaso
 /// not block. Next: return LK_OK from the callback.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_context_set_degraded(cx: Cx, text: Text) -> lk_status {
-    guard(|| {
+    guard(move || {
         let text = text.read("text")?;
         cx.report(|_| Ok(()))?;
         cx.answer(text)
@@ -343,7 +343,7 @@ pub extern "C" fn lk_context_set_degraded(cx: Cx, text: Text) -> lk_status {
 /// LK_ERR_STALE. Thread: any, callbacks included. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_monitor_trigger(monitor: Ref<lk_monitor>) -> lk_status {
-    guard(|| {
+    guard(move || {
         monitor.get("monitor")?.get()?.trigger();
         Ok(())
     })
@@ -358,7 +358,7 @@ pub extern "C" fn lk_monitor_trigger(monitor: Ref<lk_monitor>) -> lk_status {
 /// LK_ERR_STALE. Thread: any. Blocks for `timeout_ms` at most.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_monitor_wait_ready(monitor: Ref<lk_monitor>, timeout_ms: u64) -> lk_status {
-    guard(|| {
+    guard(move || {
         let monitor = monitor.get("monitor")?;
         let monitor = monitor.get()?;
         if monitor.wait_ready(millis(timeout_ms)) {
@@ -384,7 +384,7 @@ pub extern "C" fn lk_monitor_stop(
     grace_ms: u64,
     report: OutStruct<lk_stop_report>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (monitor, report) = (monitor.get("monitor")?, report.optional("report")?);
         let stopped = monitor.made.get().map(|monitor| monitor.stop(millis(grace_ms)));
         tell(&stopped.unwrap_or_default(), report)
@@ -399,7 +399,7 @@ pub extern "C" fn lk_monitor_stop(
 /// LK_ERR_SIZE; LK_ERR_STALE. Thread: any. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_monitor_status(monitor: Ref<lk_monitor>, out: OutStruct<lk_loop_status>) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (monitor, place) = (monitor.get("monitor")?, out.check("out")?);
         loop_status::write(&place, &monitor.get()?.status());
         Ok(())
@@ -419,7 +419,7 @@ pub extern "C" fn lk_monitor_status_json(
     len: usize,
     needed: Out<usize>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (monitor, place) = (monitor.get("monitor")?, buf.check(len, &needed)?);
         place.set_json(&monitor.get()?.status())
     })
@@ -434,7 +434,7 @@ pub extern "C" fn lk_monitor_status_json(
 /// lk_events_fd.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_monitor_subscribe(monitor: Ref<lk_monitor>, out: New<lk_events>) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (monitor, place) = (monitor.get("monitor")?, out.check("out")?);
         place.set(Events::new(monitor.get()?.subscribe()))
     })
@@ -448,7 +448,7 @@ pub extern "C" fn lk_monitor_subscribe(monitor: Ref<lk_monitor>, out: New<lk_eve
 /// inside a callback. Thread: owner. Blocks for that long at most.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_monitor_free(monitor: Own<lk_monitor>) -> lk_status {
-    guard(|| monitor.free("monitor"))
+    guard(move || monitor.free("monitor"))
 }
 
 struct CChecker {

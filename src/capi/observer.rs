@@ -123,7 +123,7 @@ unsafe impl Versioned for lk_observer {
 /// Next: set `observer` of an lk_env_config to it.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_observer_init(out: Out<lk_observer>, size: usize) -> lk_status {
-    guard(|| init(&out, size))
+    guard(move || init(&out, size))
 }
 
 /// How bad it is what a line of the log tells.
@@ -187,7 +187,7 @@ unsafe impl Versioned for lk_log {
 /// Next: set `log` of an lk_env_config to it.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_log_init(out: Out<lk_log>, size: usize) -> lk_status {
-    guard(|| init(&out, size))
+    guard(move || init(&out, size))
 }
 
 /// A table with what its functions work with, whose `drop` is called once.

@@ -70,7 +70,7 @@ unsafe impl Versioned for lk_stop_report {
 /// Next: a call whose name ends in _stop.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_stop_report_init(out: Out<lk_stop_report>, size: usize) -> lk_status {
-    guard(|| init(&out, size))
+    guard(move || init(&out, size))
 }
 
 /// Tells how a stop went, in the caller's report also where it was not clean.

@@ -40,7 +40,7 @@ const SHUTDOWN: Duration = Duration::from_secs(30);
 /// owner. Blocks until it is told to end.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_run_descriptor_dir(dir: Text, log: In<lk_log>, cancel: Ref<lk_cancel>) -> lk_status {
-    guard(|| {
+    guard(move || {
         // First: from here on its `drop` is called.
         let log = read_log(&log)?;
         let (dir, cancel) = (dir.read("dir")?, cancel.optional("cancel")?);

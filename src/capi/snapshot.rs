@@ -24,7 +24,7 @@ object!(lk_snapshot => Arc<Snapshot>);
 /// Thread: any. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_snapshot_is_set(snapshot: Ref<lk_snapshot>, key: Text) -> i32 {
-    guard_or(0, || Ok(i32::from(snapshot.get("snapshot")?.is_set(key.read("key")?))))
+    guard_or(0, move || Ok(i32::from(snapshot.get("snapshot")?.is_set(key.read("key")?))))
 }
 
 /// A whole number, or a fallback.
@@ -34,7 +34,7 @@ pub extern "C" fn lk_snapshot_is_set(snapshot: Ref<lk_snapshot>, key: Text) -> i
 /// of range, and when an argument cannot be used. Thread: any. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_snapshot_int(snapshot: Ref<lk_snapshot>, key: Text, fallback: i64) -> i64 {
-    guard_or(fallback, || {
+    guard_or(fallback, move || {
         let (snapshot, key) = (snapshot.get("snapshot")?, key.read("key")?);
         Ok(snapshot.int(key, fallback))
     })
@@ -47,7 +47,7 @@ pub extern "C" fn lk_snapshot_int(snapshot: Ref<lk_snapshot>, key: Text, fallbac
 /// of range, and when an argument cannot be used. Thread: any. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_snapshot_float(snapshot: Ref<lk_snapshot>, key: Text, fallback: f64) -> f64 {
-    guard_or(fallback, || {
+    guard_or(fallback, move || {
         let (snapshot, key) = (snapshot.get("snapshot")?, key.read("key")?);
         Ok(snapshot.float(key, fallback))
     })
@@ -60,7 +60,7 @@ pub extern "C" fn lk_snapshot_float(snapshot: Ref<lk_snapshot>, key: Text, fallb
 /// of range, and when an argument cannot be used. Thread: any. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_snapshot_bool(snapshot: Ref<lk_snapshot>, key: Text, fallback: i32) -> i32 {
-    guard_or(fallback, || {
+    guard_or(fallback, move || {
         let (snapshot, key) = (snapshot.get("snapshot")?, key.read("key")?);
         Ok(snapshot.optional::<bool>(key)?.map_or(fallback, i32::from))
     })
@@ -73,7 +73,7 @@ pub extern "C" fn lk_snapshot_bool(snapshot: Ref<lk_snapshot>, key: Text, fallba
 /// of range, and when an argument cannot be used. Thread: any. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_snapshot_duration_ms(snapshot: Ref<lk_snapshot>, key: Text, fallback: u64) -> u64 {
-    guard_or(fallback, || {
+    guard_or(fallback, move || {
         let (snapshot, key) = (snapshot.get("snapshot")?, key.read("key")?);
         Ok(snapshot.optional(key)?.map_or(fallback, in_millis))
     })
@@ -95,7 +95,7 @@ pub extern "C" fn lk_snapshot_require_string(
     len: usize,
     needed: Out<usize>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (snapshot, key) = (snapshot.get("snapshot")?, key.read("key")?);
         let place = buf.check(len, &needed)?;
         place.set(&snapshot.require::<String>(key)?)
@@ -110,7 +110,7 @@ pub extern "C" fn lk_snapshot_require_string(
 /// LK_ERR_UTF8; LK_ERR_STALE. Thread: any. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_snapshot_require_int(snapshot: Ref<lk_snapshot>, key: Text, out: Out<i64>) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (snapshot, key, place) = (snapshot.get("snapshot")?, key.read("key")?, out.check("out")?);
         let value: i64 = snapshot.require(key)?;
         place.set(value);
@@ -130,7 +130,7 @@ pub extern "C" fn lk_snapshot_require_float(
     key: Text,
     out: Out<f64>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (snapshot, key, place) = (snapshot.get("snapshot")?, key.read("key")?, out.check("out")?);
         let value: f64 = snapshot.require(key)?;
         place.set(value);
@@ -150,7 +150,7 @@ pub extern "C" fn lk_snapshot_require_bool(
     key: Text,
     out: Out<i32>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (snapshot, key, place) = (snapshot.get("snapshot")?, key.read("key")?, out.check("out")?);
         let value: bool = snapshot.require(key)?;
         place.set(i32::from(value));
@@ -170,7 +170,7 @@ pub extern "C" fn lk_snapshot_require_duration_ms(
     key: Text,
     out: Out<u64>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (snapshot, key, place) = (snapshot.get("snapshot")?, key.read("key")?, out.check("out")?);
         let value: Duration = snapshot.require(key)?;
         place.set(in_millis(value));
@@ -193,7 +193,7 @@ pub extern "C" fn lk_snapshot_explain_json(
     len: usize,
     needed: Out<usize>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (snapshot, key) = (snapshot.get("snapshot")?, key.read("key")?);
         let place = buf.check(len, &needed)?;
         match snapshot.explain(key) {
@@ -216,7 +216,7 @@ pub extern "C" fn lk_snapshot_explain_all_json(
     len: usize,
     needed: Out<usize>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (snapshot, place) = (snapshot.get("snapshot")?, buf.check(len, &needed)?);
         place.set_json(&snapshot.explain_all())
     })
@@ -235,7 +235,7 @@ pub extern "C" fn lk_snapshot_json(
     len: usize,
     needed: Out<usize>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (snapshot, place) = (snapshot.get("snapshot")?, buf.check(len, &needed)?);
         place.set_json(&snapshot.redacted())
     })
@@ -248,7 +248,7 @@ pub extern "C" fn lk_snapshot_json(
 /// not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_snapshot_generation(snapshot: Ref<lk_snapshot>) -> u64 {
-    guard_or(0, || Ok(snapshot.get("snapshot")?.generation()))
+    guard_or(0, move || Ok(snapshot.get("snapshot")?.generation()))
 }
 
 /// Lets go of the snapshot.
@@ -258,7 +258,7 @@ pub extern "C" fn lk_snapshot_generation(snapshot: Ref<lk_snapshot>) -> u64 {
 /// not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_snapshot_free(snapshot: Own<lk_snapshot>) -> lk_status {
-    guard(|| snapshot.release("snapshot"))
+    guard(move || snapshot.release("snapshot"))
 }
 
 fn in_millis(duration: Duration) -> u64 {

@@ -13,7 +13,7 @@ use super::status::{LK_ABI_VERSION, lk_status, name_of};
 /// Returns: the number. Thread: any. Does not block. Next: lk_env_new.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_abi_version() -> u32 {
-    quietly(Forked::Allowed, 0, || Ok(LK_ABI_VERSION))
+    quietly(Forked::Allowed, 0, move || Ok(LK_ABI_VERSION))
 }
 
 /// The version of the library, such as "0.1.0".
@@ -23,7 +23,7 @@ pub extern "C" fn lk_abi_version() -> u32 {
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_version() -> *const c_char {
     const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\0");
-    quietly(Forked::Allowed, std::ptr::null(), || Ok(VERSION.as_ptr().cast()))
+    quietly(Forked::Allowed, std::ptr::null(), move || Ok(VERSION.as_ptr().cast()))
 }
 
 /// What went wrong with the last call that failed on this thread, in words: a
@@ -36,7 +36,7 @@ pub extern "C" fn lk_version() -> *const c_char {
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_last_error_message() -> *const c_char {
     const NOTHING: &CStr = c"";
-    quietly(Forked::Allowed, NOTHING.as_ptr(), || Ok(last_error()))
+    quietly(Forked::Allowed, NOTHING.as_ptr(), move || Ok(last_error()))
 }
 
 /// The name of a status, such as "LK_ERR_TIMEOUT".
@@ -46,5 +46,5 @@ pub extern "C" fn lk_last_error_message() -> *const c_char {
 /// Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_status_name(status: lk_status) -> *const c_char {
-    quietly(Forked::Allowed, std::ptr::null(), || Ok(name_of(status).as_ptr()))
+    quietly(Forked::Allowed, std::ptr::null(), move || Ok(name_of(status).as_ptr()))
 }

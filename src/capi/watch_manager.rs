@@ -66,7 +66,7 @@ impl Watchers {
 /// Next: lk_watch_manager_watch.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_watch_manager_new(env: Ref<lk_env>, out: New<lk_watch_manager>) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (env, place) = (env.get("env")?, out.check("out")?);
         let manager = Arc::new(WatchManager::new(&env));
         place.set(Watchers { env: (*env).clone(), manager, members: Members::default() })
@@ -86,7 +86,7 @@ pub extern "C" fn lk_watch_manager_watch(
     config: In<lk_watcher_config>,
     out: Out<lk_member>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         // First: from here on its `drop` is called.
         let config = config.read("config")?;
         let callbacks = callbacks(&config);
@@ -117,7 +117,7 @@ pub extern "C" fn lk_watch_manager_replace(
     report: OutStruct<lk_stop_report>,
     out: Out<lk_member>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         // First: from here on its `drop` is called.
         let config = config.read("config")?;
         let callbacks = callbacks(&config);
@@ -145,7 +145,7 @@ pub extern "C" fn lk_watch_manager_unwatch(
     grace_ms: u64,
     report: OutStruct<lk_stop_report>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (watchers, report) = (manager.get("manager")?, report.optional("report")?);
         let watcher = watchers.member(member)?;
         let ended = watchers.manager.unwatch_one(&watcher, millis(grace_ms))?;
@@ -162,7 +162,7 @@ pub extern "C" fn lk_watch_manager_unwatch(
 /// Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_watch_manager_trigger(manager: Ref<lk_watch_manager>, member: lk_member) -> lk_status {
-    guard(|| {
+    guard(move || {
         manager.get("manager")?.member(member)?.trigger();
         Ok(())
     })
@@ -180,7 +180,7 @@ pub extern "C" fn lk_watch_manager_wait_ready(
     member: lk_member,
     timeout_ms: u64,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let watcher = manager.get("manager")?.member(member)?;
         if watcher.wait_ready(millis(timeout_ms)) {
             return Ok(());
@@ -200,7 +200,7 @@ pub extern "C" fn lk_watch_manager_find(
     name: Text,
     out: Out<lk_member>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (watchers, name, place) = (manager.get("manager")?, name.read("name")?, out.check("out")?);
         let Some(watcher) = watchers.manager.get(name) else {
             return Err(Failure::new(LK_ERR_NOT_FOUND, format!("{name:?}: is not watched")));
@@ -222,7 +222,7 @@ pub extern "C" fn lk_watch_manager_status(
     member: lk_member,
     out: OutStruct<lk_loop_status>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (watchers, place) = (manager.get("manager")?, out.check("out")?);
         let watcher = watchers.member(member)?;
         watcher.view(&mut |view| loop_status::write_view(&place, view));
@@ -245,7 +245,7 @@ pub extern "C" fn lk_watch_manager_status_json(
     len: usize,
     needed: Out<usize>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (watchers, place) = (manager.get("manager")?, buf.check(len, &needed)?);
         place.set_json(&watchers.member(member)?.status())
     })
@@ -264,7 +264,7 @@ pub extern "C" fn lk_watch_manager_all_json(
     len: usize,
     needed: Out<usize>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (watchers, place) = (manager.get("manager")?, buf.check(len, &needed)?);
         place.set_json(&StatusBody::of(&watchers.env, &watchers.manager.statuses()))
     })
@@ -282,7 +282,7 @@ pub extern "C" fn lk_watch_manager_loops(
     capacity: usize,
     count: Out<usize>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (watchers, count) = (manager.get("manager")?, count.check("count")?);
         if capacity > 0 {
             let _ = items.check("items")?;
@@ -299,7 +299,7 @@ pub extern "C" fn lk_watch_manager_loops(
 /// Thread: any. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_watch_manager_health(manager: Ref<lk_watch_manager>) -> lk_health {
-    guard_or(LK_HEALTH_UNKNOWN, || Ok(health_number(manager.get("manager")?.manager.health())))
+    guard_or(LK_HEALTH_UNKNOWN, move || Ok(health_number(manager.get("manager")?.manager.health())))
 }
 
 /// Hears of every event of every service, also of those watched later.
@@ -313,7 +313,7 @@ pub extern "C" fn lk_watch_manager_subscribe(
     manager: Ref<lk_watch_manager>,
     out: New<lk_events>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (watchers, place) = (manager.get("manager")?, out.check("out")?);
         place.set(Events::new(watchers.manager.subscribe()))
     })
@@ -332,7 +332,7 @@ pub extern "C" fn lk_watch_manager_stop(
     grace_ms: u64,
     report: OutStruct<lk_stop_report>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (watchers, report) = (manager.get("manager")?, report.optional("report")?);
         tell(&watchers.manager.stop(millis(grace_ms)), report)
     })
@@ -346,5 +346,5 @@ pub extern "C" fn lk_watch_manager_stop(
 /// inside a callback. Thread: owner. Blocks for a second at most.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_watch_manager_free(manager: Own<lk_watch_manager>) -> lk_status {
-    guard(|| manager.free("manager"))
+    guard(move || manager.free("manager"))
 }

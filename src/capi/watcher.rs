@@ -156,7 +156,7 @@ unsafe impl Versioned for lk_watcher_config {
 /// Next: lk_watcher_start, lk_watch_manager_watch.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_watcher_config_init(out: Out<lk_watcher_config>, size: usize) -> lk_status {
-    guard(|| init(&out, size))
+    guard(move || init(&out, size))
 }
 
 /// Starts watching a service. It is probed at once, then with growing delays
@@ -175,7 +175,7 @@ pub extern "C" fn lk_watcher_start(
     config: In<lk_watcher_config>,
     out: New<lk_watcher>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         // First: from here on its `drop` is called.
         let config = config.read("config")?;
         let callbacks = callbacks(&config);
@@ -196,7 +196,7 @@ pub extern "C" fn lk_watcher_new(
     config: In<lk_watcher_config>,
     out: New<lk_watcher>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         // First: from here on its `drop` is called.
         let config = config.read("config")?;
         let callbacks = callbacks(&config);
@@ -212,7 +212,7 @@ pub extern "C" fn lk_watcher_new(
 /// Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_watcher_trigger(watcher: Ref<lk_watcher>) -> lk_status {
-    guard(|| {
+    guard(move || {
         watcher.get("watcher")?.trigger();
         Ok(())
     })
@@ -236,7 +236,7 @@ pub extern "C" fn lk_watcher_stop(
     grace_ms: u64,
     report: OutStruct<lk_stop_report>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (watcher, report) = (watcher.get("watcher")?, report.optional("report")?);
         tell(&watcher.stop(millis(grace_ms)), report)
     })
@@ -250,7 +250,7 @@ pub extern "C" fn lk_watcher_stop(
 /// Thread: any. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_watcher_restart(watcher: Ref<lk_watcher>) -> lk_status {
-    guard(|| Ok(watcher.get("watcher")?.restart()?))
+    guard(move || Ok(watcher.get("watcher")?.restart()?))
 }
 
 /// Waits until the service is ready.
@@ -262,7 +262,7 @@ pub extern "C" fn lk_watcher_restart(watcher: Ref<lk_watcher>) -> lk_status {
 /// this watcher would wait in vain. Blocks for `timeout_ms` at most.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_watcher_wait_ready(watcher: Ref<lk_watcher>, timeout_ms: u64) -> lk_status {
-    guard(|| {
+    guard(move || {
         let watcher = watcher.get("watcher")?;
         if watcher.wait_ready(millis(timeout_ms)) {
             return Ok(());
@@ -278,7 +278,7 @@ pub extern "C" fn lk_watcher_wait_ready(watcher: Ref<lk_watcher>, timeout_ms: u6
 /// Thread: any. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_watcher_is_ready(watcher: Ref<lk_watcher>) -> i32 {
-    guard_or(0, || Ok(i32::from(watcher.get("watcher")?.is_ready())))
+    guard_or(0, move || Ok(i32::from(watcher.get("watcher")?.is_ready())))
 }
 
 /// Everything about the service at one moment.
@@ -289,7 +289,7 @@ pub extern "C" fn lk_watcher_is_ready(watcher: Ref<lk_watcher>) -> i32 {
 /// not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_watcher_status(watcher: Ref<lk_watcher>, out: OutStruct<lk_loop_status>) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (watcher, place) = (watcher.get("watcher")?, out.check("out")?);
         watcher.view(&mut |view| loop_status::write_view(&place, view));
         Ok(())
@@ -310,7 +310,7 @@ pub extern "C" fn lk_watcher_status_json(
     len: usize,
     needed: Out<usize>,
 ) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (watcher, place) = (watcher.get("watcher")?, buf.check(len, &needed)?);
         place.set_json(&watcher.status())
     })
@@ -324,7 +324,7 @@ pub extern "C" fn lk_watcher_status_json(
 /// Next: lk_events_next, lk_events_fd.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_watcher_subscribe(watcher: Ref<lk_watcher>, out: New<lk_events>) -> lk_status {
-    guard(|| {
+    guard(move || {
         let (watcher, place) = (watcher.get("watcher")?, out.check("out")?);
         place.set(Events::new(watcher.subscribe()))
     })
@@ -338,7 +338,7 @@ pub extern "C" fn lk_watcher_subscribe(watcher: Ref<lk_watcher>, out: New<lk_eve
 /// inside a callback. Thread: owner. Blocks for the drop grace at most.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_watcher_free(watcher: Own<lk_watcher>) -> lk_status {
-    guard(|| watcher.free("watcher"))
+    guard(move || watcher.free("watcher"))
 }
 
 /// What the callbacks of a config work with; its `drop` is called with the

@@ -105,12 +105,12 @@ mod tests {
             // SAFETY: the text is this thread's and unchanged meanwhile.
             unsafe { CStr::from_ptr(last_error()) }.to_str().unwrap().to_owned()
         };
-        assert_eq!((guard(|| Ok(())), last().as_str()), (LK_OK, ""));
-        assert_eq!(guard(|| Err(Failure::new(LK_ERR_STATE, "no\0w"))), LK_ERR_STATE);
+        assert_eq!((guard(move || Ok(())), last().as_str()), (LK_OK, ""));
+        assert_eq!(guard(move || Err(Failure::new(LK_ERR_STATE, "no\0w"))), LK_ERR_STATE);
         assert_eq!(last(), "no w");
-        assert_eq!(guard(|| panic!("boom")), LK_ERR_PANIC);
+        assert_eq!(guard(move || panic!("boom")), LK_ERR_PANIC);
         assert_eq!(last(), "panicked: boom");
-        assert_eq!((guard(|| Ok(())), last().as_str()), (LK_OK, "panicked: boom"));
-        assert_eq!(guard_or(7, || panic!("again")), 7);
+        assert_eq!((guard(move || Ok(())), last().as_str()), (LK_OK, "panicked: boom"));
+        assert_eq!(guard_or(7, move || panic!("again")), 7);
     }
 }
