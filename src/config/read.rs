@@ -34,74 +34,21 @@ pub(super) struct Bases {
 
 /// Reads the whole.
 pub(super) fn read(o: &mut Object<'_, '_>, bases: &Bases) -> Option<Settings> {
-    let dir_base = &bases.deploy;
     let default = Settings::default();
-    let logging = o.object("logging", |o| {
-        let level = word(o.string("level"), "\"debug\", \"info\", \"warn\" or \"error\"", level_named)
-            .or(default.logging.level);
-        let format = word(o.string("format"), "\"text\", \"logfmt\" or \"json\"", LogFormat::named)
-            .or(default.logging.format);
-        let source = o.bool("source").or(default.logging.source);
-        o.done().map(|_| LoggingConfig { level, format, source })
-    });
-    let logging = logging.or(default.logging);
-    let http = o.object("http", |o| {
-        let listen = o.string("listen").convert(|text| parse_listen(&text)).or(default.http.listen);
-        let are_hosts = |hosts: &Vec<String>| hosts.iter().try_for_each(|host| Host::parse(host).map(drop));
-        let allowed_hosts = o.strings("allowed_hosts").check(are_hosts).or_default();
-        let is_possible = |n: &u32| match n {
-            1..=MAX_CONNECTIONS => Ok(()),
-            n => Err(format!("expected 1 to {MAX_CONNECTIONS}, found {n}")),
-        };
-        let max_connections = o.u32("max_connections").check(is_possible).or(default.http.max_connections);
-        let token = o.string("token").check(|token| is_token(token)).map(Secret::new).optional();
-        // Its content stands in the token's place by now, unless it is null.
-        let _ = o.string("token_file").optional();
-        let are_names = |names: &Vec<String>| names.iter().try_for_each(|name| Name::new(name).map(drop));
-        let liveness = o.strings("liveness").check(are_names).or_default();
-        let readiness = o.strings("readiness").check(are_names).optional();
-        let startup = o.strings("startup").check(are_names).optional();
-        let is_some = |text: &String| if text.is_empty() { Err("must not be empty") } else { Ok(()) };
-        let history_file = o.string("history_file").check(is_some).optional();
-        let history_file = history_file.map(|path| bases.history.join(path));
-        o.done().map(|_| HttpConfig {
-            listen,
-            allowed_hosts,
-            max_connections,
-            token,
-            liveness,
-            readiness,
-            startup,
-            history_file,
-        })
-    });
-    let http = http.or(default.http);
-    let deploy = o.object("deploy", |o| {
-        let is_path = |dir: &String| if dir.is_empty() { Err("must not be empty") } else { Ok(()) };
-        let dir = o.string("dir").check(is_path).or(DEPLOY_DIR.to_owned());
-        let scan_interval = o.duration("scan_interval").check(is_rest).or(default.deploy.scan_interval);
-        o.done().map(|_| DeployConfig { dir: dir_base.join(dir), scan_interval })
-    });
-    let deploy = deploy.or(DeployConfig { dir: dir_base.join(DEPLOY_DIR), ..default.deploy });
+    let logging = o.object("logging", |o| read_logging(o)).or(default.logging);
+    let http = o.object("http", |o| read_http(o, bases)).or(default.http);
+    let deploy = o.object("deploy", |o| read_deploy(o, bases));
+    let deploy = deploy.or(DeployConfig { dir: bases.deploy.join(DEPLOY_DIR), ..default.deploy });
     let config = o.object("config", |o| {
         let watch_interval = o.duration("watch_interval").check(is_rest).or(default.config.watch_interval);
         o.done().map(|_| ReloadConfig { watch_interval })
     });
     let config = config.or(default.config);
     let store = StoreSettings { url: StoreUrl::Sqlite(bases.store.join(STORE_FILE)) };
-    let store = o
-        .object("store", |o| {
-            let url =
-                o.string("url").convert(|text| StoreUrl::parse(&text, &bases.store)).or(store.url.clone());
-            // Its content stands in the URL's place by now, unless it is null.
-            let _ = o.string("url_file").optional();
-            o.done().map(|_| StoreSettings { url })
-        })
-        .or(store.clone());
+    let store = o.object("store", |o| read_store(o, bases, &store)).or(store.clone());
     let monitor = o.object("monitor", |o| read_monitor(o, bases)).or_default();
     let alerts = o.object("alerts", |o| {
-        let is_some = |text: &String| if text.is_empty() { Err("must not be empty") } else { Ok(()) };
-        let state_file = o.string("state_file").check(is_some).optional();
+        let state_file = o.string("state_file").check(is_not_empty).optional();
         let state_file = state_file.map(|path| bases.alerts.join(path));
         o.done().map(|_| AlertSettings { state_file })
     });
@@ -110,12 +57,66 @@ pub(super) fn read(o: &mut Object<'_, '_>, bases: &Bases) -> Option<Settings> {
     o.done().map(|_| Settings { logging, http, deploy, config, store, monitor, alerts, shutdown_timeout })
 }
 
+fn read_logging(o: &mut Object<'_, '_>) -> Option<LoggingConfig> {
+    let default = Settings::default().logging;
+    let level =
+        word(o.string("level"), "\"debug\", \"info\", \"warn\" or \"error\"", level_named).or(default.level);
+    let format =
+        word(o.string("format"), "\"text\", \"logfmt\" or \"json\"", LogFormat::named).or(default.format);
+    let source = o.bool("source").or(default.source);
+    o.done().map(|_| LoggingConfig { level, format, source })
+}
+
+fn read_http(o: &mut Object<'_, '_>, bases: &Bases) -> Option<HttpConfig> {
+    let default = Settings::default().http;
+    let are_names = |names: &Vec<String>| names.iter().try_for_each(|name| Name::new(name).map(drop));
+    let listen = o.string("listen").convert(|text| parse_listen(&text)).or(default.listen);
+    let are_hosts = |hosts: &Vec<String>| hosts.iter().try_for_each(|host| Host::parse(host).map(drop));
+    let allowed_hosts = o.strings("allowed_hosts").check(are_hosts).or_default();
+    let is_possible = |n: &u32| match n {
+        1..=MAX_CONNECTIONS => Ok(()),
+        n => Err(format!("expected 1 to {MAX_CONNECTIONS}, found {n}")),
+    };
+    let max_connections = o.u32("max_connections").check(is_possible).or(default.max_connections);
+    let token = o.string("token").check(|token| is_token(token)).map(Secret::new).optional();
+    // Its content stands in the token's place by now, unless it is null.
+    let _ = o.string("token_file").optional();
+    let liveness = o.strings("liveness").check(are_names).or_default();
+    let readiness = o.strings("readiness").check(are_names).optional();
+    let startup = o.strings("startup").check(are_names).optional();
+    let history_file = o.string("history_file").check(is_not_empty).optional();
+    let history_file = history_file.map(|path| bases.history.join(path));
+    o.done().map(|_| HttpConfig {
+        listen,
+        allowed_hosts,
+        max_connections,
+        token,
+        liveness,
+        readiness,
+        startup,
+        history_file,
+    })
+}
+
+fn read_deploy(o: &mut Object<'_, '_>, bases: &Bases) -> Option<DeployConfig> {
+    let default = Settings::default().deploy;
+    let dir = o.string("dir").check(is_not_empty).or(DEPLOY_DIR.to_owned());
+    let scan_interval = o.duration("scan_interval").check(is_rest).or(default.scan_interval);
+    o.done().map(|_| DeployConfig { dir: bases.deploy.join(dir), scan_interval })
+}
+
+fn read_store(o: &mut Object<'_, '_>, bases: &Bases, default: &StoreSettings) -> Option<StoreSettings> {
+    let url = o.string("url").convert(|text| StoreUrl::parse(&text, &bases.store)).or(default.url.clone());
+    // Its content stands in the URL's place by now, unless it is null.
+    let _ = o.string("url_file").optional();
+    o.done().map(|_| StoreSettings { url })
+}
+
 fn read_monitor(o: &mut Object<'_, '_>, bases: &Bases) -> Option<MonitorSettings> {
     let default = MonitorSettings::default();
-    let is_some = |text: &String| if text.is_empty() { Err("must not be empty") } else { Ok(()) };
     let poll_period = o.duration("poll_period").or(default.poll_period);
-    let principal = o.string("principal").check(is_some).or(default.principal);
-    let token_file = o.string("token_file").check(is_some).optional();
+    let principal = o.string("principal").check(is_not_empty).or(default.principal);
+    let token_file = o.string("token_file").check(is_not_empty).optional();
     let command = o.strings("token_command").check(|command| match command.first() {
         Some(program) if !program.is_empty() => Ok(()),
         _ => Err("must name a program"),
@@ -126,7 +127,7 @@ fn read_monitor(o: &mut Object<'_, '_>, bases: &Bases) -> Option<MonitorSettings
     }
     let token_file = token_file.map(|path| bases.token.join(path));
     let mut tls_file = |name, base: &Path| {
-        let path = o.string(name).check(is_some).optional();
+        let path = o.string(name).check(is_not_empty).optional();
         if path.is_some() && !cfg!(feature = "tls") {
             o.fault(name, "needs the feature `tls`, which this build does not have");
         }
@@ -147,6 +148,10 @@ fn read_monitor(o: &mut Object<'_, '_>, bases: &Bases) -> Option<MonitorSettings
         client_key,
         root_certs,
     })
+}
+
+fn is_not_empty(text: &String) -> Result<(), &'static str> {
+    if text.is_empty() { Err("must not be empty") } else { Ok(()) }
 }
 
 /// Whether there is time for anything else between two looks: with less, a
