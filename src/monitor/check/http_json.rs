@@ -238,26 +238,23 @@ impl HttpJsonChecker {
         let counted = (1..=u32::try_from(n_parents).unwrap_or(u32::MAX)).rev();
         for ((name, parent), left) in parents.into_iter().zip(counted) {
             let mut items = Vec::new();
-            let asked = match &parent.state {
+            let filled = match &parent.state {
                 // Something is wrong with the item itself.
                 ItemState { health: Health::Unknown, reason: Some(reason) } => Err(reason.clone()),
-                _ => match fill(&path, &parent) {
-                    Err(reason) => Err(reason),
-                    Ok(path) => {
-                        // A silent server has its share, a quick one leaves it to others.
-                        let remaining = cx.remaining();
-                        if remaining <= least {
-                            not_asked.get_or_insert(name);
-                            continue;
-                        }
-                        let share = (remaining / left).max(remaining / 4).max(least);
-                        let limit = self.request_timeout.min(share);
-                        let list = List { path: &path, map: &members.map, paging: &members.paging, id: None };
-                        let read = self.read(cx, asker, &list, limit, &mut items);
-                        read.map_err(|error| error.report().to_string())
-                    }
-                },
+                _ => fill(&path, &parent),
             };
+            let remaining = cx.remaining();
+            if filled.is_ok() && remaining <= least {
+                not_asked.get_or_insert(name);
+                continue;
+            }
+            let asked = filled.and_then(|path| {
+                // A silent server has its share, a quick one leaves it to others.
+                let share = (remaining / left).max(remaining / 4).max(least);
+                let list = List { path: &path, map: &members.map, paging: &members.paging, id: None };
+                let read = self.read(cx, asker, &list, self.request_timeout.min(share), &mut items);
+                read.map_err(|error| error.report().to_string())
+            });
             if cx.is_cancelled() {
                 cx.check()?;
             }
