@@ -225,18 +225,8 @@ impl Ledger {
                 }
                 Change::Reject { file, error } => {
                     let Candidate { path, reading, .. } = &files[*file];
-                    let told = before.get(path).is_some_and(|told| same(told, error));
-                    let name = match reading {
-                        Reading::Right { name, .. } => Some(name),
-                        Reading::Wrong { name, .. } => name.as_ref(),
-                    };
-                    if !told {
-                        events.push(EventKind::Rejected {
-                            name: name.cloned(),
-                            file: shown(path),
-                            error: error.clone(),
-                            retry_in: None,
-                        });
+                    if !before.get(path).is_some_and(|told| same(told, error)) {
+                        events.push(rejected(path, reading, error));
                     }
                     self.rejected.insert(path.clone(), error.clone());
                 }
@@ -398,6 +388,15 @@ impl Ledger {
         running.stop_again = now + delay;
         events.push(EventKind::UndeployFailed { name: name.clone(), error, retry_in: delay });
     }
+}
+
+/// A file is rejected that was not, or for another reason.
+fn rejected(path: &Path, reading: &Reading, error: &Error) -> EventKind {
+    let name = match reading {
+        Reading::Right { name, .. } => Some(name),
+        Reading::Wrong { name, .. } => name.as_ref(),
+    };
+    EventKind::Rejected { name: name.cloned(), file: shown(path), error: error.clone(), retry_in: None }
 }
 
 /// Whether two errors say the same.

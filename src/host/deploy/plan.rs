@@ -239,8 +239,8 @@ impl Planner<'_> {
         }
     }
 
-    /// What right files ask for.
-    fn starts(&mut self) -> Vec<Change> {
+    /// The files that have their names, after those that they require.
+    fn right_in_order(&self) -> Vec<(usize, Name)> {
         let mut claims: Vec<(usize, Name)> = self
             .claims
             .iter()
@@ -250,23 +250,26 @@ impl Planner<'_> {
             })
             .collect();
         crate::order::sort_by(&mut claims, |a, b| a.0.cmp(&b.0));
-        if claims.iter().any(|(file, _)| !self.requires(*file).is_empty()) {
-            let names: Vec<&Name> = claims.iter().map(|(_, name)| name).collect();
-            let requires = |idx: usize| self.requires(claims[idx].0).iter().map(|(name, _)| name);
-            claims = requires_first(&names, requires).iter().map(|&idx| claims[idx].clone()).collect();
+        if claims.iter().all(|(file, _)| self.requires(*file).is_empty()) {
+            return claims;
         }
+        let names: Vec<&Name> = claims.iter().map(|(_, name)| name).collect();
+        let requires = |idx: usize| self.requires(claims[idx].0).iter().map(|(name, _)| name);
+        requires_first(&names, requires).iter().map(|&idx| claims[idx].clone()).collect()
+    }
+
+    /// What right files ask for.
+    fn starts(&mut self) -> Vec<Change> {
         let (mut stops, mut starts) = (Vec::new(), Vec::new());
         let mut replaced = BTreeSet::new();
-        for (file, name) in claims {
-            let candidate = &self.files[file];
-            let Reading::Right { enabled, meaning, .. } = candidate.reading else { continue };
-            let running = self.ledger.get(&name);
+        for (file, name) in self.right_in_order() {
+            let Reading::Right { enabled, meaning, .. } = self.files[file].reading else { continue };
             if self.ledger.is_under_way(&name) {
                 self.plan.follows = true;
                 starts.push(Change::Wait { name });
                 continue;
             }
-            match running {
+            match self.ledger.get(&name) {
                 None if !enabled => {}
                 _ if enabled && self.ledger.is_paused(&name, self.now) => starts.push(Change::Wait { name }),
                 Some(running) if !enabled => stops.push(if self.now < running.stop_again {
@@ -277,39 +280,38 @@ impl Planner<'_> {
                 Some(running) if running.meaning == meaning => {
                     starts.push(Change::Keep { name, file: Some(file) });
                 }
-                _ => {
-                    let trouble = self
-                        .ledger
-                        .trouble(&name)
-                        .filter(|trouble| Some(trouble.content) == candidate.content);
-                    let replaces = running.is_some();
-                    starts.push(match trouble {
-                        Some(trouble) if trouble.again == Tick::NEVER => {
-                            Change::Reject { file, error: trouble.error.clone() }
-                        }
-                        Some(trouble) if self.now < trouble.again => Change::Wait { name },
-                        // Until what it requires is as it will be, that may
-                        // still require it the other way round.
-                        _ if replaces
-                            && self.requires(file).iter().any(|(required, _)| {
-                                replaced.contains(required) || self.ledger.is_under_way(required)
-                            }) =>
-                        {
-                            self.plan.follows = true;
-                            Change::Wait { name }
-                        }
-                        _ if replaces => {
-                            replaced.insert(name.clone());
-                            Change::Replace { name, file }
-                        }
-                        _ => Change::Start { name, file },
-                    });
-                }
+                running => starts.push(self.bring_up(file, name, running.is_some(), &mut replaced)),
             }
         }
         self.refuse_circles(&mut starts);
         stops.append(&mut starts);
         stops
+    }
+
+    /// Has what a file describes started, or put in place of what runs, unless
+    /// it has failed before or is to wait for others.
+    fn bring_up(&mut self, file: usize, name: Name, replaces: bool, replaced: &mut BTreeSet<Name>) -> Change {
+        let trouble = self.ledger.trouble(&name);
+        if let Some(trouble) = trouble.filter(|trouble| Some(trouble.content) == self.files[file].content) {
+            if trouble.again == Tick::NEVER {
+                return Change::Reject { file, error: trouble.error.clone() };
+            }
+            if self.now < trouble.again {
+                return Change::Wait { name };
+            }
+        }
+        if !replaces {
+            return Change::Start { name, file };
+        }
+        // Until what it requires is as it will be, that may still require it
+        // the other way round.
+        let changes = |name: &Name| replaced.contains(name) || self.ledger.is_under_way(name);
+        if self.requires(file).iter().any(|(required, _)| changes(required)) {
+            self.plan.follows = true;
+            return Change::Wait { name };
+        }
+        replaced.insert(name.clone());
+        Change::Replace { name, file }
     }
 }
 

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::member::{Action, Call, Candidate, Ending, Leaving, Member, Report, Stage, Trial};
-use super::{HostPhase, Supervisor, answer, named};
+use super::{HostPhase, Op, Supervisor, answer, named};
 use crate::clock::Tick;
 use crate::duration;
 use crate::error::{Error, ErrorClass, ErrorKind, Result};
 use crate::event::{EventKind, Health};
-use crate::host::restart::{Exit, History, Verdict, WhenExhausted};
+use crate::host::restart::{Exit, History, Restart, Verdict, WhenExhausted};
 
 impl Supervisor {
     pub(super) fn returned(
@@ -246,7 +246,6 @@ impl Supervisor {
 
     /// A run is over and nothing of it is left.
     pub(super) fn ended(&mut self, idx: usize, now: Tick, out: &mut Vec<Action>) {
-        let is_on = self.is_on();
         let member = &mut self.members[idx];
         member.up = false;
         member.health = Health::Unknown;
@@ -254,25 +253,10 @@ impl Supervisor {
         let ending = member.ending.take();
         let ran = member.ran_since.take().map(|since| now.since(since)).unwrap_or_default();
         match member.leaving.take() {
-            Some(Leaving::Removed { answer: to, .. }) => {
-                if !self.closed {
-                    member.tell(out, EventKind::ComponentRemoved);
-                }
-                out.push(Action::Discard { id: member.id });
-                if let Some(trial) = member.trial.take() {
-                    out.push(Action::Discard { id: trial.before.id });
-                }
-                if let Some((op, result)) = to {
-                    out.push(Action::Answer { op, result });
-                }
-                self.members.remove(idx);
-                self.relink();
-                return;
-            }
+            Some(Leaving::Removed { answer: to, .. }) => return self.remove_ended(idx, to, out),
             Some(Leaving::Replaced(candidate)) => {
                 member.set(Stage::Stopped, now);
-                self.put_in_place(idx, *candidate, now, out);
-                return;
+                return self.put_in_place(idx, *candidate, now, out);
             }
             None => {}
         }
@@ -285,11 +269,38 @@ impl Supervisor {
                 if let Some(trial) = member.trial.take() {
                     member.ending = ending;
                     member.set(Stage::Stopped, now);
-                    self.roll_back(idx, trial, now, out);
-                    return;
+                    return self.roll_back(idx, trial, now, out);
                 }
             }
         }
+        self.rest_or_restart(idx, ending.as_ref(), ran, now, out);
+    }
+
+    /// Nothing of a member is left that was told to go for good.
+    fn remove_ended(&mut self, idx: usize, answer: Option<(Op, Result<()>)>, out: &mut Vec<Action>) {
+        let mut member = self.members.remove(idx);
+        if !self.closed {
+            member.tell(out, EventKind::ComponentRemoved);
+        }
+        out.push(Action::Discard { id: member.id });
+        if let Some(trial) = member.trial.take() {
+            out.push(Action::Discard { id: trial.before.id });
+        }
+        if let Some((op, result)) = answer {
+            out.push(Action::Answer { op, result });
+        }
+        self.relink();
+    }
+
+    /// Decides whether a member whose run is over is started again.
+    fn rest_or_restart(
+        &mut self,
+        idx: usize,
+        ending: Option<&Ending>,
+        ran: Duration,
+        now: Tick,
+        out: &mut Vec<Action>,
+    ) {
         let member = &mut self.members[idx];
         let failed = matches!(ending, Some(Ending::Failed(_)));
         let rest = if failed || member.unstopped { Stage::Failed } else { Stage::Stopped };
@@ -297,12 +308,9 @@ impl Supervisor {
             member.set(rest, now);
             return;
         }
-        let exit = match &ending {
+        let exit = match ending {
             // What it requires went away: it waits.
-            None => {
-                member.set(Stage::Stopped, now);
-                return;
-            }
+            None => return member.set(Stage::Stopped, now),
             Some(Ending::Done) => Exit::Done,
             Some(Ending::Failed(error)) if error.class() == ErrorClass::Terminal => Exit::Hopeless,
             Some(Ending::Failed(_)) => Exit::Failed,
@@ -318,25 +326,31 @@ impl Supervisor {
                 member.gave_up = failed;
                 member.set(rest, now);
             }
-            Verdict::Exhausted => {
-                member.wanted = false;
-                member.gave_up = true;
-                member.set(Stage::Failed, now);
-                let last = member.last_error.clone().unwrap_or_else(|| ErrorKind::Component.into());
-                let what = EventKind::ComponentGaveUp { error: last.clone(), restarts: member.restarts };
-                member.tell(out, what);
-                if restart.when_exhausted == WhenExhausted::StopHost && is_on {
-                    let text = match exit {
-                        Exit::Hopeless => format!("{}: gave up", member.spec.name),
-                        _ => format!("{}: gave up after {}", member.spec.name, History::spent(&restart)),
-                    };
-                    let context = format!("{text}: {}", last.report());
-                    self.fatal = Some(Error::new(last.kind()).with_class(last.class()).context(context));
-                    let grace = self.settings.shutdown_timeout;
-                    self.end(now, grace, out);
-                }
-            }
+            Verdict::Exhausted => self.give_up(idx, exit, &restart, now, out),
         }
+    }
+
+    /// A member has failed more often than it may: it is left alone, and the
+    /// host ends where that is asked for.
+    fn give_up(&mut self, idx: usize, exit: Exit, restart: &Restart, now: Tick, out: &mut Vec<Action>) {
+        let is_on = self.is_on();
+        let member = &mut self.members[idx];
+        member.wanted = false;
+        member.gave_up = true;
+        member.set(Stage::Failed, now);
+        let last = member.last_error.clone().unwrap_or_else(|| ErrorKind::Component.into());
+        member.tell(out, EventKind::ComponentGaveUp { error: last.clone(), restarts: member.restarts });
+        if restart.when_exhausted != WhenExhausted::StopHost || !is_on {
+            return;
+        }
+        let text = match exit {
+            Exit::Hopeless => format!("{}: gave up", member.spec.name),
+            _ => format!("{}: gave up after {}", member.spec.name, History::spent(restart)),
+        };
+        let context = format!("{text}: {}", last.report());
+        self.fatal = Some(Error::new(last.kind()).with_class(last.class()).context(context));
+        let grace = self.settings.shutdown_timeout;
+        self.end(now, grace, out);
     }
 
     pub(super) fn put_in_place(

@@ -101,14 +101,7 @@ impl Supervisor {
                     out.push(Action::Cancel { id: member.id });
                 }
                 Stage::Started if is_to_end => {
-                    let free = match by {
-                        Some(_) => {
-                            in_call < self.settings.parallel
-                                && (self.settings.parallel == 1 || !self.is_needed(idx, false))
-                        }
-                        None => !self.is_needed(idx, true),
-                    };
-                    if free {
+                    if self.may_stop(idx, by.is_some(), in_call) {
                         in_call += 1;
                         self.begin_stop(idx, alive, now, out);
                         moved = true;
@@ -122,6 +115,17 @@ impl Supervisor {
             }
         }
         moved
+    }
+
+    /// Whether nothing at work needs it any more and, where all end, there is
+    /// a place for one more stop beside those `in_call`.
+    fn may_stop(&self, idx: usize, all_end: bool, in_call: usize) -> bool {
+        if !all_end {
+            return !self.is_needed(idx, true);
+        }
+        let parallel = self.settings.parallel;
+        // One after the other they end in an order that nothing is needed in.
+        in_call < parallel && (parallel == 1 || !self.is_needed(idx, false))
     }
 
     /// How many may be at work.
