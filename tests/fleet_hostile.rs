@@ -469,6 +469,39 @@ fn a_state_that_nobody_knows_at_the_front_of_a_queue_is_in_nobodys_way() {
 }
 
 #[test]
+fn a_state_that_nobody_knows_takes_no_place_in_a_batch() {
+    in_file(|path, mut f, agent| {
+        let own = f.own_agent("own");
+        let one = Sweep { batch: 1, dry_run: false };
+        let soon = f.after(mins(1));
+        type Step = fn(&mut SqliteStore, Sweep) -> Result<Vec<Touched>, Error>;
+        let steps: [(Step, NewCommand, String); 5] = [
+            (|store, sweep| store.expire_due(sweep), f.job().expires_at(soon), String::new()),
+            (|store, sweep| store.expire_queued(Scope::Platform, DAY, sweep), f.job(), String::new()),
+            (|store, sweep| store.expire_queued(Scope::Tenant, DAY, sweep), f.order(), String::new()),
+            (|store, sweep| store.fail_exhausted(sweep), f.job(), ", attempts = 9".into()),
+            (|store, sweep| store.unpin(mins(1), sweep), f.job(), format!(", pinned_to = {own}")),
+        ];
+        f.store.set_agent_status("root", own, AgentStatus::Disabled, "away").unwrap();
+        for (idx, (step, command, set)) in steps.into_iter().enumerate() {
+            let [strange, good] = [f.enqueue(command.clone()), f.enqueue(command)];
+            shell(
+                path,
+                &format!("UPDATE fleet_commands SET state = state{set} WHERE id IN ({strange}, {good})"),
+            );
+            shell(path, &format!("UPDATE fleet_commands SET state = 'paused' WHERE id = {strange}"));
+            f.wait(DAY * 2);
+            let touched: Vec<CommandId> =
+                step(&mut f.store, one).unwrap().into_iter().map(|touched| touched.command).collect();
+            assert_eq!(touched, [good], "{idx}");
+            shell(path, &format!("DELETE FROM fleet_commands WHERE id IN ({strange}, {good})"));
+        }
+        f.beat(agent);
+        works(&mut f, agent);
+    });
+}
+
+#[test]
 fn what_an_agent_holds_that_is_in_no_table_is_taken_back() {
     in_file(|path, mut f, agent| {
         let gone = f.agent("gone");

@@ -72,6 +72,7 @@ suite! {
     tokens_are_used_as_often_as_they_say
     a_secret_that_is_wrong_is_told_nothing
     tokens_good_for_nothing_are_cleaned_after_their_grace
+    a_tenants_standing_counts_its_jobs_and_not_its_orders
     claims_respect_capabilities_and_tools
     claims_are_fair_between_tenants
     a_new_job_of_a_busy_tenant_does_not_pass_its_older_ones
@@ -776,23 +777,38 @@ fn a_secret_that_is_wrong_is_told_nothing<S: TestStore>(mut f: Fleet<S>) {
 }
 
 fn tokens_good_for_nothing_are_cleaned_after_their_grace<S: TestStore>(mut f: Fleet<S>) {
-    let soon = f.after(mins(1));
-    let token = |n: &str| NewToken::for_platform(n);
-    let (_, used) = f.store.create_token("root", &token("used")).unwrap();
-    let (revoked, _) = f.store.create_token("root", &token("revoked")).unwrap();
-    f.store.create_token("root", &token("expired").expires_at(soon)).unwrap();
-    let (kept, _) = f.store.create_token("root", &token("kept")).unwrap();
-    f.store.register(&used, &NewAgent::new("a", AgentKind::Worker)).unwrap();
-    f.store.revoke_token("root", revoked).unwrap();
-    let pass = TokenCleanup::new(TokenCleanupConfig::default()).unwrap();
-    let run = |f: &mut Fleet<S>| pass.pass(&mut f.store, &PassContext::unbounded()).unwrap();
-    f.wait(DAY * 7);
-    assert_eq!(run(&mut f).processed(), 0);
+    // One of each reason, good for nothing from now on.
+    let spend = |f: &mut Fleet<S>, name: &str| {
+        let token = || NewToken::for_platform(name);
+        let (used, secret) = f.store.create_token("root", &token()).unwrap();
+        let (revoked, _) = f.store.create_token("root", &token()).unwrap();
+        let soon = f.after(secs(1));
+        let (expired, _) = f.store.create_token("root", &token().expires_at(soon)).unwrap();
+        f.wait(secs(1));
+        f.store.register(&secret, &NewAgent::new(name, AgentKind::Worker)).unwrap();
+        f.store.revoke_token("root", revoked).unwrap();
+        [used, revoked, expired]
+    };
+    let (good, _) = f.store.create_token("root", &NewToken::for_platform("good")).unwrap();
+    spend(&mut f, "early");
     f.wait(mins(2));
-    assert_eq!(run(&mut f).to_string(), "1 expired, 1 exhausted, 1 revoked");
-    assert_eq!(run(&mut f).to_string(), "nothing to do");
-    let left = f.store.tokens(TokenId(0), 10).unwrap().rows;
-    assert_eq!(left.iter().map(|token| token.id).collect::<Vec<_>>(), [kept]);
+    let [used, revoked, expired] = spend(&mut f, "late");
+    let pass = TokenCleanup::new(TokenCleanupConfig::default()).unwrap();
+    let run = |f: &mut Fleet<S>| pass.pass(&mut f.store, &PassContext::unbounded()).unwrap().to_string();
+    let left = |f: &mut Fleet<S>| {
+        let tokens = f.store.tokens(TokenId(0), 10).unwrap().rows;
+        tokens.iter().map(|token| token.id).collect::<Vec<_>>()
+    };
+    f.wait(DAY * 7 - mins(3));
+    assert_eq!(run(&mut f), "nothing to do");
+    // The late ones are dead for exactly as long as they are kept.
+    f.wait(mins(3));
+    assert_eq!(run(&mut f), "1 expired, 1 exhausted, 1 revoked");
+    assert_eq!(run(&mut f), "nothing to do");
+    assert_eq!(left(&mut f), [good, used, revoked, expired]);
+    f.wait(Duration::from_micros(1));
+    assert_eq!(run(&mut f), "1 expired, 1 exhausted, 1 revoked");
+    assert_eq!(left(&mut f), [good]);
 }
 
 fn claims_respect_capabilities_and_tools<S: TestStore>(mut f: Fleet<S>) {
@@ -1435,6 +1451,19 @@ fn grave_records_are_kept_longer<S: TestStore>(mut f: Fleet<S>) {
     let report = f.retention(AuditRetentionConfig::default());
     assert_eq!((report.count("deleted"), report.count("deleted grave")), (1, 1));
     assert!(f.chain().is_sound(), "{:?}", f.chain());
+}
+
+fn a_tenants_standing_counts_its_jobs_and_not_its_orders<S: TestStore>(mut f: Fleet<S>) {
+    let (agent, own) = (f.agent("a"), f.own_agent("own"));
+    for command in [f.job(), f.job(), f.order()] {
+        f.enqueue(command);
+    }
+    let tenant = f.tenant;
+    assert_eq!(f.store.standing(tenant).unwrap().1, 0);
+    f.claim(own);
+    assert_eq!(f.store.standing(tenant).unwrap().1, 0);
+    f.claim(agent);
+    assert_eq!(f.store.standing(tenant).unwrap().1, 1);
 }
 
 fn unknown_numbers_are_not_found<S: TestStore>(mut f: Fleet<S>) {
