@@ -57,12 +57,16 @@ struct Channel {
     rx: Receiver<Never>,
 }
 
-/// What hangs on a token, by key. Most tokens have one link: a list with its
-/// free places chained through it takes a fifth of a map's memory.
+/// What hangs on a token, by key. Most tokens have one link, which lies in the
+/// token itself; for the others a list with its free places chained through it
+/// takes a fifth of a map's memory.
 #[derive(Default)]
 struct Links {
-    places: Vec<Place>,
-    /// The first free place, if any.
+    /// That of key 0.
+    first: Option<Link>,
+    /// Those of the keys from 1 on.
+    more: Vec<Place>,
+    /// The first free place among them, if any.
     free: Option<usize>,
 }
 
@@ -74,28 +78,33 @@ enum Place {
 
 impl Links {
     fn insert(&mut self, link: Link) -> usize {
-        let reused = self.free.and_then(|key| match self.places[key] {
-            Place::Free(next) => Some((key, next)),
+        if self.first.is_none() {
+            self.first = Some(link);
+            return 0;
+        }
+        let reused = self.free.and_then(|at| match self.more[at] {
+            Place::Free(next) => Some((at, next)),
             Place::Taken(_) => None,
         });
-        if let Some((key, next)) = reused {
+        if let Some((at, next)) = reused {
             self.free = next;
-            self.places[key] = Place::Taken(link);
-            return key;
+            self.more[at] = Place::Taken(link);
+            return at + 1;
         }
-        if self.places.is_empty() {
-            self.places.reserve_exact(1);
+        if self.more.is_empty() {
+            self.more.reserve_exact(1);
         }
-        self.places.push(Place::Taken(link));
-        self.places.len() - 1
+        self.more.push(Place::Taken(link));
+        self.more.len()
     }
 
     /// Takes a link out; `None` after a cancel has taken them all.
     fn remove(&mut self, key: usize) -> Option<Link> {
-        let place = self.places.get_mut(key)?;
+        let Some(at) = key.checked_sub(1) else { return self.first.take() };
+        let place = self.more.get_mut(at)?;
         match std::mem::replace(place, Place::Free(self.free)) {
             Place::Taken(link) => {
-                self.free = Some(key);
+                self.free = Some(at);
                 Some(link)
             }
             free @ Place::Free(_) => {
@@ -108,7 +117,8 @@ impl Links {
     /// Takes everything; nothing may be inserted afterwards.
     fn take(&mut self) -> impl Iterator<Item = Link> + use<> {
         self.free = None;
-        std::mem::take(&mut self.places).into_iter().filter_map(Place::link)
+        let more = std::mem::take(&mut self.more).into_iter().filter_map(Place::link);
+        self.first.take().into_iter().chain(more)
     }
 }
 
@@ -243,7 +253,9 @@ impl CancelToken {
 
     #[cfg(test)]
     fn links(&self) -> usize {
-        self.node.links.lock().places.iter().filter(|place| matches!(place, Place::Taken(_))).count()
+        let links = self.node.links.lock();
+        let more = links.more.iter().filter(|place| matches!(place, Place::Taken(_))).count();
+        usize::from(links.first.is_some()) + more
     }
 }
 

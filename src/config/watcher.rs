@@ -37,7 +37,7 @@ pub struct ConfigWatcherConfig {
     name: String,
     interval: Duration,
     timeout: Duration,
-    cancel: CancelToken,
+    cancel: Option<CancelToken>,
     drop_grace: Duration,
     calls: Vec<(String, Call)>,
     fixed: Vec<String>,
@@ -51,7 +51,7 @@ impl ConfigWatcherConfig {
             name: "config".to_owned(),
             interval: Duration::from_secs(2),
             timeout: Duration::from_secs(10),
-            cancel: CancelToken::new(),
+            cancel: None,
             drop_grace: Duration::from_secs(1),
             calls: Vec::new(),
             fixed: Vec::new(),
@@ -80,7 +80,7 @@ impl ConfigWatcherConfig {
     /// Ends the watcher when `token` is cancelled. Defaults to a token of the
     /// watcher's own.
     pub fn cancelled_by(mut self, token: &CancelToken) -> Self {
-        self.cancel = token.clone();
+        self.cancel = Some(token.clone());
         self
     }
 

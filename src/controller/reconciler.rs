@@ -141,8 +141,8 @@ impl Reconciler {
         let machine = ControllerMachine::new(name.clone(), settings, config.paused);
         let instruments = instruments(env.observer(), &name, config.dry_run);
         let (cancel, hub) = match managed {
-            Some(Managed { cancel, hub }) => (cancel, Some(hub)),
-            None => (CancelToken::new(), None),
+            Some(Managed { cancel, hub }) => (Some(cancel), Some(hub)),
+            None => (None, None),
         };
         let handler = handler(env.observer());
         let spec = Spec { name, kind: LoopKind::Controller, cancel, handler, hub, instruments };

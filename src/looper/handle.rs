@@ -31,7 +31,7 @@ pub(crate) struct Spec {
     pub(crate) name: Name,
     pub(crate) kind: LoopKind,
     /// Ends the loop when cancelled.
-    pub(crate) cancel: CancelToken,
+    pub(crate) cancel: Option<CancelToken>,
     /// Called about events, on the dispatcher's thread.
     pub(crate) handler: Option<Handler>,
     /// Hears of events, too.
@@ -74,7 +74,7 @@ pub(crate) struct Loop<M: Machine, W> {
 /// What of a loop's handle is the same for each kind.
 pub(crate) struct Handle {
     source: Arc<Source>,
-    cancel: CancelToken,
+    cancel: Option<CancelToken>,
     thread: Mutex<Thread>,
 }
 
@@ -171,7 +171,7 @@ impl Handle {
         }
         let source = &self.source;
         source.inbox.reset();
-        let token = self.cancel.child();
+        let token = self.cancel.as_ref().map_or_else(CancelToken::new, CancelToken::child);
         let ring = token.ring(&source.inbox);
         // What the last call of an earlier run has said.
         source.steps.begin();

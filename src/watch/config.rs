@@ -131,7 +131,7 @@ pub struct WatcherConfig {
     pub(super) failure_threshold: u32,
     pub(super) success_threshold: u32,
     pub(super) critical: bool,
-    pub(super) cancel: CancelToken,
+    pub(super) cancel: Option<CancelToken>,
     pub(super) drop_grace: Duration,
     pub(super) callbacks: Callbacks,
     pub(super) alert: AlertConfig,
@@ -154,7 +154,7 @@ impl WatcherConfig {
             failure_threshold: 1,
             success_threshold: 1,
             critical: true,
-            cancel: CancelToken::new(),
+            cancel: None,
             drop_grace: Duration::from_secs(1),
             callbacks: Callbacks::default(),
             alert: AlertConfig::default(),
@@ -192,7 +192,7 @@ impl WatcherConfig {
     /// Ends the watcher when `token` is cancelled. Defaults to a token of the
     /// watcher's own.
     pub fn cancelled_by(mut self, token: &CancelToken) -> Self {
-        self.cancel = token.clone();
+        self.cancel = Some(token.clone());
         self
     }
 

@@ -105,7 +105,8 @@ impl WatchManager {
             let context = format!("{name}: watch after the manager was stopped");
             return Err(Error::new(ErrorKind::InvalidState).context(context));
         }
-        let holder = state.watchers.get(name);
+        let place = state.watchers.place(name);
+        let holder = state.watchers.at(place);
         let is_free = match (holder, instead_of) {
             (None, _) => true,
             (Some(holder), Some(old)) => Arc::ptr_eq(holder, old),
@@ -116,7 +117,7 @@ impl WatchManager {
         }
         // Started under the lock: a stop finds it, or it is refused.
         watcher.start_quietly()?;
-        let replaced = state.watchers.insert(name.clone(), watcher.clone());
+        let replaced = state.watchers.put(place, name.clone(), watcher.clone());
         drop(state);
         drop(replaced);
         watcher.measure();

@@ -168,14 +168,7 @@ impl Deployer {
             })
         });
         let instruments = instruments(env.observer(), &name);
-        let spec = Spec {
-            name,
-            kind: LoopKind::Deployer,
-            cancel: crate::cancel::CancelToken::new(),
-            handler,
-            hub: None,
-            instruments,
-        };
+        let spec = Spec { name, kind: LoopKind::Deployer, cancel: None, handler, hub: None, instruments };
         let inner = Arc::new(Loop::new(env, spec, machine, work)?);
         // Set once, here.
         let _ = mail.bell.set(Arc::downgrade(&inner));
