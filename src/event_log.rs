@@ -84,15 +84,20 @@ impl fmt::Debug for Bell {
 impl EventLog {
     /// Numbers an event and keeps it, in place of the oldest.
     pub(crate) fn append(&self, event: impl FnOnce(u64) -> Event) -> Arc<Event> {
+        // Before the lock, which all loops share: memory may have to be fetched.
+        let mut event = Arc::new(event(0));
         let mut kept = self.kept.lock();
         kept.seq += 1;
-        let event = Arc::new(event(kept.seq));
-        if kept.events.len() == CAPACITY {
-            kept.events.pop_front();
+        if let Some(event) = Arc::get_mut(&mut event) {
+            event.seq = kept.seq;
         }
+        let full = kept.events.len() == CAPACITY;
+        let oldest = if full { kept.events.pop_front() } else { None };
         kept.events.push_back(event.clone());
         kept.bells.iter().filter_map(Weak::upgrade).for_each(|bell| bell.tell(event.seq));
         self.hub.send(&event);
+        drop(kept);
+        drop(oldest);
         event
     }
 

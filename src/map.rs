@@ -56,7 +56,7 @@ impl<K, V> Map<K, V> {
 
 impl<K: Ord, V> Map<K, V> {
     /// Where a key is, or where it would be.
-    fn place<Q: Ord + ?Sized>(&self, key: &Q) -> Result<usize, usize>
+    pub(crate) fn place<Q: Ord + ?Sized>(&self, key: &Q) -> Result<usize, usize>
     where
         K: Borrow<Q>,
     {
@@ -94,13 +94,24 @@ impl<K: Ord, V> Map<K, V> {
 
     /// Sets the value of a key, and gives back the one that it had.
     pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
-        match self.place(&key) {
+        let place = self.place(&key);
+        self.put(place, key, value)
+    }
+
+    /// The same where the place of the key is known.
+    pub(crate) fn put(&mut self, place: Result<usize, usize>, key: K, value: V) -> Option<V> {
+        match place {
             Ok(at) => Some(std::mem::replace(&mut self.0[at].1, value)),
             Err(at) => {
                 self.0.insert(at, (key, value));
                 None
             }
         }
+    }
+
+    /// The value at a place.
+    pub(crate) fn at(&self, place: Result<usize, usize>) -> Option<&V> {
+        place.ok().map(|at| &self.0[at].1)
     }
 
     /// The value of a key, which is made where there is none.
