@@ -282,6 +282,12 @@ impl Mailbox {
         mail
     }
 
+    /// Whether nothing is scheduled and nothing runs.
+    pub(crate) fn is_idle(&self) -> bool {
+        let mail = self.state.lock();
+        !mail.scheduled && mail.running.is_none()
+    }
+
     /// Takes events again, after a restart of its source.
     pub(crate) fn reopen(&self) {
         self.state.lock().closed = false;

@@ -79,6 +79,11 @@ impl Voice {
         }
     }
 
+    /// Whether no callback runs or is due.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.mailbox.as_ref().is_none_or(|mailbox| mailbox.is_idle())
+    }
+
     pub(crate) fn lost(&self) -> MailCounts {
         self.mailbox.as_ref().map(|mailbox| mailbox.counts()).unwrap_or_default()
     }

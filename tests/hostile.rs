@@ -188,20 +188,26 @@ fn a_callback_whose_drop_hangs_loses_its_thread_like_one_that_hangs() {
 
 #[test]
 fn dropping_a_manager_of_stuck_services_waits_once_for_all() {
-    alone(|| {
-        let hold = Hold::default();
-        let opens = Opens(hold.clone());
-        let env = Env::new().unwrap();
-        let manager = WatchManager::new(&env);
-        for n in 0..12 {
-            manager.watch(hold.stuck(&format!("s{n}"))).unwrap();
-        }
-        eventually("the probes", || hold.arrived() == 12);
-        let begun = Instant::now();
-        drop(manager);
-        assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
-        drop(opens);
-    });
+    // Not at all where a stop has.
+    for (is_stopped, limit) in [(false, PATIENCE), (true, millis(500))] {
+        alone(|| {
+            let hold = Hold::default();
+            let opens = Opens(hold.clone());
+            let env = Env::new().unwrap();
+            let manager = WatchManager::new(&env);
+            for n in 0..12 {
+                manager.watch(hold.stuck(&format!("s{n}"))).unwrap();
+            }
+            eventually("the probes", || hold.arrived() == 12);
+            if is_stopped {
+                assert_eq!(manager.stop(millis(5)).stragglers().len(), 12);
+            }
+            let begun = Instant::now();
+            drop(manager);
+            assert!(begun.elapsed() < limit, "{:?}", begun.elapsed());
+            drop(opens);
+        });
+    }
 }
 
 #[test]
@@ -280,6 +286,39 @@ fn subscriptions_end_when_a_token_ends_the_watcher() {
         assert!(watcher.wait_timeout(PATIENCE));
         while events.try_recv().is_some() {}
         assert!(events.has_ended());
+    });
+}
+
+#[test]
+fn a_stop_names_who_was_unwatched_or_replaced_and_is_stuck() {
+    alone(|| {
+        let manager = WatchManager::new(&Env::new().unwrap());
+        let hold = Hold::default();
+        manager.watch(hold.stuck("a")).unwrap();
+        manager.watch(hold.stuck("b")).unwrap();
+        let own = manager.watch(hold.stuck("c")).unwrap();
+        eventually("the probes", || hold.arrived() == 3);
+        let (_, report) = manager.replace(WatcherConfig::new("a", |_: &Context| Ok(())), millis(5)).unwrap();
+        assert_eq!(report.stragglers().len(), 1, "{report}");
+        assert_eq!(manager.unwatch("b", millis(5)).unwrap().stragglers().len(), 1);
+        assert_eq!(manager.unwatch_one(&own, millis(5)).unwrap().stragglers().len(), 1);
+        let inside = hold.clone();
+        let calls = WatcherConfig::new("d", |_: &Context| Ok(())).on_ready(move || inside.pass());
+        manager.watch(calls).unwrap();
+        eventually("the callback", || hold.arrived() == 4);
+        assert_eq!(manager.unwatch("d", millis(5)).unwrap().stragglers()[0].phase, "its callback");
+        for _ in 0..2 {
+            let report = manager.stop(millis(5));
+            let mut stuck: Vec<_> = report.stragglers().iter().map(|one| one.name.as_str()).collect();
+            stuck.sort_unstable();
+            assert_eq!(stuck, ["a", "b", "c", "d"], "{report}");
+        }
+        hold.open();
+        assert!(manager.stop(PATIENCE).is_clean());
+        assert_eq!(threads_named("w/"), 0);
+        // One that somebody has started again is theirs.
+        own.restart().unwrap();
+        assert!(own.wait_ready(PATIENCE) && manager.stop(PATIENCE).is_clean() && own.is_ready());
     });
 }
 

@@ -319,7 +319,8 @@ pub extern "C" fn lk_watch_manager_subscribe(
     })
 }
 
-/// Stops watching all services together. Nothing can be watched afterwards.
+/// Stops watching all services together, and waits also for those that were
+/// unwatched or replaced and are stuck. Nothing can be watched afterwards.
 ///
 /// manager: not consumed. grace_ms: how long to wait for all of them. report:
 /// how it went, written also when that was not well; may be NULL.

@@ -310,6 +310,11 @@ impl Handle {
         self.thread.lock().task.as_ref().is_none_or(Task::has_ended)
     }
 
+    /// Whether none of its callbacks runs or is due.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.source.voice.is_idle()
+    }
+
     /// Blocks until the loop has ended, or until `deadline`; says whether it
     /// has.
     pub(crate) fn wait_until(&self, deadline: Instant) -> bool {

@@ -19,6 +19,9 @@ use crate::status::{LoopStatus, StatusSource, aggregate, verdict};
 use crate::stop::StopReport;
 use crate::subscription::{DEFAULT_CAPACITY, Hub, Subscription};
 
+/// How long a drop waits for threads that no stop has waited for.
+const DROP_GRACE: Duration = Duration::from_secs(1);
+
 /// Watches many services under unique names.
 ///
 /// # Threads
@@ -61,9 +64,18 @@ struct Shared {
 #[derive(Default)]
 struct State {
     watchers: Map<Name, Arc<Watcher>>,
+    /// Those that are not watched any more and did not end in time: a stop of
+    /// all waits for them, too.
+    leaving: Vec<Arc<Watcher>>,
     stopped: bool,
     /// A stop is over: subscriptions have ended.
     ended: bool,
+}
+
+impl State {
+    fn all(&self) -> Vec<Arc<Watcher>> {
+        self.watchers.values().chain(&self.leaving).cloned().collect()
+    }
 }
 
 impl WatchManager {
@@ -146,12 +158,18 @@ impl WatchManager {
         let mut report = StopReport::default();
         loop {
             let old = self.get(new.name().as_str());
+            let mut is_clean = true;
             if let Some(old) = &old {
                 old.cancel();
-                report.merge(old.join(deadlines));
+                let end = old.join(deadlines);
+                is_clean = end.is_clean();
+                report.merge(end);
             }
             match self.begin(&new, old.as_ref()) {
-                Ok(()) => return Ok((new, report)),
+                Ok(()) => {
+                    self.let_go(old.filter(|_| !is_clean));
+                    return Ok((new, report));
+                }
                 // Another was put in its place meanwhile: that one, then.
                 Err(error) if error.kind() == ErrorKind::Duplicate => {}
                 Err(error) => {
@@ -186,7 +204,28 @@ impl WatchManager {
             return Err(Error::new(ErrorKind::NotFound).context(format!("{name}: is not watched")));
         };
         self.shared.report();
-        Ok(watcher.stop(grace))
+        Ok(self.see_off(&watcher, grace))
+    }
+
+    /// Stops one that is not watched any more.
+    fn see_off(&self, watcher: &Arc<Watcher>, grace: Duration) -> StopReport {
+        let report = watcher.stop(grace);
+        self.let_go((!report.is_clean()).then(|| watcher.clone()));
+        report
+    }
+
+    /// Keeps one in mind that did not end in time, and no more those that have
+    /// since, or that somebody has started again by themselves.
+    fn let_go(&self, watcher: Option<Arc<Watcher>>) {
+        let leaving = self.shared.state.lock().leaving.clone();
+        let has_left = |watcher: &Arc<Watcher>| watcher.has_ended() || watcher.is_running();
+        let left: Vec<Arc<Watcher>> = leaving.into_iter().filter(has_left).collect();
+        let mut state = self.shared.state.lock();
+        state.leaving.retain(|one| !left.iter().any(|left| Arc::ptr_eq(left, one)));
+        state.leaving.extend(watcher);
+        drop(state);
+        // Without the lock: what a watcher holds is the user's.
+        drop(left);
     }
 
     /// The same for one very watcher: another that took its place is not
@@ -207,7 +246,7 @@ impl WatchManager {
             state.watchers.remove(watcher.name());
         }
         self.shared.report();
-        Ok(watcher.stop(grace))
+        Ok(self.see_off(watcher, grace))
     }
 
     /// The watcher of this name.
@@ -257,7 +296,8 @@ impl WatchManager {
     }
 
     /// Stops watching all services, together: each sees its cancel at once,
-    /// and `grace` is for all of them. Nothing can be watched afterwards.
+    /// and `grace` is for all of them, also for those that were unwatched or
+    /// replaced and are stuck. Nothing can be watched afterwards.
     ///
     /// See [`Watcher::stop`] for what holds after this returns.
     pub fn stop(&self, grace: Duration) -> StopReport {
@@ -274,10 +314,11 @@ impl WatchManager {
 
     fn end(&self, grace: Duration) -> StopReport {
         let deadlines = StopDeadlines::new(grace);
-        let watchers: Vec<_> = {
+        self.let_go(None);
+        let watchers = {
             let mut state = self.shared.state.lock();
             state.stopped = true;
-            state.watchers.values().cloned().collect()
+            state.all()
         };
         for watcher in &watchers {
             watcher.cancel();
@@ -286,6 +327,7 @@ impl WatchManager {
         for watcher in &watchers {
             report.merge(watcher.join(deadlines));
         }
+        self.let_go(None);
         report
     }
 
@@ -362,7 +404,9 @@ impl StatusSource for WatchManager {
 
 impl Drop for WatchManager {
     fn drop(&mut self) {
-        let _ = Self::stop(self, Duration::from_secs(1));
+        let was_waited_for = self.shared.state.lock().all().iter().all(|one| one.was_waited_for());
+        let grace = if was_waited_for { Duration::ZERO } else { DROP_GRACE };
+        let _ = Self::stop(self, grace);
     }
 }
 

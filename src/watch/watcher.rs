@@ -270,6 +270,15 @@ impl Watcher {
         self.inner.report_to(reporter);
     }
 
+    /// Whether no thread of it is left, nor a callback that is due.
+    pub(super) fn has_ended(&self) -> bool {
+        self.inner.has_ended() && self.inner.is_quiet()
+    }
+
+    pub(super) fn was_waited_for(&self) -> bool {
+        self.inner.was_waited_for()
+    }
+
     pub(super) fn is_running(&self) -> bool {
         self.inner.is_running()
     }
