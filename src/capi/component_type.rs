@@ -17,11 +17,12 @@ use crate::host::deploy::Registry;
 /// Makes a component of a type of the program's.
 ///
 /// userdata: that of the table. name: the component's. config_json: the
-/// `config` object of its descriptor; both valid until it returns. out: filled in by lk_component_config_init; set `start`
-/// and `stop`, `drop` and `userdata`, or `component`; the other fields are not
-/// looked at. buf, len: where to say, as a NUL-terminated text, what is wrong
-/// with the settings. Returns 0 when it is made; else what is wrong, as one of
-/// LK_ERR_. Runs on the thread that deploys.
+/// `config` object of its descriptor; both valid until it returns. out: filled
+/// in by lk_component_config_init; set `start` and `stop`, `drop` and
+/// `userdata`, or `component`; the other fields are not looked at. buf, len:
+/// where to say, as a NUL-terminated text, what is wrong with the settings.
+/// Returns 0 when it is made; else what is wrong, as one of LK_ERR_. Runs on
+/// the thread that deploys.
 pub type lk_type_fn = Option<
     extern "C" fn(
         userdata: *mut c_void,

@@ -260,8 +260,8 @@ pub extern "C" fn lk_controller_wait_ready(controller: Ref<lk_controller>, timeo
     })
 }
 
-/// Stops it: the run in progress is told to end and waited for. When it returns LK_OK none of its callbacks runs or
-/// begins any more.
+/// Stops it: the run in progress is told to end and waited for. When it returns
+/// LK_OK none of its callbacks runs or begins any more.
 ///
 /// controller: not consumed. grace_ms: how long to wait. report: how it went,
 /// written also when that was not well; may be NULL.

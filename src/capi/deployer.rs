@@ -166,8 +166,8 @@ pub extern "C" fn lk_deployer_board_json(
     })
 }
 
-/// Stops it; what it has put into the host goes on there. When it returns LK_OK none of its callbacks runs or
-/// begins any more.
+/// Stops it; what it has put into the host goes on there. When it returns LK_OK
+/// none of its callbacks runs or begins any more.
 ///
 /// deployer: not consumed. grace_ms: how long to wait. report: how it went,
 /// written also when that was not well; may be NULL.

@@ -248,8 +248,8 @@ pub extern "C" fn lk_event_init(out: Out<lk_event>, size: usize) -> lk_status {
 /// by lk_event_init.
 /// Returns: LK_OK; LK_ERR_TIMEOUT when there is none; LK_ERR_ENDED when the
 /// source has ended and all was read; LK_ERR_NULL; LK_ERR_SIZE; LK_ERR_STALE,
-/// also when the handle is freed meanwhile. Thread: one. Blocks for `timeout_ms` at most. Next:
-/// lk_events_last_json, lk_events_last_text.
+/// also when the handle is freed meanwhile. Thread: one. Blocks for
+/// `timeout_ms` at most. Next: lk_events_last_json, lk_events_last_text.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_events_next(
     events: Ref<lk_events>,

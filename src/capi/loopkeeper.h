@@ -1051,11 +1051,12 @@ typedef struct {
  * Makes a component of a type of the program's.
  *
  * userdata: that of the table. name: the component's. config_json: the
- * `config` object of its descriptor; both valid until it returns. out: filled in by lk_component_config_init; set `start`
- * and `stop`, `drop` and `userdata`, or `component`; the other fields are not
- * looked at. buf, len: where to say, as a NUL-terminated text, what is wrong
- * with the settings. Returns 0 when it is made; else what is wrong, as one of
- * LK_ERR_. Runs on the thread that deploys.
+ * `config` object of its descriptor; both valid until it returns. out: filled
+ * in by lk_component_config_init; set `start` and `stop`, `drop` and
+ * `userdata`, or `component`; the other fields are not looked at. buf, len:
+ * where to say, as a NUL-terminated text, what is wrong with the settings.
+ * Returns 0 when it is made; else what is wrong, as one of LK_ERR_. Runs on
+ * the thread that deploys.
  */
 typedef int32_t (*lk_type_fn)(void *userdata,
                               const char *name,
@@ -3032,8 +3033,8 @@ lk_status lk_controller_restart(const lk_controller *controller);
 lk_status lk_controller_wait_ready(const lk_controller *controller, uint64_t timeout_ms);
 
 /**
- * Stops it: the run in progress is told to end and waited for. When it returns LK_OK none of its callbacks runs or
- * begins any more.
+ * Stops it: the run in progress is told to end and waited for. When it returns
+ * LK_OK none of its callbacks runs or begins any more.
  *
  * controller: not consumed. grace_ms: how long to wait. report: how it went,
  * written also when that was not well; may be NULL.
@@ -3303,8 +3304,8 @@ lk_status lk_deployer_board_json(const lk_deployer *deployer,
                                  size_t *needed);
 
 /**
- * Stops it; what it has put into the host goes on there. When it returns LK_OK none of its callbacks runs or
- * begins any more.
+ * Stops it; what it has put into the host goes on there. When it returns LK_OK
+ * none of its callbacks runs or begins any more.
  *
  * deployer: not consumed. grace_ms: how long to wait. report: how it went,
  * written also when that was not well; may be NULL.
@@ -3314,9 +3315,7 @@ lk_status lk_deployer_board_json(const lk_deployer *deployer,
  * LK_ERR_SIZE; LK_ERR_STALE. Thread: any. Blocks for `grace_ms` at most.
  * Next: lk_deployer_free.
  */
-lk_status lk_deployer_stop(const lk_deployer *deployer,
-                           uint64_t grace_ms,
-                           lk_stop_report *report);
+lk_status lk_deployer_stop(const lk_deployer *deployer, uint64_t grace_ms, lk_stop_report *report);
 
 /**
  * Everything about it at one moment.
@@ -3513,8 +3512,8 @@ lk_status lk_event_init(lk_event *out, size_t size);
  * by lk_event_init.
  * Returns: LK_OK; LK_ERR_TIMEOUT when there is none; LK_ERR_ENDED when the
  * source has ended and all was read; LK_ERR_NULL; LK_ERR_SIZE; LK_ERR_STALE,
- * also when the handle is freed meanwhile. Thread: one. Blocks for `timeout_ms` at most. Next:
- * lk_events_last_json, lk_events_last_text.
+ * also when the handle is freed meanwhile. Thread: one. Blocks for
+ * `timeout_ms` at most. Next: lk_events_last_json, lk_events_last_text.
  */
 lk_status lk_events_next(const lk_events *events, uint64_t timeout_ms, lk_event *out);
 
@@ -4700,7 +4699,8 @@ lk_health lk_watch_manager_health(const lk_watch_manager *manager);
 lk_status lk_watch_manager_subscribe(const lk_watch_manager *manager, lk_events **out);
 
 /**
- * Stops watching all services together. Nothing can be watched afterwards.
+ * Stops watching all services together, and waits also for those that were
+ * unwatched or replaced and are stuck. Nothing can be watched afterwards.
  *
  * manager: not consumed. grace_ms: how long to wait for all of them. report:
  * how it went, written also when that was not well; may be NULL.
