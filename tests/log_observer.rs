@@ -128,8 +128,9 @@ fn wrt_39_counters_only_count_up() {
 fn what_code_of_a_user_says_is_one_line() {
     kept();
     let env = Env::with(EnvConfig::default().observer(Observer::log())).expect("an environment");
-    let config =
-        WatcherConfig::new("forger", |_: &Context| Err("no\r\nERROR: \u{1b}[2Jall \u{202e}lost".into()));
+    let config = WatcherConfig::new("forger", |_: &Context| {
+        Err("no\r\nERROR: \u{1b}[2Jall \u{202e}\u{61c}lost".into())
+    });
     let watcher = loopkeeper::Watcher::start_in(&env, config).expect("it starts");
     while watcher.status().last_check.is_none() {
         thread::yield_now();
@@ -139,7 +140,7 @@ fn what_code_of_a_user_says_is_one_line() {
         let lines = lines(text).into_iter().filter(|(_, target, _)| target.ends_with("::forger"));
         lines.map(|(_, _, line)| line).next().expect("a line")
     };
-    let said = "no\\r\\nERROR: \\u{1b}[2Jall \\u{202e}lost";
+    let said = "no\\r\\nERROR: \\u{1b}[2Jall \\u{202e}\\u{61c}lost";
     // The event, and the span of the call.
     for line in [of("down"), of("probe failed")] {
         assert!(line.ends_with(said), "{line}");
