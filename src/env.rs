@@ -330,9 +330,13 @@ impl Env {
             None => {
                 let listed = self.listed();
                 let named = || listed.iter().filter(|listed| listed.name().as_str() == name);
-                // A watcher says what it waits for when it is first asked.
-                let may_wait =
-                    |status: &LoopStatus| status.kind == LoopKind::Watcher && status.last_check.is_none();
+                // A watcher says what it waits for when it is first asked, at
+                // the beginning of that call.
+                let may_wait = |status: &LoopStatus| {
+                    let is_new = status.last_check.is_none()
+                        && status.running_for.is_none_or(|time| time < Duration::from_secs(1));
+                    status.kind == LoopKind::Watcher && is_new
+                };
                 let wall = self.stamp();
                 let known = named().find(|listed| may_wait(&listed.status_at(now, wall).1));
                 let mut heartbeats = self.0.heartbeats.lock();

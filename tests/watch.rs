@@ -1248,6 +1248,15 @@ fn a_heartbeat_that_stays_away_is_noticed_and_one_that_comes_back_at_once() {
         let text = "other (watcher) waits for no heartbeat; these do: forever, ingest";
         assert_eq!(unawaited.to_string(), text);
         drop(other);
+        // And one that is long in its first call.
+        let gate = Gate::default();
+        let long = Watcher::start_in(env, config("long", gate.probe(clock))).expect("it starts");
+        clock.settle();
+        clock.run_for(secs(1));
+        let unawaited = env.heartbeat("long").unwrap_err();
+        assert!(unawaited.to_string().starts_with("long (watcher) waits for no heartbeat"), "{unawaited}");
+        gate.open();
+        drop(long);
         let never = Watcher::new(env, config("never", loopkeeper::probe::heartbeat(Duration::ZERO)));
         assert_eq!(never.unwrap_err().to_string(), "grace: must be more than zero");
     });
