@@ -1,7 +1,7 @@
 //! What to do about what stands in the folder: pure, as data, doing nothing.
 
 use std::cell::OnceCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::path::Path;
 
@@ -46,7 +46,9 @@ pub(super) fn plan(files: &[Candidate], is_whole: bool, ledger: &Ledger, now: Ti
     let stops = planner.stops();
     let starts = planner.starts();
     let mut plan = planner.plan;
-    plan.changes = stops.into_iter().chain(starts).chain(rejected).collect();
+    plan.changes = stops;
+    plan.changes.extend(starts);
+    plan.changes.extend(rejected);
     stop_in_reverse(&mut plan.changes, ledger);
     plan
 }
@@ -146,9 +148,9 @@ impl Planner<'_> {
     /// What runs and no right file asks for.
     fn stops(&mut self) -> Vec<Change> {
         // A name in a file that is wrong for another reason is still asked for.
-        let mut named: BTreeSet<&Name> = BTreeSet::new();
+        let mut named: HashSet<&str> = HashSet::new();
         named.extend(self.files.iter().filter_map(|file| match &file.reading {
-            Reading::Wrong { name, .. } => name.as_ref(),
+            Reading::Wrong { name, .. } => name.as_ref().map(Name::as_str),
             Reading::Right { .. } => None,
         }));
         // A new file that does not tell its name may be one of those that are
@@ -165,7 +167,7 @@ impl Planner<'_> {
             let unclaimed = match self.claims.get(name) {
                 Some(Claim::Right(_)) => continue,
                 Some(Claim::Held(_)) => false,
-                None => !named.contains(name) && self.is_given_up(&running.path, torn),
+                None => !named.contains(name.as_str()) && self.is_given_up(&running.path, torn),
             };
             let name = name.clone();
             changes.push(if self.ledger.is_under_way(&name) {
@@ -261,7 +263,7 @@ impl Planner<'_> {
     /// What right files ask for.
     fn starts(&mut self) -> Vec<Change> {
         let (mut stops, mut starts) = (Vec::new(), Vec::new());
-        let mut replaced = BTreeSet::new();
+        let mut replaced = HashSet::new();
         for (file, name) in self.right_in_order() {
             let Reading::Right { enabled, meaning, .. } = self.files[file].reading else { continue };
             if self.ledger.is_under_way(&name) {
@@ -290,7 +292,7 @@ impl Planner<'_> {
 
     /// Has what a file describes started, or put in place of what runs, unless
     /// it has failed before or is to wait for others.
-    fn bring_up(&mut self, file: usize, name: Name, replaces: bool, replaced: &mut BTreeSet<Name>) -> Change {
+    fn bring_up(&mut self, file: usize, name: Name, replaces: bool, replaced: &mut HashSet<Name>) -> Change {
         let trouble = self.ledger.trouble(&name);
         if let Some(trouble) = trouble.filter(|trouble| Some(trouble.content) == self.files[file].content) {
             if trouble.again == Tick::NEVER {
