@@ -140,7 +140,8 @@ struct World {
     unseen: Option<&'static str>,
     /// The version that was built last, for the operation that follows.
     built: u32,
-    /// How often each name was built since the folder changed.
+    /// How often each name was built since the folder changed, but for what
+    /// failed through no fault of its content.
     builds: BTreeMap<String, u32>,
     running: BTreeMap<String, u32>,
     /// The operation, its version and its file.
@@ -302,7 +303,7 @@ impl Run {
             }
             (Ending::Done, _) => {
                 self.sources.insert(name.clone(), file);
-                world.running.insert(name, version);
+                world.running.insert(name.clone(), version);
                 Outcome::Done
             }
             (Ending::RolledBack, Operation::Replace(_)) => Outcome::RolledBack(error()),
@@ -319,6 +320,11 @@ impl Run {
             }
             _ => Outcome::Failed(error()),
         };
+        if matches!(ending, Ending::Cancelled | Ending::Missing) {
+            if let Some(builds) = world.builds.get_mut(&name) {
+                *builds = builds.saturating_sub(1);
+            }
+        }
         drop(world);
         reply.tell(outcome);
     }
