@@ -383,6 +383,30 @@ mod tests {
     }
 
     #[test]
+    fn links_come_and_go_in_any_order_and_those_that_are_left_hear() {
+        let token = CancelToken::new();
+        let heard = Arc::new(std::sync::atomic::AtomicU32::new(0));
+        let mut guards: [Option<LinkGuard>; 17] = Default::default();
+        for step in 0..1_000_usize {
+            let idx = (step * step + step / 3) % guards.len();
+            guards[idx] = match guards[idx].take() {
+                Some(_) => None,
+                None => {
+                    let heard = heard.clone();
+                    Some(token.hook(move || _ = heard.fetch_or(1 << idx, Ordering::Relaxed)))
+                }
+            };
+            assert_eq!(token.links(), guards.iter().flatten().count());
+        }
+        token.cancel();
+        let left = guards.iter().enumerate().filter(|(_, guard)| guard.is_some());
+        let left = left.fold(0, |left, (idx, _)| left | 1 << idx);
+        assert!(left != 0 && heard.load(Ordering::Relaxed) == left);
+        drop(guards);
+        assert_eq!(token.links(), 0);
+    }
+
+    #[test]
     fn a_long_chain_is_cancelled_and_dropped_without_recursion() {
         let root = CancelToken::new();
         let mut last = root.child();
