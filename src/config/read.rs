@@ -48,7 +48,7 @@ pub(super) fn read(o: &mut Object<'_, '_>, bases: &Bases) -> Option<Settings> {
     let store = o.object("store", |o| read_store(o, bases, &store)).or(store.clone());
     let monitor = o.object("monitor", |o| read_monitor(o, bases)).or_default();
     let alerts = o.object("alerts", |o| {
-        let state_file = o.string("state_file").check(is_not_empty).optional();
+        let state_file = o.string("state_file").check(|text| is_not_empty(text)).optional();
         let state_file = state_file.map(|path| bases.alerts.join(path));
         o.done().map(|_| AlertSettings { state_file })
     });
@@ -84,7 +84,7 @@ fn read_http(o: &mut Object<'_, '_>, bases: &Bases) -> Option<HttpConfig> {
     let liveness = o.strings("liveness").check(are_names).or_default();
     let readiness = o.strings("readiness").check(are_names).optional();
     let startup = o.strings("startup").check(are_names).optional();
-    let history_file = o.string("history_file").check(is_not_empty).optional();
+    let history_file = o.string("history_file").check(|text| is_not_empty(text)).optional();
     let history_file = history_file.map(|path| bases.history.join(path));
     o.done().map(|_| HttpConfig {
         listen,
@@ -100,7 +100,7 @@ fn read_http(o: &mut Object<'_, '_>, bases: &Bases) -> Option<HttpConfig> {
 
 fn read_deploy(o: &mut Object<'_, '_>, bases: &Bases) -> Option<DeployConfig> {
     let default = Settings::default().deploy;
-    let dir = o.string("dir").check(is_not_empty).or(DEPLOY_DIR.to_owned());
+    let dir = o.string("dir").check(|text| is_not_empty(text)).or(DEPLOY_DIR.to_owned());
     let scan_interval = o.duration("scan_interval").check(is_rest).or(default.scan_interval);
     o.done().map(|_| DeployConfig { dir: bases.deploy.join(dir), scan_interval })
 }
@@ -115,8 +115,8 @@ fn read_store(o: &mut Object<'_, '_>, bases: &Bases, default: &StoreSettings) ->
 fn read_monitor(o: &mut Object<'_, '_>, bases: &Bases) -> Option<MonitorSettings> {
     let default = MonitorSettings::default();
     let poll_period = o.duration("poll_period").or(default.poll_period);
-    let principal = o.string("principal").check(is_not_empty).or(default.principal);
-    let token_file = o.string("token_file").check(is_not_empty).optional();
+    let principal = o.string("principal").check(|text| is_not_empty(text)).or(default.principal);
+    let token_file = o.string("token_file").check(|text| is_not_empty(text)).optional();
     let command = o.strings("token_command").check(|command| match command.first() {
         Some(program) if !program.is_empty() => Ok(()),
         _ => Err("must name a program"),
@@ -127,7 +127,7 @@ fn read_monitor(o: &mut Object<'_, '_>, bases: &Bases) -> Option<MonitorSettings
     }
     let token_file = token_file.map(|path| bases.token.join(path));
     let mut tls_file = |name, base: &Path| {
-        let path = o.string(name).check(is_not_empty).optional();
+        let path = o.string(name).check(|text| is_not_empty(text)).optional();
         if path.is_some() && !cfg!(feature = "tls") {
             o.fault(name, "needs the feature `tls`, which this build does not have");
         }
@@ -150,7 +150,7 @@ fn read_monitor(o: &mut Object<'_, '_>, bases: &Bases) -> Option<MonitorSettings
     })
 }
 
-fn is_not_empty(text: &String) -> Result<(), &'static str> {
+fn is_not_empty(text: &str) -> Result<(), &'static str> {
     if text.is_empty() { Err("must not be empty") } else { Ok(()) }
 }
 

@@ -90,22 +90,20 @@ impl Supervisor {
                 continue;
             }
             let is_to_end = self.view.is(idx, view::TO_END);
-            let member = &mut self.members[idx];
-            match member.stage {
+            match self.members[idx].stage {
                 Stage::Starting { .. } if is_to_end => {
                     self.view.touch(idx);
+                    let member = &mut self.members[idx];
                     let asks = member.stop_timeout();
                     let left = by.map_or(Duration::MAX, |by| by.since(now));
                     member.cancelled = true;
                     member.stage = Stage::Starting { cut: now + share(asks, left, alive.saturating_sub(1)) };
                     out.push(Action::Cancel { id: member.id });
                 }
-                Stage::Started if is_to_end => {
-                    if self.may_stop(idx, by.is_some(), in_call) {
-                        in_call += 1;
-                        self.begin_stop(idx, alive, now, out);
-                        moved = true;
-                    }
+                Stage::Started if is_to_end && self.may_stop(idx, by.is_some(), in_call) => {
+                    in_call += 1;
+                    self.begin_stop(idx, alive, now, out);
+                    moved = true;
                 }
                 _ => {}
             }
