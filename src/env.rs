@@ -2,23 +2,32 @@
 //! the event log. No globals: two environments in one process do not notice
 //! each other.
 
+mod config;
+mod heartbeats;
+mod listed;
 #[cfg(feature = "prometheus")]
 mod metrics;
+mod pulse;
 
 use std::any::Any;
-use std::collections::BTreeSet;
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::clock::{Clock, ManualClock, Tick};
+pub use self::config::EnvConfig;
+use self::listed::Register;
+#[cfg(feature = "capi")]
+pub(crate) use self::listed::See;
+pub(crate) use self::listed::{Listed, RecoveryAct};
+use self::pulse::Heartbeat;
+pub(crate) use self::pulse::Pulse;
+use crate::clock::{Clock, ManualClock};
 use crate::decode::meant;
 use crate::dispatch::Dispatcher;
 use crate::duration::Shown;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::LoopKind;
 use crate::event_log::{EventLog, EventPage};
 use crate::map::Map;
 use crate::name::Name;
@@ -29,8 +38,7 @@ use crate::stamp::Stamp;
 use crate::status::StatusView;
 use crate::status::{LoopStatus, StatusSource, sort};
 use crate::subscription::Subscription;
-use crate::text::line;
-use crate::thread::{Budget, STACK_SIZE};
+use crate::thread::Budget;
 use crate::watchdog::Watchdog;
 
 /// What loops share. Cloning is cheap and shares it.
@@ -63,137 +71,6 @@ struct Inner {
 /// How many HTTP agents all loops share.
 #[cfg(feature = "http-client")]
 pub(crate) const AGENTS: usize = 8;
-
-/// Fewer heartbeats than this are kept, whoever waits for them.
-const MANY_HEARTBEATS: usize = 64;
-/// So many of those who wait are named to one who means another.
-const NAMED_HEARTBEATS: usize = 8;
-
-/// Sees whether a loop runs and how it is: under its lock, so calls nobody.
-#[cfg(feature = "capi")]
-pub(crate) type See<'a> = &'a mut dyn FnMut(bool, &StatusView<'_>);
-
-/// A loop, as its environment lists it.
-pub(crate) trait Listed: Send + Sync {
-    /// Whether it was started and not told to end, and how it is at a moment.
-    fn status_at(&self, now: Tick, wall: Stamp) -> (bool, LoopStatus);
-    /// The same for one who copies what there is to see.
-    #[cfg(feature = "capi")]
-    fn view_at(&self, now: Tick, wall: Stamp, see: See<'_>) {
-        let (is_running, status) = self.status_at(now, wall);
-        see(is_running, &status.view());
-    }
-    #[cfg(feature = "capi")]
-    fn kind(&self) -> LoopKind;
-    /// How late it is, if it runs.
-    #[cfg_attr(not(feature = "prometheus"), allow(dead_code, reason = "an exporter asks"))]
-    fn overdue(&self, now: Tick) -> Option<Duration>;
-    fn name(&self) -> &Name;
-    /// Has the next run made now, if it runs; says whether it does.
-    fn trigger(&self) -> bool;
-    /// Acts on the recovery of a run; `None` from what recovers nothing.
-    fn recovery(self: Arc<Self>, _act: RecoveryAct, _run: &str) -> Option<Result<()>> {
-        None
-    }
-}
-
-/// What may be done about the recovery of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RecoveryAct {
-    Cancel,
-    Retry,
-}
-
-/// Every loop that was made, and not dropped yet.
-#[derive(Default)]
-struct Register {
-    loops: Vec<Weak<dyn Listed>>,
-    /// How many there may be before those that are gone are taken out.
-    limit: usize,
-}
-
-/// What is known of one who says again and again that it is alive.
-#[derive(Debug, Default)]
-struct Heartbeat {
-    last: Option<Tick>,
-    /// Why it says that it is down, until its next beat.
-    down: Option<Arc<str>>,
-    /// Its watcher found it silent and wants to hear of the next at once.
-    is_awaited: bool,
-    /// There while somebody asks about it.
-    asker: Weak<()>,
-}
-
-/// What is known of heartbeats under one name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Pulse {
-    /// The last was so long ago.
-    Last(Duration),
-    /// The last said that it is down.
-    Down(Arc<str>),
-    /// There was none.
-    None,
-}
-
-/// Settings of an [`Env`].
-#[derive(Debug, Clone)]
-#[must_use = "settings do nothing until an environment is made from them"]
-pub struct EnvConfig {
-    clock: Clock,
-    observer: Observer,
-    stack_size: usize,
-    spread: bool,
-    seed: Option<u64>,
-}
-
-impl Default for EnvConfig {
-    fn default() -> Self {
-        Self {
-            clock: Clock::system(),
-            observer: Observer::default(),
-            stack_size: STACK_SIZE,
-            spread: true,
-            seed: None,
-        }
-    }
-}
-
-impl EnvConfig {
-    /// The clock. Defaults to the system's.
-    pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
-        self.clock = clock.into();
-        self
-    }
-
-    /// Who hears of events, spans and metrics. Defaults to an inert observer.
-    pub fn observer(mut self, observer: Observer) -> Self {
-        self.observer = observer;
-        self
-    }
-
-    /// The stack of each loop's thread, in bytes. Only pages that are touched
-    /// take memory. Raise it for probes that need more, such as TLS in debug
-    /// builds. Defaults to 256 KiB.
-    pub fn stack_size(mut self, bytes: usize) -> Self {
-        self.stack_size = bytes;
-        self
-    }
-
-    /// Whether regular runs are spread over their interval by a hash of the
-    /// loop's name, from the second on, so that many loops do not all run at
-    /// one moment. Defaults to true, and to false with a manual clock.
-    pub fn spread(mut self, spread: bool) -> Self {
-        self.spread = spread;
-        self
-    }
-
-    /// The seed of all jitter. Defaults to one from the system's clock, and
-    /// to zero with a manual clock.
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = Some(seed);
-        self
-    }
-}
 
 impl Env {
     /// Makes an environment with default settings.
@@ -293,123 +170,6 @@ impl Env {
             return Ok(());
         }
         Err(self.unknown(name))
-    }
-
-    /// Says that `name` is alive: what the [`heartbeat`](crate::probe::heartbeat)
-    /// probe of the watcher or checker of this name waits for. Takes no longer
-    /// than a lock; a watcher that found it silent probes at once.
-    ///
-    /// # Errors
-    ///
-    /// `NotFound` when no loop has the name, or the one that has it waits for
-    /// no heartbeat; the text says which ones there are.
-    pub fn heartbeat(&self, name: &str) -> Result<()> {
-        self.beat(name, None)
-    }
-
-    /// Says that `name` is down, and why: its watcher probes and turns down at
-    /// once, whatever its grace and thresholds, and stays down until the next
-    /// [`heartbeat`](Self::heartbeat). The reason is shown as one line, cut at
-    /// 900 bytes.
-    ///
-    /// # Errors
-    ///
-    /// As [`heartbeat`](Self::heartbeat).
-    pub fn heartbeat_down(&self, name: &str, reason: &str) -> Result<()> {
-        self.beat(name, Some(line(reason, 900).into()))
-    }
-
-    fn beat(&self, name: &str, down: Option<Arc<str>>) -> Result<()> {
-        let now = self.0.clock.now();
-        let known = self.0.heartbeats.lock().get_mut(name).and_then(|heartbeat| {
-            // One that nobody asks any more is looked for among the loops.
-            (heartbeat.asker.strong_count() > 0).then(|| heartbeat.beat(now, &down))
-        });
-        let is_awaited = match known {
-            Some(is_awaited) => is_awaited,
-            None => {
-                let listed = self.listed();
-                let named = || listed.iter().filter(|listed| listed.name().as_str() == name);
-                // A watcher says what it waits for when it is first asked, at
-                // the beginning of that call.
-                let may_wait = |status: &LoopStatus| {
-                    let is_new = status.last_check.is_none()
-                        && status.running_for.is_none_or(|time| time < Duration::from_secs(1));
-                    status.kind == LoopKind::Watcher && is_new
-                };
-                let wall = self.stamp();
-                let known = named().find(|listed| may_wait(&listed.status_at(now, wall).1));
-                let mut heartbeats = self.0.heartbeats.lock();
-                let is_asked =
-                    heartbeats.get(name).is_some_and(|heartbeat| heartbeat.asker.strong_count() > 0);
-                let Some(known) = known.or_else(|| named().next().filter(|_| is_asked)) else {
-                    if !is_asked {
-                        // Who takes this name later begins afresh.
-                        heartbeats.remove(name);
-                    }
-                    drop(heartbeats);
-                    let found = named().next().map(|listed| listed.status_at(now, wall).1.kind);
-                    return Err(found.map_or_else(|| self.unknown(name), |kind| self.unawaited(name, kind)));
-                };
-                // Of those who are gone nothing is kept.
-                heartbeats.retain(|name, heartbeat| {
-                    heartbeat.asker.strong_count() > 0 || listed.iter().any(|listed| listed.name() == name)
-                });
-                heartbeats.get_or_default(known.name().clone()).beat(now, &down)
-            }
-        };
-        if is_awaited {
-            let loops = self.listed();
-            loops.iter().filter(|listed| listed.name().as_str() == name).for_each(|listed| {
-                listed.trigger();
-            });
-        }
-        Ok(())
-    }
-
-    /// What is known of the heartbeats under a name; notes that the next is
-    /// awaited where the last is longer ago than `grace`, or says down. Kept
-    /// while there is the `asker`.
-    pub(crate) fn pulse(&self, name: &Name, grace: Duration, asker: &Arc<()>) -> Pulse {
-        let now = self.0.clock.now();
-        let mut heartbeats = self.0.heartbeats.lock();
-        if heartbeats.len() >= MANY_HEARTBEATS && !heartbeats.contains_key(name) {
-            // Of those who are gone nothing is kept for long.
-            heartbeats.retain(|_, heartbeat| {
-                let is_recent = |last: Tick| now.since(last) < Duration::from_secs(3600);
-                heartbeat.asker.strong_count() > 0 || heartbeat.last.is_some_and(is_recent)
-            });
-        }
-        let heartbeat = heartbeats.get_or_default(name.clone());
-        if heartbeat.asker.as_ptr() != Arc::as_ptr(asker) {
-            heartbeat.asker = Arc::downgrade(asker);
-        }
-        let pulse = match (&heartbeat.down, heartbeat.last) {
-            (Some(reason), _) => Pulse::Down(reason.clone()),
-            (None, Some(last)) => Pulse::Last(now.since(last)),
-            (None, None) => Pulse::None,
-        };
-        heartbeat.is_awaited = !matches!(pulse, Pulse::Last(age) if age <= grace);
-        pulse
-    }
-
-    /// Under which names somebody waits for heartbeats.
-    pub(crate) fn awaited_heartbeats(&self) -> BTreeSet<Name> {
-        let heartbeats = self.0.heartbeats.lock();
-        let awaited = heartbeats.iter().filter(|(_, heartbeat)| heartbeat.asker.strong_count() > 0);
-        crate::order::set(awaited.map(|(name, _)| name.clone()))
-    }
-
-    fn unawaited(&self, name: &str, kind: LoopKind) -> Error {
-        let awaited = self.awaited_heartbeats();
-        let names: Vec<&str> = awaited.iter().take(NAMED_HEARTBEATS).map(Name::as_str).collect();
-        let others = match awaited.len() - names.len() {
-            _ if names.is_empty() => "none does".to_owned(),
-            0 => format!("these do: {}", names.join(", ")),
-            n => format!("these do: {} and {n} more", names.join(", ")),
-        };
-        let text = format!("{name} ({kind}) waits for no heartbeat; {others}");
-        Error::new(ErrorKind::NotFound).context(text)
     }
 
     fn unknown(&self, name: &str) -> Error {
@@ -552,17 +312,12 @@ impl Env {
     }
 
     fn listed(&self) -> Vec<Arc<dyn Listed>> {
-        self.0.loops.lock().loops.iter().filter_map(Weak::upgrade).collect()
+        self.0.loops.lock().all()
     }
 
     /// Lists a loop for as long as there is one.
     pub(crate) fn list(&self, listed: Weak<dyn Listed>) {
-        let mut register = self.0.loops.lock();
-        if register.loops.len() >= register.limit {
-            register.loops.retain(|listed| listed.strong_count() > 0);
-            register.limit = 2 * register.loops.len() + 16;
-        }
-        register.loops.push(listed);
+        self.0.loops.lock().add(listed);
     }
 
     pub(crate) fn watchdog(&self) -> &Watchdog {
@@ -636,17 +391,6 @@ impl fmt::Debug for Env {
             .field("clock", &self.0.clock)
             .field("observer", &self.0.observer)
             .finish_non_exhaustive()
-    }
-}
-
-impl Heartbeat {
-    /// Notes one; says whether it is news to who asks.
-    #[allow(clippy::ref_option, reason = "as it is kept")]
-    fn beat(&mut self, now: Tick, down: &Option<Arc<str>>) -> bool {
-        let is_turn = self.down != *down;
-        self.down.clone_from(down);
-        self.last = Some(now);
-        std::mem::take(&mut self.is_awaited) && down.is_none() || is_turn
     }
 }
 
