@@ -15,33 +15,25 @@ use serde_json::{Error, Number, Value};
 const LARGEST: &str = "1.7976931348623157e308";
 
 /// Reads a document.
-pub(crate) fn read(text: &[u8]) -> Result<Value, Error> {
-    let flaw = match serde_json::from_slice(text) {
-        Ok(value) => return Ok(value),
-        Err(flaw) => flaw,
-    };
-    // This looks at the grammar alone.
-    if let Err(other) = serde_json::from_slice::<IgnoredAny>(text) {
-        // Of two flaws at one place the first has the better text.
-        let place = |error: &Error| (error.line(), error.column());
-        return Err(if place(&flaw) < place(&other) { other } else { flaw });
+pub(crate) fn read(text: &str) -> Result<Value, Error> {
+    match serde_json::from_str(text) {
+        Err(flaw) if flaw.to_string().starts_with("number out of range") => {}
+        read => return read,
     }
-    match held(text) {
-        Cow::Borrowed(_) => Err(flaw),
-        Cow::Owned(text) => serde_json::from_slice(&text),
-    }
+    // This looks at the grammar alone: what comes later may be wrong, too.
+    serde_json::from_str::<IgnoredAny>(text)?;
+    serde_json::from_str(&held(text))
 }
 
 /// The same document, which is grammatical, with no number out of range.
-fn held(text: &[u8]) -> Cow<'_, [u8]> {
-    let mut held = Vec::new();
+fn held(text: &str) -> Cow<'_, str> {
+    let mut held = String::new();
     let (mut copied, mut from) = (0, 0);
-    while let Some(Range { start, end }) = number(text, from) {
-        if serde_json::from_slice::<Number>(&text[start..end]).is_err() {
-            let sign = if text[start] == b'-' { "-" } else { "" };
-            held.extend_from_slice(&text[copied..start]);
-            held.extend_from_slice(sign.as_bytes());
-            held.extend_from_slice(LARGEST.as_bytes());
+    while let Some(Range { start, end }) = number(text.as_bytes(), from) {
+        if serde_json::from_str::<Number>(&text[start..end]).is_err() {
+            held.push_str(&text[copied..start]);
+            held.push_str(if text[start..].starts_with('-') { "-" } else { "" });
+            held.push_str(LARGEST);
             copied = end;
         }
         from = end;
@@ -49,7 +41,7 @@ fn held(text: &[u8]) -> Cow<'_, [u8]> {
     if copied == 0 {
         return Cow::Borrowed(text);
     }
-    held.extend_from_slice(&text[copied..]);
+    held.push_str(&text[copied..]);
     Cow::Owned(held)
 }
 
@@ -103,10 +95,10 @@ mod tests {
                 json!([0.0, f64::MAX, 1.8446744073709552e19]),
             ),
         ] {
-            assert_eq!(read(text.as_bytes()).unwrap(), value, "{text}");
+            assert_eq!(read(text).unwrap(), value, "{text}");
         }
         let long = format!("[{},-{}]", "9".repeat(400), "9".repeat(400));
-        assert_eq!(read(long.as_bytes()).unwrap(), json!([f64::MAX, f64::MIN]));
+        assert_eq!(read(&long).unwrap(), json!([f64::MAX, f64::MIN]));
     }
 
     #[test]
@@ -123,11 +115,10 @@ mod tests {
             (r#"{"a":1e999,"b":}"#, "expected value at line 1 column 16"),
             (r#"["\ud800", "1e999"]"#, "unexpected end of hex escape at line 1 column 9"),
         ] {
-            assert_eq!(read(text.as_bytes()).unwrap_err().to_string(), flaw, "{text}");
+            assert_eq!(read(text).unwrap_err().to_string(), flaw, "{text}");
         }
-        assert!(read(b"[\"\xff\", 1e999]").is_err());
         let deep = format!("{}1e999{}", "[".repeat(200), "]".repeat(200));
-        let flaw = read(deep.as_bytes()).unwrap_err().to_string();
+        let flaw = read(&deep).unwrap_err().to_string();
         assert!(flaw.starts_with("recursion limit exceeded"), "{flaw}");
     }
 
@@ -165,12 +156,12 @@ mod tests {
         #[test]
         fn only_such_numbers_are_read_otherwise((text, in_range) in documents()) {
             let expected: Value = serde_json::from_str(&in_range).unwrap();
-            prop_assert_eq!(read(text.as_bytes()).unwrap(), expected);
+            prop_assert_eq!(read(&text).unwrap(), expected);
         }
 
         #[test]
         fn what_is_read_is_grammatical(text in "[1e9.\\-,\\[\\]{}:\"\\\\ ]{0,16}") {
-            if read(text.as_bytes()).is_ok() {
+            if read(&text).is_ok() {
                 prop_assert!(serde_json::from_str::<IgnoredAny>(&text).is_ok());
             }
         }

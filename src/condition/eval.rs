@@ -1,6 +1,7 @@
 //! Whether a condition holds, given what is known.
 
 use std::cell::OnceCell;
+use std::fmt;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -137,10 +138,12 @@ impl Facts {
     fn json(&self) -> Result<&Value, String> {
         let body = self.answer(self.body.as_deref())?;
         let read = || {
-            document::read(body).map_err(|error| {
+            let refuse = |error: &dyn fmt::Display| {
                 let start = String::from_utf8_lossy(&body[..body.len().min(240)]);
                 format!("the body is not JSON ({error}): {}", Shown(&start))
-            })
+            };
+            let text = std::str::from_utf8(body).map_err(|error| refuse(&error))?;
+            document::read(text).map_err(|error| refuse(&error))
         };
         self.json.get_or_init(read).as_ref().map_err(Clone::clone)
     }

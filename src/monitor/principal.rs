@@ -313,6 +313,7 @@ fn read_answer(answer: &[u8], now: Stamp, keep_for: Duration) -> Result<Token> {
         let expires_at = later(keep_for);
         return Ok(Token { secret, refresh_at: expires_at, expires_at });
     }
+    let answer = std::str::from_utf8(answer).map_err(|_| wrong("is not UTF-8".to_owned()))?;
     let answer = document::read(answer).map_err(|error| {
         wrong(format!("is not JSON (at line {} column {})", error.line(), error.column()))
     })?;

@@ -107,7 +107,7 @@ impl Answer {
     /// `Probe` when it is not: the text has the place, the type that the
     /// server gives it and the beginning of it.
     pub fn json(&self) -> Result<Value> {
-        document::read(&self.body).map_err(|error| {
+        let refuse = |error: &dyn fmt::Display| {
             let kind = self.header("content-type").map_or_else(
                 || "no content type".to_owned(),
                 |kind| format!("content type {}", head(kind.as_bytes(), 60)),
@@ -115,7 +115,9 @@ impl Answer {
             let what =
                 if self.body.is_empty() { "is empty".to_owned() } else { format!("is not JSON: {error}") };
             self.flaw(format!("the answer {what}; {kind}{}", self.excerpt()))
-        })
+        };
+        let text = std::str::from_utf8(&self.body).map_err(|error| refuse(&error))?;
+        document::read(text).map_err(|error| refuse(&error))
     }
 
     /// An error about the content of this answer, which begins with what was
