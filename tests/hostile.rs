@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use loopkeeper::observe::{Gauge, Observer};
-use loopkeeper::status::Phase;
+use loopkeeper::status::{Phase, StatusSource};
 use loopkeeper::testing::{Gate, Script};
 use loopkeeper::watch::BackoffConfig;
 use loopkeeper::{
@@ -313,11 +313,62 @@ fn a_stop_names_who_was_unwatched_or_replaced_and_is_stuck() {
             stuck.sort_unstable();
             assert_eq!(stuck, ["a", "b", "c", "d"], "{report}");
         }
-        hold.open();
-        eventually("the threads to end", || threads_named("w/") == 0);
+        // It waits for them, and not only for those that are watched.
+        let open = hold.clone();
+        let opener = thread::spawn(move || {
+            thread::sleep(millis(50));
+            open.open();
+        });
+        let report = manager.stop(PATIENCE);
+        assert!(report.is_clean() && threads_named("w/") == 0, "{report}");
+        opener.join().unwrap();
         // One that somebody has started again is theirs.
         own.restart().unwrap();
         assert!(own.wait_ready(PATIENCE) && manager.stop(PATIENCE).is_clean() && own.is_ready());
+    });
+}
+
+#[test]
+fn a_stop_during_an_unwatch_names_who_is_stuck() {
+    alone(|| {
+        let manager = WatchManager::new(&Env::new().unwrap());
+        let hold = Hold::default();
+        manager.watch(hold.stuck("a")).unwrap();
+        eventually("the probe", || hold.arrived() == 1);
+        thread::scope(|scope| {
+            let unwatch = scope.spawn(|| manager.unwatch("a", PATIENCE).unwrap());
+            eventually("the unwatch", || manager.get("a").is_none());
+            let report = manager.stop(millis(5));
+            assert_eq!(report.stragglers().len(), 1, "{report}");
+            hold.open();
+            let report = unwatch.join().unwrap();
+            assert!(report.is_clean() || report.stragglers().len() == 1, "{report}");
+        });
+        eventually("the thread to end", || threads_named("w/") == 0);
+        assert!(manager.stop(PATIENCE).is_clean());
+    });
+}
+
+#[test]
+fn what_was_unwatched_and_stuck_is_let_go_of_once_it_has_ended() {
+    alone(|| {
+        let manager = WatchManager::new(&Env::new().unwrap());
+        let hold = Hold::default();
+        let users = Arc::new(());
+        let (theirs, inside) = (users.clone(), hold.clone());
+        let probe = move |_: &Context| {
+            let _keep = &theirs;
+            inside.pass();
+            Ok(())
+        };
+        manager.watch(WatcherConfig::new("a", probe)).unwrap();
+        eventually("the probe", || hold.arrived() == 1);
+        assert!(!manager.unwatch("a", millis(5)).unwrap().is_clean());
+        hold.open();
+        eventually("the probe to be dropped", || {
+            assert!(manager.statuses().is_empty());
+            Arc::strong_count(&users) == 1
+        });
     });
 }
 

@@ -64,17 +64,26 @@ struct Shared {
 #[derive(Default)]
 struct State {
     watchers: Map<Name, Arc<Watcher>>,
-    /// Those that are not watched any more and did not end in time: a stop of
+    /// Those that are not watched any more and may not have ended: a stop of
     /// all waits for them, too.
-    leaving: Vec<Arc<Watcher>>,
+    leaving: Vec<Leaving>,
     stopped: bool,
     /// A stop is over: subscriptions have ended.
     ended: bool,
 }
 
+/// A watcher that is not watched any more.
+struct Leaving {
+    watcher: Arc<Watcher>,
+    /// It was told to end and waited for. Until then it may seem to be one that
+    /// somebody has started again.
+    is_told: bool,
+}
+
 impl State {
     fn all(&self) -> Vec<Arc<Watcher>> {
-        self.watchers.values().chain(&self.leaving).cloned().collect()
+        let leaving = self.leaving.iter().map(|leaving| &leaving.watcher);
+        self.watchers.values().chain(leaving).cloned().collect()
     }
 }
 
@@ -93,6 +102,7 @@ impl WatchManager {
     /// `InvalidArgument` when a setting cannot be used, `Spawn` or `Budget`
     /// when there is no thread to be had.
     pub fn watch(&self, config: WatcherConfig) -> Result<Arc<Watcher>> {
+        self.sweep();
         if self.get(&config.name).is_some() {
             // Before anything of it exists: its metrics would be the other's.
             return Err(Self::duplicate(&config.name));
@@ -130,8 +140,8 @@ impl WatchManager {
         // Started under the lock: a stop finds it, or it is refused.
         watcher.start_quietly()?;
         let replaced = state.watchers.put(place, name.clone(), watcher.clone());
+        state.leaving.extend(replaced.map(|watcher| Leaving { watcher, is_told: true }));
         drop(state);
-        drop(replaced);
         watcher.measure();
         self.shared.report();
         Ok(())
@@ -158,16 +168,13 @@ impl WatchManager {
         let mut report = StopReport::default();
         loop {
             let old = self.get(new.name().as_str());
-            let mut is_clean = true;
             if let Some(old) = &old {
                 old.cancel();
-                let end = old.join(deadlines);
-                is_clean = end.is_clean();
-                report.merge(end);
+                report.merge(old.join(deadlines));
             }
             match self.begin(&new, old.as_ref()) {
                 Ok(()) => {
-                    self.let_go(old.filter(|_| !is_clean));
+                    self.sweep();
                     return Ok((new, report));
                 }
                 // Another was put in its place meanwhile: that one, then.
@@ -199,7 +206,12 @@ impl WatchManager {
     ///
     /// `NotFound` when no service has this name.
     pub fn unwatch(&self, name: &str, grace: Duration) -> Result<StopReport> {
-        let watcher = self.shared.state.lock().watchers.remove(name);
+        let watcher = {
+            let mut state = self.shared.state.lock();
+            let watcher = state.watchers.remove(name);
+            state.leaving.extend(watcher.clone().map(|watcher| Leaving { watcher, is_told: false }));
+            watcher
+        };
         let Some(watcher) = watcher else {
             return Err(Error::new(ErrorKind::NotFound).context(format!("{name}: is not watched")));
         };
@@ -207,25 +219,33 @@ impl WatchManager {
         Ok(self.see_off(&watcher, grace))
     }
 
-    /// Stops one that is not watched any more.
+    /// Stops one that is leaving.
     fn see_off(&self, watcher: &Arc<Watcher>, grace: Duration) -> StopReport {
         let report = watcher.stop(grace);
-        self.let_go((!report.is_clean()).then(|| watcher.clone()));
+        let mut state = self.shared.state.lock();
+        let its = state.leaving.iter_mut().find(|leaving| Arc::ptr_eq(&leaving.watcher, watcher));
+        its.into_iter().for_each(|leaving| leaving.is_told = true);
+        drop(state);
+        self.sweep();
         report
     }
 
-    /// Keeps one in mind that did not end in time, and no more those that have
-    /// since, or that somebody has started again by themselves.
-    fn let_go(&self, watcher: Option<Arc<Watcher>>) {
-        let leaving = self.shared.state.lock().leaving.clone();
+    /// Lets go of those that have ended since they were told to, or that
+    /// somebody has started again by themselves.
+    fn sweep(&self) {
+        let told: Vec<Arc<Watcher>> = {
+            let state = self.shared.state.lock();
+            let told = state.leaving.iter().filter(|leaving| leaving.is_told);
+            told.map(|leaving| leaving.watcher.clone()).collect()
+        };
         let has_left = |watcher: &Arc<Watcher>| watcher.has_ended() || watcher.is_running();
-        let left: Vec<Arc<Watcher>> = leaving.into_iter().filter(has_left).collect();
-        let mut state = self.shared.state.lock();
-        state.leaving.retain(|one| !left.iter().any(|left| Arc::ptr_eq(left, one)));
-        state.leaving.extend(watcher);
-        drop(state);
-        // Without the lock: what a watcher holds is the user's.
-        drop(left);
+        let left: Vec<Arc<Watcher>> = told.into_iter().filter(has_left).collect();
+        if left.is_empty() {
+            return;
+        }
+        let is_left = |leaving: &Leaving| left.iter().any(|left| Arc::ptr_eq(left, &leaving.watcher));
+        self.shared.state.lock().leaving.retain(|leaving| !is_left(leaving));
+        // Dropped without the lock: what a watcher holds is the user's.
     }
 
     /// The same for one very watcher: another that took its place is not
@@ -242,8 +262,8 @@ impl WatchManager {
                 let context = format!("{}: is not watched any more", watcher.name());
                 return Err(Error::new(ErrorKind::Stale).context(context));
             }
-            // The caller keeps one: nothing is dropped here.
-            state.watchers.remove(watcher.name());
+            let ours = state.watchers.remove(watcher.name());
+            state.leaving.extend(ours.map(|watcher| Leaving { watcher, is_told: false }));
         }
         self.shared.report();
         Ok(self.see_off(watcher, grace))
@@ -314,7 +334,7 @@ impl WatchManager {
 
     fn end(&self, grace: Duration) -> StopReport {
         let deadlines = StopDeadlines::new(grace);
-        self.let_go(None);
+        self.sweep();
         let watchers = {
             let mut state = self.shared.state.lock();
             state.stopped = true;
@@ -327,7 +347,7 @@ impl WatchManager {
         for watcher in &watchers {
             report.merge(watcher.join(deadlines));
         }
-        self.let_go(None);
+        self.sweep();
         report
     }
 
@@ -398,6 +418,7 @@ impl Component for WatchManager {
 
 impl StatusSource for WatchManager {
     fn statuses(&self) -> Vec<LoopStatus> {
+        self.sweep();
         self.shared.statuses()
     }
 }
