@@ -5,7 +5,6 @@
 //! that there is. So it is compared as what it is, larger than what it is
 //! compared with, and the rest of its document can be looked at.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use serde::de::IgnoredAny;
@@ -20,29 +19,34 @@ pub(crate) fn read(text: &str) -> Result<Value, Error> {
         Err(flaw) if flaw.to_string().starts_with("number out of range") => {}
         read => return read,
     }
-    // This looks at the grammar alone: what comes later may be wrong, too.
+    // What comes later may be wrong, too: in its grammar, which alone this looks
+    // at, or else, which is told with its place in a text of the same lengths.
     serde_json::from_str::<IgnoredAny>(text)?;
-    serde_json::from_str(&held(text))
+    serde_json::from_str::<Value>(&held(text, |out, number| {
+        out.push('0');
+        out.extend(std::iter::repeat_n(' ', number.len() - 1));
+    }))?;
+    serde_json::from_str(&held(text, |out, number| {
+        out.push_str(if number.starts_with('-') { "-" } else { "" });
+        out.push_str(LARGEST);
+    }))
 }
 
-/// The same document, which is grammatical, with no number out of range.
-fn held(text: &str) -> Cow<'_, str> {
+/// The same document, which is grammatical, with something `instead` of each
+/// number out of range.
+fn held(text: &str, instead: impl Fn(&mut String, &str)) -> String {
     let mut held = String::new();
     let (mut copied, mut from) = (0, 0);
     while let Some(Range { start, end }) = number(text.as_bytes(), from) {
         if serde_json::from_str::<Number>(&text[start..end]).is_err() {
             held.push_str(&text[copied..start]);
-            held.push_str(if text[start..].starts_with('-') { "-" } else { "" });
-            held.push_str(LARGEST);
+            instead(&mut held, &text[start..end]);
             copied = end;
         }
         from = end;
     }
-    if copied == 0 {
-        return Cow::Borrowed(text);
-    }
     held.push_str(&text[copied..]);
-    Cow::Owned(held)
+    held
 }
 
 /// Where the next number is, from a place outside of strings.
@@ -114,6 +118,7 @@ mod tests {
             ("[1e999] 1", "trailing characters at line 1 column 9"),
             (r#"{"a":1e999,"b":}"#, "expected value at line 1 column 16"),
             (r#"["\ud800", "1e999"]"#, "unexpected end of hex escape at line 1 column 9"),
+            (r#"[1e999,"\ud800"]"#, "unexpected end of hex escape at line 1 column 15"),
         ] {
             assert_eq!(read(text).unwrap_err().to_string(), flaw, "{text}");
         }

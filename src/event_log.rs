@@ -82,10 +82,10 @@ impl fmt::Debug for Bell {
 }
 
 impl EventLog {
-    /// Numbers an event and keeps it, in place of the oldest.
-    pub(crate) fn append(&self, event: impl FnOnce(u64) -> Event) -> Arc<Event> {
+    /// Keeps an event, in place of the oldest; its `seq` is filled in.
+    pub(crate) fn append(&self, event: Event) -> Arc<Event> {
         // Before the lock, which all loops share: memory may have to be fetched.
-        let mut event = Arc::new(event(0));
+        let mut event = Arc::new(event);
         let mut kept = self.kept.lock();
         kept.seq += 1;
         if let Some(event) = Arc::get_mut(&mut event) {
@@ -149,9 +149,9 @@ mod tests {
         }));
         log.hang(&bell);
         let append = || {
-            log.append(|seq| Event {
-                seq,
-                n: seq,
+            log.append(Event {
+                seq: 0,
+                n: 0,
                 at: Stamp::from_micros(0),
                 source: "s".parse().expect("a name"),
                 kind: LoopKind::Watcher,
@@ -177,9 +177,9 @@ mod tests {
         assert_eq!((page.next, page.lost, page.events.len()), (0, 0, 0));
         let total = CAPACITY as u64 + 10;
         for _ in 0..total {
-            log.append(|seq| Event {
-                seq,
-                n: seq,
+            log.append(Event {
+                seq: 0,
+                n: 0,
                 at: Stamp::from_micros(0),
                 source: "s".parse().expect("a name"),
                 kind: LoopKind::Watcher,

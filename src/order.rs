@@ -1,5 +1,5 @@
 //! Sorting with little code for each type: the standard library's sort takes
-//! four kilobytes for one, also where something is collected into a map.
+//! four kilobytes for one, also where something is collected into a map or a set.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};

@@ -43,7 +43,7 @@ impl Voice {
         *n += 1;
         let (n, at) = (*n, self.env.stamp());
         let (source, kind) = (self.name.clone(), self.kind);
-        let event = self.env.events().append(|seq| Event { seq, n, at, source, kind, what });
+        let event = self.env.events().append(Event { seq: 0, n, at, source, kind, what });
         self.hub.send(&event);
         if let Some(hub) = &self.outer_hub {
             hub.send(&event);

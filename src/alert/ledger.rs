@@ -91,10 +91,13 @@ pub(super) fn parse(text: &[u8]) -> Result<Kept, String> {
     }
     let mut kept = Kept::default();
     for told in list(&saved, "told")? {
-        kept.told.push((name(told)?, stamp(told, "at")?, count(told, "reminders")?));
+        let name = name(told).map_err(|error| format!("told: {error}"))?;
+        let about = |error: String| format!("{name}: {error}");
+        let (at, reminders) = (stamp(told, "at").map_err(about)?, count(told, "reminders").map_err(about)?);
+        kept.told.push((name, at, reminders));
     }
     for letter in list(&saved, "letters")?.iter().take(CAPACITY) {
-        let name = name(letter)?;
+        let name = name(letter).map_err(|error| format!("letters: {error}"))?;
         let about = |error: String| format!("{name}: {error}");
         kept.letters.push((stamp(letter, "written").map_err(about)?, body(letter, &name).map_err(about)?));
     }

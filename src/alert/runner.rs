@@ -554,8 +554,8 @@ mod tests {
         let alert = Arc::new(AlertConfig::default().on_down(action));
         Registry::of(env).add(&name, &alert);
         let what = EventKind::HealthChanged { from: Health::Ready, to: Health::Down, reason: None };
-        env.events().append(|seq| Event {
-            seq,
+        env.events().append(Event {
+            seq: 0,
             n: 1,
             at: env.stamp(),
             source: name.clone(),

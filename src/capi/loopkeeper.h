@@ -1872,7 +1872,7 @@ typedef struct {
   const char *policy_json;
   /**
    * Answers with the state of a run: {"corrupted": true, "last_checkpoint":
-   * {"path": ".."}}.
+   * {"path": ".."}}. A key may stand once.
    */
   lk_run_fn fetch;
   /**

@@ -106,7 +106,7 @@ pub struct lk_recovery_config {
     /// but `enabled`, which is true here. Defaults to NULL.
     pub policy_json: Text,
     /// Answers with the state of a run: {"corrupted": true, "last_checkpoint":
-    /// {"path": ".."}}.
+    /// {"path": ".."}}. A key may stand once.
     pub fetch: lk_run_fn,
     /// Answers with the checkpoints of a run, a list; may be NULL: only the
     /// one that `fetch` tells of.
@@ -309,14 +309,19 @@ impl RunSource for CSource {
         };
         let answer = ask(call, &self.userdata, cx, run)?;
         let answer = answer.ok_or("checkpoints: returned without an answer")?;
-        let node = tree::parse("checkpoints", &answer).map_err(|faults| faults.to_string())?;
-        let Value::Array(nodes) = &node.value else { return Err("checkpoints: expected a list".into()) };
-        let checkpoints = nodes.iter().enumerate().map(|(idx, node)| {
-            let key = tree::join_idx("", idx);
-            decode::object(node, &key, read_checkpoint).map_err(|faults| faults.to_string().into())
-        });
-        checkpoints.collect()
+        Ok(read_checkpoints(&answer)?)
     }
+}
+
+fn read_checkpoints(text: &str) -> Result<Vec<Checkpoint>, String> {
+    let node = tree::parse("checkpoints", text).map_err(|faults| faults.to_string())?;
+    let Value::Array(nodes) = &node.value else {
+        return Err(format!("{}: expected a list, found {}", node.place, Kind(&node.to_json())));
+    };
+    let checkpoints = nodes.iter().enumerate().map(|(idx, node)| {
+        decode::object(node, &tree::join_idx("", idx), read_checkpoint).map_err(|faults| faults.to_string())
+    });
+    checkpoints.collect()
 }
 
 /// The state of a run; that of the one `asked` for when it has no name. What
@@ -456,6 +461,16 @@ mod tests {
             ),
         ] {
             assert_eq!(read(text).unwrap_err(), expected, "{text}");
+        }
+        assert_eq!(read_checkpoints(r#"[{"path": "p"}]"#), Ok(vec![Checkpoint::new("p")]));
+        for (text, expected) in [
+            ("{}", "checkpoints:1:1: expected a list, found an object"),
+            (
+                "[{\"path\": \"p\"},\n {\"path\": 1}]",
+                "checkpoints:2:11: [1].path: expected a string, found the number 1",
+            ),
+        ] {
+            assert_eq!(read_checkpoints(text).unwrap_err(), expected, "{text}");
         }
     }
 }

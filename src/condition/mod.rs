@@ -29,8 +29,8 @@
 //!
 //! Numbers are compared as they are written while they are whole and fit 64
 //! bits, else as doubles. One of JSON that is beyond doubles, such as `1e999`,
-//! counts as the largest or the least one: whatever it is compared with, it is
-//! on the right side.
+//! counts as the largest or the least one: whatever else it is compared with,
+//! it is on the right side.
 //!
 //! A condition whose facts are missing or of another type neither holds nor
 //! fails: `not` does not turn that into something that holds. `A or B` holds

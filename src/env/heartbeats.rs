@@ -15,6 +15,9 @@ use crate::text::line;
 
 /// Fewer heartbeats than this are kept, whoever waits for them.
 const MANY_HEARTBEATS: usize = 64;
+/// A watcher says what it waits for when it is first asked, at the beginning of
+/// that call: one whose first call goes on for longer waits for none.
+const FIRST_WORD: Duration = Duration::from_secs(1);
 /// So many of those who wait are named to one who means another.
 const NAMED_HEARTBEATS: usize = 8;
 
@@ -26,7 +29,8 @@ impl Env {
     /// # Errors
     ///
     /// `NotFound` when no loop has the name, or the one that has it waits for
-    /// no heartbeat; the text says which ones there are.
+    /// no heartbeat; the text says which ones there are. A watcher that has not
+    /// been asked yet may wait for one, until its first call goes on for 1 s.
     pub fn heartbeat(&self, name: &str) -> Result<()> {
         self.beat(name, None)
     }
@@ -54,11 +58,9 @@ impl Env {
             None => {
                 let listed = self.listed();
                 let named = || listed.iter().filter(|listed| listed.name().as_str() == name);
-                // A watcher says what it waits for when it is first asked, at
-                // the beginning of that call.
                 let may_wait = |status: &LoopStatus| {
                     let is_new = status.last_check.is_none()
-                        && status.running_for.is_none_or(|time| time < Duration::from_secs(1));
+                        && status.running_for.is_none_or(|time| time < FIRST_WORD);
                     status.kind == LoopKind::Watcher && is_new
                 };
                 let wall = self.stamp();

@@ -471,7 +471,7 @@ impl Shared {
         let n = *n;
         let at = self.env.stamp();
         let kind = LoopKind::Component;
-        let event = self.env.events().append(|seq| Event { seq, n, at, source, kind, what });
+        let event = self.env.events().append(Event { seq: 0, n, at, source, kind, what });
         self.hub.send(&event);
         if let Some(mailbox) = &self.mailbox {
             mailbox.send(event);

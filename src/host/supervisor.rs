@@ -55,8 +55,8 @@ pub(super) struct Supervisor {
     /// Places in `members`, in the order of their starts.
     order: Vec<usize>,
     /// Whether `order` and the edges are those of all members. Those that are
-    /// only registered are linked together, by the first look at them: one by
-    /// one they would cost their square.
+    /// only registered are linked together, by the next tick or command: one by
+    /// one they would cost their square. A look before that sorts for itself.
     is_linked: bool,
     /// The places of those that are no strays.
     places: HashMap<Name, usize>,

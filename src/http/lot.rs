@@ -91,9 +91,9 @@ mod tests {
     use crate::stamp::Stamp;
 
     fn append(log: &EventLog) {
-        log.append(|seq| Event {
-            seq,
-            n: seq,
+        log.append(Event {
+            seq: 0,
+            n: 0,
             at: Stamp::from_micros(0),
             source: "s".parse().expect("a name"),
             kind: LoopKind::Watcher,

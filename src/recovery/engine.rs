@@ -198,7 +198,7 @@ impl Engine {
         state.n += 1;
         let n = state.n;
         let (at, source) = (self.env.stamp(), self.name.clone());
-        let event = |seq| Event { seq, n, at, source, kind: LoopKind::Recovery, what };
+        let event = Event { seq: 0, n, at, source, kind: LoopKind::Recovery, what };
         let event = self.env.events().append(event);
         self.hub.send(&event);
         if let Some(mailbox) = self.mailbox.as_ref().filter(|_| has_call || self.hears_all) {

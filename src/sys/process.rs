@@ -280,6 +280,7 @@ mod tests {
             (&["text"], &[("PATH", at)], None, "PermissionDenied"),
             (&["./text"], &[], Some(&dir), "PermissionDenied"),
             (&["./lost"], &[], Some(&dir), lost),
+            (&["./"], &[], Some(&dir), "PermissionDenied"),
             (&["sh", "-c", "exit $#", "a", "b c", "d"], &[], Some(&dir), "exit 2"),
             (&["/nowhere/x"], &[], None, "NotFound"),
             (&["true"], &[], Some(Path::new("/nowhere")), "NotFound"),

@@ -20,8 +20,9 @@ const DEFAULT_PATH: &str = "/bin:/usr/bin";
 const SHELL: &CStr = c"/bin/sh";
 
 /// Goes to the folder that is its first argument, and becomes the program that
-/// the others are.
-const IN_FOLDER: &CStr = c"cd \"$0\" && exec \"$@\"";
+/// the others are. What a shell adds to an environment, and leaves out of it,
+/// is not undone.
+const IN_FOLDER: &CStr = c"cd -P \"$0\" && exec \"$@\"";
 
 /// Begins a program and answers its number.
 pub(super) fn begin(program: &Program<'_>) -> io::Result<libc::pid_t> {
@@ -135,6 +136,9 @@ fn check_program(dir: &Path, program: &Path) -> io::Result<()> {
         let path = c_string(path.as_os_str())?;
         // SAFETY: the path ends with NUL.
         super::check(unsafe { libc::access(path.as_ptr(), libc::X_OK) })?;
+    }
+    if dir.join(program).is_dir() {
+        return Err(io::Error::from_raw_os_error(libc::EACCES));
     }
     Ok(())
 }
