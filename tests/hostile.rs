@@ -341,8 +341,7 @@ fn a_stop_during_an_unwatch_names_who_is_stuck() {
             let report = manager.stop(millis(5));
             assert_eq!(report.stragglers().len(), 1, "{report}");
             hold.open();
-            let report = unwatch.join().unwrap();
-            assert!(report.is_clean() || report.stragglers().len() == 1, "{report}");
+            drop(unwatch.join().unwrap());
         });
         eventually("the thread to end", || threads_named("w/") == 0);
         assert!(manager.stop(PATIENCE).is_clean());

@@ -135,17 +135,7 @@ impl Engine {
         let task = Task::spawn(self.env.budget(), name, self.env.stack_size(), move || {
             engine.tend(id, seat, |engine| engine.run(id, role, &bell));
         })?;
-        Ok(Worker {
-            id,
-            role,
-            inbox,
-            task,
-            doing: None,
-            deadline: Tick::NEVER,
-            asleep_until: Tick::ZERO,
-            retired: false,
-            _ring: ring,
-        })
+        Ok(Worker::new(id, role, inbox, task, ring))
     }
 
     /// The body of a thread. A panic that comes here is our own, since those of
@@ -427,18 +417,8 @@ mod tests {
         state.stage = Stage::Running;
         let (inbox, seat) = env.clock().join("idle");
         drop(seat);
-        let _ring = state.token.ring(&inbox);
-        state.workers.push(Worker {
-            id: ID,
-            role: Role::Poll,
-            inbox,
-            task,
-            doing: None,
-            deadline: Tick::NEVER,
-            asleep_until: Tick::ZERO,
-            retired: false,
-            _ring,
-        });
+        let ring = state.token.ring(&inbox);
+        state.workers.push(Worker::new(ID, Role::Poll, inbox, task, ring));
         drop(state);
         let policy = Arc::new(RecoveryPolicy::default().enabled(true));
         engine.act(|state, now, after| {

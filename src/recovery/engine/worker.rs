@@ -58,6 +58,21 @@ impl Doing {
 }
 
 impl Worker {
+    /// One that does nothing yet.
+    pub(super) fn new(id: u64, role: Role, inbox: Arc<Inbox>, task: Task, ring: LinkGuard) -> Self {
+        Self {
+            id,
+            role,
+            inbox,
+            task,
+            doing: None,
+            deadline: Tick::NEVER,
+            asleep_until: Tick::ZERO,
+            retired: false,
+            _ring: ring,
+        }
+    }
+
     pub(super) fn is_free(&self, role: Role) -> bool {
         self.role != role || self.retired || self.doing.is_none()
     }
