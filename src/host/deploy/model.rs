@@ -363,8 +363,10 @@ impl Run {
                 if let Some((file, Text::Good { version: found, builds: Builds::Well, enabled: true, .. })) =
                     claimant
                 {
-                    // A file that is wrong now holds what came of it.
+                    // A file that is wrong now holds what came of it, if it was
+                    // seen: one that a look misses is not there.
                     let source = self.sources.get(name).filter(|source| **source < file);
+                    let source = source.filter(|source| world.unseen != Some(**source));
                     let held = source.and_then(|source| world.files.get(source));
                     let is_seen = world.unseen != Some(file);
                     if is_seen

@@ -273,15 +273,16 @@ impl Planner<'_> {
             }
             match self.ledger.get(&name) {
                 None if !enabled => {}
+                // Also of one that is left alone: its file may be another now.
+                Some(running) if enabled && running.meaning == meaning => {
+                    starts.push(Change::Keep { name, file: Some(file) });
+                }
                 _ if enabled && self.ledger.is_paused(&name, self.now) => starts.push(Change::Wait { name }),
                 Some(running) if !enabled => stops.push(if self.now < running.stop_again {
                     Change::Wait { name }
                 } else {
                     Change::Stop { name }
                 }),
-                Some(running) if running.meaning == meaning => {
-                    starts.push(Change::Keep { name, file: Some(file) });
-                }
                 running => starts.push(self.bring_up(file, name, running.is_some(), &mut replaced)),
             }
         }
