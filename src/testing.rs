@@ -18,12 +18,19 @@ use crate::probe::Probe;
 
 /// Holds calls open until the test lets them go. Cloning shares it.
 ///
+/// A test that fails lets them all go, so that no call is held for the tests
+/// after it: a panic that drops the handle which was made first, and not by a
+/// clone, opens the gate.
+///
 /// A call that waits here counts as at rest for [`ManualClock::settle`]. Only
 /// calls made by the library may wait here: on a loop's thread or on the
 /// dispatcher's.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Gate {
     shared: Arc<Shared>,
+    /// In a call, and not in the test's hand: a panic there may be what is
+    /// tested.
+    is_clone: bool,
 }
 
 #[derive(Default)]
@@ -109,6 +116,20 @@ impl Gate {
     }
 }
 
+impl Clone for Gate {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone(), is_clone: true }
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        if !self.is_clone && std::thread::panicking() {
+            self.open();
+        }
+    }
+}
+
 impl fmt::Debug for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Gate").field("waiting", &self.waiting()).finish_non_exhaustive()
@@ -190,5 +211,27 @@ impl Recorder {
     #[must_use]
     pub fn words(&self) -> Vec<&'static str> {
         self.events.lock().iter().map(|event| EventKind::as_str(&event.what)).collect()
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gate_opens_when_the_test_that_has_it_fails() {
+        let gate = Gate::default();
+        let theirs = gate.clone();
+        let is_open = || theirs.shared.state.lock().open;
+        let fails = |gate: Gate| {
+            let failed = crate::thread::caught(move || assert_eq!(gate.waiting(), 1, "as a test fails"));
+            assert!(failed.is_err());
+        };
+        // A call that panics opens none, and neither does a test that is over.
+        fails(gate.clone());
+        drop(Gate { shared: gate.shared.clone(), is_clone: false });
+        assert!(!is_open());
+        fails(gate);
+        assert!(is_open());
     }
 }
