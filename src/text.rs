@@ -75,19 +75,26 @@ pub(crate) fn line(text: &str, max: usize) -> String {
     one_line(text, max, false)
 }
 
+/// What stands in the place of what was cut off.
+const CUT: char = '…';
+
 fn one_line(text: &str, max: usize, mut cut: bool) -> String {
     let mut line = String::new();
+    // The last place from which there is room for the sign of a cut.
+    let mut fits = 0;
     for c in text.trim().chars() {
-        let before = line.len();
         push_plain(&mut line, c);
         if line.len() > max {
-            line.truncate(before);
             cut = true;
             break;
         }
+        if line.len() + CUT.len_utf8() <= max {
+            fits = line.len();
+        }
     }
     if cut {
-        line.push('…');
+        line.truncate(fits);
+        line.extend(Some(CUT).filter(|sign| sign.len_utf8() <= max));
     }
     line
 }
@@ -97,8 +104,12 @@ pub(crate) fn tail(bytes: &[u8], max: usize, cut: bool) -> String {
     let text = String::from_utf8_lossy(bytes);
     let mut line = String::new();
     text.trim().chars().for_each(|c| push_plain(&mut line, c));
-    let end = end_of(&line, max);
-    if cut || end.len() < line.len() { format!("…{end}") } else { line }
+    if !cut && line.len() <= max {
+        return line;
+    }
+    let sign = Some(CUT).filter(|sign| sign.len_utf8() <= max);
+    let room = max - sign.map_or(0, char::len_utf8);
+    sign.into_iter().chain(end_of(&line, room).chars()).collect()
 }
 
 #[cfg(test)]
@@ -129,6 +140,17 @@ mod tests {
         assert_eq!(line, "\"a\"\\r\\u{202e}\\");
     }
 
+    #[test]
+    fn no_line_is_longer_than_it_may_be() {
+        for text in ["abcdefghij", "ééééé", "\u{202e}\n\u{1}x", "a\u{1f980}b\u{1f980}"] {
+            for max in 0..40 {
+                let (line, tail) = (line(text, max), tail(text.as_bytes(), max, false));
+                assert!(line.len() <= max && tail.len() <= max, "{max}: {line:?} {tail:?}");
+                assert_eq!(line.ends_with(CUT), tail.starts_with(CUT), "{max}: {line:?} {tail:?}");
+            }
+        }
+    }
+
     #[cfg(feature = "http-client")]
     #[test]
     fn the_beginning_of_foreign_text_becomes_one_bounded_line() {
@@ -137,11 +159,15 @@ mod tests {
             (b" ok \n", 10, "ok"),
             (b"say \"hi\"\\\n\x1b[31mred", 40, "say \"hi\"\\\\n\\u{1b}[31mred"),
             (b"\xff\xfeab", 20, "\u{fffd}\u{fffd}ab"),
-            (b"abcdef", 3, "abc…"),
-            (b"\x01\x02\x03", 11, "\\u{1}\\u{2}…"),
-            ("aé".as_bytes(), 2, "a…"),
+            (b"abcdef", 6, "abcdef"),
+            (b"abcdef", 5, "ab…"),
+            (b"abcdef", 3, "…"),
+            (b"abcdef", 2, ""),
+            (b"\x01\x02\x03", 14, "\\u{1}\\u{2}…"),
+            (b"\x01\x02\x03", 12, "\\u{1}…"),
+            ("abcé".as_bytes(), 4, "a…"),
         ] {
-            assert_eq!(head(bytes, max), line);
+            assert_eq!(head(bytes, max), line, "{max}");
         }
     }
 
@@ -149,11 +175,14 @@ mod tests {
     fn the_end_of_foreign_text_becomes_one_bounded_line() {
         for (bytes, max, cut, line) in [
             (&b" a\nb\n"[..], 10, false, "a\\nb"),
-            (b"abcdef", 3, false, "…def"),
-            (b"abc", 3, true, "…abc"),
-            ("éé".as_bytes(), 3, false, "…é"),
+            (b"abcdef", 6, false, "abcdef"),
+            (b"abcdef", 5, false, "…ef"),
+            (b"abc", 6, true, "…abc"),
+            (b"abc", 5, true, "…bc"),
+            (b"abc", 2, true, "bc"),
+            ("ééé".as_bytes(), 5, false, "…é"),
         ] {
-            assert_eq!(tail(bytes, max, cut), line);
+            assert_eq!(tail(bytes, max, cut), line, "{max}");
         }
     }
 }
