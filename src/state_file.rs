@@ -15,7 +15,7 @@ use crate::sys::file::{FileLock, open_without_waiting};
 
 #[derive(Debug)]
 pub(crate) struct StateFile {
-    /// The setting that names it, for who reads the log.
+    /// The setting that names it, in full, for who reads the log.
     setting: &'static str,
     path: PathBuf,
     max_len: u64,

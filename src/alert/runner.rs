@@ -159,7 +159,7 @@ impl Alerts {
             run: Mutex::default(),
             ending: Mutex::default(),
             is_started: Mutex::default(),
-            state_file: config.state_file.map(|path| StateFile::new("state_file", path, ledger::MAX_LEN)),
+            state_file: config.state_file.map(|path| StateFile::new("alerts.state_file", path, ledger::MAX_LEN)),
             is_restored: Mutex::default(),
             heart: Arc::default(),
             busy: Mutex::default(),

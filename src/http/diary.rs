@@ -44,7 +44,7 @@ pub(super) struct Diary(StateFile);
 
 impl Diary {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self(StateFile::new("history_file", path, MAX_LEN))
+        Self(StateFile::new("http.history_file", path, MAX_LEN))
     }
 
     /// Has nobody else keep it until it is let go.

@@ -233,7 +233,8 @@ fn a_second_daemon_does_not_write_over_what_the_first_keeps() {
     let alerts = format!("alerts.state_file={}", kept("alerts"));
     let folder = deploy.path().to_str().unwrap();
     let mut first = Daemon::start(&deploy, &["--set", &history, "--set", &alerts]);
-    for (setting, shown, name) in [(&history, "history_file", "history"), (&alerts, "state_file", "alerts")] {
+    for (setting, name) in [(&history, "history"), (&alerts, "alerts")] {
+        let shown = setting.split('=').next().unwrap();
         let args = ["run", "--deploy", folder, "--listen", "127.0.0.1:0", "--set", setting.as_str()];
         let (code, _, err) = run_to_end(&args);
         let (path, pid) = (kept(name), first.child.id());
