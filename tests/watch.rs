@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
+use loopkeeper::alert::{Action, AlertConfig, Alerts, AlertsConfig};
 use loopkeeper::observe::Observer;
 use loopkeeper::status::Phase;
 use loopkeeper::testing::{Gate, Recorder, Script};
@@ -1298,5 +1299,33 @@ fn one_very_watcher_is_unwatched_and_never_what_took_its_place() {
         assert!(manager.unwatch_one(&second, PATIENCE).expect("it is there").is_clean());
         assert!(manager.get("a").is_none());
         assert_eq!(manager.unwatch_one(&second, PATIENCE).unwrap_err().kind(), ErrorKind::Stale);
+    });
+}
+
+#[test]
+fn each_thread_of_alerts_that_does_not_end_tells_its_own_time() {
+    scenario(|clock, env| {
+        let gate = Gate::default();
+        let (held, time) = (gate.clone(), clock.clone());
+        let hangs = move |_: &loopkeeper::Name| {
+            held.pass(&time);
+            Vec::new()
+        };
+        let alerts = Alerts::new(env, AlertsConfig::default().requires(hangs));
+        alerts.start().unwrap();
+        let alert = AlertConfig::default().on_down(Action::exec(["true"]));
+        let script = Script::new([true, false]);
+        let watcher = Watcher::start_in(env, config("db", script).alert(alert)).unwrap();
+        // It goes down at 60.
+        clock.run_for(secs(70));
+        assert_eq!((gate.waiting(), alerts.stop(millis(1)).stragglers().len()), (1, 1));
+        alerts.start().unwrap();
+        clock.run_for(secs(5));
+        assert_eq!(gate.waiting(), 2);
+        let stuck: Vec<_> = alerts.stop(millis(1)).stragglers().iter().map(|it| it.stuck_for).collect();
+        assert_eq!(stuck, [secs(15), secs(5)]);
+        gate.open();
+        assert!(alerts.stop(PATIENCE).is_clean());
+        assert!(watcher.stop(PATIENCE).is_clean());
     });
 }

@@ -114,13 +114,11 @@ struct Shared {
     machine: Mutex<Machine>,
     run: Mutex<Option<Run>>,
     /// Threads that were told to end, until they have.
-    ending: Mutex<Vec<Task>>,
+    ending: Mutex<Vec<Ending>>,
     is_started: Mutex<bool>,
     state_file: Option<StateFile>,
     /// Whether what a program of before has kept was read.
     is_restored: Mutex<bool>,
-    heart: Arc<Heart>,
-    busy: Mutex<Option<(Name, Tick)>>,
     instruments: Instruments,
 }
 
@@ -129,6 +127,14 @@ struct Run {
     task: Task,
     inbox: Arc<Inbox>,
     cancel: CancelToken,
+    heart: Arc<Heart>,
+}
+
+/// A run that was told to end.
+#[derive(Clone)]
+struct Ending {
+    task: Task,
+    heart: Arc<Heart>,
 }
 
 struct Instruments {
@@ -159,10 +165,10 @@ impl Alerts {
             run: Mutex::default(),
             ending: Mutex::default(),
             is_started: Mutex::default(),
-            state_file: config.state_file.map(|path| StateFile::new("alerts.state_file", path, ledger::MAX_LEN)),
+            state_file: config
+                .state_file
+                .map(|path| StateFile::new("alerts.state_file", path, ledger::MAX_LEN)),
             is_restored: Mutex::default(),
-            heart: Arc::default(),
-            busy: Mutex::default(),
             instruments,
         }))
     }
@@ -194,7 +200,8 @@ impl Alerts {
     /// not meant.
     #[must_use]
     pub fn stalled(&self) -> Option<Duration> {
-        let late_by = self.0.heart.late_by(self.0.env.clock().now());
+        let run = self.0.run.lock();
+        let late_by = run.as_ref()?.heart.late_by(self.0.env.clock().now());
         Some(late_by).filter(|late_by| *late_by > STALLED)
     }
 
@@ -213,15 +220,14 @@ impl Alerts {
         *self.0.is_started.lock() = false;
         let deadline = real_deadline(grace);
         let mut report = StopReport::default();
-        for task in self.0.end() {
+        for Ending { task, heart } in self.0.end() {
             if !task.is_current() && task.join_until(deadline).is_none() {
-                let stuck_for =
-                    self.0.busy.lock().as_ref().map(|(_, since)| self.0.env.clock().now().since(*since));
-                report.add_straggler(Straggler::new(NAME, &task, "an alert", stuck_for.unwrap_or_default()));
+                let stuck_for = heart.busy_for(self.0.env.clock().now());
+                report.add_straggler(Straggler::new(NAME, &task, "an alert", stuck_for));
             }
         }
         let mut ending = self.0.ending.lock();
-        ending.retain(|task| !task.has_ended());
+        ending.retain(|ending| !ending.task.has_ended());
         if ending.is_empty() {
             self.0.state_file.iter().for_each(StateFile::let_go);
         }
@@ -233,7 +239,7 @@ impl Wakes for Shared {
     fn wake(self: Arc<Self>) {
         let mut run = self.run.lock();
         if let Some(run) = run.as_ref().filter(|run| !run.task.has_ended()) {
-            self.heart.call(self.env.clock().now());
+            run.heart.call(self.env.clock().now());
             run.inbox.ring(Signals::POKE);
             return;
         }
@@ -251,70 +257,97 @@ impl Run {
     fn begin(shared: &Arc<Shared>) -> Result<Self> {
         let (inbox, seat) = shared.env.clock().join(NAME);
         let cancel = CancelToken::new();
-        let (bell, heart, clock) = (inbox.clone(), shared.heart.clone(), shared.env.clock().clone());
+        let heart = Arc::new(Heart::default());
+        let (rings, called, clock) = (inbox.clone(), heart.clone(), shared.env.clock().clone());
         let bell = Arc::new(Bell::new(move || {
-            heart.call(clock.now());
-            bell.ring(Signals::POKE);
+            called.call(clock.now());
+            rings.ring(Signals::POKE);
         }));
         shared.env.events().hang(&bell);
         let seq = shared.env.events().newest();
         let (theirs, rung, token) = (Arc::downgrade(shared), inbox.clone(), cancel.clone());
-        let (env, beats) = (&shared.env, shared.heart.clone());
+        let (env, beats) = (&shared.env, heart.clone());
         let task = Task::spawn(env.budget(), "lk/alerts".to_owned(), env.stack_size(), move || {
-            run(&theirs, &rung, &token, &bell, seq);
+            run(&theirs, &rung, &token, &bell, &beats, seq);
             beats.sleep_until(Tick::NEVER);
             drop(seat);
         })?;
-        Ok(Self { task, inbox, cancel })
+        Ok(Self { task, inbox, cancel, heart })
     }
 }
 
-/// When the thread has to be awake at the latest; `None` in a call, which may
-/// take its time.
-struct Heart(Mutex<Option<Tick>>);
+/// What one run of the thread is in.
+struct Heart(Mutex<Pulse>);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Pulse {
+    /// It has to be awake by then.
+    Due(Tick),
+    /// In a call since then, which may take its time.
+    InCall(Tick),
+}
 
 impl Default for Heart {
     fn default() -> Self {
-        Self(Mutex::new(Some(Tick::NEVER)))
+        Self(Mutex::new(Pulse::Due(Tick::NEVER)))
     }
 }
 
 impl Heart {
     /// There is something to look at.
     fn call(&self, now: Tick) {
-        let mut due = self.0.lock();
-        *due = due.map(|due| due.min(now));
+        let mut pulse = self.0.lock();
+        if let Pulse::Due(due) = &mut *pulse {
+            *due = now.min(*due);
+        }
     }
 
     fn sleep_until(&self, due: Tick) {
-        *self.0.lock() = Some(due);
+        *self.0.lock() = Pulse::Due(due);
     }
 
-    fn enter_call(&self) {
-        *self.0.lock() = None;
+    fn enter_call(&self, now: Tick) {
+        *self.0.lock() = Pulse::InCall(now);
     }
 
     fn late_by(&self, now: Tick) -> Duration {
-        self.0.lock().map_or(Duration::ZERO, |due| now.since(due))
+        match *self.0.lock() {
+            Pulse::Due(due) => now.since(due),
+            Pulse::InCall(_) => Duration::ZERO,
+        }
+    }
+
+    /// For how long it has been in what it is in.
+    fn busy_for(&self, now: Tick) -> Duration {
+        match *self.0.lock() {
+            Pulse::Due(since) | Pulse::InCall(since) => now.since(since),
+        }
     }
 }
 
 /// The body of the thread.
-fn run(shared: &Weak<Shared>, inbox: &Arc<Inbox>, cancel: &CancelToken, bell: &Bell, mut seq: u64) {
+fn run(
+    shared: &Weak<Shared>,
+    inbox: &Arc<Inbox>,
+    cancel: &CancelToken,
+    bell: &Bell,
+    heart: &Heart,
+    mut seq: u64,
+) {
     loop {
         let (clock, due) = {
             let Some(shared) = shared.upgrade() else { return };
-            shared.heart.sleep_until(shared.env.clock().now());
+            heart.sleep_until(shared.env.clock().now());
             // Before the look: an event that the look misses rings.
             bell.set();
             shared.look(&mut seq);
             while let Some(letter) = shared.next(cancel) {
-                shared.send(letter, cancel);
+                shared.send(letter, cancel, heart);
                 shared.look(&mut seq);
             }
             let clock = shared.env.clock().clone();
             let due = shared.machine.lock().due(clock.now());
-            shared.heart.sleep_until(due);
+            heart.sleep_until(due);
             (clock, due)
         };
         if cancel.is_cancelled() || clock.wait(inbox, due).has(Signals::CANCEL) {
@@ -325,13 +358,13 @@ fn run(shared: &Weak<Shared>, inbox: &Arc<Inbox>, cancel: &CancelToken, bell: &B
 
 impl Shared {
     /// Tells the thread to end; answers with those that may not have ended yet.
-    fn end(&self) -> Vec<Task> {
+    fn end(&self) -> Vec<Ending> {
         let mut run = self.run.lock();
         let mut ending = self.ending.lock();
-        if let Some(Run { task, inbox, cancel }) = run.take() {
+        if let Some(Run { task, inbox, cancel, heart }) = run.take() {
             cancel.cancel();
             inbox.ring(Signals::CANCEL);
-            ending.push(task);
+            ending.push(Ending { task, heart });
         }
         ending.clone()
     }
@@ -428,13 +461,12 @@ impl Shared {
         self.machine.lock().next(self.env.clock().now())
     }
 
-    fn send(&self, letter: Letter, cancel: &CancelToken) {
+    fn send(&self, letter: Letter, cancel: &CancelToken, heart: &Heart) {
         let Letter { id, action, body, .. } = letter;
         let clock = self.env.clock();
         let begun = clock.now();
         // For as long as that takes: no restart mends who does not answer.
-        self.heart.enter_call();
-        *self.busy.lock() = Some((body.name.clone(), begun));
+        heart.enter_call(begun);
         let cx = Context::for_call(
             &self.env,
             body.name.clone(),
@@ -443,8 +475,7 @@ impl Shared {
             Reporter::default(),
         );
         let result = caught(|| bring(&cx, &action, &body)).and_then(|result| result);
-        self.heart.sleep_until(clock.now());
-        *self.busy.lock() = None;
+        heart.sleep_until(clock.now());
         if cancel.is_cancelled() && result.is_err() {
             // Told to end: it is as if it had not been begun.
             return;
@@ -526,7 +557,7 @@ impl Component for Alerts {
 impl Drop for Shared {
     fn drop(&mut self) {
         let deadline = real_deadline(Duration::from_secs(1));
-        for task in self.end() {
+        for Ending { task, .. } in self.end() {
             if !task.is_current() {
                 drop(task.join_until(deadline));
             }
@@ -574,6 +605,10 @@ mod tests {
         }
     }
 
+    fn pulse(alerts: &Alerts) -> Option<Pulse> {
+        alerts.0.run.lock().as_ref().map(|run| *run.heart.0.lock())
+    }
+
     #[test]
     fn whoever_is_called_is_awaited_at_once() {
         let at = |secs| Tick::ZERO + Duration::from_secs(secs);
@@ -584,9 +619,11 @@ mod tests {
         heart.call(at(5));
         heart.call(at(6));
         assert_eq!(heart.late_by(at(8)), Duration::from_secs(3));
-        heart.enter_call();
+        assert_eq!(heart.busy_for(at(8)), Duration::from_secs(3));
+        heart.enter_call(at(7));
         heart.call(at(8));
         assert_eq!(heart.late_by(at(99)), Duration::ZERO);
+        assert_eq!(heart.busy_for(at(9)), Duration::from_secs(2));
     }
 
     #[test]
@@ -623,7 +660,7 @@ mod tests {
         // It waits for what it does not get.
         let held = alerts.0.machine.lock();
         let alert = down(&env, Action::exec(["true"]));
-        until(|| *alerts.0.heart.0.lock() != Some(Tick::NEVER));
+        until(|| pulse(&alerts).is_some_and(|pulse| pulse != Pulse::Due(Tick::NEVER)));
         clock.park();
         clock.jump(STALLED);
         assert_eq!(alerts.stalled(), None);
@@ -643,7 +680,7 @@ mod tests {
         let alerts = Alerts::new(&env, AlertsConfig::default());
         alerts.start().unwrap();
         let alert = down(&env, Action::exec(["sleep", "600"]).timeout(Duration::from_secs(300)));
-        until(|| alerts.0.busy.lock().is_some());
+        until(|| matches!(pulse(&alerts), Some(Pulse::InCall(_))));
         clock.park();
         // Something happens meanwhile.
         alerts.0.clone().wake();
