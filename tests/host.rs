@@ -792,6 +792,8 @@ fn wrt_19_every_component_says_where_it_is_since_when_and_why() {
                 let status = host.component("a").unwrap();
                 assert_eq!((status.state, status.running_for), (ComponentState::Starting, Some(secs(2))));
                 assert_eq!(status.thread.unwrap().name, "lk/call");
+                let deadline = status.call.unwrap().deadline.unwrap();
+                assert_eq!(deadline.as_micros() - status.since.as_micros(), 30_000_000);
                 gate.open();
             },
         );

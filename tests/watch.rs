@@ -316,7 +316,10 @@ fn wcw_01_a_hung_probe_is_down_when_its_timeout_passes() {
         clock.run_for(secs(60));
         assert_eq!(gate.waiting(), 1);
         assert!(watcher.is_ready(), "not before its timeout");
-        assert_eq!(watcher.status().running_for, Some(Duration::ZERO));
+        let status = watcher.status();
+        assert_eq!(status.running_for, Some(Duration::ZERO));
+        let deadline = status.call.unwrap().deadline.unwrap();
+        assert_eq!(deadline.as_micros() - status.last_check.unwrap().as_micros(), 70_000_000);
         clock.run_for(secs(10));
         let status = watcher.status();
         assert_eq!((status.health, status.timeouts, status.late), (Health::Down, 1, 0));

@@ -94,6 +94,7 @@ struct Working {
     /// `None`: it is dropped.
     call: Option<Call>,
     begun: Tick,
+    deadline: Tick,
     /// The number of the call in the thread's slot.
     slot: u64,
 }
@@ -263,6 +264,11 @@ impl State {
         Some((&runner.task, now.since(begun)))
     }
 
+    /// When the call into a component has to be over.
+    pub(super) fn deadline_of(&self, id: Id) -> Tick {
+        self.working_on(id).map_or(Tick::NEVER, |work| work.deadline)
+    }
+
     /// What a component is in.
     pub(super) fn phase(&self, member: &Member) -> &'static str {
         match self.working_on(member.id).and_then(|work| work.call) {
@@ -315,15 +321,14 @@ impl State {
         let home = self.homes.get_mut(&id)?;
         let component = home.component.take()?;
         let (run, stop) = (home.run.clone(), home.stop.clone());
-        let (working, timeout) = match job {
-            Job::Call { generation, call, timeout, .. } => {
-                (Working { member: id, generation, call: Some(call), begun: now, slot }, timeout)
-            }
+        let (generation, call, timeout) = match job {
+            Job::Call { generation, call, timeout, .. } => (generation, Some(call), timeout),
             Job::Discard { .. } => {
                 self.homes.remove(&id);
-                (Working { member: id, generation: 0, call: None, begun: now, slot }, DISCARD_TIMEOUT)
+                (0, None, DISCARD_TIMEOUT)
             }
         };
+        let working = Working { member: id, generation, call, begun: now, deadline: now + timeout, slot };
         if let Some(runner) = self.runners.iter_mut().find(|runner| runner.id == me) {
             runner.work = Some(working);
             runner.task.mark();
@@ -568,7 +573,7 @@ impl Shared {
 
     fn call(self: &Arc<Self>, guard: &Guard, n: u64, me: u64, taken: Taken) {
         let Taken { working, timeout, name, component, run, stop } = taken;
-        let deadline = working.begun + timeout;
+        let deadline = working.deadline;
         let (Some(call), Some(name)) = (working.call, name) else {
             guard.enter(n, deadline);
             let _ = caught(|| drop(component));

@@ -101,7 +101,13 @@ impl Source {
             let (since, phase) =
                 self.steps.current().unwrap_or_else(|| (call.begun, CallStatus::SILENT.into()));
             let stuck = overdue.is_some();
-            CallStatus { phase, phase_for: now.since(since), stuck, activity: activity.filter(|_| stuck) }
+            CallStatus {
+                phase,
+                phase_for: now.since(since),
+                deadline: CallStatus::deadline_at(call.begun + state.machine.timeout(), now, wall),
+                stuck,
+                activity: activity.filter(|_| stuck),
+            }
         });
         let report = record.last_error.as_ref().map(Error::report);
         // Changed in place: a struct of this size is not moved for nothing.

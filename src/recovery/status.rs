@@ -91,7 +91,7 @@ impl Engine {
         // Of calls the one that takes longest.
         let in_call = state.workers.iter().filter(|worker| worker.calls_since().is_some());
         let in_call = in_call.min_by_key(|worker| worker.calls_since());
-        let call = in_call.and_then(|worker| worker.call(now));
+        let call = in_call.and_then(|worker| worker.call(now, wall.wall));
         let stuck = in_call.filter(|_| call.as_ref().is_some_and(|call| call.stuck));
         let mut able = state.workers.iter().filter(|worker| !worker.task.has_ended() && !worker.is_stuck());
         let thread = stuck.or_else(|| able.next()).map(|worker| worker.task.clone());

@@ -7,6 +7,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::seconds_of;
+use crate::clock::{Tick, wall_at};
+use crate::stamp::Stamp;
 use crate::thread::Activity;
 
 /// A call that has not returned.
@@ -20,6 +22,9 @@ pub struct CallStatus {
     /// For how long it has been doing that.
     #[serde(rename = "for", serialize_with = "seconds_of")]
     pub phase_for: Duration,
+    /// When its time is over, or was; absent where it may take for ever.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Stamp>,
     /// Whether it has passed its deadline.
     pub stuck: bool,
     /// What the system says of the thread of a stuck call; absent where it
@@ -31,6 +36,11 @@ pub struct CallStatus {
 impl CallStatus {
     /// What a call does that does not say.
     pub(crate) const SILENT: &'static str = "in its call";
+
+    /// Its deadline on the wall's clock, from a pair of both clocks.
+    pub(crate) fn deadline_at(deadline: Tick, now: Tick, wall: Stamp) -> Option<Stamp> {
+        (deadline != Tick::NEVER).then(|| wall_at(deadline, now, wall))
+    }
 }
 
 impl fmt::Display for CallStatus {
@@ -50,13 +60,15 @@ mod tests {
         let call = CallStatus {
             phase: "looking up db".into(),
             phase_for: Duration::from_millis(1500),
+            deadline: CallStatus::deadline_at(Tick::ZERO, Tick::ZERO, Stamp::from_micros(0)),
             stuck: true,
             activity: Some(Activity { is: ActivityKind::Blocked, cpu_percent: Some(0), waits_in: None }),
         };
         assert_eq!(
             serde_json::to_string(&call).unwrap(),
-            r#"{"phase":"looking up db","for":1.5,"stuck":true,"activity":{"is":"blocked","cpu_percent":0}}"#
+            r#"{"phase":"looking up db","for":1.5,"deadline":"1970-01-01T00:00:00.000Z","stuck":true,"activity":{"is":"blocked","cpu_percent":0}}"#
         );
+        assert_eq!(CallStatus::deadline_at(Tick::NEVER, Tick::ZERO, Stamp::from_micros(0)), None);
         assert_eq!(call.to_string(), "looking up db for 1.5s, blocked");
     }
 }

@@ -276,6 +276,7 @@ mod tests {
             call: some[10].then(|| CallStatus {
                 phase: text.clone().into(),
                 phase_for: span,
+                deadline: some[8].then_some(stamp),
                 stuck: some[9],
                 activity: None,
             }),

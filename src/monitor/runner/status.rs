@@ -37,7 +37,14 @@ impl Shared {
                 continue;
             };
             let (since, phase) = state.places[look.idx].present(look);
-            let call = CallStatus { phase, phase_for: now.since(since), stuck: true, activity: None };
+            let deadline = state.deadline_of(look);
+            let call = CallStatus {
+                phase,
+                phase_for: now.since(since),
+                deadline: CallStatus::deadline_at(deadline, now, wall),
+                stuck: true,
+                activity: None,
+            };
             stuck.push((checker, call, office.task.clone()));
         }
         // A look that hangs has a verdict of its own.
@@ -61,8 +68,14 @@ impl Shared {
                 let checker = &state.machine.about(look.idx).name;
                 let (since, phase) = state.places[look.idx].present(look);
                 let phase = format!("{checker}: {phase}").into();
-                let stuck = now > look.begun + state.machine.about(look.idx).deadline;
-                CallStatus { phase, phase_for: now.since(since), stuck, activity: None }
+                let deadline = state.deadline_of(look);
+                CallStatus {
+                    phase,
+                    phase_for: now.since(since),
+                    deadline: CallStatus::deadline_at(deadline, now, wall),
+                    stuck: now > deadline,
+                    activity: None,
+                }
             }),
             thread: task.map(ThreadStatus::of),
             lost_callbacks: lost.coalesced + lost.dropped,
@@ -81,13 +94,17 @@ impl Shared {
 }
 
 impl State {
+    fn deadline_of(&self, look: Look) -> Tick {
+        look.begun + self.machine.about(look.idx).deadline
+    }
+
     /// For how long the present look is past its deadline, or the next pass
     /// past its due.
     fn overdue(&self, now: Tick) -> Option<Duration> {
         let due = self.machine.record().due;
         match self.office.as_ref().and_then(|office| office.look) {
             Some(look) => {
-                let deadline = look.begun + self.machine.about(look.idx).deadline;
+                let deadline = self.deadline_of(look);
                 (now > deadline).then(|| now.since(deadline))
             }
             None => (self.stage == Stage::Running && now > due).then(|| now.since(due)),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::job::{Asked, Chore, Job, Role};
 use crate::cancel::LinkGuard;
 use crate::clock::{Inbox, Tick};
+use crate::stamp::Stamp;
 use crate::status::CallStatus;
 use crate::thread::{Straggler, Task};
 
@@ -101,11 +102,17 @@ impl Worker {
     }
 
     /// Its call, without what the system says of its thread.
-    pub(in crate::recovery) fn call(&self, now: Tick) -> Option<CallStatus> {
+    pub(in crate::recovery) fn call(&self, now: Tick, wall: Stamp) -> Option<CallStatus> {
         let (phase, run, since) = self.doing.as_ref()?.phase();
         let phase = run.map_or_else(|| format!("in {phase}"), |run| format!("{run}: in {phase}"));
         let stuck = self.past_deadline(now).is_some();
-        Some(CallStatus { phase: phase.into(), phase_for: now.since(since), stuck, activity: None })
+        Some(CallStatus {
+            phase: phase.into(),
+            phase_for: now.since(since),
+            deadline: CallStatus::deadline_at(self.deadline, now, wall),
+            stuck,
+            activity: None,
+        })
     }
 
     /// Lets it end with its call; nothing of what it does counts any more.

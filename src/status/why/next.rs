@@ -22,7 +22,12 @@ pub(super) fn of(status: &LoopStatus, at: Stamp, rejection: Option<&Rejected>) -
     }
     if let Some(running) = status.running_for {
         let running = rounded(running);
-        return plain(format!("its call has been running for {running} and says how it is when it ends"));
+        let mut what = format!("its call has been running for {running} and says how it is when it ends");
+        let deadline = status.call.as_ref().and_then(|call| call.deadline);
+        if let Some(deadline) = deadline {
+            what.push_str(&format!(", or when its time is over, {}", until(at, deadline)));
+        }
+        return Next { what, at: deadline };
     }
     if !status.waits_for.is_empty() {
         return plain(format!("it starts when {} can take work", name::join(&status.waits_for)));
@@ -35,10 +40,7 @@ pub(super) fn of(status: &LoopStatus, at: Stamp, rejection: Option<&Rejected>) -
             LoopKind::Recovery => "the runs are polled again",
             LoopKind::Controller | LoopKind::Component => "it runs again",
         };
-        let left = due.as_micros().saturating_sub(at.as_micros());
-        let left = Duration::from_micros(left);
-        let when = if left.is_zero() { "at once".to_owned() } else { format!("in {}", rounded(left)) };
-        return Next { what: format!("{what} {when}"), at: Some(due) };
+        return Next { what: format!("{what} {}", until(at, due)), at: Some(due) };
     }
     if status.controller.as_ref().is_some_and(|controller| controller.paused) {
         return plain(format!("it runs when it is triggered: loopkeeper trigger {}", status.name));
@@ -55,6 +57,12 @@ pub(super) fn of(status: &LoopStatus, at: Stamp, rejection: Option<&Rejected>) -
         (_, Phase::Starting) => "it is being started".to_owned(),
         _ => "it goes on".to_owned(),
     })
+}
+
+/// How long it is until something happens.
+fn until(at: Stamp, due: Stamp) -> String {
+    let left = Duration::from_micros(due.as_micros().saturating_sub(at.as_micros()));
+    if left.is_zero() { "at once".to_owned() } else { format!("in {}", rounded(left)) }
 }
 
 /// What becomes of a descriptor that cannot be used.

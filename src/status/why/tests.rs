@@ -84,6 +84,7 @@ fn one_is_as_it_is_by_itself() {
     let call = CallStatus {
         phase: "looking up db".into(),
         phase_for: Duration::from_secs(75),
+        deadline: Some(secs(65)),
         stuck: true,
         activity: None,
     };
@@ -114,6 +115,7 @@ fn one_is_as_it_is_by_itself() {
     let call = CallStatus {
         phase: "connecting to db".into(),
         phase_for: Duration::from_millis(2340),
+        deadline: Some(Stamp::from_micros(AT + 7_655_000)),
         stuck: false,
         activity: None,
     };
@@ -125,11 +127,29 @@ fn one_is_as_it_is_by_itself() {
         ..of("a", Health::Unknown)
     };
     check(
-        &[first],
+        std::slice::from_ref(&first),
         &[],
         "a has been unknown for 1m0s: its first call has not ended yet: connecting to db for 2.3s\n  \
-         a unheard: its first call has not ended yet: connecting to db for 2.3s\nnext: its call has been running for 2.3s and says how it is when it ends",
+         a unheard: its first call has not ended yet: connecting to db for 2.3s\n\
+         next: its call has been running for 2.3s and says how it is when it ends, or when its time is over, in 7.6s",
     );
+    // One that may take for ever, and one that has done so.
+    let at = Stamp::from_micros(AT);
+    for (deadline, expected) in [
+        (None, ("its call has been running for 2.3s and says how it is when it ends", None)),
+        (
+            Some(at),
+            (
+                "its call has been running for 2.3s and says how it is when it ends, or when its time is over, at once",
+                Some(at),
+            ),
+        ),
+    ] {
+        let mut status = first.clone();
+        status.call.as_mut().unwrap().deadline = deadline;
+        let next = next::of(&status, at, None);
+        assert_eq!((next.what.as_str(), next.at), expected);
+    }
 }
 
 #[test]
@@ -368,6 +388,7 @@ fn a_monitor_is_as_its_checkers_are() {
     let call = |stuck| CallStatus {
         phase: "reading".into(),
         phase_for: Duration::from_secs(7),
+        deadline: None,
         stuck,
         activity: None,
     };
