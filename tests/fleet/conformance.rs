@@ -95,8 +95,11 @@ suite! {
     no_claim_goes_beyond_the_last_that_is_allowed
     a_token_that_was_taken_back_lets_nobody_in
     an_order_needs_what_it_says
+    orders_go_by_priority_then_age
+    what_one_side_waits_for_the_other_does_not_take
     of_equals_the_oldest_is_claimed_first
     what_a_tenant_has_at_work_counts_at_once
+    each_change_of_a_command_counts_once_in_its_version
     what_was_said_last_is_kept_and_what_is_over_is_left
     a_moment_is_kept_and_the_next_is_too_old
     a_place_and_what_was_taken_off_it_go_together
@@ -1227,6 +1230,33 @@ fn an_order_needs_what_it_says<S: TestStore>(mut f: Fleet<S>) {
     assert_eq!(f.claim(able).command, id);
 }
 
+fn orders_go_by_priority_then_age<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.register(Some(f.tenant), NewAgent::new("own", AgentKind::Worker).max_jobs(9));
+    let [low, normal, critical, high, next] =
+        [Priority::Low, Priority::Normal, Priority::Critical, Priority::High, Priority::High].map(
+            |priority| {
+                f.wait(secs(1));
+                let order = f.order().priority(priority);
+                f.enqueue(order)
+            },
+        );
+    let order = [0; 5].map(|_| f.claim(agent).command);
+    assert_eq!(order, [critical, high, next, normal, low]);
+}
+
+fn what_one_side_waits_for_the_other_does_not_take<S: TestStore>(mut f: Fleet<S>) {
+    let (platform, own) = (f.agent("p"), f.own_agent("own"));
+    let (job, order) = (f.job().tool("nmap"), f.order().tool("nmap"));
+    for (hard, easy, agent) in [(job, f.order(), platform), (order, f.job(), own)] {
+        // Its own side has work, and none that it can do.
+        let ids = [hard, easy].map(|new| f.enqueue(new));
+        assert_eq!(f.store.claim(agent, LEASE).unwrap(), None);
+        for id in ids {
+            f.store.cancel("root", id, "done with").unwrap();
+        }
+    }
+}
+
 fn of_equals_the_oldest_is_claimed_first<S: TestStore>(mut f: Fleet<S>) {
     let (platform, own) = (f.agent("p"), f.own_agent("own"));
     let other = f.store.create_tenant("other", Plan::Free).unwrap();
@@ -1267,6 +1297,84 @@ fn what_a_tenant_has_at_work_counts_at_once<S: TestStore>(mut f: Fleet<S>) {
     assert_eq!(rich_first, 8);
     let rich_next = (0..20).filter(|_| next()).count();
     assert!((9..=11).contains(&rich_next), "{rich_next}");
+}
+
+fn each_change_of_a_command_counts_once_in_its_version<S: TestStore>(mut f: Fleet<S>) {
+    type Change<'a, S> = (&'a str, &'a dyn Fn(&mut Fleet<S>, &Lease));
+    let (agent, gone) = (f.agent("a"), f.agent("gone"));
+    f.store.set_agent_status("root", gone, AgentStatus::Disabled, "out").unwrap();
+    let all = Sweep::default();
+    let claim = |f: &mut Fleet<S>, _: &Lease| {
+        f.claim(agent);
+    };
+    let start = |f: &mut Fleet<S>, lease: &Lease| f.store.start(lease).unwrap();
+    let progress = |f: &mut Fleet<S>, lease: &Lease| f.store.progress(lease, 5).unwrap();
+    let renew = |f: &mut Fleet<S>, lease: &Lease| {
+        f.store.renew(lease, mins(2)).unwrap();
+    };
+    let release = |f: &mut Fleet<S>, lease: &Lease| f.store.release(lease).unwrap();
+    let complete = |f: &mut Fleet<S>, lease: &Lease| f.store.complete(lease, "{}").unwrap();
+    let fail = |f: &mut Fleet<S>, lease: &Lease| f.store.fail(lease, "no").unwrap();
+    let cancel = |f: &mut Fleet<S>, lease: &Lease| f.store.cancel("root", lease.command, "no").unwrap();
+    let unpin = |f: &mut Fleet<S>, _: &Lease| assert_eq!(f.store.unpin(DAY, all).unwrap().len(), 1);
+    let place = |f: &mut Fleet<S>, _: &Lease| {
+        f.wait_alive(mins(1), agent);
+        assert_eq!(f.store.reprioritize(1, all).unwrap(), 1);
+    };
+    let late = |f: &mut Fleet<S>, _: &Lease| {
+        f.wait_alive(mins(1), agent);
+        for scope in [Scope::Platform, Scope::Tenant] {
+            f.store.expire_queued(scope, secs(1), all).unwrap();
+        }
+    };
+    let due = |f: &mut Fleet<S>, _: &Lease| {
+        f.wait_alive(mins(2), agent);
+        assert_eq!(f.store.expire_due(all).unwrap().len(), 1);
+    };
+    let used_up = |f: &mut Fleet<S>, _: &Lease| assert_eq!(f.store.fail_exhausted(all).unwrap().len(), 1);
+    let lost = |f: &mut Fleet<S>, _: &Lease| {
+        f.wait_alive(mins(2), agent);
+        let lost = Lost::OrOlderThan(mins(1));
+        assert_eq!(f.store.recover(Scope::Platform, lost, all).unwrap().len(), 1);
+    };
+    let revoke = |f: &mut Fleet<S>, lease: &Lease| {
+        f.store.set_agent_status("root", lease.agent, AgentStatus::Revoked, "stolen").unwrap();
+    };
+    let soon = f.after(mins(5));
+    let lives: [(NewCommand, &[Change<'_, S>]); 9] = [
+        (
+            f.job(),
+            &[
+                ("claim", &claim),
+                ("start", &start),
+                ("progress", &progress),
+                ("renew", &renew),
+                ("release", &release),
+                ("place", &place),
+                ("claim", &claim),
+                ("start", &start),
+                ("complete", &complete),
+            ],
+        ),
+        (f.job(), &[("claim", &claim), ("fail", &fail)]),
+        (f.job(), &[("cancel", &cancel)]),
+        (f.job().pinned_to(gone), &[("unpin", &unpin), ("late", &late)]),
+        (f.order(), &[("late", &late)]),
+        (f.order().expires_at(soon), &[("due", &due)]),
+        (f.job().max_attempts(1), &[("claim", &claim), ("release", &release), ("used up", &used_up)]),
+        (f.job().max_attempts(2), &[("claim", &claim), ("lost", &lost), ("claim", &claim), ("lost", &lost)]),
+        (f.job(), &[("claim", &claim), ("revoke", &revoke)]),
+    ];
+    for (new, life) in lives {
+        let id = f.enqueue(new);
+        let mut version = f.get(id).version;
+        for (what, change) in life {
+            let lease = Lease { command: id, agent, fence: f.get(id).fence, until: f.now() };
+            change(&mut f, &lease);
+            version += 1;
+            assert_eq!(f.get(id).version, version, "{what}");
+        }
+    }
 }
 
 fn what_was_said_last_is_kept_and_what_is_over_is_left<S: TestStore>(mut f: Fleet<S>) {

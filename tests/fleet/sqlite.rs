@@ -558,7 +558,7 @@ fn passes_with_nothing_to_do_ask_nobody_for_a_lock() {
     in_file(|path, mut f| {
         let (agent, job) = (f.agent("a"), f.job());
         f.enqueue(job);
-        f.claim(agent);
+        let lease = f.claim(agent);
         let mut store = SqliteStore::open(&SqliteConfig::file(path).busy_timeout(Duration::ZERO)).unwrap();
         store.set_now(f.now());
         let mut other = Other::new(path);
@@ -574,6 +574,33 @@ fn passes_with_nothing_to_do_ask_nobody_for_a_lock() {
             assert_eq!(report.unwrap().to_string(), "nothing to do");
         }
         assert!(store.heartbeat(agent, &Heartbeat::new()).is_err(), "somebody does hold the lock");
+        other.run("ROLLBACK");
+
+        // One of each that has a limit, and none is past it.
+        let limit = mins(60);
+        f.store.renew(&lease, DAY).unwrap();
+        for waiting in [f.job(), f.order()] {
+            f.enqueue(waiting);
+        }
+        let (revoked, _) = f.store.create_token("root", &NewToken::for_platform("revoked")).unwrap();
+        f.store.revoke_token("root", revoked).unwrap();
+        f.store.create_token("root", &NewToken::for_platform("expired").expires_at(f.now())).unwrap();
+        f.store.append(&NewAudit::new("alice", "thing.do", "thing").severity(Severity::High)).unwrap();
+        f.wait(limit);
+        store.set_now(f.now());
+        other.run("BEGIN IMMEDIATE");
+        let health = AgentHealthConfig { stale_timeout: limit, ..Default::default() };
+        let recovery = JobRecoveryConfig { max_queue: limit, tenant_max_queue: limit, ..Default::default() };
+        let tokens = TokenCleanupConfig { grace: limit, ..Default::default() };
+        let audit = AuditRetentionConfig { retention: limit, grave_retention: limit, ..Default::default() };
+        for report in [
+            AgentHealth::new(health).unwrap().pass(&mut store, &cx),
+            JobRecovery::new(recovery).unwrap().pass(&mut store, &cx),
+            TokenCleanup::new(tokens).unwrap().pass(&mut store, &cx),
+            AuditRetention::new(audit).unwrap().pass(&mut store, &cx),
+        ] {
+            assert_eq!(report.unwrap().to_string(), "nothing to do");
+        }
     });
 }
 
