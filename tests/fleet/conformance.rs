@@ -98,6 +98,7 @@ suite! {
     orders_go_by_priority_then_age
     what_one_side_waits_for_the_other_does_not_take
     of_equals_the_oldest_is_claimed_first
+    a_tenant_ranks_by_the_first_job_that_the_agent_can_do
     what_a_tenant_has_at_work_counts_at_once
     each_change_of_a_command_counts_once_in_its_version
     what_was_said_last_is_kept_and_what_is_over_is_left
@@ -780,37 +781,44 @@ fn a_secret_that_is_wrong_is_told_nothing<S: TestStore>(mut f: Fleet<S>) {
 }
 
 fn tokens_good_for_nothing_are_cleaned_after_their_grace<S: TestStore>(mut f: Fleet<S>) {
-    // One of each reason, good for nothing from now on.
+    // One for each reason and two reasons, good for nothing from now on.
     let spend = |f: &mut Fleet<S>, name: &str| {
         let token = || NewToken::for_platform(name);
-        let (used, secret) = f.store.create_token("root", &token()).unwrap();
-        let (revoked, _) = f.store.create_token("root", &token()).unwrap();
         let soon = f.after(secs(1));
-        let (expired, _) = f.store.create_token("root", &token().expires_at(soon)).unwrap();
+        let create = |f: &mut Fleet<S>, token: NewToken| f.store.create_token("root", &token).unwrap();
+        let used = [token(), token(), token().expires_at(f.after(secs(2)))].map(|token| create(f, token));
+        let revoked = [token(), token().expires_at(soon)].map(|token| create(f, token).0);
+        let (expired, _) = create(f, token().expires_at(soon));
         f.wait(secs(1));
-        f.store.register(&secret, &NewAgent::new(name, AgentKind::Worker)).unwrap();
-        f.store.revoke_token("root", revoked).unwrap();
-        [used, revoked, expired]
+        for (_, secret) in &used {
+            f.store.register(secret, &NewAgent::new(name, AgentKind::Worker)).unwrap();
+        }
+        for token in revoked.into_iter().chain([used[0].0]) {
+            f.store.revoke_token("root", token).unwrap();
+        }
+        let mut spent: Vec<TokenId> = used.iter().map(|(id, _)| *id).collect();
+        spent.extend(revoked.into_iter().chain([expired]));
+        spent
     };
     let (good, _) = f.store.create_token("root", &NewToken::for_platform("good")).unwrap();
     spend(&mut f, "early");
     f.wait(mins(2));
-    let [used, revoked, expired] = spend(&mut f, "late");
+    let late = spend(&mut f, "late");
     let pass = TokenCleanup::new(TokenCleanupConfig::default()).unwrap();
     let run = |f: &mut Fleet<S>| pass.pass(&mut f.store, &PassContext::unbounded()).unwrap().to_string();
     let left = |f: &mut Fleet<S>| {
-        let tokens = f.store.tokens(TokenId(0), 10).unwrap().rows;
+        let tokens = f.store.tokens(TokenId(0), 99).unwrap().rows;
         tokens.iter().map(|token| token.id).collect::<Vec<_>>()
     };
     f.wait(DAY * 7 - mins(3));
     assert_eq!(run(&mut f), "nothing to do");
     // The late ones are dead for exactly as long as they are kept.
     f.wait(mins(3));
-    assert_eq!(run(&mut f), "1 expired, 1 exhausted, 1 revoked");
+    assert_eq!(run(&mut f), "1 expired, 2 exhausted, 3 revoked");
     assert_eq!(run(&mut f), "nothing to do");
-    assert_eq!(left(&mut f), [good, used, revoked, expired]);
+    assert_eq!(left(&mut f), [&[good][..], &late].concat());
     f.wait(Duration::from_micros(1));
-    assert_eq!(run(&mut f), "1 expired, 1 exhausted, 1 revoked");
+    assert_eq!(run(&mut f), "1 expired, 2 exhausted, 3 revoked");
     assert_eq!(left(&mut f), [good]);
 }
 
@@ -1016,11 +1024,14 @@ fn each_time_limit_is_exact_for_each_row<S: TestStore>(mut f: Fleet<S>) {
     let moment = Duration::from_micros(1);
     let mut agents = Vec::new();
     let mut late = Vec::new();
+    let mut unclaimed = Vec::new();
     let mut due = Vec::new();
     for _ in 0..3 {
         agents.push(f.agent("a"));
         let job = f.job();
         late.push(f.enqueue(job));
+        let order = f.order();
+        unclaimed.push(f.enqueue(order));
         let order = f.order().expires_at(f.after(mins(60)));
         due.push(f.enqueue(order));
         f.wait(moment);
@@ -1029,15 +1040,16 @@ fn each_time_limit_is_exact_for_each_row<S: TestStore>(mut f: Fleet<S>) {
     f.wait(mins(60).saturating_sub(moment * 3));
     let one = |f: &mut Fleet<S>| {
         let offline = f.store.mark_offline(mins(60), Sweep::default()).unwrap();
-        let late = f.store.expire_queued(Scope::Platform, mins(60), Sweep::default()).unwrap();
+        let [late, unclaimed] = [Scope::Platform, Scope::Tenant]
+            .map(|scope| ids(&f.store.expire_queued(scope, mins(60), Sweep::default()).unwrap()));
         let due = f.store.expire_due(Sweep::default()).unwrap();
-        (offline, ids(&late), ids(&due))
+        (offline, late, unclaimed, ids(&due))
     };
     // To be late is to be past the limit, to be due is to have reached it.
-    assert_eq!(one(&mut f), (vec![], vec![], vec![due[0]]));
+    assert_eq!(one(&mut f), (vec![], vec![], vec![], vec![due[0]]));
     for i in 0..2 {
         f.wait(moment);
-        assert_eq!(one(&mut f), (vec![agents[i]], vec![late[i]], vec![due[i + 1]]));
+        assert_eq!(one(&mut f), (vec![agents[i]], vec![late[i]], vec![unclaimed[i]], vec![due[i + 1]]));
     }
 }
 
@@ -1277,6 +1289,43 @@ fn of_equals_the_oldest_is_claimed_first<S: TestStore>(mut f: Fleet<S>) {
     }
 }
 
+fn a_tenant_ranks_by_the_first_job_that_the_agent_can_do<S: TestStore>(mut f: Fleet<S>) {
+    let [agent, other] =
+        ["a", "b"].map(|name| f.register(None, NewAgent::new(name, AgentKind::Platform).max_jobs(9)));
+    let rich = ["one", "two"].map(|name| f.store.create_tenant(name, Plan::Enterprise).unwrap());
+    let theirs = rich.map(|tenant| NewCommand::job(tenant, CommandKind::Scan, "{}").priority(Priority::High));
+    let moment = Duration::from_micros(1);
+    type Change<'a> = &'a dyn Fn(NewCommand) -> NewCommand;
+    for round in 0.. {
+        let (now, soon) = (f.after(mins(1)), f.after(mins(1) + moment));
+        let changes: [(Change<'_>, bool); 7] = [
+            (&|job| job.scheduled_at(now), true),
+            (&|job| job.scheduled_at(soon), false),
+            (&|job| job.expires_at(soon), true),
+            (&|job| job.expires_at(now), false),
+            (&|job| job.pinned_to(other), false),
+            (&|job| job.tool("nmap"), false),
+            (&|job| job.max_attempts(1), false),
+        ];
+        let Some((change, can)) = changes.get(round) else { break };
+        let first = theirs.clone().map(|job| f.enqueue(change(job)));
+        if round == 6 {
+            let leases = first.map(|_| f.claim(other));
+            leases.iter().for_each(|lease| f.store.release(lease).unwrap());
+        }
+        let job = f.job();
+        let last = f.enqueue(job);
+        f.wait(mins(1));
+        let claimed = [0; 3].map(|_| f.store.claim(agent, LEASE).unwrap().map(|claim| claim.command.id));
+        let wanted =
+            if *can { [Some(first[0]), Some(first[1]), Some(last)] } else { [Some(last), None, None] };
+        assert_eq!(claimed, wanted, "{round}");
+        for id in [first[0], first[1], last] {
+            f.store.cancel("root", id, "done with").unwrap();
+        }
+    }
+}
+
 fn what_a_tenant_has_at_work_counts_at_once<S: TestStore>(mut f: Fleet<S>) {
     let agent = f.register(None, NewAgent::new("a", AgentKind::Platform).max_jobs(1000));
     let rich = f.store.create_tenant("rich", Plan::Enterprise).unwrap();
@@ -1301,11 +1350,11 @@ fn what_a_tenant_has_at_work_counts_at_once<S: TestStore>(mut f: Fleet<S>) {
 
 fn each_change_of_a_command_counts_once_in_its_version<S: TestStore>(mut f: Fleet<S>) {
     type Change<'a, S> = (&'a str, &'a dyn Fn(&mut Fleet<S>, &Lease));
-    let (agent, gone) = (f.agent("a"), f.agent("gone"));
+    let (agent, own, gone) = (f.agent("a"), f.own_agent("own"), f.agent("gone"));
     f.store.set_agent_status("root", gone, AgentStatus::Disabled, "out").unwrap();
     let all = Sweep::default();
-    let claim = |f: &mut Fleet<S>, _: &Lease| {
-        f.claim(agent);
+    let claim = |f: &mut Fleet<S>, lease: &Lease| {
+        assert_eq!(f.claim(lease.agent).command, lease.command);
     };
     let start = |f: &mut Fleet<S>, lease: &Lease| f.store.start(lease).unwrap();
     let progress = |f: &mut Fleet<S>, lease: &Lease| f.store.progress(lease, 5).unwrap();
@@ -1359,7 +1408,7 @@ fn each_change_of_a_command_counts_once_in_its_version<S: TestStore>(mut f: Flee
         (f.job(), &[("claim", &claim), ("fail", &fail)]),
         (f.job(), &[("cancel", &cancel)]),
         (f.job().pinned_to(gone), &[("unpin", &unpin), ("late", &late)]),
-        (f.order(), &[("late", &late)]),
+        (f.order(), &[("claim", &claim), ("release", &release), ("late", &late)]),
         (f.order().expires_at(soon), &[("due", &due)]),
         (f.job().max_attempts(1), &[("claim", &claim), ("release", &release), ("used up", &used_up)]),
         (f.job().max_attempts(2), &[("claim", &claim), ("lost", &lost), ("claim", &claim), ("lost", &lost)]),
@@ -1369,6 +1418,7 @@ fn each_change_of_a_command_counts_once_in_its_version<S: TestStore>(mut f: Flee
         let id = f.enqueue(new);
         let mut version = f.get(id).version;
         for (what, change) in life {
+            let agent = if f.get(id).platform { agent } else { own };
             let lease = Lease { command: id, agent, fence: f.get(id).fence, until: f.now() };
             change(&mut f, &lease);
             version += 1;
@@ -1417,7 +1467,7 @@ fn a_moment_is_kept_and_the_next_is_too_old<S: TestStore>(mut f: Fleet<S>) {
     let clean =
         |f: &mut Fleet<S>, batch| f.store.clean_tokens(DAY, Sweep { batch, dry_run: false }).unwrap().total();
     assert_eq!((old(&mut f), clean(&mut f, 9)), ([0, 0], 0));
-    assert_eq!([false, true].map(|grave| f.store.retain(DAY, grave, 9).unwrap()), [0, 0]);
+    assert_eq!([false, true].map(|grave| f.store.retain(DAY, grave, 2).unwrap()), [0, 0]);
     f.wait(moment);
     assert_eq!(old(&mut f), [daily, 5]);
     assert_eq!([clean(&mut f, 2), clean(&mut f, 2), clean(&mut f, 2)], [2, 1, 0]);

@@ -11,12 +11,15 @@ use std::time::Duration;
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection, RunQueryDsl};
 use loopkeeper::controller::BackoffConfig;
+use loopkeeper::error::Result;
 use loopkeeper::fleet::*;
 use loopkeeper::status::StatusSource;
 use loopkeeper::{ControllerManager, ControllerManagerConfig, ErrorClass, ErrorKind, Stamp};
 
-use crate::fixture::{Fleet, LEASE, START};
+use crate::fixture::{Fleet, LEASE, START, mins};
 use crate::support::eventually;
+
+const MOMENT: Duration = Duration::from_micros(1);
 
 /// A server, and a schema of a test's own on it.
 pub(crate) struct Server {
@@ -402,6 +405,103 @@ fn each_job_is_claimed_once_by_many_at_once() {
         });
         let rows = f.store.commands(CommandId(0), 1000).unwrap().rows;
         assert!(rows.iter().all(|row| row.state == CommandState::Completed && row.attempts == 1));
+    });
+}
+
+#[test]
+fn nobody_waits_for_a_row_that_somebody_else_is_at() {
+    with_server(|server| {
+        let schema = server.schema();
+        let config = server.config(&schema).statement_timeout(Duration::from_secs(5));
+        let mut f = Fleet::new(PostgresStore::open(&config).unwrap());
+        let mut other = PgConnection::establish(&server.url).unwrap();
+        let mut hold = |table: &str, id: i64| {
+            let sql = format!("SELECT 1 FROM {schema}.fleet_{table} WHERE id = {id} FOR NO KEY UPDATE");
+            other.batch_execute(&format!("ROLLBACK; BEGIN; {sql}")).unwrap();
+        };
+        let one = Sweep { batch: 1, dry_run: false };
+        let silent = ["a", "b"].map(|name| f.agent(name));
+        f.wait(mins(1));
+        hold("agents", silent[0].0);
+        assert_eq!(f.store.mark_offline(LEASE / 2, one).unwrap(), [silent[1]]);
+
+        let many = |kind| NewAgent::new("many", kind).max_jobs(99);
+        let (platform, own) = (
+            f.register(None, many(AgentKind::Platform)),
+            f.register(Some(f.tenant), many(AgentKind::Worker)),
+        );
+        let gone = f.own_agent("gone");
+        f.store.set_agent_status("root", gone, AgentStatus::Disabled, "out").unwrap();
+        let soon = f.after(LEASE);
+        type Act = fn(&mut PostgresStore, Sweep, AgentId) -> Result<Vec<CommandId>>;
+        fn ids(touched: Result<Vec<Touched>>) -> Result<Vec<CommandId>> {
+            touched.map(|rows| rows.iter().map(|row| row.command).collect())
+        }
+        enum Held {
+            Never,
+            Once,
+            Still,
+        }
+        let steps: [(NewCommand, Held, Act); 8] = [
+            (f.job(), Held::Never, |store, _, agent| {
+                Ok(store.claim(agent, LEASE)?.iter().map(|claim| claim.command.id).collect())
+            }),
+            (f.order(), Held::Never, |store, _, agent| {
+                Ok(store.claim(agent, LEASE)?.iter().map(|claim| claim.command.id).collect())
+            }),
+            (f.order().expires_at(soon), Held::Never, |store, one, _| ids(store.expire_due(one))),
+            (f.job(), Held::Never, |store, one, _| ids(store.expire_queued(Scope::Platform, MOMENT, one))),
+            (f.order(), Held::Never, |store, one, _| ids(store.expire_queued(Scope::Tenant, MOMENT, one))),
+            (f.order().max_attempts(1), Held::Once, |store, one, _| ids(store.fail_exhausted(one))),
+            (f.order().pinned_to(gone), Held::Never, |store, one, _| ids(store.unpin(MOMENT, one))),
+            (f.order(), Held::Still, |store, one, _| {
+                ids(store.recover(Scope::Tenant, Lost::OrOlderThan(MOMENT), one))
+            }),
+        ];
+        for (n, (new, held, act)) in steps.into_iter().enumerate() {
+            let pair = [0; 2].map(|_| f.enqueue(new.clone()));
+            let agent = if f.get(pair[0]).platform { platform } else { own };
+            if !matches!(held, Held::Never) {
+                let leases = pair.map(|_| f.claim(agent));
+                if matches!(held, Held::Once) {
+                    leases.iter().for_each(|lease| f.store.release(lease).unwrap());
+                }
+            }
+            f.wait(LEASE);
+            hold("commands", pair[0].0);
+            assert_eq!(act(&mut f.store, one, agent).unwrap(), [pair[1]], "{n}");
+            hold("agents", silent[0].0);
+            for id in pair {
+                let _ = f.store.cancel("root", id, "done with");
+            }
+        }
+
+        let pair = [0; 2].map(|_| f.job()).map(|job| f.enqueue(job));
+        f.wait(mins(1));
+        hold("commands", pair[0].0);
+        assert_eq!(f.store.reprioritize(1, one).unwrap(), 1);
+        assert_eq!(pair.map(|id| f.get(id).version), [1, 2]);
+    });
+}
+
+#[test]
+fn a_kind_of_a_newer_program_is_left_for_it() {
+    with_server(|server| {
+        let schema = server.schema();
+        let mut f = Fleet::new(PostgresStore::open(&server.config(&schema)).unwrap());
+        let (platform, own) = (f.agent("p"), f.own_agent("own"));
+        let rich = ["one", "two"].map(|name| f.store.create_tenant(name, Plan::Enterprise).unwrap());
+        let theirs = rich.map(|tenant| NewCommand::job(tenant, CommandKind::Scan, "{}"));
+        let strange = [f.order(), f.job()].into_iter().chain(theirs).map(|new| f.enqueue(new));
+        let strange = strange.collect::<Vec<_>>();
+        server.run(&format!("UPDATE {schema}.fleet_commands SET kind = 'transmute'"));
+        let jobs = [f.order(), f.job()].map(|new| f.enqueue(new));
+        assert_eq!([own, platform].map(|agent| f.claim(agent).command), jobs);
+        for agent in [own, platform] {
+            assert_eq!(f.store.claim(agent, LEASE).unwrap(), None);
+        }
+        server.run(&format!("UPDATE {schema}.fleet_commands SET kind = 'scan'"));
+        assert!(strange.iter().all(|id| f.state(*id) == CommandState::Pending), "nobody has touched it");
     });
 }
 
