@@ -56,6 +56,14 @@ fn job(f: &mut File) -> CommandId {
     f.enqueue(job)
 }
 
+/// Jobs of tenants who come before all others.
+fn rich_jobs(f: &mut File) -> [CommandId; 2] {
+    ["one", "two"].map(|name| {
+        let tenant = f.store.create_tenant(name, Plan::Enterprise).unwrap();
+        f.enqueue(NewCommand::job(tenant, CommandKind::Scan, "{}"))
+    })
+}
+
 #[track_caller]
 fn refused<T: std::fmt::Debug>(result: Result<T, Error>, kind: ErrorKind, text: &str) {
     let error = result.unwrap_err();
@@ -385,7 +393,10 @@ fn a_kind_of_a_newer_program_is_left_for_it_and_blocks_nobody() {
             path,
             &format!("UPDATE fleet_commands SET kind = 'transmute' WHERE id IN ({new}, {})", orders[0]),
         );
+        let rich = rich_jobs(&mut f).map(|id| id.to_string()).join(", ");
+        shell(path, &format!("UPDATE fleet_commands SET kind = 'transmute' WHERE id IN ({rich})"));
         assert_eq!(f.claim(agent).command, old);
+        shell(path, &format!("DELETE FROM fleet_commands WHERE id IN ({rich})"));
         assert_eq!(f.claim(own).command, orders[1]);
         for agent in [agent, own] {
             assert!(f.store.claim(agent, LEASE).unwrap().is_none());
@@ -461,7 +472,8 @@ fn a_state_that_nobody_knows_at_the_front_of_a_queue_is_in_nobodys_way() {
         let own = f.own_agent("own");
         let jobs = [job(&mut f), job(&mut f)];
         let orders = [f.order(), f.order()].map(|order| f.enqueue(order));
-        let ids = format!("{}, {}", jobs[0], orders[0]);
+        let rich = rich_jobs(&mut f);
+        let ids = format!("{}, {}, {}, {}", jobs[0], orders[0], rich[0], rich[1]);
         shell(path, &format!("UPDATE fleet_commands SET state = 'paused' WHERE id IN ({ids})"));
         assert_eq!(f.claim(agent).command, jobs[1]);
         assert_eq!(f.claim(own).command, orders[1]);

@@ -92,6 +92,7 @@ suite! {
     what_ends_at_the_very_moment_has_ended
     a_command_is_to_be_had_from_its_moment_to_its_end
     a_small_batch_takes_the_oldest_first
+    no_batch_takes_more_than_it_says
     no_claim_goes_beyond_the_last_that_is_allowed
     a_token_that_was_taken_back_lets_nobody_in
     an_order_needs_what_it_says
@@ -100,6 +101,12 @@ suite! {
     of_equals_the_oldest_is_claimed_first
     a_tenant_ranks_by_the_first_job_that_the_agent_can_do
     what_a_tenant_has_at_work_counts_at_once
+    what_is_taken_off_for_work_ends_at_twenty_jobs
+    more_than_a_hundred_at_work_count_as_a_hundred
+    a_place_follows_the_plan
+    every_kind_of_command_is_to_be_had
+    a_holder_may_give_up_before_it_begins_and_after
+    what_ends_with_its_holder_says_who_that_was
     each_change_of_a_command_counts_once_in_its_version
     what_was_said_last_is_kept_and_what_is_over_is_left
     a_moment_is_kept_and_the_next_is_too_old
@@ -1073,6 +1080,7 @@ fn a_tenants_command_that_no_agent_takes_ends_too<S: TestStore>(mut f: Fleet<S>)
     assert!(text.contains("queue: leaves it: it says itself when it expires"), "{text}");
     assert_eq!(f.recovery().to_string(), "1 expired");
     assert_eq!((f.state(waits), f.state(patient), f.state(later)), (Expired, Pending, Pending));
+    assert_eq!(f.get(waits).message.as_deref(), Some("no agent took it in time"));
     // The time before it was due does not count.
     f.wait(mins(60));
     assert_eq!(f.recovery().processed(), 1);
@@ -1202,6 +1210,43 @@ fn a_small_batch_takes_the_oldest_first<S: TestStore>(mut f: Fleet<S>) {
     f.wait(mins(61));
     let late = f.store.expire_queued(Scope::Platform, mins(60), one).unwrap();
     assert_eq!(ids(&late), [leases[1].command], "that came into the queue first");
+}
+
+fn no_batch_takes_more_than_it_says<S: TestStore>(mut f: Fleet<S>) {
+    let one = Sweep { batch: 1, ..Sweep::default() };
+    let [late, early] = ["late", "early"].map(|name| f.agent(name));
+    f.wait(secs(1));
+    f.beat(late);
+    f.wait(secs(2));
+    let offline = [0; 3].map(|_| f.store.mark_offline(secs(1), one).unwrap());
+    assert_eq!(offline, [vec![early], vec![late], vec![]], "by when they were heard of, and not by number");
+
+    let own = f.register(Some(f.tenant), NewAgent::new("own", AgentKind::Worker).max_jobs(9));
+    let gone = f.own_agent("gone");
+    f.store.set_agent_status("root", gone, AgentStatus::Disabled, "out").unwrap();
+    let (soon, then) = (f.after(secs(1)), f.after(secs(2)));
+    let due = [then, soon].map(|end| f.order().expires_at(end)).map(|order| f.enqueue(order));
+    let unclaimed = [then, soon].map(|start| f.order().scheduled_at(start)).map(|order| f.enqueue(order));
+    let used_up = [0; 2].map(|_| f.order().max_attempts(1)).map(|order| f.enqueue(order));
+    let leases = due.iter().chain(&used_up).map(|_| f.claim(own)).collect::<Vec<_>>();
+    leases.iter().for_each(|lease| f.store.release(lease).unwrap());
+    let pinned = [0; 2].map(|_| f.order().pinned_to(gone)).map(|order| f.enqueue(order));
+    f.wait(secs(5));
+    let swept = |touched: loopkeeper::error::Result<Vec<Touched>>| ids(&touched.unwrap());
+    let found = [0; 3].map(|_| swept(f.store.expire_due(one)));
+    assert_eq!(found, [vec![due[1]], vec![due[0]], vec![]], "by when they end");
+    let found = [0; 3].map(|_| swept(f.store.fail_exhausted(one)));
+    assert_eq!(found, [vec![used_up[0]], vec![used_up[1]], vec![]]);
+    let found = [0; 3].map(|_| swept(f.store.unpin(DAY, one)));
+    assert_eq!(found, [vec![pinned[0]], vec![pinned[1]], vec![]]);
+    pinned.iter().for_each(|id| f.store.cancel("root", *id, "done with").unwrap());
+    let found = [0; 3].map(|_| swept(f.store.expire_queued(Scope::Tenant, secs(1), one)));
+    assert_eq!(found, [vec![unclaimed[1]], vec![unclaimed[0]], vec![]], "by when they came into the queue");
+
+    let jobs = [0; 2].map(|_| f.job()).map(|job| f.enqueue(job));
+    f.wait(mins(1));
+    let moved = [0; 3].map(|_| f.store.reprioritize(1, one).unwrap());
+    assert_eq!((moved, jobs.map(|id| f.get(id).version)), ([1, 1, 0], [2, 2]));
 }
 
 fn no_claim_goes_beyond_the_last_that_is_allowed<S: TestStore>(mut f: Fleet<S>) {
@@ -1424,6 +1469,150 @@ fn each_change_of_a_command_counts_once_in_its_version<S: TestStore>(mut f: Flee
             version += 1;
             assert_eq!(f.get(id).version, version, "{what}");
         }
+    }
+}
+
+fn what_is_taken_off_for_work_ends_at_twenty_jobs<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.register(None, NewAgent::new("a", AgentKind::Platform).max_jobs(99));
+    let other = f.store.create_tenant("other", Plan::Business).unwrap();
+    let theirs = NewCommand::job(other, CommandKind::Scan, "{}");
+    for at_work in 0..=22 {
+        let job = f.job().priority(Priority::High);
+        let ours = f.enqueue(job);
+        f.wait(mins(1));
+        let off = 10 * at_work.min(20);
+        f.store.reprioritize(1, Sweep::default()).unwrap();
+        let row = f.get(ours);
+        assert_eq!((row.queue_priority, row.queue_penalty), (750 + 25 + 1 - off, off));
+        // 575, which is one less than ours less all that may be taken off.
+        let against = f.enqueue(theirs.clone());
+        assert_eq!(f.claim(agent).command, ours, "{at_work} at work");
+        f.store.cancel("root", against, "done with").unwrap();
+    }
+}
+
+fn more_than_a_hundred_at_work_count_as_a_hundred<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.register(None, NewAgent::new("a", AgentKind::Platform).max_jobs(999));
+    let other = f.store.create_tenant("other", Plan::Free).unwrap();
+    let theirs = NewCommand::job(other, CommandKind::Scan, "{}");
+    for (new, n) in [(f.job(), 101), (theirs.clone(), 99)] {
+        for _ in 0..n {
+            f.enqueue(new.clone());
+            f.claim(agent);
+        }
+    }
+    for one_more in [false, true] {
+        let job = f.job();
+        let ours = f.enqueue(job);
+        f.wait(secs(1));
+        let against = f.enqueue(theirs.clone());
+        // With 99 the other has less at work; with 100 as much, and ours is older.
+        let claimed = [0; 2].map(|_| f.claim(agent).command);
+        assert_eq!(claimed, if one_more { [ours, against] } else { [against, ours] });
+    }
+}
+
+fn a_place_follows_the_plan<S: TestStore>(mut f: Fleet<S>) {
+    let job = f.job();
+    let id = f.enqueue(job);
+    for plan in [Plan::Team, Plan::Business, Plan::Enterprise, Plan::Free] {
+        f.store.set_plan(f.tenant, plan).unwrap();
+        assert_eq!(f.store.reprioritize(1, Sweep::default()).unwrap(), 1);
+        let job = f.job();
+        let new = f.enqueue(job);
+        assert_eq!(f.get(id).queue_priority, f.get(new).queue_priority, "{plan}");
+        f.store.cancel("root", new, "done with").unwrap();
+    }
+}
+
+fn every_kind_of_command_is_to_be_had<S: TestStore>(mut f: Fleet<S>) {
+    let many = |kind| NewAgent::new("many", kind).max_jobs(99);
+    let platform = f.register(None, many(AgentKind::Platform));
+    let own = f.register(Some(f.tenant), many(AgentKind::Worker));
+    let rich = f.store.create_tenant("rich", Plan::Enterprise).unwrap();
+    for kind in CommandKind::ALL {
+        let tenant = f.tenant;
+        let [theirs, ours] = [rich, tenant].map(|tenant| f.enqueue(NewCommand::job(tenant, *kind, "{}")));
+        let order = f.enqueue(NewCommand::command(tenant, *kind, "{}"));
+        assert_eq!(
+            [platform, platform, own].map(|agent| f.claim(agent).command),
+            [theirs, ours, order],
+            "{kind}"
+        );
+        for id in [theirs, ours, order] {
+            f.store.cancel("root", id, "done with").unwrap();
+        }
+    }
+}
+
+fn a_holder_may_give_up_before_it_begins_and_after<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.agent("a");
+    type Act<S> = fn(&mut Fleet<S>, &Lease);
+    let acts: [(Act<S>, CommandState); 4] = [
+        (|f, lease| f.store.fail(lease, "no").unwrap(), Failed),
+        (|f, lease| f.store.cancel("root", lease.command, "no").unwrap(), Canceled),
+        (
+            |f, lease| {
+                let state = f.state(lease.command);
+                assert_eq!(f.store.renew(lease, mins(5)).unwrap().until, f.after(mins(5)));
+                assert_eq!(f.state(lease.command), state);
+                f.store.release(lease).unwrap();
+            },
+            Pending,
+        ),
+        (
+            |f, lease| {
+                f.wait(LEASE);
+                assert_eq!(f.health().count("requeued"), 1);
+                f.beat(lease.agent);
+            },
+            Pending,
+        ),
+    ];
+    for (act, end) in acts {
+        for begins in [false, true] {
+            let job = f.job();
+            let id = f.enqueue(job);
+            let lease = f.claim(agent);
+            if begins {
+                f.store.start(&lease).unwrap();
+            }
+            f.wait(mins(2) - LEASE);
+            act(&mut f, &lease);
+            let row = f.get(id);
+            assert_eq!((row.state, row.lease_until), (end, None));
+            if end == Pending {
+                // What it was held is no time in the queue.
+                assert_eq!(row.waiting_since, f.now());
+                assert_eq!((row.queued_at, row.agent, row.started_at), (f.now(), None, None));
+                f.store.cancel("root", id, "done with").unwrap();
+            } else {
+                assert_eq!((row.completed_at, row.message.as_deref()), (Some(f.now()), Some("no")));
+                assert_eq!((row.agent, row.started_at.is_some()), (Some(agent), begins));
+            }
+        }
+    }
+}
+
+fn what_ends_with_its_holder_says_who_that_was<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.agent("a");
+    let end = f.after(mins(1));
+    let jobs = [f.job().max_attempts(1), f.job().expires_at(end)].map(|job| f.enqueue(job));
+    let begun = f.now();
+    for _ in jobs {
+        let lease = f.claim(agent);
+        f.store.start(&lease).unwrap();
+        f.store.progress(&lease, 40).unwrap();
+    }
+    f.wait(mins(2));
+    assert_eq!(f.health().processed(), 3);
+    let why = ["its last claim was lost", "its time was over when its holder was lost"];
+    for ((id, state), why) in jobs.into_iter().zip([Failed, Expired]).zip(why) {
+        let row = f.get(id);
+        assert_eq!((row.state, row.message.as_deref()), (state, Some(why)));
+        assert_eq!((row.agent, row.progress, row.completed_at), (Some(agent), Some(40), Some(f.now())));
+        assert_eq!((row.acknowledged_at, row.started_at), (Some(begun), Some(begun)));
+        assert_eq!((row.queued_at, row.waiting_since, row.lease_until), (begun, begun, None));
     }
 }
 
@@ -1685,7 +1874,13 @@ fn listings_page_by_number<S: TestStore>(mut f: Fleet<S>) {
     let page = f.store.commands(CommandId(2), 2).unwrap();
     assert_eq!(page.rows.iter().map(|row| row.id.0).collect::<Vec<_>>(), [3, 4]);
     assert_eq!(f.store.queue(3).unwrap().rows.len(), 3);
-    f.agent("a");
-    f.agent("b");
-    assert_eq!(f.store.agents(AgentId(1), 9).unwrap().rows[0].name, "b");
+    for name in ["a", "b", "c"] {
+        f.agent(name);
+    }
+    let page = f.store.agents(AgentId(1), 1).unwrap();
+    assert_eq!(page.rows.iter().map(|row| &*row.name).collect::<Vec<_>>(), ["b"]);
+    let page = f.store.tokens(TokenId(1), 1).unwrap();
+    assert_eq!(page.rows.iter().map(|row| row.id.0).collect::<Vec<_>>(), [2]);
+    let page = f.store.audit(1, 2).unwrap();
+    assert_eq!(page.rows.iter().map(|row| row.position).collect::<Vec<_>>(), [2, 3]);
 }

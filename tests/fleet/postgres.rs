@@ -506,6 +506,54 @@ fn a_kind_of_a_newer_program_is_left_for_it() {
 }
 
 #[test]
+fn many_at_once_write_one_chain() {
+    with_server(|server| {
+        let config = server.config(&server.schema());
+        let mut f = Fleet::new(PostgresStore::open(&config).unwrap());
+        let now = f.now();
+        threads(4, |n| {
+            let mut store = PostgresStore::open(&config).unwrap();
+            store.set_now(now);
+            for i in 0..25 {
+                store.append(&NewAudit::new("alice", "thing.do", format!("thing {n} {i}"))).unwrap();
+            }
+        });
+        assert_eq!(f.audit().len(), 100);
+        assert!(f.chain().is_sound());
+    });
+}
+
+#[test]
+fn a_decision_about_an_agent_waits_for_the_one_before() {
+    with_server(|server| {
+        let schema = server.schema();
+        let config = server.config(&schema);
+        let mut f = Fleet::new(PostgresStore::open(&config).unwrap());
+        let agent = f.agent("a");
+        let (now, records) = (f.now(), f.audit().len());
+        let other = Mutex::new(PgConnection::establish(&server.url).unwrap());
+        let revoke = format!("UPDATE {schema}.fleet_agents SET status = 'revoked' WHERE id = {agent}");
+        other.lock().unwrap().batch_execute(&format!("BEGIN; {revoke}")).unwrap();
+        let told = threads(2, |i| {
+            if i == 0 {
+                let mut store = PostgresStore::open(&config).unwrap();
+                store.set_now(now);
+                return Some(store.set_agent_status("root", agent, AgentStatus::Disabled, "out"));
+            }
+            let mut other = other.lock().unwrap();
+            let blocked =
+                "SELECT 1 FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))";
+            eventually("the decision waits", || diesel::sql_query(blocked).execute(&mut *other).unwrap() > 0);
+            other.batch_execute("COMMIT").unwrap();
+            None
+        });
+        let told = told.into_iter().flatten().map(|told| told.map_err(|error| error.kind()));
+        assert_eq!(told.collect::<Vec<_>>(), [Err(ErrorKind::InvalidState)]);
+        assert_eq!(f.audit().len(), records, "of what was not done there is no record");
+    });
+}
+
+#[test]
 fn one_agent_that_claims_twice_at_once_keeps_to_its_slots() {
     with_server(|server| {
         let schema = server.schema();
