@@ -9,40 +9,31 @@
 //! Written by hand, since a thousand loops are to cost little more than they
 //! cost as JSON. Ends of cells and rows that HTML lets be left out are.
 
-use std::borrow::Cow;
+mod markup;
+mod table;
+
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::health::word;
-use super::history::{Bar, DAY, History};
+use super::history::History;
 use super::response::Response;
 use super::snapshot::Snapshot;
 use crate::config::Config;
 use crate::env::Env;
 use crate::event::{Event, Health, LoopKind};
 use crate::name::Name;
-use crate::stamp::{LEN, Stamp};
-use crate::status::{CallStatus, ConfigStatus, LoopStatus, Rejected, aggregate};
-use crate::text::{DIGITS, decimal, start_of};
+use crate::status::{ConfigStatus, LoopStatus, Rejected, aggregate};
+use crate::text::start_of;
+use markup::{LONG, SHORT, class_of, escape, folded, list, time};
+use table::{loops, parent, why};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-const HOUR: u64 = DAY / 24;
-/// How wide a bar is.
-const BAR: u32 = 96;
 /// How many events are shown.
 pub(super) const N_EVENTS: usize = 50;
-/// How much of an error is shown before it is folded away.
-const SHORT: usize = 200;
-/// How much of one error is shown in all.
-const LONG: usize = 16 * 1024;
-/// How much of all errors together is shown beyond the short pieces.
-const ALL_LONG: usize = 512 * 1024;
-/// A call that runs for less than this is not worth a word.
-const NOTEWORTHY: Duration = Duration::from_secs(1);
 /// How many loops the first line names.
 const N_NAMED: usize = 12;
 
@@ -195,226 +186,6 @@ fn overall(out: &mut String, snapshot: &Snapshot<'_>) {
     out.push_str("</section>\n");
 }
 
-const KINDS: [(LoopKind, &str); 7] = [
-    (LoopKind::Watcher, "Services"),
-    (LoopKind::Monitor, "Monitors"),
-    (LoopKind::Recovery, "Recovery of runs"),
-    (LoopKind::Controller, "Controllers"),
-    (LoopKind::Component, "Components"),
-    (LoopKind::Deployer, "Deployment"),
-    (LoopKind::ConfigWatcher, "Configuration"),
-];
-
-fn loops(out: &mut String, view: &View<'_>, names: Option<&[Name]>) {
-    let Snapshot { loops, .. } = view.snapshot;
-    out.push_str(
-        "<section aria-labelledby=loops-h><h2 id=loops-h>Components</h2>\n<table id=loops>\n<thead><tr>\
-         <th scope=col>Name<th scope=col>State<th scope=col>Since<th scope=col>Next run<th scope=col>Latency\
-         <th scope=col>Last hour<th scope=col>Last day<th scope=col>What it says</thead>\n",
-    );
-    let mut room = ALL_LONG;
-    for (kind, title) in KINDS {
-        // In the order of kind and name, so they stand together.
-        let Some(begin) = loops.iter().position(|status| status.kind == kind) else { continue };
-        let of_kind: Vec<&LoopStatus> = loops[begin..].iter().filter(|status| status.kind == kind).collect();
-        let n_ready = of_kind.iter().filter(|status| status.ready).count();
-        let _ = writeln!(
-            out,
-            "<tbody id=of-{0}><tr class=k><th colspan=8 scope=rowgroup>{title} <small>{n_ready} of {1} ready</small>",
-            kind.as_str(),
-            of_kind.len()
-        );
-        for status in of_kind {
-            if names.is_none_or(|names| names.contains(&status.name)) {
-                row(out, status, view, &mut room);
-            }
-        }
-    }
-    if loops.is_empty() {
-        out.push_str("<tbody><tr><td colspan=8>no loops\n");
-    }
-    out.push_str("</table></section>\n");
-}
-
-fn row(out: &mut String, status: &LoopStatus, view: &View<'_>, room: &mut usize) {
-    let (name, word) = (status.name.as_str(), word(status));
-    let is_awaited = status.kind == LoopKind::Watcher && view.awaited.contains(&status.name);
-    let beats = if is_awaited { " data-beats" } else { "" };
-    // Names and words have nothing that must be escaped.
-    let open = ["<tr id=", status.kind.as_str(), "/", name, " class=", class_of(word), beats];
-    let cells = ["><th scope=row>", name, "<td class=s>", word];
-    open.iter().chain(&cells).for_each(|text| out.push_str(text));
-    parent(out, status);
-    if !status.critical {
-        out.push_str(" <small>optional</small>");
-    }
-    out.push_str("<td>");
-    time(out, status.since);
-    out.push_str("<td>");
-    if let Some(next) = status.next_run {
-        time(out, next);
-    } else if let Some(running) = status.running_for {
-        out.push_str("running for ");
-        span(out, running);
-    }
-    out.push_str("<td>");
-    if let Some(latency) = status.latency {
-        span(out, latency);
-    }
-    let track = view.history.track(status.kind, &status.name);
-    for span in [HOUR, DAY] {
-        out.push_str("<td>");
-        if let Some(track) = track {
-            bar(out, &track.bar(view.snapshot.at, span, BAR));
-        }
-    }
-    out.push_str("<td>");
-    says(out, status, room);
-    out.push('\n');
-}
-
-/// Behind whom nothing is known of a loop.
-fn parent(out: &mut String, status: &LoopStatus) {
-    if let Some(parent) = &status.parent {
-        [" <small>(parent ", parent.as_str(), ")</small>"].iter().for_each(|text| out.push_str(text));
-    }
-}
-
-/// Why a loop is not as it should be.
-fn why(status: &LoopStatus) -> Option<Cow<'_, str>> {
-    let of_monitor = status.monitor.as_ref().and_then(|monitor| monitor.worst());
-    let of_monitor = of_monitor.map(|checker| checker.to_string().into());
-    let error = status.last_error.as_deref().map(Cow::Borrowed);
-    of_monitor.or(error).or_else(|| Some(Cow::Borrowed(&*long_call(status)?.phase)))
-}
-
-/// A call of it that takes its time.
-fn long_call(status: &LoopStatus) -> Option<&CallStatus> {
-    status.call.as_ref().filter(|call| call.stuck || call.phase_for >= NOTEWORTHY)
-}
-
-/// The last cell: all that there is to say in words.
-fn says(out: &mut String, status: &LoopStatus, room: &mut usize) {
-    if !status.waits_for.is_empty() {
-        out.push_str("<p>waits for ");
-        list(out, &status.waits_for);
-    }
-    if !status.requires.is_empty() && status.requires != status.waits_for {
-        out.push_str("<p class=m>requires ");
-        list(out, &status.requires);
-    }
-    let worst = status.monitor.as_ref().and_then(|monitor| monitor.worst());
-    // That of a monitor is what its worst checker says.
-    if let (Some(error), None) = (&status.last_error, worst) {
-        out.push_str(if status.ready { "<p class=m>last error: " } else { "<p class=e>" });
-        folded(out, error, room);
-    }
-    if status.consecutive_failures > 1 {
-        let _ = write!(out, "<p class=m>{} failures in a row", status.consecutive_failures);
-    }
-    if let Some(worst) = worst {
-        out.push_str("<p class=e>");
-        folded(out, &worst.to_string(), room);
-    }
-    if let Some(overdue) = status.overdue_for {
-        out.push_str("<p class=e>overdue for ");
-        span(out, overdue);
-    }
-    if let Some(call) = long_call(status) {
-        if call.stuck {
-            out.push_str("<p class=e>stuck: ");
-            escape(out, &call.to_string());
-        } else {
-            out.push_str("<p class=m>");
-            escape(out, &call.phase);
-        }
-    }
-    if let Some(controller) = &status.controller {
-        if controller.paused {
-            out.push_str("<p>paused: runs only when it is triggered");
-        }
-        if let Some(summary) = &controller.last_summary {
-            out.push_str("<p class=m>");
-            escape(out, summary);
-        }
-    }
-    if let Some(recovery) = &status.recovery {
-        let _ = write!(
-            out,
-            "<p class=m>{} runs watched, {} in recovery, {} queued",
-            recovery.watched, recovery.in_progress, recovery.queued
-        );
-        for incident in recovery.incidents.iter().take(N_NAMED) {
-            out.push_str("<p class=e>");
-            escape(out, &incident.run);
-            let _ = write!(
-                out,
-                ": {}, attempt {} of {}",
-                incident.phase, incident.attempt, incident.max_attempts
-            );
-            if let Some(error) = &incident.last_error {
-                out.push_str(": ");
-                folded(out, error, room);
-            }
-        }
-    }
-}
-
-fn list(out: &mut String, names: &[Name]) {
-    for (i, name) in names.iter().enumerate() {
-        out.push_str(if i == 0 { "" } else { ", " });
-        out.push_str(name.as_str());
-    }
-}
-
-/// A foreign text, whole: what is long of it under a fold.
-fn folded(out: &mut String, text: &str, room: &mut usize) {
-    if text.len() <= SHORT {
-        escape(out, text);
-        return;
-    }
-    let short = start_of(text, SHORT);
-    let long = start_of(&text[short.len()..], LONG.min(*room));
-    *room -= long.len();
-    out.push_str("<details><summary>");
-    escape(out, short);
-    out.push_str("…</summary>");
-    escape(out, long);
-    let left = text.len() - short.len() - long.len();
-    if left > 0 {
-        let _ = write!(out, "… <em>and {left} bytes more, at /status</em>");
-    }
-    out.push_str("</details>");
-}
-
-fn bar(out: &mut String, bar: &Bar) {
-    let Some(up) = bar.up else { return };
-    out.push_str("<svg>");
-    for (health, class) in [(Health::Ready, "r"), (Health::Degraded, "g"), (Health::Down, "x")] {
-        let mut is_first = true;
-        for piece in bar.pieces.iter().filter(|piece| piece.health == health) {
-            if is_first {
-                ["<path class=", class, " d=\""].iter().for_each(|text| out.push_str(text));
-            }
-            is_first = false;
-            out.push('M');
-            number(out, piece.from.into());
-            out.push_str(" 6h");
-            number(out, (piece.to - piece.from).into());
-        }
-        if !is_first {
-            out.push_str("\"/>");
-        }
-    }
-    out.push_str("</svg>");
-    number(out, (up / 10).into());
-    if up % 10 != 0 {
-        out.push('.');
-        number(out, (up % 10).into());
-    }
-    out.push('%');
-}
-
 fn events(out: &mut String, events: &[Arc<Event>]) {
     out.push_str(
         "<section aria-labelledby=events-h><h2 id=events-h>Events</h2>\n<table id=events>\n<thead><tr>\
@@ -497,17 +268,6 @@ fn config(out: &mut String, view: &View<'_>) {
     out.push_str("</ul></details></section>\n");
 }
 
-/// The class of what is in such a state; the shape and colour go by it.
-fn class_of(word: &str) -> &'static str {
-    match word {
-        "ready" => "r",
-        "degraded" => "g",
-        "down" => "x",
-        "stale" => "t",
-        _ => "u",
-    }
-}
-
 fn class_index(class: &str) -> usize {
     match class {
         "r" => 0,
@@ -523,70 +283,16 @@ const ICONS: [&str; 3] = [
     "%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Cpath d='M2 2 14 14M14 2 2 14' stroke='%23d1242f' stroke-width='4'/%3E%3C/svg%3E",
 ];
 
-/// A moment, to the second.
-fn time(out: &mut String, stamp: Stamp) {
-    let mut buffer = [0; LEN];
-    let text = stamp.write_to(&mut buffer);
-    out.push_str("<time>");
-    out.push_str(&text[..text.len() - 5]);
-    out.push_str("Z</time>");
-}
-
-/// How long something took: `0.4 ms`, `12 ms`, `1.5 s`, `3 min`.
-fn span(out: &mut String, span: Duration) {
-    let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
-    let tenths = |out: &mut String, tenths: u64, unit: &str| {
-        number(out, tenths / 10);
-        out.push('.');
-        number(out, tenths % 10);
-        out.push_str(unit);
-    };
-    match micros {
-        0..10_000 => tenths(out, micros / 100, " ms"),
-        10_000..1_000_000 => {
-            number(out, micros / 1_000);
-            out.push_str(" ms");
-        }
-        1_000_000..120_000_000 => tenths(out, micros / 100_000, " s"),
-        _ => {
-            number(out, micros / 60_000_000);
-            out.push_str(" min");
-        }
-    }
-}
-
-fn number(out: &mut String, value: u64) {
-    out.extend(decimal(value, &mut [0; DIGITS]).iter().map(|&digit| char::from(digit)));
-}
-
-/// Foreign text in HTML: nothing of it is markup, and what would not be seen
-/// or would turn the text around is written out.
-fn escape(out: &mut String, text: &str) {
-    let is_plain =
-        |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'&' | b'<' | b'>' | b'"' | b'\'');
-    let mut rest = text;
-    loop {
-        let n_plain = rest.bytes().take_while(|&byte| is_plain(byte)).count();
-        out.push_str(&rest[..n_plain]);
-        let mut chars = rest[n_plain..].chars();
-        match chars.next() {
-            None => return,
-            Some('&') => out.push_str("&amp;"),
-            Some('<') => out.push_str("&lt;"),
-            Some('>') => out.push_str("&gt;"),
-            Some('"') => out.push_str("&quot;"),
-            Some('\'') => out.push_str("&#39;"),
-            Some(c) => out.extend(c.escape_debug()),
-        }
-        rest = chars.as_str();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::routes::tests::{of, snapshot, text as body};
+    use std::time::Duration;
+
+    use super::table::{ALL_LONG, row};
     use super::*;
     use crate::event::EventKind;
+    use crate::http::history::DAY;
+    use crate::stamp::Stamp;
 
     fn with<R>(loops: &[LoopStatus], events: &[Arc<Event>], see: impl FnOnce(&View<'_>) -> R) -> R {
         let snapshot = snapshot(loops);
@@ -751,20 +457,5 @@ mod tests {
             .collect();
         let page = with(&loops, &[], page);
         assert!(page.body().len() < 400_000, "{}", page.body().len());
-    }
-
-    #[test]
-    fn spans_are_for_people() {
-        for (micros, expected) in [
-            (0, "0.0 ms"),
-            (1_540, "1.5 ms"),
-            (12_900, "12 ms"),
-            (1_500_000, "1.5 s"),
-            (180_000_000, "3 min"),
-        ] {
-            let mut out = String::new();
-            span(&mut out, Duration::from_micros(micros));
-            assert_eq!(out, expected);
-        }
     }
 }
