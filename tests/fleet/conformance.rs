@@ -107,6 +107,7 @@ suite! {
     every_kind_of_command_is_to_be_had
     a_holder_may_give_up_before_it_begins_and_after
     what_ends_with_its_holder_says_who_that_was
+    a_holder_changes_nothing_of_what_is_over
     each_change_of_a_command_counts_once_in_its_version
     what_was_said_last_is_kept_and_what_is_over_is_left
     a_moment_is_kept_and_the_next_is_too_old
@@ -117,6 +118,7 @@ suite! {
     a_dry_run_of_every_pass_changes_nothing
     every_pass_explains_itself
     grave_records_are_kept_longer
+    a_removal_carries_what_went_with_it_and_no_more
     unknown_numbers_are_not_found
     bad_values_are_refused
     listings_page_by_number
@@ -1168,6 +1170,8 @@ fn what_ends_at_the_very_moment_has_ended<S: TestStore>(mut f: Fleet<S>) {
     f.wait(mins(10));
     assert_eq!(f.health().count("requeued"), 1);
     assert_eq!(jobs.map(|id| f.state(id)), [Expired, Pending]);
+    let text = "its time was over when its holder was lost";
+    assert_eq!(jobs.map(|id| f.get(id).message), [Some(text.to_owned()), None]);
 }
 
 fn a_command_is_to_be_had_from_its_moment_to_its_end<S: TestStore>(mut f: Fleet<S>) {
@@ -1335,26 +1339,27 @@ fn of_equals_the_oldest_is_claimed_first<S: TestStore>(mut f: Fleet<S>) {
 }
 
 fn a_tenant_ranks_by_the_first_job_that_the_agent_can_do<S: TestStore>(mut f: Fleet<S>) {
-    let [agent, other] =
-        ["a", "b"].map(|name| f.register(None, NewAgent::new(name, AgentKind::Platform).max_jobs(9)));
+    let [agent, other] = ["a", "b"]
+        .map(|name| f.register(None, NewAgent::new(name, AgentKind::Platform).tool(name).max_jobs(9)));
     let rich = ["one", "two"].map(|name| f.store.create_tenant(name, Plan::Enterprise).unwrap());
     let theirs = rich.map(|tenant| NewCommand::job(tenant, CommandKind::Scan, "{}").priority(Priority::High));
     let moment = Duration::from_micros(1);
     type Change<'a> = &'a dyn Fn(NewCommand) -> NewCommand;
     for round in 0.. {
         let (now, soon) = (f.after(mins(1)), f.after(mins(1) + moment));
-        let changes: [(Change<'_>, bool); 7] = [
+        let changes: [(Change<'_>, bool); 8] = [
+            (&|job| job.tool("a"), true),
             (&|job| job.scheduled_at(now), true),
             (&|job| job.scheduled_at(soon), false),
             (&|job| job.expires_at(soon), true),
             (&|job| job.expires_at(now), false),
             (&|job| job.pinned_to(other), false),
-            (&|job| job.tool("nmap"), false),
+            (&|job| job.tool("b"), false),
             (&|job| job.max_attempts(1), false),
         ];
         let Some((change, can)) = changes.get(round) else { break };
         let first = theirs.clone().map(|job| f.enqueue(change(job)));
-        if round == 6 {
+        if round == 7 {
             let leases = first.map(|_| f.claim(other));
             leases.iter().for_each(|lease| f.store.release(lease).unwrap());
         }
@@ -1489,6 +1494,15 @@ fn what_is_taken_off_for_work_ends_at_twenty_jobs<S: TestStore>(mut f: Fleet<S>)
         assert_eq!(f.claim(agent).command, ours, "{at_work} at work");
         f.store.cancel("root", against, "done with").unwrap();
     }
+    // Nor does what was taken off an older job let a newer one stand for its tenant.
+    let job = f.job().priority(Priority::Critical);
+    let ours = f.enqueue(job);
+    f.wait(mins(1));
+    f.store.reprioritize(1, Sweep::default()).unwrap();
+    let job = f.job().priority(Priority::High);
+    f.enqueue(job);
+    f.enqueue(theirs.priority(Priority::High));
+    assert_eq!(f.claim(agent).command, ours, "826 against 825");
 }
 
 fn more_than_a_hundred_at_work_count_as_a_hundred<S: TestStore>(mut f: Fleet<S>) {
@@ -1613,6 +1627,40 @@ fn what_ends_with_its_holder_says_who_that_was<S: TestStore>(mut f: Fleet<S>) {
         assert_eq!((row.agent, row.progress, row.completed_at), (Some(agent), Some(40), Some(f.now())));
         assert_eq!((row.acknowledged_at, row.started_at), (Some(begun), Some(begun)));
         assert_eq!((row.queued_at, row.waiting_since, row.lease_until), (begun, begun, None));
+    }
+}
+
+fn a_holder_changes_nothing_of_what_is_over<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.agent("a");
+    let (good, wrong, gone) = (Ok(()), Err(ErrorKind::InvalidState), Err(ErrorKind::Stale));
+    // Start, progress, complete, fail, release, renew.
+    for (end, told) in [
+        (Completed, [wrong, wrong, good, wrong, wrong, wrong]),
+        (Failed, [gone, gone, gone, good, gone, gone]),
+        (Canceled, [gone; 6]),
+    ] {
+        let job = f.job();
+        let id = f.enqueue(job);
+        let lease = f.claim(agent);
+        f.store.start(&lease).unwrap();
+        match end {
+            Completed => f.store.complete(&lease, "1").unwrap(),
+            Failed => f.store.fail(&lease, "no").unwrap(),
+            _ => f.store.cancel("root", id, "no").unwrap(),
+        }
+        let over = f.get(id);
+        f.wait(secs(1));
+        let store = &mut f.store;
+        let answers = [
+            store.start(&lease),
+            store.progress(&lease, 5),
+            store.complete(&lease, "2"),
+            store.fail(&lease, "yes"),
+            store.release(&lease),
+            store.renew(&lease, LEASE).map(drop),
+        ];
+        assert_eq!(answers.map(|answer| answer.map_err(|error| error.kind())), told, "{end}");
+        assert_eq!((over.state, f.get(id)), (end, over));
     }
 }
 
@@ -1798,6 +1846,29 @@ fn grave_records_are_kept_longer<S: TestStore>(mut f: Fleet<S>) {
     let report = f.retention(AuditRetentionConfig::default());
     assert_eq!((report.count("deleted"), report.count("deleted grave")), (1, 1));
     assert!(f.chain().is_sound(), "{:?}", f.chain());
+}
+
+fn a_removal_carries_what_went_with_it_and_no_more<S: TestStore>(mut f: Fleet<S>) {
+    let like = r#"{"deleted":9,"first":1,"last":9,"cutoff":0}"#;
+    f.store.append(&record(1)).unwrap();
+    f.store.append(&record(2).severity(Severity::High).detail(like)).unwrap();
+    f.wait(DAY);
+    assert_eq!(f.store.retain(secs(1), false, 9).unwrap(), 1);
+    f.store.append(&record(4)).unwrap();
+    f.wait(DAY);
+    assert_eq!(f.store.retain(secs(1), false, 9).unwrap(), 1);
+    // The second record, which is none of a removal, and the first removal's.
+    f.wait(secs(1));
+    assert_eq!([0; 2].map(|_| f.store.retain(DAY, true, 1).unwrap()), [1, 1]);
+    let told = f.audit().into_iter().map(|record| {
+        let detail: serde_json::Value = serde_json::from_str(&record.detail).unwrap();
+        [&detail, &detail["carried"]].map(|part| ["deleted", "first", "last"].map(|key| part[key].as_i64()))
+    });
+    let told = told.collect::<Vec<_>>();
+    let part = |[deleted, first, last]: [i64; 3]| [Some(deleted), Some(first), Some(last)];
+    let last = [part([1, 3, 3]), part([1, 1, 1])];
+    assert_eq!(told, [[part([1, 4, 4]), [None; 3]], [part([1, 2, 2]), [None; 3]], last]);
+    assert!(f.chain().is_sound());
 }
 
 fn a_tenants_standing_counts_its_jobs_and_not_its_orders<S: TestStore>(mut f: Fleet<S>) {
