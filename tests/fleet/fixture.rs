@@ -155,3 +155,85 @@ impl<S: TestStore> Fleet<S> {
         listing.rows
     }
 }
+
+/// What of a command does not agree with its state.
+#[allow(dead_code, reason = "each test file uses some of it")]
+pub(crate) const DISAGREES: [(CommandState, &[&str]); 7] = [
+    (
+        CommandState::Pending,
+        &["lease_until = 1", "completed_at = 1", "agent_id = 1", "acknowledged_at = 1", "started_at = 1"],
+    ),
+    (
+        CommandState::Acknowledged,
+        &[
+            "lease_until = NULL",
+            "completed_at = 1",
+            "agent_id = NULL",
+            "acknowledged_at = NULL",
+            "started_at = 1",
+        ],
+    ),
+    (
+        CommandState::Running,
+        &[
+            "lease_until = NULL",
+            "completed_at = 1",
+            "agent_id = NULL",
+            "acknowledged_at = NULL",
+            "started_at = NULL",
+        ],
+    ),
+    (CommandState::Completed, &["lease_until = 1", "completed_at = NULL", "started_at = NULL"]),
+    (CommandState::Failed, &["lease_until = 1", "completed_at = NULL"]),
+    (CommandState::Canceled, &["lease_until = 1", "completed_at = NULL"]),
+    (CommandState::Expired, &["lease_until = 1", "completed_at = NULL"]),
+];
+
+/// What no command may have, whatever its state.
+#[allow(dead_code, reason = "each test file uses some of it")]
+pub(crate) const NEVER: [&str; 3] = ["state = 'lost'", "priority = 3", "max_attempts = 0"];
+
+/// What no other row may have, where an agent was registered.
+#[allow(dead_code, reason = "each test file uses some of it")]
+pub(crate) const NEVER_ELSEWHERE: [(&str, &str); 14] = [
+    ("fleet_agents", "status = 'pending'"),
+    ("fleet_agents", "kind = 'pending'"),
+    ("fleet_agents", "health = 'pending'"),
+    ("fleet_agents", "health = 'offline'"),
+    ("fleet_agents", "last_seen_at = NULL"),
+    ("fleet_agents", "max_jobs = 0"),
+    ("fleet_tokens", "uses = 5"),
+    ("fleet_tokens", "uses = 0, exhausted_at = NULL, max_uses = 0"),
+    ("fleet_tokens", "max_uses = 5"),
+    ("fleet_tenants", "plan = 'gold'"),
+    ("fleet_policy", "max_attempts = 0"),
+    ("fleet_policy", "id = 2"),
+    ("fleet_audit_head", "id = 2"),
+    ("fleet_audit", "severity = 'odd'"),
+];
+
+impl<S: TestStore> Fleet<S> {
+    /// A job in that state, where no other waits.
+    #[allow(dead_code, reason = "each test file uses some of it")]
+    pub(crate) fn in_state(&mut self, agent: AgentId, state: CommandState) -> CommandId {
+        let job = self.job().expires_at(self.after(secs(1)));
+        let id = self.enqueue(job);
+        if state == CommandState::Expired {
+            self.wait(secs(1));
+            self.store.expire_due(Sweep::default()).unwrap();
+        } else if state != CommandState::Pending {
+            let lease = self.claim(agent);
+            if matches!(state, CommandState::Running | CommandState::Completed) {
+                self.store.start(&lease).unwrap();
+            }
+            match state {
+                CommandState::Completed => self.store.complete(&lease, "{}").unwrap(),
+                CommandState::Failed => self.store.fail(&lease, "no").unwrap(),
+                CommandState::Canceled => self.store.cancel("root", id, "no").unwrap(),
+                _ => {}
+            }
+        }
+        assert_eq!(self.state(id), state);
+        id
+    }
+}

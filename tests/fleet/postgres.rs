@@ -16,7 +16,7 @@ use loopkeeper::fleet::*;
 use loopkeeper::status::StatusSource;
 use loopkeeper::{ControllerManager, ControllerManagerConfig, ErrorClass, ErrorKind, Stamp};
 
-use crate::fixture::{Fleet, LEASE, START, mins};
+use crate::fixture::{DISAGREES, Fleet, LEASE, NEVER, NEVER_ELSEWHERE, START, mins};
 use crate::support::eventually;
 
 const MOMENT: Duration = Duration::from_micros(1);
@@ -346,25 +346,29 @@ fn others_cannot_write_what_does_not_agree() {
     with_server(|server| {
         let schema = server.schema();
         let mut f = Fleet::new(PostgresStore::open(&server.config(&schema)).unwrap());
-        let job = f.job();
-        f.enqueue(job);
-        f.agent("a");
+        let agent = f.agent("a");
         let mut other = PgConnection::establish(&server.url).unwrap();
-        for set in [
-            "state = 'lost'",
-            "state = 'acknowledged'",
-            "state = 'completed'",
-            "agent_id = 1",
-            "acknowledged_at = 1",
-            "started_at = 1",
-            "completed_at = 1",
-            "lease_until = 1",
-            "priority = 3",
-            "max_attempts = 0",
-        ] {
-            let error =
-                other.batch_execute(&format!("UPDATE {schema}.fleet_commands SET {set}")).unwrap_err();
-            assert!(error.to_string().contains("violates check constraint"), "{error}");
+        let mut refused = |table: &str, set: &str| {
+            let error = other.batch_execute(&format!("UPDATE {schema}.{table} SET {set}")).unwrap_err();
+            assert!(error.to_string().contains("violates check constraint"), "{table}: {set}: {error}");
+        };
+        let numbers = ["fence", "version", "queue_priority", "queue_penalty"]
+            .into_iter()
+            .flat_map(|name| [-1, 1_000_000_000_000_000_001].map(|n: i64| format!("{name} = {n}")));
+        let times = ["waiting_since = -1", "waiting_since = 253402300800000000"].map(str::to_owned);
+        let always: Vec<String> =
+            NEVER.iter().map(|text| (*text).to_owned()).chain(numbers).chain(times).collect();
+        for (state, disagrees) in DISAGREES {
+            let id = f.in_state(agent, state);
+            let held = ["acknowledged_at = -1", "acknowledged_at = 253402300800000000"];
+            let held = held.iter().filter(|_| state.is_held());
+            for set in disagrees.iter().chain(held).copied().chain(always.iter().map(String::as_str)) {
+                refused("fleet_commands", &format!("{set} WHERE id = {id}"));
+            }
+            let _ = f.store.cancel("root", id, "done with");
+        }
+        for (table, set) in NEVER_ELSEWHERE {
+            refused(table, set);
         }
     });
 }

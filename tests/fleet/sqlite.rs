@@ -11,7 +11,7 @@ use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection};
 use loopkeeper::fleet::*;
 use loopkeeper::{Error, ErrorClass, ErrorKind};
 
-use crate::fixture::{DAY, Fleet, LEASE, mins, secs};
+use crate::fixture::{DAY, DISAGREES, Fleet, LEASE, NEVER, NEVER_ELSEWHERE, mins, secs};
 use crate::support::{TempDir, eventually};
 
 fn config(path: &Path) -> SqliteConfig {
@@ -156,22 +156,21 @@ fn two_programs_may_start_on_an_empty_file_at_once() {
 #[test]
 fn others_cannot_write_what_does_not_agree() {
     in_file(|path, mut f| {
-        let job = f.job();
-        f.enqueue(job);
-        f.agent("a");
+        let agent = f.agent("a");
         let mut other = Other::new(path);
-        for sql in [
-            "UPDATE fleet_commands SET state = 'lost'",
-            "UPDATE fleet_commands SET state = 'acknowledged'",
-            "UPDATE fleet_commands SET state = 'completed'",
-            "UPDATE fleet_commands SET agent_id = 1",
-            "UPDATE fleet_commands SET priority = 3",
-            "UPDATE fleet_agents SET status = 'pending'",
-            "UPDATE fleet_agents SET last_seen_at = NULL",
-            "UPDATE fleet_tokens SET uses = 5",
-        ] {
-            let error = other.refused(sql);
-            assert!(error.contains("CHECK constraint failed"), "{sql}: {error}");
+        let mut refused = |table: &str, set: &str| {
+            let error = other.refused(&format!("UPDATE {table} SET {set}"));
+            assert!(error.contains("CHECK constraint failed"), "{table}: {set}: {error}");
+        };
+        for (state, disagrees) in DISAGREES {
+            let id = f.in_state(agent, state);
+            for set in NEVER.iter().chain(disagrees) {
+                refused("fleet_commands", &format!("{set} WHERE id = {id}"));
+            }
+            let _ = f.store.cancel("root", id, "done with");
+        }
+        for (table, set) in NEVER_ELSEWHERE {
+            refused(table, set);
         }
     });
 }
