@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::decode::Object;
 use crate::duration::{self, GoDuration};
 use crate::error::{Error, Result};
+use crate::number::Real;
 
 /// How many delays an explanation lists.
 const LISTED: u32 = 1_000;
@@ -45,10 +46,10 @@ impl Backoff {
             return fail("max_delay", format!("must be at least initial_delay ({initial}), found {max}"));
         }
         if !multiplier.is_finite() || multiplier < 1.0 {
-            return fail("multiplier", format!("must be a number of at least 1, found {multiplier}"));
+            return fail("multiplier", format!("must be a number of at least 1, found {}", Real(multiplier)));
         }
         if !jitter.is_finite() || !(0.0..=1.0).contains(&jitter) {
-            return fail("jitter", format!("must be a share between 0 and 1, found {jitter}"));
+            return fail("jitter", format!("must be a share between 0 and 1, found {}", Real(jitter)));
         }
         Ok(())
     }

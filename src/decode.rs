@@ -76,6 +76,7 @@ use std::time::Duration;
 
 use crate::duration::Shown;
 use crate::name::Name;
+use crate::number::Real;
 use crate::tree::{self, Fault, Faults, Member, Members, Node, Place, Value};
 
 mod describe;
@@ -248,7 +249,7 @@ impl<'n> Object<'n, '_> {
 
     /// Reads a number.
     pub fn f64(&mut self, name: &'static str) -> Field<'n, '_, f64> {
-        self.simple(name, f64::EXPECTED, Read::read).shown_as(f64::to_string)
+        self.simple(name, f64::EXPECTED, Read::read).shown_as(|n| Real(*n).to_string())
     }
 
     /// Reads a duration of more than zero: text such as `"30s"`, or a number

@@ -8,6 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::number::Real;
 
 /// The longest duration the text can express, `2562047h47m16.854775807s`.
 pub const MAX: Duration = Duration::from_nanos(MAX_NANOS);
@@ -83,13 +84,13 @@ pub fn parse(text: &str) -> Result<Duration> {
 /// ```
 pub fn from_secs_f64(n: f64) -> Result<Duration> {
     if n.is_nan() || n.is_infinite() {
-        return Err(Error::invalid(format!("expected a finite number of seconds, found {n}")));
+        return Err(Error::invalid(format!("expected a finite number of seconds, found {}", Real(n))));
     }
     if n < 0.0 {
-        return Err(Error::invalid(format!("a duration must not be negative, found {n} seconds")));
+        return Err(Error::invalid(format!("a duration must not be negative, found {} seconds", Real(n))));
     }
     Duration::try_from_secs_f64(n).ok().filter(|&duration| duration <= MAX).ok_or_else(|| {
-        Error::invalid(format!("a duration is at most {}, found {n:e} seconds", GoDuration(MAX)))
+        Error::invalid(format!("a duration is at most {}, found {} seconds", GoDuration(MAX), Real(n)))
     })
 }
 
@@ -503,7 +504,7 @@ mod tests {
             (f64::NAN, "finite number of seconds, found NaN"),
             (f64::INFINITY, "found inf"),
             (f64::NEG_INFINITY, "found -inf"),
-            (9_223_372_037.0, "at most 2562047h47m16.854775807s, found 9.223372037e9 seconds"),
+            (9_223_372_037.0, "at most 2562047h47m16.854775807s, found 9223372037 seconds"),
             (1e300, "found 1e300 seconds"),
         ] {
             let error = from_secs_f64(secs).unwrap_err().to_string();

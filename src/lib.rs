@@ -171,6 +171,7 @@ pub mod duration;
 pub mod error;
 pub mod event;
 pub mod name;
+mod number;
 mod order;
 pub mod pointer;
 mod secret;

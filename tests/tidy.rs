@@ -36,6 +36,7 @@ const LAYERS: &[(Layer, &[&str])] = &[
             "text",
             "order",
             "document",
+            "number",
             "map",
             "error",
             "duration",

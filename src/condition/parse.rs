@@ -7,6 +7,7 @@ use super::{MAX_DEPTH, MAX_LEN, MAX_LIST};
 use crate::decode::{Size, closest, read_size};
 use crate::duration::{self, Flaw, Shown};
 use crate::error::{Error, clip};
+use crate::number::float;
 use crate::pointer::Pointer;
 
 /// Why a text is not a condition.
@@ -627,8 +628,7 @@ fn number(text: &str) -> Option<Result<Number, String>> {
     if let Some(n) = whole.filter(|n| (i128::from(i64::MIN)..=i128::from(u64::MAX)).contains(n)) {
         return Some(Ok(Number::Whole(n)));
     }
-    let float = text.parse::<f64>().ok().filter(|n| n.is_finite());
-    Some(float.map(Number::Float).ok_or_else(|| format!("the number {} is too large", Shown(text))))
+    Some(float(text).map(Number::Float).ok_or_else(|| format!("the number {} is too large", Shown(text))))
 }
 
 /// What `\u{1f}` stands for, behind its `u`.

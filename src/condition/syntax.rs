@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::decode::Size;
 use crate::duration::GoDuration;
+use crate::number;
 use crate::pointer::Pointer;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -204,7 +205,7 @@ impl fmt::Display for Number {
         match self {
             Self::Whole(n) => n.fmt(f),
             // With a point or an exponent, and so not a whole number.
-            Self::Float(n) => write!(f, "{n:?}"),
+            Self::Float(n) => f.write_str(&number::json(*n)),
         }
     }
 }

@@ -9,6 +9,7 @@ use serde::forward_to_deserialize_any;
 use super::secret::Secrets;
 use crate::decode::{self, Scalar};
 use crate::duration::Shown;
+use crate::number::{Real, float};
 use crate::tree::{self, Fault, Faults, Node, Place, Value};
 
 pub(super) fn from_node<T: DeserializeOwned>(node: &Node, key: &str, secrets: &Secrets) -> Result<T, Fault> {
@@ -156,8 +157,8 @@ fn any_number<'de, V: Visitor<'de>>(text: &str, visitor: V) -> Result<V::Value, 
         return visitor.visit_i64(n);
     }
     let is_integer = !text.contains(['.', 'e', 'E']);
-    match text.parse::<f64>() {
-        Ok(n) if !is_integer && n.is_finite() => visitor.visit_f64(n),
+    match float(text) {
+        Some(n) if !is_integer => visitor.visit_f64(n),
         _ => Err(de::Error::custom(format!("expected a number of 64 bits, found {text}"))),
     }
 }
@@ -206,7 +207,7 @@ impl<'de> de::Deserializer<'de> for &De<'_> {
     fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
         let n: f64 = self.scalar()?;
         if !(n as f32).is_finite() {
-            let error = format!("expected a number of 32 bits, found {n:e}");
+            let error = format!("expected a number of 32 bits, found {}", Real(n));
             return Err(self.locate(de::Error::custom(error)));
         }
         visitor.visit_f64(n).map_err(|error| self.locate(error))

@@ -6,6 +6,7 @@ use crate::backoff::{Backoff, Explanation};
 use crate::cancel::CancelToken;
 use crate::env::{Env, EnvConfig};
 use crate::error::{Error, Result};
+use crate::number::Real;
 use crate::observe::Observer;
 
 /// When a run that failed is tried again.
@@ -256,7 +257,7 @@ impl ControllerConfig {
         }
         self.backoff.delays().check("backoff.")?;
         if !self.jitter.is_finite() || !(0.0..=1.0).contains(&self.jitter) {
-            let found = self.jitter;
+            let found = Real(self.jitter);
             return Err(Error::invalid(format!("jitter: must be a share between 0 and 1, found {found}")));
         }
         if self.failure_threshold == 0 {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::describe::{MAX_KEY, Presence, Sink};
 use super::{Object, all, push, refuse};
 use crate::duration;
+use crate::number::Real;
 use crate::tree::{self, Node, Value};
 
 /// Tells that all fields of an object were read and all were right.
@@ -286,7 +287,7 @@ impl Bound for u64 {
 
 impl Bound for f64 {
     fn show(&self) -> String {
-        self.to_string()
+        Real(*self).to_string()
     }
 }
 

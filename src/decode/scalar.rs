@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::size::{self, Size};
 use crate::duration::{self, Flaw, GoDuration, Shown};
 use crate::name::Name;
+use crate::number::float;
 use crate::tree::{Fault, Faults, Node, Value};
 
 /// A type that [`value`] reads: `String`, `bool`, `i64`, `u32`, `u64`, `f64`,
@@ -113,8 +114,13 @@ fn number<T: std::str::FromStr>(node: &Node) -> Result<T, Refusal> {
     }
 }
 
-fn finite(n: f64) -> Result<f64, Refusal> {
-    if n.is_finite() { Ok(n) } else { Err(Refusal::Kind) }
+fn finite(node: &Node) -> Result<f64, Refusal> {
+    match &node.value {
+        Value::Number(text) => float(text),
+        Value::Raw(text) => float(text.trim()),
+        _ => None,
+    }
+    .ok_or(Refusal::Kind)
 }
 
 /// Reads a duration; zero is one.
@@ -137,9 +143,9 @@ pub(super) fn read_duration(node: &Node) -> Result<Duration, Refusal> {
     };
     match &node.value {
         Value::String(text) => from_text(text),
-        Value::Number(_) => from_seconds(number::<f64>(node).and_then(finite)?),
+        Value::Number(_) => from_seconds(finite(node)?),
         // A bare number counts seconds here as it does in a file.
-        Value::Raw(text) => match number::<f64>(node).and_then(finite) {
+        Value::Raw(text) => match finite(node) {
             Ok(seconds) => from_seconds(seconds),
             Err(_) => from_text(text.trim()),
         },
@@ -219,7 +225,7 @@ impl Read for f64 {
     const EXPECTED: &'static str = "a number";
 
     fn read(node: &Node) -> Result<Self, Refusal> {
-        number(node).and_then(finite)
+        finite(node)
     }
 }
 

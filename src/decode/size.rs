@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::number::{Real, float};
+
 /// A size that is absolute or a part of a whole.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Size {
@@ -15,7 +17,7 @@ impl fmt::Display for Size {
     /// Writes it as JSON, with the largest unit that loses nothing.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::Percent(percent) => write!(f, "\"{percent}%\""),
+            Self::Percent(percent) => write!(f, "\"{}%\"", Real(percent)),
             Self::Bytes(bytes) => {
                 let binary = UNITS.iter().filter(|(unit, _)| unit.contains('i')).rev();
                 match binary.into_iter().find(|(_, factor)| bytes > 0 && bytes % factor == 0) {
@@ -55,7 +57,7 @@ pub(super) fn read(text: &str) -> Result<Size, Flaw> {
         return Err(Flaw::Syntax);
     }
     if unit == "%" {
-        let percent: f64 = number.parse().map_err(|_| Flaw::Syntax)?;
+        let percent = float(number).ok_or(Flaw::Syntax)?;
         return if percent <= 100.0 {
             Ok(Size::Percent(percent))
         } else {

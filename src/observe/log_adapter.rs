@@ -17,6 +17,7 @@ use log::{Level, LevelFilter};
 use super::{Attr, AttrValue, Counter, Gauge, Histogram, Observer, SpanSink};
 use crate::clock::{Clock, Tick};
 use crate::event::{Event, EventKind, Health};
+use crate::number::Real;
 use crate::primitive::Mutex;
 use crate::text::breaks_a_line;
 
@@ -85,12 +86,14 @@ pub(super) fn observer(sink: impl Sink) -> Observer {
         })),
         gauge: Some(Arc::new(move |name, labels| {
             let (sink, labels) = (set.clone(), join(labels));
-            Gauge::function(move |value| debug(&sink, TARGET, format_args!("gauge {name}{labels} {value}")))
+            Gauge::function(move |value| {
+                debug(&sink, TARGET, format_args!("gauge {name}{labels} {}", Real(value)))
+            })
         })),
         histogram: Some(Arc::new(move |name, labels| {
             let (sink, labels) = (observed.clone(), join(labels));
             Histogram::function(move |value| {
-                debug(&sink, TARGET, format_args!("histogram {name}{labels} {value}"));
+                debug(&sink, TARGET, format_args!("histogram {name}{labels} {}", Real(value)));
             })
         })),
         on_event: Some(Arc::new(move |event| log_event(&told, event))),

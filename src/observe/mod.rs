@@ -24,6 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::event::Event;
 use crate::name::Name;
+use crate::number::Real;
 use crate::thread::caught;
 
 pub use exposition::{MetricsFormat, MetricsSource};
@@ -72,7 +73,7 @@ impl fmt::Display for AttrValue {
         match self {
             Self::Text(text) => f.write_str(text),
             Self::Int(n) => n.fmt(f),
-            Self::Float(n) => n.fmt(f),
+            Self::Float(n) => Real(*n).fmt(f),
             Self::Bool(yes) => yes.fmt(f),
         }
     }

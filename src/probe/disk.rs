@@ -9,6 +9,7 @@ use super::text::{reason, shown};
 use crate::component::Context;
 use crate::decode::Size;
 use crate::error::{BoxError, Error, ErrorKind, Result};
+use crate::number::Fixed;
 use crate::sys::disk::{Space, space};
 
 /// Asks whether the file system that holds `path` has `min_free` left.
@@ -112,7 +113,7 @@ impl fmt::Display for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Bytes(self.bytes).fmt(f)?;
         if self.total > 0 {
-            write!(f, " ({:.1}%)", self.bytes as f64 / self.total as f64 * 100.0)?;
+            write!(f, " ({}%)", Fixed(self.bytes as f64 / self.total as f64 * 100.0, 1))?;
         }
         Ok(())
     }
@@ -127,7 +128,7 @@ impl fmt::Display for Bytes {
             let n = self.0 as f64 / bytes as f64;
             // What rounds to one of a unit is told in it.
             if n >= 0.9999 {
-                return write!(f, "{n:.1}{unit}");
+                return write!(f, "{}{unit}", Fixed(n, 1));
             }
         }
         write!(f, "{}B", self.0)

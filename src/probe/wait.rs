@@ -17,6 +17,7 @@ use crate::cancel::{CancelToken, LinkGuard};
 use crate::clock::{Clock, Tick};
 use crate::component::Context;
 use crate::error::{BoxError, Error};
+use crate::number::Fixed;
 use crate::primitive::{AtomicU64, Mutex, Ordering};
 use crate::step::Notes;
 #[cfg(feature = "http-client")]
@@ -245,10 +246,10 @@ impl fmt::Display for Took {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let secs = self.0.as_secs_f64();
         match secs * 1e3 {
-            ms if ms < 0.995 => write!(f, "{ms:.2}ms"),
-            ms if ms < 9.95 => write!(f, "{ms:.1}ms"),
-            ms if ms < 999.5 => write!(f, "{ms:.0}ms"),
-            _ => write!(f, "{secs:.1}s"),
+            ms if ms < 0.995 => write!(f, "{}ms", Fixed(ms, 2)),
+            ms if ms < 9.95 => write!(f, "{}ms", Fixed(ms, 1)),
+            ms if ms < 999.5 => write!(f, "{}ms", Fixed(ms, 0)),
+            _ => write!(f, "{}s", Fixed(secs, 1)),
         }
     }
 }

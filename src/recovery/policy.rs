@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Recovered;
 use crate::backoff::{Backoff, Explanation};
 use crate::error::{Error, ErrorKind, Result};
+use crate::number::Real;
 
 /// Which checkpoint a run is restored from.
 ///
@@ -297,7 +298,7 @@ impl RecoveryPolicy {
             return fail("max_backoff", format!("must be at least backoff ({min}), found {max}"));
         }
         if !self.jitter.is_finite() || !(0.0..=1.0).contains(&self.jitter) {
-            return fail("jitter", format!("must be a share between 0 and 1, found {}", self.jitter));
+            return fail("jitter", format!("must be a share between 0 and 1, found {}", Real(self.jitter)));
         }
         match &self.checkpoint_strategy {
             CheckpointStrategy::Specific(path) if path.is_empty() => {

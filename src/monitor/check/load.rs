@@ -4,6 +4,7 @@ use super::memory::{odd, read};
 use crate::component::Context;
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::monitor::{Checker, Report, Verdict};
+use crate::number::{Fixed, Real, float};
 
 /// Looks whether the load of the last five minutes is at most
 /// `max_per_core` for each processor.
@@ -89,9 +90,11 @@ impl Checker for LoadChecker {
             return Ok(Verdict::Ready);
         }
         let text = format!(
-            "a load of {per_core:.2} a core ({load:.2} on {cores}) over {}, allowed is {}",
+            "a load of {} a core ({} on {cores}) over {}, allowed is {}",
+            Fixed(per_core, 2),
+            Fixed(load, 2),
             self.window.as_str(),
-            self.max_per_core
+            Real(self.max_per_core)
         );
         Err(Error::new(ErrorKind::Probe).context(text).into())
     }
@@ -107,7 +110,7 @@ pub(super) fn check_load(max: &f64) -> Result<(), &'static str> {
 }
 
 fn average(text: &str, window: LoadWindow) -> Option<f64> {
-    text.split_whitespace().nth(window as usize)?.parse().ok().filter(|load: &f64| load.is_finite())
+    float(text.split_whitespace().nth(window as usize)?)
 }
 
 /// How many processors a list such as `0-3,8` has.

@@ -5,6 +5,7 @@ use crate::decode::Size;
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::event::Health;
 use crate::monitor::{Checker, Report, Verdict};
+use crate::number::{Real, float};
 use crate::probe::disk::{check_size, shortage};
 use crate::probe::text::reason;
 use crate::sys::disk::Space;
@@ -60,8 +61,10 @@ impl Checker for MemoryChecker {
             const PRESSURE: &str = "/proc/pressure/memory";
             let found = read(PRESSURE).and_then(|text| pressure(&text).ok_or_else(|| odd(PRESSURE)));
             let too_high = |found: f64| {
-                let text =
-                    || format!("programs waited {found}% of the last minute for memory, allowed is {max}%");
+                let text = || {
+                    let (found, max) = (Real(found), Real(max));
+                    format!("programs waited {found}% of the last minute for memory, allowed is {max}%")
+                };
                 (found > max).then(text)
             };
             tell(report, "pressure", found.map(too_high));
@@ -116,7 +119,7 @@ fn available(text: &str) -> Option<Space> {
 fn pressure(text: &str) -> Option<f64> {
     let line = text.lines().find_map(|line| line.strip_prefix("some "))?;
     let share = line.split_whitespace().find_map(|word| word.strip_prefix("avg60="))?;
-    share.parse().ok().filter(|share: &f64| share.is_finite())
+    float(share)
 }
 
 #[cfg(test)]
