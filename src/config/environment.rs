@@ -139,7 +139,7 @@ fn assignment(variable: &Variable, root: &Node, names: &Node) -> Result<Option<A
         [] => {
             let parts: Vec<&str> = name.split("__").collect();
             if parts.iter().any(|part| part.is_empty()) {
-                let path = parts.join(".").to_lowercase();
+                let path = parts.join(".").to_ascii_lowercase();
                 return fault(String::new(), format!("names no setting: {}", Shown(&path)));
             }
             match nearest(names, &parts) {
@@ -217,7 +217,7 @@ fn nearest(root: &Node, parts: &[&str]) -> Result<Vec<String>, Twins> {
             }
             [] => {
                 node = None;
-                keys.push(part.to_lowercase());
+                keys.push(part.to_ascii_lowercase());
             }
         }
     }
