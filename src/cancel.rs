@@ -7,12 +7,12 @@
 
 use std::fmt;
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, bounded};
 
 use crate::clock::{Inbox, Signals, real_deadline};
-use crate::primitive::{AtomicBool, Mutex, Ordering};
+use crate::primitive::{AtomicBool, Condvar, Mutex, Ordering};
 
 /// Asks work to end. Cloning shares it; [`child`](Self::child) makes one that
 /// ends with its parent or before it.
@@ -45,16 +45,60 @@ struct Node {
     cancelled: AtomicBool,
     links: Mutex<Links>,
     parent: Mutex<Option<(Arc<Node>, usize)>>,
-    /// Disconnected on cancel; made when somebody asks for a channel. Boxed:
-    /// hardly anybody does, and each loop has two tokens.
-    channel: OnceLock<Box<Channel>>,
+    /// Disconnected on cancel; made when somebody asks for one. Without its
+    /// type: where nobody does, nothing of channels is in the program.
+    channel: OnceLock<Box<dyn Channel>>,
 }
 
 type Never = std::convert::Infallible;
 
-struct Channel {
-    tx: Mutex<Option<Sender<Never>>>,
-    rx: Receiver<Never>,
+trait Channel: Send + Sync {
+    fn receiver(&self) -> &Receiver<Never>;
+}
+
+impl Channel for Receiver<Never> {
+    fn receiver(&self) -> &Self {
+        self
+    }
+}
+
+/// What a thread waits at for tokens.
+#[derive(Default)]
+struct Gate {
+    is_open: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Gate {
+    fn open(&self) {
+        *self.is_open.lock() = true;
+        self.opened.notify_all();
+    }
+
+    fn wait(&self, deadline: Option<Instant>) {
+        let mut is_open = self.is_open.lock();
+        let mut is_over = false;
+        while !*is_open && !is_over {
+            (is_open, is_over) = match deadline {
+                Some(deadline) => self.opened.wait_until(is_open, deadline),
+                None => (self.opened.wait(is_open), false),
+            };
+        }
+    }
+}
+
+/// Blocks until one of these is cancelled or the deadline has passed.
+fn wait_any(tokens: &[&CancelToken], deadline: Option<Instant>) {
+    if tokens.iter().any(|token| token.is_cancelled()) {
+        return;
+    }
+    let gate = Arc::new(Gate::default());
+    let hook = |token: &&CancelToken| {
+        let gate = gate.clone();
+        token.hook(move || gate.open())
+    };
+    let _hooks: Vec<LinkGuard> = tokens.iter().map(hook).collect();
+    gate.wait(deadline);
 }
 
 /// What hangs on a token, by key. Most tokens have one link, which lies in the
@@ -188,24 +232,20 @@ impl CancelToken {
 
     /// Blocks until cancelled.
     pub fn wait(&self) {
-        // Nothing is ever sent: the channel ends when the token is cancelled.
-        let _ = self.channel().recv();
+        wait_any(&[self], None);
     }
 
     /// Blocks until cancelled or until `timeout` has passed, and says whether
     /// it was cancelled.
     #[must_use]
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
-        let _ = self.channel().recv_deadline(real_deadline(timeout));
+        wait_any(&[self], Some(real_deadline(timeout)));
         self.is_cancelled()
     }
 
     /// Blocks until this or `other` is cancelled.
     pub(crate) fn wait_either(&self, other: &Self) {
-        crossbeam_channel::select! {
-            recv(self.channel()) -> _ => {}
-            recv(other.channel()) -> _ => {}
-        }
+        wait_any(&[self, other], None);
     }
 
     /// A channel on which nothing is ever sent and which is disconnected when
@@ -213,15 +253,12 @@ impl CancelToken {
     #[must_use]
     pub fn channel(&self) -> &Receiver<Never> {
         let channel = self.node.channel.get_or_init(|| {
-            let (tx, rx) = bounded(0);
-            Box::new(Channel { tx: Mutex::new(Some(tx)), rx })
+            let (end, receiver) = bounded::<Never>(0);
+            // Let go of by whoever cancels, or here when that has been done.
+            let _ = self.node.add(Link::Hook(Box::new(move || drop(end))));
+            Box::new(receiver)
         });
-        // Whoever sets the flag looks for the channel afterwards; whoever
-        // makes the channel looks at the flag afterwards.
-        if self.is_cancelled() {
-            channel.tx.lock().take();
-        }
-        &channel.rx
+        channel.receiver()
     }
 
     /// Rings `inbox` with a cancel when the token is cancelled, until the
@@ -287,9 +324,6 @@ impl Node {
         self.cancelled.store(true, Ordering::Release);
         let taken = links.take();
         drop(links);
-        if let Some(channel) = self.channel.get() {
-            channel.tx.lock().take();
-        }
         taken
     }
 }
@@ -331,6 +365,7 @@ impl Drop for LinkGuard {
 mod tests {
     use super::*;
     use crate::clock::{Clock, Tick};
+    use crate::thread::{Budget, STACK_SIZE, Task};
 
     #[test]
     fn cancel_reaches_everything_below_and_nothing_beside() {
@@ -417,6 +452,24 @@ mod tests {
         assert!(last.is_cancelled());
         drop(last);
         assert_eq!(root.links(), 0);
+    }
+
+    #[test]
+    fn whoever_waits_is_woken_by_any_of_its_tokens() {
+        for first in [true, false] {
+            let (one, other) = (CancelToken::new(), CancelToken::new());
+            let theirs = (one.clone(), other.clone());
+            let wait = move || theirs.0.wait_either(&theirs.1);
+            let task = Task::spawn(&Budget::default(), "t/wait".to_owned(), STACK_SIZE, wait).unwrap();
+            let cancelled = if first { &one } else { &other };
+            while cancelled.links() == 0 {
+                std::thread::yield_now();
+            }
+            assert!(!one.wait_timeout(Duration::ZERO));
+            cancelled.cancel();
+            assert!(task.join_until(real_deadline(Duration::from_secs(60))).is_some());
+            assert_eq!((one.links(), other.links()), (0, 0));
+        }
     }
 
     #[test]
