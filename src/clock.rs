@@ -7,7 +7,6 @@
 //! a test can let them come to rest, move time, and look: nothing sleeps,
 //! nothing polls, no test depends on how busy the machine is.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::{Add, BitOr};
 use std::sync::Arc;
@@ -338,7 +337,7 @@ struct State {
     participants: Map<u64, String>,
     /// How many participants wait for something a test holds, not for time.
     parked: usize,
-    asleep: BTreeMap<(Tick, u64), Arc<Inbox>>,
+    asleep: Map<(Tick, u64), Arc<Inbox>>,
     deadlines: Map<u64, Tick>,
 }
 
@@ -350,7 +349,7 @@ impl Default for State {
             next_seat: 0,
             participants: Map::new(),
             parked: 0,
-            asleep: BTreeMap::new(),
+            asleep: Map::new(),
             deadlines: Map::new(),
         }
     }
@@ -371,7 +370,7 @@ impl State {
 
     fn take_due(&mut self) -> Vec<Arc<Inbox>> {
         let mut due = Vec::new();
-        while let Some((&(deadline, seat), _)) = self.asleep.first_key_value() {
+        while let Some((&(deadline, seat), _)) = self.asleep.first() {
             if deadline > self.now {
                 break;
             }
@@ -419,7 +418,7 @@ impl ManualClock {
         let target = (self.now() + duration).min(Tick::LAST);
         loop {
             let mut state = self.settled();
-            let next = state.asleep.keys().next().map_or(Tick::NEVER, |&(deadline, _)| deadline);
+            let next = state.asleep.first().map_or(Tick::NEVER, |(&(deadline, _), _)| deadline);
             if next > target || next == Tick::NEVER {
                 state.now = target.max(state.now);
                 return;

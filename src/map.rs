@@ -29,6 +29,10 @@ impl<K, V> Map<K, V> {
         self.0.is_empty()
     }
 
+    pub(crate) fn first(&self) -> Option<(&K, &V)> {
+        self.0.first().map(|(key, value)| (key, value))
+    }
+
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &V)> + ExactSizeIterator {
         self.0.iter().map(|(key, value)| (key, value))
     }
@@ -201,6 +205,7 @@ mod tests {
                 }
                 assert!(map.iter().eq(tree.iter()), "{row}");
                 assert_eq!(map.get_key_value(&key), tree.get_key_value(&key));
+                assert_eq!(map.first(), tree.first_key_value());
             }
         }
     }

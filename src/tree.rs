@@ -177,6 +177,12 @@ pub struct Member {
 pub struct Members(Vec<Member>);
 
 impl Members {
+    /// The places by their keys, to find many: two large objects must not take
+    /// squared time.
+    pub(crate) fn places(&self) -> HashMap<&str, usize> {
+        self.0.iter().enumerate().map(|(idx, member)| (&*member.key, idx)).collect()
+    }
+
     /// Finds the member with this key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Member> {
@@ -275,11 +281,11 @@ impl Node {
             }
             (Value::Object(ours), Value::Object(theirs)) => {
                 // The key table keeps large objects from taking squared time.
-                let theirs: HashMap<&str, &Self> =
-                    theirs.iter().map(|member| (&*member.key, &member.node)).collect();
+                let places = theirs.places();
                 ours.len() == theirs.len()
                     && ours.iter().all(|member| {
-                        theirs.get(&*member.key).is_some_and(|other| member.node.has_same_values(other))
+                        let place = places.get(&*member.key);
+                        place.is_some_and(|&idx| member.node.has_same_values(&theirs.0[idx].node))
                     })
             }
             (ours, theirs) => ours == theirs,

@@ -1,13 +1,13 @@
 //! Who is down because another is: what requires what, all the way up.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 
 use crate::name::Name;
 
 /// All that `name` requires, directly or through others, nearest first; each
 /// once, and never itself.
 pub(crate) fn ancestors(name: &Name, requires: &dyn Fn(&Name) -> Vec<Name>) -> Vec<Name> {
-    let mut seen = BTreeSet::from([name.clone()]);
+    let mut seen = HashSet::from([name.clone()]);
     let mut found = Vec::new();
     let mut level = vec![name.clone()];
     while !level.is_empty() {

@@ -17,7 +17,7 @@ use super::settings::Settings;
 use crate::decode::{self, Object, Scalar};
 use crate::error::{Error, ErrorKind, Result};
 use crate::stamp::Stamp;
-use crate::tree::{self, Fault, Faults, Node, Place, Value};
+use crate::tree::{self, Fault, Faults, Member, Node, Place, Value};
 
 /// One configuration, which does not change any more. Take one for each unit
 /// of work, so that all of it goes by the same values.
@@ -362,21 +362,25 @@ fn differences(old: &Node, new: &Node, key: &str, secrets: &Secrets, changed: &m
         }
         return;
     };
-    let mut rest: std::collections::HashMap<&str, &Node> =
-        before.iter().map(|member| (&*member.key, &member.node)).collect();
+    let places = before.places();
+    let before: Vec<&Member> = before.iter().collect();
+    let mut is_gone = vec![true; before.len()];
     // Everything in a value that came or went.
     let whole = |node: &Node, path: &str, changed: &mut Vec<String>| {
         leaves(node, path, secrets, &mut |key, _| changed.push(key.to_owned()));
     };
     for member in after {
         let path = tree::join(key, &member.key);
-        match rest.remove(&*member.key) {
-            Some(old) => differences(old, &member.node, &path, secrets, changed),
+        match places.get(&*member.key) {
+            Some(&idx) => {
+                is_gone[idx] = false;
+                differences(&before[idx].node, &member.node, &path, secrets, changed);
+            }
             None => whole(&member.node, &path, changed),
         }
     }
-    for (gone, node) in rest {
-        whole(node, &tree::join(key, gone), changed);
+    for (member, _) in before.into_iter().zip(is_gone).filter(|(_, is_gone)| *is_gone) {
+        whole(&member.node, &tree::join(key, &member.key), changed);
     }
 }
 

@@ -1,6 +1,5 @@
 //! Who beats, who waits for it, and what is kept of both.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -119,11 +118,11 @@ impl Env {
         pulse
     }
 
-    /// Under which names somebody waits for heartbeats.
-    pub(crate) fn awaited_heartbeats(&self) -> BTreeSet<Name> {
+    /// Under which names somebody waits for heartbeats, in their order.
+    pub(crate) fn awaited_heartbeats(&self) -> Vec<Name> {
         let heartbeats = self.0.heartbeats.lock();
         let awaited = heartbeats.iter().filter(|(_, heartbeat)| heartbeat.asker.strong_count() > 0);
-        crate::order::set(awaited.map(|(name, _)| name.clone()))
+        awaited.map(|(name, _)| name.clone()).collect()
     }
 
     fn unawaited(&self, name: &str, kind: LoopKind) -> Error {

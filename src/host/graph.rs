@@ -96,11 +96,12 @@ fn walk(nodes: &[Node<'_>]) -> (Vec<usize>, Vec<Vec<usize>>) {
 ///
 /// `NotFound`; the text says who requires what.
 pub(super) fn check_present(nodes: &[Node<'_>]) -> Result<()> {
-    let names: std::collections::HashSet<&str> = nodes.iter().map(|node| node.name).collect();
+    let mut names: Vec<&str> = nodes.iter().map(|node| node.name).collect();
+    crate::order::sort(&mut names);
     let missing: Vec<String> = nodes
         .iter()
         .flat_map(|node| node.requires.iter().map(move |required| (node.name, *required)))
-        .filter(|(_, required)| !names.contains(required))
+        .filter(|(_, required)| names.binary_search(required).is_err())
         .map(|(name, required)| format!("{name} requires {required}, which is not registered"))
         .collect();
     if missing.is_empty() {

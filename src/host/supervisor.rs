@@ -542,13 +542,13 @@ impl Supervisor {
             return required(spec);
         }
         let mut open: Vec<&Name> = spec.requires.iter().map(|require| &require.name).collect();
-        let mut seen = HashSet::new();
+        let mut seen = vec![false; self.members.len()];
         while let Some(name) = open.pop() {
             if *name == spec.name {
                 return true;
             }
             let Some(&idx) = self.places.get(name) else { continue };
-            if seen.insert(idx) {
+            if !std::mem::replace(&mut seen[idx], true) {
                 open.extend(self.members[idx].all_required());
             }
         }

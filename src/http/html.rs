@@ -12,7 +12,6 @@
 mod markup;
 mod table;
 
-use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -50,8 +49,8 @@ pub(super) struct View<'a> {
     pub(super) can_act: bool,
     /// The descriptors that cannot be used.
     pub(super) rejected: &'a [Rejected],
-    /// Those that somebody is to say are alive.
-    pub(super) awaited: &'a BTreeSet<Name>,
+    /// Those that somebody is to say are alive, in their order.
+    pub(super) awaited: &'a [Name],
 }
 
 /// The whole page.
@@ -298,8 +297,8 @@ mod tests {
         let snapshot = snapshot(loops);
         let mut history = History::default();
         history.look(loops, Stamp::from_micros(DAY));
-        let awaited = BTreeSet::from(["backup".parse().unwrap()]);
-        let (snapshot, history, awaited) = (&snapshot, &history, &awaited);
+        let awaited = ["backup".parse().unwrap()];
+        let (snapshot, history, awaited) = (&snapshot, &history, &awaited[..]);
         see(&View { snapshot, history, events, next: 7, config: None, can_act: true, rejected: &[], awaited })
     }
 

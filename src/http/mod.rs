@@ -128,7 +128,7 @@ impl PageBench {
         let at = at.unwrap_or(crate::Stamp::from_micros(0));
         self.0.look(&loops, at);
         let snapshot = snapshot::Snapshot { boot: "bench", at, loops };
-        let (snapshot, history, awaited) = (&snapshot, &self.0, &std::collections::BTreeSet::new());
+        let (snapshot, history) = (&snapshot, &self.0);
         let view = html::View {
             snapshot,
             history,
@@ -137,7 +137,7 @@ impl PageBench {
             config: None,
             can_act: true,
             rejected: &[],
-            awaited,
+            awaited: &[],
         };
         html::page(&view).render(response::Form::default(), at.http_date()).own
     }

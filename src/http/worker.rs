@@ -1,7 +1,7 @@
 //! The threads that make answers, and what they share with the one that owns
 //! the sockets.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -82,7 +82,7 @@ impl Sources {
         history.look(&snapshot.loops, snapshot.at);
         let (config, can_act) = (self.config.as_ref(), self.gate.is_open());
         // They matter to who may act, only.
-        let awaited = &if can_act { self.env.awaited_heartbeats() } else { BTreeSet::new() };
+        let awaited = &if can_act { self.env.awaited_heartbeats() } else { Vec::new() };
         render(&View {
             snapshot,
             history: &history,

@@ -5,13 +5,13 @@
 //! so that a monitor which was read also starts. Relative paths are relative to
 //! the current folder of the program.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use super::config::{CheckerConfig, MonitorConfig};
 use super::{Checker, Principal, Role, check};
 use crate::decode::Object;
 use crate::duration::Shown;
+use crate::map::Map;
 use crate::name::Name;
 use crate::tree::Fault;
 
@@ -103,8 +103,8 @@ pub fn read(name: &str, o: &mut Object<'_, '_>, defaults: &Defaults) -> Option<M
     let checkers = o.objects("checkers", |o| read_checker(o, &asking));
     let checkers = checkers
         .check(|checkers| {
-            let mut names = HashSet::new();
-            match checkers.iter().find(|checker| !names.insert(checker.name())) {
+            let mut names = Map::new();
+            match checkers.iter().find(|checker| names.insert(checker.name(), ()).is_some()) {
                 Some(twice) => Err(format!("two are called {}", Shown(twice.name()))),
                 None => Ok(()),
             }

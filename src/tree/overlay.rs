@@ -1,7 +1,5 @@
 //! Lays one tree over another, key by key.
 
-use std::collections::HashMap;
-
 use super::{Fault, Members, Node, Value, join};
 
 impl Node {
@@ -36,12 +34,12 @@ impl Members {
             *self = above;
             return;
         }
-        // By a table: two large objects must not take squared time.
-        let places: HashMap<String, usize> =
-            self.0.iter().enumerate().map(|(idx, member)| (member.key.clone(), idx)).collect();
-        for member in above {
-            match places.get(&member.key) {
-                Some(&idx) => {
+        let places = self.places();
+        let places: Vec<Option<usize>> =
+            above.iter().map(|member| places.get(&*member.key).copied()).collect();
+        for (member, place) in above.into_iter().zip(places) {
+            match place {
+                Some(idx) => {
                     let below = &mut self.0[idx];
                     below.key_place = member.key_place;
                     below.node.overlay(member.node, &join(path, &member.key), faults);

@@ -1,6 +1,5 @@
 //! The loop that keeps what runs as the folder says.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -24,6 +23,7 @@ use crate::env::Env;
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::event::{EventKind, LoopKind};
 use crate::looper::{Instruments, Loop, Spec, Work};
+use crate::map::Map;
 use crate::name::Name;
 use crate::observe::{Attr, Observer};
 use crate::primitive::{AtomicBool, Mutex, Ordering};
@@ -381,7 +381,7 @@ pub(super) struct DeployWork {
     board: Arc<Mutex<Arc<Board>>>,
     ledger: Arc<Mutex<Ledger>>,
     /// What each file said when it had this content.
-    cache: HashMap<PathBuf, (Fingerprint, Reading)>,
+    cache: Map<PathBuf, (Fingerprint, Reading)>,
     interval: Duration,
     next_scan: Tick,
     /// When there is something to try again.
@@ -445,7 +445,7 @@ impl DeployWork {
             outbox: Outbox::default(),
             board: Arc::default(),
             ledger: Arc::new(Mutex::new(Ledger::new(config.retry_delay))),
-            cache: HashMap::new(),
+            cache: Map::new(),
             interval: config.scan_interval,
             next_scan: Tick::ZERO,
             again: Tick::NEVER,
@@ -486,8 +486,7 @@ impl DeployWork {
 
     /// What each file says. What has not changed is not read anew.
     fn candidates(&mut self, found: &[Found]) -> Vec<Candidate> {
-        let mut old = std::mem::take(&mut self.cache);
-        self.cache.reserve(found.len());
+        let old = std::mem::take(&mut self.cache);
         let mut candidates = Vec::with_capacity(found.len());
         for Found { path, content } in found {
             let bytes = match content {
@@ -498,11 +497,11 @@ impl DeployWork {
                 }
             };
             let print = Fingerprint::of(bytes);
-            let (key, reading) = match old.remove_entry(path) {
-                Some((key, (cached, reading))) if cached == print => (key, reading),
-                _ => (path.clone(), read(path, bytes, &self.registry)),
+            let reading = match old.get(path) {
+                Some((cached, reading)) if *cached == print => reading.clone(),
+                _ => read(path, bytes, &self.registry),
             };
-            self.cache.insert(key, (print, reading.clone()));
+            self.cache.insert(path.clone(), (print, reading.clone()));
             candidates.push(Candidate { path: path.clone(), content: Some(print), reading });
         }
         candidates

@@ -1,7 +1,7 @@
 //! What was applied, what is under way, and what failed: the memory of a
 //! deployer. Pure: time comes in, events go out.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -190,7 +190,7 @@ impl Ledger {
     /// Remembers what a scan saw and what was planned about it: what moved,
     /// what is rejected, what is forgotten. Tells what is rejected newly.
     pub(super) fn note(&mut self, files: &[Candidate], changes: &[Change], events: &mut Vec<EventKind>) {
-        let mut asked: HashSet<&str> = HashSet::new();
+        let mut asked: Vec<&str> = Vec::new();
         let mut right: HashMap<&str, usize> = HashMap::new();
         // Asked for about what failed alone.
         let failed = !self.trouble.is_empty() || !self.paused.is_empty();
@@ -200,8 +200,10 @@ impl Ledger {
                 Reading::Wrong { name, .. } => asked.extend(name.as_ref().map(Name::as_str)),
             }
         }
+        order::sort(&mut asked);
+        let is_asked = |name: &Name| asked.binary_search(&name.as_str()).is_ok();
         // Put back, a content is tried anew.
-        self.trouble.retain(|name, _| right.contains_key(name.as_str()) || asked.contains(name.as_str()));
+        self.trouble.retain(|name, _| right.contains_key(name.as_str()) || is_asked(name));
         self.paused.retain(|name, _| right.contains_key(name.as_str()));
         let nameless = |file: &&Candidate| matches!(file.reading, Reading::Wrong { name: None, .. });
         self.seen = files.iter().filter(nameless).map(|file| (file.path.clone(), file.content)).collect();

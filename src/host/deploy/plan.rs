@@ -2,7 +2,6 @@
 
 use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsStr;
 use std::path::Path;
 
 use super::candidate::{Candidate, Reading};
@@ -33,12 +32,11 @@ enum Claim {
 ///   something else is to run; never for a file that is wrong.
 /// * When the files may not be all there are, nothing is taken for gone.
 pub(super) fn plan(files: &[Candidate], is_whole: bool, ledger: &Ledger, now: Tick) -> Plan {
-    let mut applied: HashMap<&OsStr, Vec<&Name>> = HashMap::new();
+    let mut applied: Vec<(&Path, &Name)> = Vec::new();
     // Asked for about files that are wrong alone.
     if files.iter().any(|file| matches!(file.reading, Reading::Wrong { .. })) {
-        for (name, running) in ledger.running() {
-            applied.entry(running.path.as_os_str()).or_default().push(name);
-        }
+        applied.extend(ledger.running().map(|(name, running)| (&*running.path, name)));
+        crate::order::sort(&mut applied);
     }
     let (paths, claims) = (OnceCell::new(), Map::new());
     let mut planner = Planner { files, paths, applied, is_whole, ledger, now, claims, plan: Plan::default() };
@@ -98,12 +96,19 @@ fn requires_first<'a, I: Iterator<Item = &'a Name>>(
     ordered
 }
 
+/// What runs of what was applied from this file.
+fn applied_from<'a>(applied: &'a [(&Path, &Name)], path: &Path) -> &'a [(&'a Path, &'a Name)] {
+    let from = applied.partition_point(|(other, _)| *other < path);
+    let rest = &applied[from..];
+    &rest[..rest.partition_point(|(other, _)| *other == path)]
+}
+
 struct Planner<'a> {
     files: &'a [Candidate],
     /// The files by their paths, once asked for.
-    paths: OnceCell<HashMap<&'a OsStr, usize>>,
+    paths: OnceCell<Map<&'a Path, usize>>,
     /// What runs, by the path of its file, where one is wrong.
-    applied: HashMap<&'a OsStr, Vec<&'a Name>>,
+    applied: Vec<(&'a Path, &'a Name)>,
     is_whole: bool,
     ledger: &'a Ledger,
     now: Tick,
@@ -125,7 +130,7 @@ impl Planner<'_> {
                     }
                 },
                 Reading::Wrong { error, .. } => {
-                    for name in self.applied.get(candidate.path.as_os_str()).into_iter().flatten() {
+                    for (_, name) in applied_from(&self.applied, &candidate.path) {
                         self.claims.get_or_insert_with((*name).clone(), || Claim::Held(file));
                     }
                     rejected.push(Change::Reject { file, error: error.clone() });
@@ -148,18 +153,19 @@ impl Planner<'_> {
     /// What runs and no right file asks for.
     fn stops(&mut self) -> Vec<Change> {
         // A name in a file that is wrong for another reason is still asked for.
-        let mut named: HashSet<&str> = HashSet::new();
-        named.extend(self.files.iter().filter_map(|file| match &file.reading {
-            Reading::Wrong { name, .. } => name.as_ref().map(Name::as_str),
+        let wrong = self.files.iter().filter_map(|file| match &file.reading {
+            Reading::Wrong { name, .. } => name.as_ref(),
             Reading::Right { .. } => None,
-        }));
+        });
+        let mut named: Vec<&Name> = wrong.collect();
+        crate::order::sort(&mut named);
         // A new file that does not tell its name may be one of those that are
         // gone, moved and not yet whole. Nothing is taken for gone until it
         // has been seen twice.
         let torn = !self.is_whole
             || self.files.iter().any(|file| {
                 matches!(file.reading, Reading::Wrong { name: None, .. })
-                    && !self.applied.contains_key(file.path.as_os_str())
+                    && applied_from(&self.applied, &file.path).is_empty()
                     && !self.ledger.has_seen(&file.path, file.content)
             });
         let mut changes = Vec::new();
@@ -167,7 +173,7 @@ impl Planner<'_> {
             let unclaimed = match self.claims.get(name) {
                 Some(Claim::Right(_)) => continue,
                 Some(Claim::Held(_)) => false,
-                None => !named.contains(name.as_str()) && self.is_given_up(&running.path, torn),
+                None => named.binary_search(&name).is_err() && self.is_given_up(&running.path, torn),
             };
             let name = name.clone();
             changes.push(if self.ledger.is_under_way(&name) {
@@ -191,10 +197,9 @@ impl Planner<'_> {
             return false;
         }
         let files = self.files.iter().enumerate();
-        let paths = self
-            .paths
-            .get_or_init(|| files.map(|(file, candidate)| (candidate.path.as_os_str(), file)).collect());
-        let Some(&file) = paths.get(path.as_os_str()) else { return true };
+        let paths =
+            self.paths.get_or_init(|| files.map(|(file, candidate)| (&*candidate.path, file)).collect());
+        let Some(&file) = paths.get(path) else { return true };
         let Reading::Right { name, enabled, meaning, .. } = &self.files[file].reading else { return false };
         // It describes something else now. Until that runs, what ran goes on.
         match self.claims.get(name) {

@@ -65,7 +65,7 @@ pub(super) fn loops(out: &mut String, view: &View<'_>, names: Option<&[Name]>) {
 
 pub(super) fn row(out: &mut String, status: &LoopStatus, view: &View<'_>, room: &mut usize) {
     let (name, word) = (status.name.as_str(), word(status));
-    let is_awaited = status.kind == LoopKind::Watcher && view.awaited.contains(&status.name);
+    let is_awaited = status.kind == LoopKind::Watcher && view.awaited.binary_search(&status.name).is_ok();
     let beats = if is_awaited { " data-beats" } else { "" };
     // Names and words have nothing that must be escaped.
     let open = ["<tr id=", status.kind.as_str(), "/", name, " class=", class_of(word), beats];

@@ -184,9 +184,9 @@ impl Engine {
         now: Tick,
         after: &mut Afterwards,
     ) -> Option<(Job, Duration)> {
-        let retry = state.retries.first().filter(|(due, _, _)| *due <= now).cloned();
+        let retry = state.retries.first().filter(|((due, _), _)| *due <= now);
         let run = match retry {
-            Some((_, _, run)) => run,
+            Some((_, run)) => run.clone(),
             None => match state.fresh.front() {
                 Some(run) => run.clone(),
                 None => return state.chores.pop_front().map(|(chore, timeout)| (Job::Chore(chore), timeout)),

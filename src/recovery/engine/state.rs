@@ -42,7 +42,7 @@ pub(in crate::recovery) struct State {
     pub(super) polls: Polls,
     pub(in crate::recovery) cases: Map<Arc<str>, Box<Case>>,
     pub(super) fresh: VecDeque<Arc<str>>,
-    pub(super) retries: BTreeSet<(Tick, u64, Arc<str>)>,
+    pub(super) retries: Map<(Tick, u64), Arc<str>>,
     pub(super) chores: VecDeque<(Chore, Duration)>,
     pub(in crate::recovery) workers: Vec<Worker>,
     /// A thread was refused: whoever waits asks again in a while.
@@ -85,7 +85,7 @@ impl State {
             polls: BTreeSet::new(),
             cases: Map::new(),
             fresh: VecDeque::new(),
-            retries: BTreeSet::new(),
+            retries: Map::new(),
             chores: VecDeque::new(),
             workers: Vec::new(),
             is_short: false,
@@ -117,7 +117,7 @@ impl State {
         let waiting = self.fresh.len() + self.chores.len();
         match role {
             Role::Poll => ahead(self.polls.iter().map(|(due, ..)| *due), 0, now, limit),
-            Role::Attempt => ahead(self.retries.iter().map(|(due, ..)| *due), waiting, now, limit),
+            Role::Attempt => ahead(self.retries.keys().map(|(due, _)| *due), waiting, now, limit),
         }
     }
 
@@ -138,7 +138,7 @@ impl State {
                 let last = self.watches.peek(*place).and_then(|watch| watch.last_poll);
                 (*due, last.map_or(Duration::ZERO, |last| due.since(last)))
             }
-            Role::Attempt => (self.retries.first()?.0, Duration::ZERO),
+            Role::Attempt => (self.retries.first()?.0.0, Duration::ZERO),
         };
         (now > due).then(|| (now.since(due), apart))
     }
@@ -207,7 +207,7 @@ impl State {
         let Some(case) = self.cases.get_mut(run) else { return };
         match std::mem::replace(&mut case.place, Place::Rest) {
             Place::Fresh => self.fresh.retain(|one| one != run),
-            Place::Retry(due, n) => _ = self.retries.remove(&(due, n, run.clone())),
+            Place::Retry(due, n) => _ = self.retries.remove(&(due, n)),
             Place::Attempt { .. } | Place::Rest => {}
         }
     }
@@ -217,7 +217,7 @@ impl State {
         let n = self.number();
         if let Some(case) = self.cases.get_mut(run) {
             case.place = Place::Retry(due, n);
-            self.retries.insert((due, n, run.clone()));
+            self.retries.insert((due, n), run.clone());
         }
     }
 
