@@ -19,6 +19,10 @@ pub(super) fn no_tenant(tenant: TenantId) -> String {
     format!("there is no tenant {tenant}")
 }
 
+pub(super) fn no_policy() -> Error {
+    Error::new(ErrorKind::NotFound).context("the fleet has no policy")
+}
+
 pub(super) fn unknown_secret() -> Error {
     Error::new(ErrorKind::NotFound).context("the secret is not known, or not good any more")
 }
@@ -31,19 +35,18 @@ pub(super) fn revoked(agent: AgentId) -> Error {
     Error::new(ErrorKind::InvalidState).context(format!("agent {agent} was revoked, which is for good"))
 }
 
-/// What of an agent decides whether it may claim, and what.
+/// An agent that may claim, and what decides how much and of whom.
 #[derive(Debug)]
 pub(super) struct Claimer {
     pub(super) id: AgentId,
     pub(super) tenant: Option<TenantId>,
-    pub(super) status: AgentStatus,
-    pub(super) status_message: Option<String>,
-    pub(super) health: AgentCondition,
     pub(super) max_jobs: i64,
+    /// The fleet's, for jobs that have none of their own.
+    pub(super) max_attempts: i64,
 }
 
 /// Why an agent may not claim, if it may not.
-pub(super) fn may_claim(agent: &Claimer) -> Result<()> {
+pub(super) fn may_claim(agent: &Agent) -> Result<()> {
     let id = agent.id;
     let text = match (agent.status, agent.health) {
         (AgentStatus::Active, AgentCondition::Online) => return Ok(()),

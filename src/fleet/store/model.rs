@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use super::guard::{
-    Ask, Claimer, canceled_already, check_attempts, check_pin, claim_of, may_claim, no_agent, no_command,
-    no_tenant, removal_record, revoked, settle, unknown_secret, wrong_kind,
+    Ask, canceled_already, check_attempts, check_pin, claim_of, may_claim, no_agent, no_command, no_tenant,
+    removal_record, revoked, settle, unknown_secret, wrong_kind,
 };
 use super::{
     AgentStore, AuditStore, CommandStore, Listing, Lost, Registered, Scope, Store, Sweep, TenantStore,
@@ -440,14 +440,7 @@ impl CommandStore for ModelStore {
     fn claim(&mut self, agent: AgentId, lease: Duration) -> Result<Option<Claim>> {
         check_lease(lease)?;
         let found = self.agent(agent)?;
-        may_claim(&Claimer {
-            id: agent,
-            tenant: found.tenant,
-            status: found.status,
-            status_message: found.status_message.clone(),
-            health: found.health,
-            max_jobs: found.max_jobs,
-        })?;
+        may_claim(&found)?;
         if found.held_jobs >= found.max_jobs {
             return Ok(None);
         }

@@ -13,7 +13,7 @@ use super::line::{Line, Plug};
 use super::migrate::{expect_newest, migrate};
 use super::row::Number;
 use super::sql::SqlStore;
-use super::statement::{Bind, Dialect, Link, Query, Row, Sql, one_line, refused};
+use super::statement::{Bind, Dialect, Key, Link, Query, Row, Sql, one_line, refused};
 use crate::error::{Error, ErrorClass, ErrorKind, Result};
 use crate::primitive::{AtomicU64, Mutex, Ordering};
 
@@ -440,8 +440,8 @@ impl PostgresLink {
 }
 
 impl Link for PostgresLink {
-    fn load<T: Row>(&mut self, sql: &Sql, binds: &[(&str, Bind<'_>)]) -> Result<Vec<T>> {
-        let query = Query::new(sql, Dialect::Postgres, binds);
+    fn load_as<K: Key, T: Row>(&mut self, sql: &Sql, binds: &[(&str, Bind<'_>)]) -> Result<Vec<T>> {
+        let query = Query::<K>::keyed(sql, Dialect::Postgres, binds);
         let name = query.name();
         self.run(name, |connection| query.load(connection))
     }
@@ -453,8 +453,9 @@ impl Link for PostgresLink {
     }
 
     fn begin(&mut self) -> Result<()> {
-        let begin = "BEGIN ISOLATION LEVEL READ COMMITTED";
-        self.run("begin", |connection| AnsiTransactionManager::begin_transaction_sql(connection, begin))
+        // The isolation is the connection's: to name it again costs the server
+        // more than the rest.
+        self.run("begin", |connection| AnsiTransactionManager::begin_transaction_sql(connection, "BEGIN"))
     }
 
     fn commit(&mut self) -> Result<()> {

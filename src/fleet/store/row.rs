@@ -10,7 +10,7 @@ use diesel::deserialize;
 use diesel::row::NamedRow;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 
-use super::guard::Claimer;
+use super::guard::{Claimer, no_policy};
 use super::{Listing, Touched};
 use crate::error::{Error, ErrorClass, ErrorKind, Result};
 use crate::fleet::agent::Agent;
@@ -167,27 +167,16 @@ pub(super) struct AgentRow {
 pub(super) struct ClaimerRow {
     #[diesel(sql_type = Nullable<BigInt>)]
     tenant_id: Option<i64>,
-    #[diesel(sql_type = Text)]
-    status: String,
-    #[diesel(sql_type = Nullable<Text>)]
-    status_message: Option<String>,
-    #[diesel(sql_type = Text)]
-    health: String,
     #[diesel(sql_type = BigInt)]
     max_jobs: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    max_attempts: Option<i64>,
 }
 
 impl ClaimerRow {
     pub(super) fn read(self, id: AgentId) -> Result<Claimer> {
-        let table = "fleet_agents";
-        Ok(Claimer {
-            id,
-            tenant: self.tenant_id.map(TenantId),
-            status: word(table, id.0, "status", &self.status)?,
-            status_message: self.status_message,
-            health: word(table, id.0, "health", &self.health)?,
-            max_jobs: self.max_jobs,
-        })
+        let max_attempts = self.max_attempts.ok_or_else(no_policy)?;
+        Ok(Claimer { id, tenant: self.tenant_id.map(TenantId), max_jobs: self.max_jobs, max_attempts })
     }
 }
 
@@ -197,13 +186,9 @@ pub(super) struct WaitingRow {
     #[diesel(sql_type = BigInt)]
     pub(super) held_jobs: i64,
     #[diesel(sql_type = Nullable<BigInt>)]
-    pub(super) last_tenant: Option<i64>,
-    #[diesel(sql_type = Nullable<BigInt>)]
     pub(super) other_tenant: Option<i64>,
     #[diesel(sql_type = BigInt)]
     pub(super) now: i64,
-    #[diesel(sql_type = BigInt)]
-    pub(super) max_attempts: i64,
 }
 
 /// The same where several tenants' jobs wait: a row for each, the first first;
@@ -216,8 +201,6 @@ pub(super) struct RankedRow {
     pub(super) tenant_id: Option<i64>,
     #[diesel(sql_type = BigInt)]
     pub(super) now: i64,
-    #[diesel(sql_type = BigInt)]
-    pub(super) max_attempts: i64,
 }
 
 impl AgentRow {

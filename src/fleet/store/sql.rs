@@ -27,14 +27,15 @@ use crate::stamp::Stamp;
 pub struct SqlStore<L> {
     link: L,
     now: Now,
-    /// Whether jobs of several tenants waited when last a job was claimed:
-    /// mostly they still do, and one statement then tells all.
-    several: bool,
+    /// Whose jobs waited alone when last a job of the platform was claimed:
+    /// mostly they still do. With nobody's or several tenants' one statement
+    /// tells all.
+    alone: Option<i64>,
 }
 
 impl<L> SqlStore<L> {
     pub(super) fn new(link: L) -> Self {
-        Self { link, now: None, several: false }
+        Self { link, now: None, alone: None }
     }
 
     #[cfg(feature = "postgres")]
@@ -68,41 +69,51 @@ fn claimed(rows: Vec<TakenRow>, by: Claimed) -> Result<Option<Claim>> {
 /// meanwhile all that was there.
 const ROUNDS: u32 = 10;
 
+/// Locks an agent that claims.
+fn lock_claimer(link: &mut impl Link, now: Now, agent: AgentId) -> Result<Claimer> {
+    if let Some(row) = st::lock_claimer(link, now, agent.0)?.into_iter().next() {
+        return row.read(agent);
+    }
+    // Why it may not, unless it may by now.
+    st::lock_agent(link, now, agent.0)?;
+    may_claim(&one(st::select_agent(link, now, agent.0)?, || no_agent(agent))?.read()?)?;
+    one(st::lock_claimer(link, now, agent.0)?, || no_agent(agent))?.read(agent)
+}
+
 /// What a claim knows before it takes a job.
 struct Waiting {
     held: i64,
     now: i64,
-    max_attempts: i64,
     /// The first two tenants to claim from.
     tenants: Vec<i64>,
 }
 
 impl Waiting {
-    fn look(link: &mut impl Link, now: Now, claimer: &Claimer, several: bool) -> Result<Self> {
+    fn look(link: &mut impl Link, now: Now, claimer: &Claimer, alone: Option<i64>) -> Result<Self> {
         let platform = claimer.tenant.is_none();
-        if platform && several {
+        if platform && alone.is_none() {
             return Self::ranked(link, now, claimer);
         }
-        let row = one(st::select_waiting(link, now, claimer.id.0, platform)?, String::new)?;
+        let alone = alone.filter(|_| platform);
+        let row = one(st::select_waiting(link, now, claimer.id.0, alone)?, String::new)?;
         if row.other_tenant.is_some() && row.held_jobs < claimer.max_jobs {
             return Self::ranked(link, now, claimer);
         }
         // Of one tenant there is nothing to choose between.
-        let tenant = claimer.tenant.map(|tenant| tenant.0).or(row.last_tenant);
-        let tenants = tenant.into_iter().collect();
-        Ok(Self { held: row.held_jobs, now: row.now, max_attempts: row.max_attempts, tenants })
+        let tenant = claimer.tenant.map(|tenant| tenant.0).or(alone);
+        Ok(Self { held: row.held_jobs, now: row.now, tenants: tenant.into_iter().collect() })
     }
 
     fn ranked(link: &mut impl Link, now: Now, claimer: &Claimer) -> Result<Self> {
-        let rows = st::rank_tenants(link, now, claimer.id.0)?;
+        let rows = st::rank_tenants(link, now, claimer.id.0, claimer.max_attempts)?;
         let tenants = rows.iter().filter_map(|row| row.tenant_id).collect();
         let first = one(rows, String::new)?;
-        Ok(Self { held: first.held_jobs, now: first.now, max_attempts: first.max_attempts, tenants })
+        Ok(Self { held: first.held_jobs, now: first.now, tenants })
     }
 
     /// Takes the first job that nobody else is just taking.
     fn claim(&self, link: &mut impl Link, claimer: &Claimer, lease: i64) -> Result<Option<Claim>> {
-        let (now, most, until) = (Some(self.now), self.max_attempts, self.now.saturating_add(lease));
+        let (now, most, until) = (Some(self.now), claimer.max_attempts, self.now.saturating_add(lease));
         let (agent, platform) = (claimer.id, claimer.tenant.is_none());
         for tenant in &self.tenants {
             let claim = if platform { st::claim_job } else { st::claim_order };
@@ -370,22 +381,22 @@ impl<L: Link> CommandStore for SqlStore<L> {
     fn claim(&mut self, agent: AgentId, lease: Duration) -> Result<Option<Claim>> {
         check_lease(lease)?;
         let (now, lease) = (self.now, span(lease));
-        let several = &mut self.several;
+        let alone = &mut self.alone;
         self.link.transaction(|link| {
-            let claimer = one(st::lock_claimer(link, now, agent.0)?, || no_agent(agent))?.read(agent)?;
-            may_claim(&claimer)?;
+            let claimer = lock_claimer(link, now, agent)?;
             // Looked at once it is locked: what it holds must be the latest.
-            let mut waiting = Waiting::look(link, now, &claimer, *several)?;
+            let mut waiting = Waiting::look(link, now, &claimer, *alone)?;
             if waiting.held >= claimer.max_jobs {
                 return Ok(None);
             }
             if claimer.tenant.is_none() {
-                *several = waiting.tenants.len() > 1;
+                *alone = waiting.tenants.first().copied().filter(|_| waiting.tenants.len() == 1);
             }
             for _ in 1..ROUNDS {
                 let claim = waiting.claim(link, &claimer, lease)?;
                 // With less than two there was nobody else to claim from.
                 if claim.is_some() || waiting.tenants.len() < 2 {
+                    *alone = alone.filter(|_| claim.is_some());
                     return Ok(claim);
                 }
                 waiting = Waiting::ranked(link, now, &claimer)?;

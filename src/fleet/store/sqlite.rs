@@ -9,7 +9,7 @@ use diesel::{Connection, RunQueryDsl, SqliteConnection};
 use super::migrate::{expect_newest, migrate};
 use super::row::Number;
 use super::sql::SqlStore;
-use super::statement::{Bind, Dialect, Link, Query, Row, Sql, refused};
+use super::statement::{Bind, Dialect, Key, Link, Query, Row, Sql, refused};
 use crate::clock::{real_deadline, real_pause, real_remaining};
 use crate::error::{Error, ErrorClass, ErrorKind, Result};
 
@@ -247,8 +247,8 @@ impl std::fmt::Debug for SqliteLink {
 }
 
 impl Link for SqliteLink {
-    fn load<T: Row>(&mut self, sql: &Sql, binds: &[(&str, Bind<'_>)]) -> Result<Vec<T>> {
-        let query = Query::new(sql, Dialect::Sqlite, binds);
+    fn load_as<K: Key, T: Row>(&mut self, sql: &Sql, binds: &[(&str, Bind<'_>)]) -> Result<Vec<T>> {
+        let query = Query::<K>::keyed(sql, Dialect::Sqlite, binds);
         let name = query.name();
         self.check_file(name)?;
         query.load(&mut self.connection).map_err(|error| self.refused(name, error))

@@ -5,6 +5,7 @@
 //! fragment of our own it is prepared once for each connection. A line that
 //! ends in `-- sqlite` or `-- postgres` is for that database alone.
 
+use std::marker::PhantomData;
 use std::sync::OnceLock;
 
 use diesel::query_builder::{AstPass, Query as DieselQuery, QueryFragment, QueryId};
@@ -162,17 +163,39 @@ impl<'a> From<Option<&'a str>> for Bind<'a> {
     }
 }
 
+/// How a connection finds the statement that it has prepared.
+pub(super) trait Key: 'static {
+    /// Whether the type alone tells. One text each then, in one dialect each
+    /// connection.
+    const IS_ENOUGH: bool;
+}
+
+/// By the text, which is put together and hashed at each call.
+#[derive(Debug)]
+pub(super) enum ByText {}
+
+impl Key for ByText {
+    const IS_ENOUGH: bool = false;
+}
+
 /// A statement with all that is bound.
 #[derive(Debug)]
-pub(super) struct Query<'a> {
+pub(super) struct Query<'a, K = ByText> {
     sql: &'a Sql,
     dialect: Dialect,
     binds: &'a [(&'a str, Bind<'a>)],
+    key: PhantomData<K>,
 }
 
 impl<'a> Query<'a> {
     pub(super) fn new(sql: &'a Sql, dialect: Dialect, binds: &'a [(&'a str, Bind<'a>)]) -> Self {
-        Self { sql, dialect, binds }
+        Self::keyed(sql, dialect, binds)
+    }
+}
+
+impl<'a, K> Query<'a, K> {
+    pub(super) fn keyed(sql: &'a Sql, dialect: Dialect, binds: &'a [(&'a str, Bind<'a>)]) -> Self {
+        Self { sql, dialect, binds, key: PhantomData }
     }
 
     pub(super) fn name(&self) -> &'static str {
@@ -180,21 +203,21 @@ impl<'a> Query<'a> {
     }
 }
 
-impl QueryId for Query<'_> {
-    type QueryId = ();
+impl<K: Key> QueryId for Query<'_, K> {
+    type QueryId = K;
 
-    const HAS_STATIC_QUERY_ID: bool = false;
+    const HAS_STATIC_QUERY_ID: bool = K::IS_ENOUGH;
 }
 
-impl DieselQuery for Query<'_> {
+impl<K> DieselQuery for Query<'_, K> {
     type SqlType = Untyped;
 }
 
-impl<C> RunQueryDsl<C> for Query<'_> {}
+impl<C, K> RunQueryDsl<C> for Query<'_, K> {}
 
 macro_rules! fragment {
     ($backend:ty) => {
-        impl QueryFragment<$backend> for Query<'_> {
+        impl<K> QueryFragment<$backend> for Query<'_, K> {
             fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, $backend>) -> QueryResult<()> {
                 let parts = self.sql.parts(self.dialect, self.binds).map_err(|text| {
                     DieselError::QueryBuilderError(format!("{}: {text}", self.name()).into())
@@ -245,7 +268,13 @@ impl<T: QueryableByName<diesel::pg::Pg> + 'static> Row for T {}
 
 /// One connection.
 pub(super) trait Link: Send {
-    fn load<T: Row>(&mut self, sql: &Sql, binds: &[(&str, Bind<'_>)]) -> Result<Vec<T>>;
+    fn load_as<K: Key, T: Row>(&mut self, sql: &Sql, binds: &[(&str, Bind<'_>)]) -> Result<Vec<T>>;
+    fn load<T: Row>(&mut self, sql: &Sql, binds: &[(&str, Bind<'_>)]) -> Result<Vec<T>>
+    where
+        Self: Sized,
+    {
+        self.load_as::<ByText, T>(sql, binds)
+    }
     /// Runs a statement that answers no rows; answers how many it changed.
     fn execute(&mut self, sql: &Sql, binds: &[(&str, Bind<'_>)]) -> Result<u64>;
     /// Begins a transaction that may write.

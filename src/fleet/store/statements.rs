@@ -5,7 +5,7 @@ use super::row::{
     AgentRow, Allowed, AuditRow, Boundary, ClaimerRow, CommandRow, Extent, Hashed, Head, Number, RankedRow,
     TakenRow, TenantRow, TokenRow, TouchedRow, WaitingRow, Word,
 };
-use super::statement::{Bind, Link, Sql};
+use super::statement::{Bind, Key, Link, Sql};
 use crate::error::Result;
 
 /// Computes the places of waiting jobs anew; answers how many changed.
@@ -21,13 +21,29 @@ pub(super) type Now = Option<i64>;
 
 type Text<'a> = Option<&'a str>;
 
+/// Statements that an agent's every turn runs are `often` asked for, and found by
+/// a type of their own: each has code of its own for it.
+macro_rules! load {
+    (often $link:expr, $sql:expr, $binds:expr) => {{
+        enum Own {}
+        impl Key for Own {
+            const IS_ENOUGH: bool = true;
+        }
+        $link.load_as::<Own, _>($sql, $binds)
+    }};
+    ($link:expr, $sql:expr, $binds:expr) => {
+        $link.load($sql, $binds)
+    };
+}
+
 macro_rules! statements {
-    ($(fn $name:ident($($arg:ident: $ty:ty),*) -> $row:ty;)+) => {$(
+    ($($(#[$mark:ident])? fn $name:ident($($arg:ident: $ty:ty),*) -> $row:ty;)+) => {$(
         #[allow(clippy::too_many_arguments, reason = "a row has as many columns as it has")]
         pub(super) fn $name(link: &mut impl Link, now: Now, $($arg: $ty),*) -> Result<Vec<$row>> {
             static SQL: Sql =
                 Sql::new(stringify!($name), include_str!(concat!("sql/", stringify!($name), ".sql")));
-            link.load(&SQL, &[("now", Bind::from(now)), $((stringify!($arg), Bind::from($arg)),)*])
+            let binds = [("now", Bind::from(now)), $((stringify!($arg), Bind::from($arg)),)*];
+            load!($($mark)? link, &SQL, &binds)
         }
     )+
 
@@ -65,6 +81,7 @@ statements! {
     ) -> Number;
     fn insert_offer(agent: i64, offer: &str) -> Number;
     fn find_agent(prefix: &str) -> Hashed;
+    #[often]
     fn heartbeat(agent: i64, error: Text<'_>, cpu: Option<i64>, memory: Option<i64>) -> Word;
     fn update_agent_status(agent: i64, status: &str, reason: &str) -> Word;
     fn select_agent(agent: i64) -> AgentRow;
@@ -79,16 +96,24 @@ statements! {
         expires_at: Option<i64>
     ) -> Number;
     fn insert_need(command: i64, need: &str) -> Number;
+    #[often]
     fn lock_claimer(agent: i64) -> ClaimerRow;
-    fn select_waiting(agent: i64, platform: bool) -> WaitingRow;
-    fn rank_tenants(agent: i64) -> RankedRow;
+    #[often]
+    fn select_waiting(agent: i64, alone: Option<i64>) -> WaitingRow;
+    #[often]
+    fn rank_tenants(agent: i64, max_attempts: i64) -> RankedRow;
+    #[often]
     fn claim_job(agent: i64, tenant: i64, lease: i64, max_attempts: i64) -> TakenRow;
+    #[often]
     fn claim_order(agent: i64, tenant: i64, lease: i64, max_attempts: i64) -> TakenRow;
+    #[often]
     fn start_command(command: i64, agent: i64, fence: i64) -> Number;
     fn progress_command(command: i64, agent: i64, fence: i64, percent: i64) -> Number;
+    #[often]
     fn complete_command(command: i64, agent: i64, fence: i64, result: &str) -> Number;
     fn fail_command(command: i64, agent: i64, fence: i64, message: &str) -> Number;
     fn release_command(command: i64, agent: i64, fence: i64) -> Number;
+    #[often]
     fn renew_command(command: i64, agent: i64, fence: i64, time: i64) -> Number;
     fn cancel_command(command: i64, reason: &str) -> Number;
     fn select_command(command: i64) -> CommandRow;

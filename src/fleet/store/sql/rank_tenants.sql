@@ -31,7 +31,7 @@ heads (tenant_id, id, place, waiting_since) AS ( -- postgres
             WHERE c.tenant_id > w.tenant_id AND c.lease_until IS NULL AND c.completed_at IS NULL AND c.state = 'pending' AND c.platform -- postgres
                 AND (c.scheduled_at IS NULL OR c.scheduled_at <= COALESCE(:now, fleet_now())) -- postgres
                 AND (c.expires_at IS NULL OR c.expires_at > COALESCE(:now, fleet_now())) -- postgres
-                AND c.attempts < COALESCE(c.max_attempts, (SELECT max_attempts FROM fleet_policy))
+                AND c.attempts < COALESCE(c.max_attempts, :max_attempts)
                 AND (c.pinned_to IS NULL OR c.pinned_to = :agent)
                 AND c.kind IN ('scan', 'collect', 'health_check', 'config_update', 'cancel', 'template_sync', 'update_tools', 'run_tool')
                 AND (c.needs = 0 OR fleet_command_fits(c.id, :agent)) -- postgres
@@ -57,8 +57,7 @@ ranked (tenant_id, id, score, n, waiting_since) AS (
 )
 SELECT (SELECT COUNT(*) FROM fleet_commands c WHERE c.agent_id = :agent AND c.lease_until IS NOT NULL) AS held_jobs,
     r.tenant_id AS tenant_id,
-    COALESCE(:now, (SELECT now FROM fleet_clock)) AS now, -- sqlite
-    COALESCE(:now, fleet_now()) AS now, -- postgres
-    p.max_attempts AS max_attempts
-FROM fleet_policy p LEFT JOIN ranked r ON true
+    COALESCE(:now, (SELECT now FROM fleet_clock)) AS now -- sqlite
+    COALESCE(:now, fleet_now()) AS now -- postgres
+FROM (SELECT 1 AS one) always LEFT JOIN ranked r ON true
 ORDER BY r.score DESC, r.n, r.waiting_since, r.id LIMIT 2
