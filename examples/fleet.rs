@@ -354,7 +354,7 @@ impl Machine<'_> {
         self.may_claim = false;
         self.beat_at = now;
         // What it held before it crashed is still its own, if nobody took it.
-        for claim in world.call(|| store.held(agent))? {
+        for claim in world.call(|| store.held(agent))?.rows {
             let end = if self.dice.chance(0.5) { End::Done } else { End::GivesBack };
             let at = now + self.dice.millis(50, 300);
             self.work.push(Work { lease: claim.lease, end, at, renew_at: None });

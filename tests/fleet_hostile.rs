@@ -191,7 +191,7 @@ fn a_claim_whose_answer_was_lost_is_found_and_the_next_is_another() {
         let lost = f.claim(agent).command;
         let next = f.claim(agent);
         assert_eq!((lost, next.command), (first, second));
-        let held = f.store.held(agent).unwrap();
+        let held = f.store.held(agent).unwrap().rows;
         assert_eq!(held.iter().map(|claim| claim.lease.command).collect::<Vec<_>>(), [first, second]);
         assert!(f.store.claim(agent, LEASE).unwrap().is_none());
         assert!(held.iter().all(|claim| claim.command.attempts == 1 && claim.lease.fence == 1));
@@ -463,6 +463,31 @@ fn words_that_nobody_knows_are_told_by_their_row_and_touched_by_no_pass() {
             listed.iter().all(|text| text.ends_with("found \"paused\"")) && listed.len() == 2,
             "{listed:?}"
         );
+    });
+}
+
+#[test]
+fn an_agent_finds_its_work_again_beside_what_cannot_be_read() {
+    in_file(|path, mut f, agent| {
+        let ids = [job(&mut f), job(&mut f), job(&mut f)];
+        let many = f.register(None, NewAgent::new("many", AgentKind::Platform).max_jobs(3));
+        let leases = ids.map(|_| f.claim(many));
+        shell(
+            path,
+            &format!(
+                "UPDATE fleet_commands SET state = 'paused' WHERE id = {};
+                 UPDATE fleet_commands SET kind = 'transmute' WHERE id = {}",
+                ids[0], ids[1]
+            ),
+        );
+        let held = f.store.held(many).unwrap();
+        assert_eq!(held.rows.iter().map(|claim| claim.lease).collect::<Vec<_>>(), [leases[2]]);
+        let [state, kind] = &held.unreadable[..] else { panic!("{:?}", held.unreadable) };
+        assert!(state.starts_with("fleet_commands, row 1, state: ") && state.ends_with("found \"paused\""));
+        assert!(kind.starts_with("fleet_commands, row 2, kind: ") && kind.ends_with("found \"transmute\""));
+        f.store.start(&held.rows[0].lease).unwrap();
+        f.store.complete(&held.rows[0].lease, "{}").unwrap();
+        assert!(f.store.held(agent).unwrap().unreadable.is_empty(), "they are another's");
     });
 }
 

@@ -354,7 +354,7 @@ fn work(
     while !over.load(Ordering::Relaxed) {
         again(over, || store.heartbeat(agent, &Heartbeat::new()))?.unwrap();
         // A claim whose answer was lost is found again.
-        let held = again(over, || store.held(agent))?.unwrap().pop();
+        let held = again(over, || store.held(agent))?.unwrap().rows.pop();
         let claim = match held {
             Some(claim) => Some(claim),
             None => match again(over, || store.claim(agent, LEASE))? {

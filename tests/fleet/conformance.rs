@@ -946,11 +946,11 @@ fn an_agent_finds_its_work_again<S: TestStore>(mut f: Fleet<S>) {
         f.enqueue(job);
         leases.push(f.claim(agent));
     }
-    let held: Vec<Lease> = f.store.held(agent).unwrap().into_iter().map(|claim| claim.lease).collect();
+    let held: Vec<Lease> = f.store.held(agent).unwrap().rows.into_iter().map(|claim| claim.lease).collect();
     assert_eq!(held, leases);
     f.store.release(&leases[0]).unwrap();
     assert_eq!(kind(f.store.release(&leases[0])), ErrorKind::Stale);
-    assert_eq!(f.store.held(agent).unwrap().len(), 1);
+    assert_eq!(f.store.held(agent).unwrap().rows.len(), 1);
 }
 
 fn cancelling_is_final_and_told_to_the_holder<S: TestStore>(mut f: Fleet<S>) {
@@ -1107,7 +1107,7 @@ fn what_a_revoked_agent_holds_is_out_of_its_hands<S: TestStore>(mut f: Fleet<S>)
     assert_eq!(kind(f.store.progress(&lease, 1)), ErrorKind::Stale);
     assert_eq!(kind(f.store.release(&lease)), ErrorKind::Stale);
     assert_eq!(kind(f.store.renew(&lease, LEASE)), ErrorKind::Stale);
-    assert_eq!(f.store.held(agent).unwrap(), [], "nor does it learn the number that would let it");
+    assert_eq!(f.store.held(agent).unwrap().rows, [], "nor does it learn the number that would let it");
     let row = f.store.command(id).unwrap();
     assert_eq!((row.fence, row.attempts), (lease.fence + 1, 1), "which is another, for no further claim");
     assert_eq!((f.state(id), f.health().processed()), (Running, 0), "its lease is not over yet");
@@ -1901,7 +1901,7 @@ fn unknown_numbers_are_not_found<S: TestStore>(mut f: Fleet<S>) {
     ] {
         assert_eq!(kind(found), ErrorKind::NotFound);
     }
-    assert!(f.store.held(AgentId(9)).unwrap().is_empty());
+    assert!(f.store.held(AgentId(9)).unwrap().rows.is_empty());
     assert_eq!(kind(f.store.command(CommandId(i64::MIN))), ErrorKind::NotFound);
 }
 

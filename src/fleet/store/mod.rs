@@ -277,7 +277,7 @@ pub trait CommandStore {
     /// # Errors
     ///
     /// When the database does not answer.
-    fn held(&mut self, agent: AgentId) -> Result<Vec<Claim>>;
+    fn held(&mut self, agent: AgentId) -> Result<Listing<Claim>>;
 
     /// Tells that the holder begins.
     ///

@@ -479,10 +479,11 @@ impl CommandStore for ModelStore {
         claim_of(row.clone()).map(Some)
     }
 
-    fn held(&mut self, agent: AgentId) -> Result<Vec<Claim>> {
+    fn held(&mut self, agent: AgentId) -> Result<Listing<Claim>> {
         let revoked = self.find_agent(Some(agent)).is_some_and(|row| row.status == AgentStatus::Revoked);
         let held = self.rows().filter(|row| !revoked && row.agent == Some(agent) && row.state.is_held());
-        held.map(|row| claim_of(row.clone())).collect()
+        let rows = held.map(|row| claim_of(row.clone())).collect::<Result<_>>()?;
+        Ok(Listing { rows, unreadable: Vec::new() })
     }
 
     fn start(&mut self, lease: &Lease) -> Result<()> {

@@ -405,9 +405,9 @@ impl<L: Link> CommandStore for SqlStore<L> {
         })
     }
 
-    fn held(&mut self, agent: AgentId) -> Result<Vec<Claim>> {
+    fn held(&mut self, agent: AgentId) -> Result<Listing<Claim>> {
         let rows = st::select_held(&mut self.link, self.now, agent.0)?;
-        rows.into_iter().map(|row| row.read().and_then(claim_of)).collect()
+        Ok(listing(rows, |row| row.read().and_then(claim_of)))
     }
 
     fn start(&mut self, lease: &Lease) -> Result<()> {
