@@ -637,6 +637,8 @@ struct Proxy {
     swallows: Arc<AtomicBool>,
     /// How many bytes it has swallowed.
     swallowed: Arc<AtomicU64>,
+    /// How many connections it has taken.
+    taken: Arc<AtomicU64>,
 }
 
 impl Proxy {
@@ -645,11 +647,13 @@ impl Proxy {
         let port = listener.local_addr().unwrap().port();
         let swallows = Arc::new(AtomicBool::new(false));
         let swallowed = Arc::new(AtomicU64::new(0));
-        let state = (swallows.clone(), swallowed.clone());
+        let taken = Arc::new(AtomicU64::new(0));
+        let (state, count) = ((swallows.clone(), swallowed.clone()), taken.clone());
         // Ends with the test's process.
         thread::spawn(move || {
             for client in listener.incoming() {
                 let client = client.unwrap();
+                count.fetch_add(1, Ordering::SeqCst);
                 let server = TcpStream::connect(("127.0.0.1", server)).unwrap();
                 let back = (server.try_clone().unwrap(), client.try_clone().unwrap());
                 for (from, to) in [(client, server), back] {
@@ -658,7 +662,7 @@ impl Proxy {
                 }
             }
         });
-        Self { port, swallows, swallowed }
+        Self { port, swallows, swallowed, taken }
     }
 
     fn config(&self) -> PostgresConfig {
@@ -735,4 +739,32 @@ fn a_stop_ends_a_statement_on_a_network_that_swallows_bytes() {
     assert!(manager.stop(PATIENCE).is_clean());
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     assert_eq!((status().failures, status().timeouts), (0, 0), "a stop is no failure");
+}
+
+#[test]
+fn of_many_statements_that_a_stop_ends_one_is_asked_for_at_a_server_that_is_gone() {
+    const N: u64 = 4;
+    let cluster = Cluster::new();
+    let proxy = Proxy::new(cluster.port);
+    let store = StoreConfig::from(proxy.config().statement_timeout(Duration::from_secs(600)));
+    let manager = ControllerManager::new(ControllerManagerConfig::default()).unwrap();
+    manager.start().unwrap();
+    let statuses = || manager.status().into_values();
+    // One by one: behind a proxy the connections of one moment cannot be told apart.
+    for n in 0..N {
+        let pass = AgentHealth::new(AgentHealthConfig::default()).unwrap();
+        let config = pass.schedule(format!("health-{n}")).deadline(Duration::from_secs(600));
+        manager.register(config, pass.controller(&store)).unwrap();
+        eventually("its first run", || statuses().all(|it| it.health == loopkeeper::Health::Ready));
+    }
+    proxy.swallow(true);
+    for n in 0..N {
+        let sent = proxy.swallowed.load(Ordering::SeqCst);
+        manager.trigger(&format!("health-{n}")).unwrap();
+        eventually("it sends a statement", || proxy.swallowed.load(Ordering::SeqCst) > sent);
+    }
+    assert_eq!(proxy.taken.load(Ordering::SeqCst), N, "one connection each");
+    assert!(manager.stop(PATIENCE).is_clean());
+    assert_eq!(proxy.taken.load(Ordering::SeqCst), N + 1, "each that is asked takes the time to connect");
+    assert!(statuses().all(|status| (status.failures, status.timeouts) == (0, 0)), "a stop is no failure");
 }

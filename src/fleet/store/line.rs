@@ -6,6 +6,7 @@
 //! other end's kernel answers, which may be for ever. So each statement has a
 //! second deadline on this side, at which its socket is shut down.
 
+use std::collections::BTreeMap;
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -20,11 +21,14 @@ use crate::watchdog::{Guard, Guarded, Watchdog};
 
 /// How long the server's own word about a timeout may be under way.
 const GRACE: Duration = Duration::from_secs(2);
+/// For how long a server that was not reached is not asked again to cancel.
+const AWAY: Duration = Duration::from_secs(10);
 
 /// One thread for all lines of the process.
 struct Deadlines {
     clock: Clock,
     watchdog: Watchdog,
+    servers: Mutex<BTreeMap<String, Weak<Server>>>,
 }
 
 impl Deadlines {
@@ -37,9 +41,41 @@ impl Deadlines {
         }
         let clock = Clock::system();
         let watchdog = Watchdog::start(&clock, &Budget::default())?;
-        let new = Arc::new(Self { clock, watchdog });
+        let new = Arc::new(Self { clock, watchdog, servers: Mutex::default() });
         *shared = Arc::downgrade(&new);
         Ok(new)
+    }
+
+    /// What all lines to one server know of it.
+    fn server(&self, url: &str) -> Arc<Server> {
+        let mut servers = self.servers.lock();
+        if let Some(known) = servers.get(url).and_then(Weak::upgrade) {
+            return known;
+        }
+        let new = Arc::new(Server { clock: self.clock.clone(), missed: Mutex::default() });
+        servers.retain(|_, server| server.strong_count() > 0);
+        servers.insert(url.to_owned(), Arc::downgrade(&new));
+        new
+    }
+}
+
+/// A server, and when it was last not reached.
+///
+/// Cancels come one after the other, and each that is sent to a server that
+/// does not answer takes as long as connecting may. So the first one asks for
+/// all that come soon after it.
+struct Server {
+    clock: Clock,
+    missed: Mutex<Option<Tick>>,
+}
+
+impl Server {
+    fn is_away(&self) -> bool {
+        self.missed.lock().is_some_and(|missed| self.clock.now().since(missed) < AWAY)
+    }
+
+    fn note(&self, is_reached: bool) {
+        *self.missed.lock() = (!is_reached).then(|| self.clock.now());
     }
 }
 
@@ -55,6 +91,7 @@ pub(super) struct Plug {
     socket: TcpStream,
     /// Why it was pulled.
     pulled: Mutex<Option<ErrorKind>>,
+    server: Arc<Server>,
 }
 
 impl Plug {
@@ -62,6 +99,17 @@ impl Plug {
         *self.pulled.lock() = Some(why);
         // An error says that it is closed already.
         let _ = self.socket.shutdown(Shutdown::Both);
+    }
+
+    /// Whether its server was not reached a moment ago by who wanted to cancel
+    /// something there.
+    pub(super) fn is_away(&self) -> bool {
+        self.server.is_away()
+    }
+
+    /// Whether its server was reached by who wanted that.
+    pub(super) fn note(&self, is_reached: bool) {
+        self.server.note(is_reached);
     }
 
     /// Ends the statement that runs, if one does.
@@ -96,11 +144,12 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// What `connect` has made, and its line. Others may make sockets in the
+    /// What `connect` has made, and its line to the server at `url`. Others may make sockets in the
     /// same moment: then it is the one that leads to port `to`, and of several
     /// that which the server sees come from port `from`. There is no line when
     /// it cannot be told.
     pub(super) fn of<T>(
+        url: &str,
         to: Option<u16>,
         connect: impl FnOnce() -> Result<T>,
         from: impl FnOnce(&mut T) -> Option<u16>,
@@ -119,13 +168,14 @@ impl Line {
             let from = from(&mut connection);
             new.retain(|socket| socket.local_addr().ok().map(|address| address.port()) == from);
         }
-        let line = new.pop().filter(|_| new.is_empty()).map(Self::new).transpose()?;
+        let line = new.pop().filter(|_| new.is_empty()).map(|socket| Self::new(socket, url)).transpose()?;
         Ok((connection, line))
     }
 
-    fn new(socket: TcpStream) -> Result<Self> {
+    fn new(socket: TcpStream, url: &str) -> Result<Self> {
         let deadlines = Deadlines::shared()?;
-        let plug = Arc::new(Plug { slot: Slot::new(), socket, pulled: Mutex::new(None) });
+        let server = deadlines.server(url);
+        let plug = Arc::new(Plug { slot: Slot::new(), socket, pulled: Mutex::new(None), server });
         let guard = deadlines.watchdog.guard(plug.clone());
         Ok(Self { plug, guard, calls: 0, deadlines })
     }
@@ -145,5 +195,37 @@ impl Line {
         // Late and answered at the last moment is answered, if it is.
         let _ = self.guard.leave(self.calls);
         *self.plug.pulled.lock()
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+
+    #[test]
+    fn a_server_that_was_not_reached_is_away_for_a_while() {
+        let time = ManualClock::default();
+        let server = Server { clock: Clock::from(&time), missed: Mutex::default() };
+        assert!(!server.is_away());
+        server.note(false);
+        time.jump(AWAY - Duration::from_millis(1));
+        assert!(server.is_away());
+        server.note(true);
+        assert!(!server.is_away());
+        server.note(false);
+        time.jump(AWAY);
+        assert!(!server.is_away(), "it may be back");
+    }
+
+    #[test]
+    fn lines_to_one_server_share_what_is_known_of_it() {
+        let deadlines = Deadlines::shared().unwrap();
+        let [one, same, other] = ["a", "a", "b"].map(|url| deadlines.server(url));
+        one.note(false);
+        assert!(same.is_away() && !other.is_away());
+        drop((one, same));
+        assert!(!deadlines.server("a").is_away());
+        assert_eq!(deadlines.servers.lock().len(), 2);
     }
 }

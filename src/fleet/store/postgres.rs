@@ -295,7 +295,8 @@ impl PostgresLink {
     }
 
     fn connect(&mut self) -> Result<()> {
-        let (connection, line) = Line::of(self.config.port(), || connect(&self.config), seen_port)?;
+        let (connection, line) =
+            Line::of(&self.config.url, self.config.port(), || connect(&self.config), seen_port)?;
         *self.plug.lock() = line.as_ref().map(|line| line.plug().clone());
         self.line = line;
         self.connection = Some(connection);
@@ -412,12 +413,23 @@ impl PostgresLink {
     }
 
     /// Cancels what runs on the connection, from another one; a server that is
-    /// not reached is not listened to any longer.
+    /// not reached is not listened to any longer, on any connection to it.
     pub(super) fn canceller(&self) -> Canceller {
         let (config, pid, plug) = (self.config.clone(), self.pid.clone(), self.plug.clone());
         Canceller::new(move || {
-            let asked = Self::ask_to_cancel(&config, pid.load(Ordering::SeqCst));
+            let pid = pid.load(Ordering::SeqCst);
+            if pid == 0 {
+                return Ok(());
+            }
+            let away = plug.lock().clone().filter(|plug| plug.is_away());
+            if let Some(plug) = away {
+                plug.cancel();
+                return Ok(());
+            }
+            let reached = connect(&config);
             let plug = plug.lock().clone();
+            plug.iter().for_each(|plug| plug.note(reached.is_ok()));
+            let asked = reached.and_then(|mut connection| Self::ask_to_cancel(&config, &mut connection, pid));
             match plug.filter(|_| asked.is_err()) {
                 Some(plug) => {
                     plug.cancel();
@@ -428,13 +440,9 @@ impl PostgresLink {
         })
     }
 
-    fn ask_to_cancel(config: &PostgresConfig, pid: u64) -> Result<()> {
-        if pid == 0 {
-            return Ok(());
-        }
+    fn ask_to_cancel(config: &PostgresConfig, connection: &mut PgConnection, pid: u64) -> Result<()> {
         let binds = [("pid", Bind::from(i64::try_from(pid).unwrap_or(0)))];
-        let rows: Result<Vec<Number>, _> =
-            Query::new(&CANCEL, Dialect::Postgres, &binds).load(&mut connect(config)?);
+        let rows: Result<Vec<Number>, _> = Query::new(&CANCEL, Dialect::Postgres, &binds).load(connection);
         rows.map(drop).map_err(|error| refused(&format!("{}: cancel", config.shown()), error))
     }
 }
