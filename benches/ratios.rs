@@ -427,6 +427,9 @@ mod rows {
         let register = row("register one of 10,000, to one of 1,000", "us each", Ratio(2.00));
         let each = |n: usize| [us(parts::registered(n)) / n as f64];
         suite.compare([register], SOME, Some(Box::new(|| each(10_000))), Box::new(|| each(1_000)));
+        let deploy = row("deploy one of 5,000, to one of 500", "us each", Ratio(2.00));
+        let each = |n: usize| [us(parts::deployed(n)) / n as f64];
+        suite.compare([deploy], SOME, Some(Box::new(|| each(5_000))), Box::new(|| each(500)));
 
         // A stop of none that hangs and the deadlines of those that do.
         let deadline = Duration::from_millis(50);

@@ -99,6 +99,28 @@ pub(crate) fn in_order(n: usize) -> (Duration, Duration) {
     (start, stop)
 }
 
+/// Deploys `n` components into a host that runs, one after the other, each of
+/// which requires the one before it: the time of all.
+pub(crate) fn deployed(n: usize) -> Duration {
+    let host = host(HostConfig::default());
+    host.start().expect("there is nothing to start");
+    let handle = host.handle();
+    let configs: Vec<ComponentConfig> = (0..n)
+        .map(|i| {
+            let config = ComponentConfig::new(format!("part-{i}"), Waiting(Duration::ZERO));
+            config.requires(i.checked_sub(1).map(|before| Requires::new(format!("part-{before}"))))
+        })
+        .collect();
+    let begin = Instant::now();
+    for config in configs {
+        handle.deploy(config).expect("names differ, and what it requires runs");
+    }
+    let took = begin.elapsed();
+    let report = host.stop(Duration::from_secs(30));
+    assert!(report.is_clean(), "{report}");
+    took
+}
+
 /// Registers `n` components, half of which make a tree and each of the others
 /// requires one that is registered after it: the time of all.
 pub(crate) fn registered(n: usize) -> Duration {

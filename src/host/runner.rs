@@ -486,23 +486,35 @@ impl Shared {
     /// The thread that minds the time, and makes the others.
     pub(super) fn mind(self: &Arc<Self>) {
         loop {
-            self.act(|state, now, out| state.machine.tick(now, out));
-            let until = self.spawn_wanted();
+            let has_looked = self.act(|state, now, out| {
+                // Rung for threads alone it has no need to look at all of them.
+                let is_due = state.asleep_until <= now || state.machine.is_due(now);
+                if is_due {
+                    state.machine.tick(now, out);
+                }
+                is_due
+            });
+            let until = self.spawn_wanted(has_looked);
             if self.env.clock().wait(&self.minder, until).has(Signals::CANCEL) {
                 return;
             }
         }
     }
 
-    /// Makes the threads that are missing; says when to look again. The lock is
-    /// let go after each, so that it can begin before the next is made.
-    fn spawn_wanted(self: &Arc<Self>) -> Tick {
+    /// Makes the threads that are missing; says when to look again, after a look
+    /// or without one. The lock is let go after each, so that it can begin before
+    /// the next is made.
+    fn spawn_wanted(self: &Arc<Self>, has_looked: bool) -> Tick {
         loop {
             let mut state = self.lock();
             let is_enough = state.n_wanted() <= state.n_free();
             let is_refused = !is_enough && self.spawn(&mut state).is_err();
             if is_enough || is_refused {
-                let until = state.machine.take_deadline();
+                let until = if has_looked {
+                    state.machine.take_deadline()
+                } else {
+                    state.asleep_until.min(state.machine.soonest())
+                };
                 let again = if is_refused { self.now() + TRY_AGAIN } else { Tick::NEVER };
                 state.asleep_until = until.min(again);
                 return state.asleep_until;

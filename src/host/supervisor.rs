@@ -54,9 +54,12 @@ pub(super) struct Supervisor {
     members: Vec<Member>,
     /// Places in `members`, in the order of their starts.
     order: Vec<usize>,
+    /// The place in `order` of each that has one, by its place in `members`.
+    ranks: Vec<usize>,
     /// Whether `order` and the edges are those of all members. Those that are
-    /// only registered are linked together, by the next tick or command: one by
-    /// one they would cost their square. A look before that sorts for itself.
+    /// required before they are registered are linked together, by the next
+    /// tick or command: one by one they would cost their square. A look before
+    /// that sorts for itself.
     is_linked: bool,
     /// The places of those that are no strays.
     places: HashMap<Name, usize>,
@@ -100,6 +103,7 @@ impl Supervisor {
             phase: HostPhase::Idle,
             members: Vec::new(),
             order: Vec::new(),
+            ranks: Vec::new(),
             is_linked: true,
             places: HashMap::new(),
             required: HashSet::new(),
@@ -176,15 +180,10 @@ impl Supervisor {
         let mut member = Member::new(id, spec, now);
         let is_on = self.is_on();
         member.wanted = is_on;
-        self.places.insert(member.name().clone(), self.members.len());
-        self.required.extend(member.all_required().cloned());
-        self.members.push(member);
-        self.is_linked = false;
-        self.view.touch_all();
+        member.op = op.filter(|_| is_on);
+        self.append(member);
         if let Some(op) = op {
             if is_on {
-                let idx = self.members.len() - 1;
-                self.members[idx].op = Some(op);
                 self.settle(now, out);
             } else {
                 out.push(Action::Answer { op, result: Ok(()) });
@@ -415,9 +414,19 @@ impl Supervisor {
         self.next_deadline()
     }
 
+    /// The earliest that came since it was taken, or an earlier one.
+    pub(super) fn soonest(&self) -> Tick {
+        self.view.soonest()
+    }
+
     /// Whether there may be an earlier one since it was taken.
     pub(super) fn has_deadline_before(&self, tick: Tick) -> bool {
-        self.view.soonest() < tick
+        self.soonest() < tick
+    }
+
+    /// Whether one that came since it was taken may be here.
+    pub(super) fn is_due(&self, now: Tick) -> bool {
+        self.soonest() <= now
     }
 
     /// Turns everything towards its end, within `grace`.
@@ -579,6 +588,24 @@ impl Supervisor {
         Some(order.into_iter().map(|at| places[at]).collect())
     }
 
+    /// Puts a new member behind all others. What nobody required comes last in
+    /// the order, too, and changes nothing of what the others are.
+    fn append(&mut self, mut member: Member) {
+        let idx = self.members.len();
+        self.is_linked &= !self.required.contains(member.name());
+        self.places.insert(member.name().clone(), idx);
+        self.required.extend(member.all_required().cloned());
+        if self.is_linked {
+            member.edges = edges(&member.spec, &self.places, &[]);
+            self.ranks.push(self.order.len());
+            self.order.push(idx);
+            self.view.append(&member);
+        } else {
+            self.view.touch_all();
+        }
+        self.members.push(member);
+    }
+
     /// Links those that were only registered.
     fn link(&mut self) {
         if !self.is_linked {
@@ -595,20 +622,29 @@ impl Supervisor {
         self.required = self.members.iter().flat_map(Member::all_required).cloned().collect();
         let Some(order) = self.sorted() else { return };
         self.order = order;
+        self.ranks.clear();
+        self.ranks.resize(self.members.len(), usize::MAX);
+        for (rank, &idx) in self.order.iter().enumerate() {
+            self.ranks[idx] = rank;
+        }
         for member in &mut self.members {
             let before = std::mem::take(&mut member.edges);
-            if member.stray {
-                continue;
+            if !member.stray {
+                member.edges = edges(&member.spec, &self.places, &before);
             }
-            let requires = member.spec.requires.iter().enumerate();
-            let edge = |(at, require): (usize, &Require)| Edge {
-                idx: self.places.get(&require.name).copied(),
-                or_stop: require.or_stop,
-                missed: before.get(at).and_then(|edge| edge.missed),
-            };
-            member.edges = requires.map(edge).collect();
         }
     }
+}
+
+/// What a component requires, by places; of `before` is known since when it
+/// missed that.
+fn edges(spec: &Spec, places: &HashMap<Name, usize>, before: &[Edge]) -> Vec<Edge> {
+    let edge = |(at, require): (usize, &Require)| Edge {
+        idx: places.get(&require.name).copied(),
+        or_stop: require.or_stop,
+        missed: before.get(at).and_then(|edge| edge.missed),
+    };
+    spec.requires.iter().enumerate().map(edge).collect()
 }
 
 /// Answers whoever waits, if somebody does.

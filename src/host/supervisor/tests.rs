@@ -723,3 +723,32 @@ fn what_cannot_be_helped_is_not_tried_again() {
     let fatal = bench.machine.fatal().unwrap();
     assert_eq!((fatal.to_string().as_str(), fatal.class()), ("a: gave up: no licence", ErrorClass::Terminal));
 }
+
+/// How many components are looked at, one by one, for each of `n` that are
+/// deployed one after the other into a host that runs, each requiring what
+/// `requires` says.
+fn looks_per_deploy(n: usize, requires: impl Fn(usize) -> String) -> usize {
+    let mut bench = Bench::new("", 1);
+    assert_eq!(bench.step("start", false), "ok");
+    let begun = bench.machine.view.looks;
+    for i in 0..n {
+        assert_eq!(bench.step(&format!("deploy c{i}{}", requires(i)), false), format!("+c{i}"));
+        assert_eq!(bench.step(&format!("started c{i}"), false), "ok");
+    }
+    assert_eq!(
+        bench.machine.members().last().map(|last| last.name().to_string()),
+        Some(format!("c{}", n - 1))
+    );
+    (bench.machine.view.looks - begun).div_ceil(n)
+}
+
+#[test]
+fn a_deploy_looks_at_as_many_components_however_many_there_are() {
+    let none = |_: usize| String::new();
+    let chain = |i: usize| i.checked_sub(1).map_or(String::new(), |before| format!("<c{before}"));
+    let star = |i: usize| if i == 0 { String::new() } else { "<c0!".to_owned() };
+    for n in [10, 100, 400] {
+        let found = [looks_per_deploy(n, none), looks_per_deploy(n, chain), looks_per_deploy(n, star)];
+        assert!(found.iter().all(|looks| *looks <= 4), "{n}: {found:?}");
+    }
+}

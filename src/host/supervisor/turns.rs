@@ -57,7 +57,8 @@ impl Supervisor {
         if !self.view.any(view::UNTOLD) {
             return;
         }
-        for &idx in &self.order {
+        let few = self.view.few(view::UNTOLD, &self.ranks);
+        for &idx in few.as_ref().unwrap_or(&self.order) {
             if !self.view.is(idx, view::UNTOLD) {
                 continue;
             }
@@ -175,7 +176,8 @@ impl Supervisor {
         }
         let are_asked_for = self.view.any(view::ASKED_FOR);
         let mut moved = false;
-        for &idx in &self.order {
+        let few = self.view.few(view::DUE, &self.ranks);
+        for &idx in few.as_ref().unwrap_or(&self.order) {
             if is_full(n_starting) && !are_asked_for {
                 break;
             }

@@ -22,20 +22,30 @@ pub(super) const PENDING: u8 = 1 << 6;
 /// Its readiness has changed and was not told.
 pub(super) const UNTOLD: u8 = 1 << 7;
 
+/// Of more than these all components are looked through.
+const FEW: usize = 16;
+
 /// By places in the list of components.
 #[derive(Debug)]
 pub(super) struct View {
     ids: Vec<Id>,
+    /// Whether each was made after those before it.
+    is_sorted: bool,
     marks: Vec<u8>,
     /// Whether what requires it may run.
     ready: Vec<bool>,
     /// Whether any other requires it.
     required: Vec<bool>,
+    /// Whether any other stops with it: what those are hangs on it, too.
+    bound: Vec<bool>,
     /// Those that have changed since.
     touched: Vec<usize>,
     is_stale: bool,
     /// The earliest deadline of those that changed since it was asked for.
     soonest: Tick,
+    /// How many components it has looked at.
+    #[cfg(test)]
+    pub(super) looks: usize,
 }
 
 impl Default for View {
@@ -55,6 +65,28 @@ impl View {
         self.is_stale = true;
     }
 
+    /// A component comes behind all others, which does not change what they are.
+    pub(super) fn append(&mut self, member: &Member) {
+        if self.is_stale {
+            return;
+        }
+        self.touched.push(self.ids.len());
+        self.is_sorted &= self.ids.last().is_none_or(|last| *last < member.id);
+        self.ids.push(member.id);
+        self.marks.push(0);
+        self.ready.push(false);
+        self.required.push(false);
+        self.bound.push(false);
+        self.require(member);
+    }
+
+    fn require(&mut self, member: &Member) {
+        for (idx, edge) in member.edges.iter().filter_map(|edge| Some((edge.idx?, edge))) {
+            self.required[idx] = true;
+            self.bound[idx] |= edge.or_stop;
+        }
+    }
+
     /// Takes in what has changed. The order is that of the starts: what each
     /// requires comes before it.
     pub(super) fn refresh(&mut self, members: &[Member], order: &[usize], now: Tick) {
@@ -64,12 +96,14 @@ impl View {
             }
             let was_ready = self.ready[idx];
             self.look_at(idx, &members[idx], now);
-            self.is_stale = self.required[idx] && self.ready[idx] != was_ready;
+            self.is_stale = self.bound[idx] && self.ready[idx] != was_ready;
         }
         if self.is_stale {
-            let soonest = self.soonest;
-            *self = Self::of(members, order, now);
-            self.soonest = self.soonest.min(soonest);
+            let fresh = Self::of(members, order, now);
+            let before = std::mem::replace(self, fresh);
+            self.soonest = self.soonest.min(before.soonest);
+            #[cfg(test)]
+            (self.looks += before.looks);
         }
     }
 
@@ -77,16 +111,18 @@ impl View {
         let n = members.len();
         let mut view = Self {
             ids: members.iter().map(|member| member.id).collect(),
+            is_sorted: members.is_sorted_by(|one, next| one.id < next.id),
             marks: vec![0; n],
             ready: vec![false; n],
             required: vec![false; n],
+            bound: vec![false; n],
             touched: Vec::new(),
             is_stale: false,
             soonest: members.iter().map(|member| member.deadline(now)).min().unwrap_or(Tick::NEVER),
+            #[cfg(test)]
+            looks: 0,
         };
-        for required in members.iter().flat_map(|member| &member.edges).filter_map(|edge| edge.idx) {
-            view.required[required] = true;
-        }
+        members.iter().for_each(|member| view.require(member));
         for &idx in order {
             view.look_at(idx, &members[idx], now);
         }
@@ -94,6 +130,8 @@ impl View {
     }
 
     fn look_at(&mut self, idx: usize, member: &Member, now: Tick) {
+        #[cfg(test)]
+        (self.looks += 1);
         let is_bereft = Supervisor::is_bereft(member, &self.ready);
         self.ready[idx] = !member.stray && member.can_take_work() && !is_bereft;
         self.soonest = self.soonest.min(member.deadline(now));
@@ -104,6 +142,9 @@ impl View {
     pub(super) fn place(&self, id: Id, members: &[Member]) -> Option<usize> {
         if self.is_stale {
             return members.iter().position(|member| member.id == id);
+        }
+        if self.is_sorted {
+            return self.ids.binary_search(&id).ok();
         }
         self.ids.iter().position(|other| *other == id)
     }
@@ -121,8 +162,8 @@ impl View {
     /// Whether it is what the components are.
     pub(super) fn holds(&self, members: &[Member], order: &[usize]) -> bool {
         let fresh = Self::of(members, order, Tick::ZERO);
-        (&self.ids, &self.marks, &self.ready, &self.required)
-            == (&fresh.ids, &fresh.marks, &fresh.ready, &fresh.required)
+        (&self.ids, self.is_sorted, &self.marks, &self.ready, &self.required, &self.bound)
+            == (&fresh.ids, fresh.is_sorted, &fresh.marks, &fresh.ready, &fresh.required, &fresh.bound)
     }
 
     pub(super) fn ready(&self) -> &[bool] {
@@ -135,6 +176,18 @@ impl View {
 
     pub(super) fn is(&self, idx: usize, mark: u8) -> bool {
         self.marks[idx] & mark != 0
+    }
+
+    /// Those that are so, in the order of `ranks`, where they are few enough to
+    /// be told one by one.
+    pub(super) fn few(&self, mark: u8, ranks: &[usize]) -> Option<Vec<usize>> {
+        if self.count(mark) > FEW {
+            return None;
+        }
+        let is_meant = |(idx, marks): (usize, &u8)| (marks & mark != 0).then_some(idx);
+        let mut few: Vec<usize> = self.marks.iter().enumerate().filter_map(is_meant).collect();
+        few.sort_unstable_by_key(|&idx| ranks[idx]);
+        Some(few)
     }
 
     pub(super) fn any(&self, mark: u8) -> bool {
