@@ -117,8 +117,36 @@ fn the_clock_is_the_servers_and_a_password_is_not_shown() {
         let text = "url: in a name or password, expected %40 for @, %2F for / and %3F for ?";
         assert_eq!((error.kind(), error.report().to_string()), (ErrorKind::InvalidArgument, text.to_owned()));
     }
+    for (url, text) in [
+        ("postgres://me:hun%ter2@h/x", "url: expected two hexadecimal digits that are not 00 after each %"),
+        ("postgres://me:hunter2%@h/x", "url: expected two hexadecimal digits"),
+        ("postgres://me:hunter2%00x@h/x", "url: expected two hexadecimal digits"),
+        ("postgres://h/x?password=hunter2%zz", "url: expected two hexadecimal digits"),
+        ("postgres://h/x?password=hunter%é", "url: expected two hexadecimal digits"),
+        ("postgres://h/x?password=hun&ter2", "url: after the ?, expected name=value"),
+        ("postgres://h/x?password=hun=ter2", "url: after the ?, expected name=value"),
+        ("postgres://h/x?", "url: after the ?, expected name=value"),
+        ("postgres://me:hunter2", "url: after the host, expected a colon and a port's number"),
+        ("postgres://me:hunter2@[::1/x", "url: after the host, expected"),
+        ("postgres://me:hunter2@[::1]x/x", "url: after the host, expected"),
+        (
+            "postgres://h/x?password=hun&ter2=x",
+            "postgres h/x: url: the client library does not understand it",
+        ),
+    ] {
+        let error = PostgresStore::open(&PostgresConfig::new(url)).unwrap_err();
+        assert_eq!(
+            (error.kind(), error.class()),
+            (ErrorKind::InvalidArgument, ErrorClass::Terminal),
+            "{url}"
+        );
+        let shown = error.report().to_string();
+        assert!(shown.starts_with(text) && !shown.contains("hun") && !shown.contains("ter2"), "{shown}");
+    }
     for url in [
         "postgres://me:hun%40ter2@h/x?options=a@b",
+        "postgres://[::1]:5432,[::2]/x",
+        "postgres://me:hun:ter2@h:5432/x?sslmode=require&options=-c%20a%3Db",
         "postgres://me@h?options=a@b",
         "postgres:///x?host=/a@b&user=me",
         "postgresql://h:1,g:2/x",

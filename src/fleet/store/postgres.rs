@@ -92,6 +92,7 @@ impl PostgresConfig {
             let text = "url: in a name or password, expected %40 for @, %2F for / and %3F for ?";
             return Err(Error::invalid(text));
         }
+        check_parts(&self.url, host)?;
         if let Some(schema) = &self.schema {
             let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
             if schema.is_empty() || schema.len() > 63 || !schema.chars().all(word) {
@@ -166,6 +167,36 @@ impl fmt::Debug for PostgresConfig {
             .field("peer_timeout", &self.peer_timeout)
             .finish_non_exhaustive()
     }
+}
+
+/// Refuses what the client library would refuse with the URL's own words, of
+/// which any may be the password's.
+fn check_parts(url: &str, hosts: &str) -> Result<()> {
+    let escaped = |rest: &str| {
+        let code = rest.get(..2).filter(|code| code.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        code.is_some_and(|code| code != "00")
+    };
+    if url.split('%').skip(1).any(|rest| !escaped(rest)) {
+        let text =
+            "url: expected two hexadecimal digits that are not 00 after each %, and %25 for a % itself";
+        return Err(Error::invalid(text));
+    }
+    let query = url.split_once('?').map(|(_, query)| query);
+    if query.is_some_and(|query| query.split('&').any(|part| part.matches('=').count() != 1)) {
+        let text = "url: after the ?, expected name=value for each part between &, and %26 for &, %3D for = in a value";
+        return Err(Error::invalid(text));
+    }
+    let port = |host: &str| match host.strip_prefix('[') {
+        Some(rest) => rest.split_once(']').map(|(_, port)| port.strip_prefix(':').unwrap_or(port).to_owned()),
+        None => Some(host.split_once(':').map_or("", |(_, port)| port).to_owned()),
+    };
+    let is_port = |port: String| port.bytes().all(|byte| byte.is_ascii_digit());
+    if !hosts.split(',').all(|host| port(host).is_some_and(is_port)) {
+        let text =
+            "url: after the host, expected a colon and a port's number, or nothing; an IPv6 address as [::1]";
+        return Err(Error::invalid(text));
+    }
+    Ok(())
 }
 
 /// The store on a server, PostgreSQL 12 or newer: one connection.
@@ -281,17 +312,25 @@ fn seen_port(connection: &mut PgConnection) -> Option<u16> {
 
 fn connect(config: &PostgresConfig) -> Result<PgConnection> {
     PgConnection::establish(&config.full_url()).map_err(|error| {
+        let text = one_line(&error.to_string());
+        // Of a URL that it does not understand the library shows pieces, or all.
+        if text.contains("URI") || text.contains("percent-encoded") {
+            return Error::invalid(format!(
+                "{}: url: the client library does not understand it: expected names that it knows after the ?",
+                config.shown()
+            ));
+        }
         Error::new(ErrorKind::Store)
             .with_class(ErrorClass::Retryable)
             .context(config.shown())
-            .caused_by(one_line(&error.to_string()))
+            .caused_by(text)
     })
 }
 
 impl PostgresLink {
     fn new(config: &PostgresConfig) -> Self {
         let (plug, pid) = (Arc::default(), Arc::default());
-        Self { config: config.clone(), connection: None, line: None, plug, pid }
+        Self { config: config.clone(), connection: None, line: None, plug, pid, in_transaction: false }
     }
 
     fn connect(&mut self) -> Result<()> {
