@@ -45,6 +45,7 @@ pub struct Steps {
     told: Vec<String>,
     failures: usize,
     class: Option<ErrorClass>,
+    kind: Option<ErrorKind>,
 }
 
 impl Steps {
@@ -76,25 +77,47 @@ impl Steps {
     /// When a step has failed: the text names each, up to eight. It is tried
     /// again soon if that may help any of them.
     pub fn finish(self) -> Result<Outcome, BoxError> {
-        let Self { items, told, failures, class } = self;
-        let Some(class) = class else { return Ok(Outcome { items, ..Outcome::default() }) };
-        let mut text = told.join("; ");
-        if failures > told.len() {
-            text = format!("{text} and {} more", failures - told.len());
-        }
-        let error = Error::new(ErrorKind::Component).with_class(class).context(text);
+        let Self { items, failures, .. } = self;
+        let Some(class) = self.class else { return Ok(Outcome { items, ..Outcome::default() }) };
+        let error = Error::new(ErrorKind::Component).with_class(class).context(self.text());
         Err(Box::new(Partial { items, failures, error }))
     }
 
-    fn fail(&mut self, name: &str, error: &Error) {
+    /// Counts what was done beside the steps that said so.
+    pub(crate) fn count(&mut self, items: u64) {
+        self.items = self.items.saturating_add(items);
+    }
+
+    /// Has what is tried again tried as if each failure were of this class.
+    pub(crate) fn reclass(&mut self, class: ErrorClass) {
+        self.class = self.class.map(|_| class);
+    }
+
+    /// All that failed, as one error of the first one's kind.
+    pub(crate) fn error(&self) -> Option<Error> {
+        let (class, kind) = (self.class?, self.kind?);
+        Some(Error::new(kind).with_class(class).context(self.text()))
+    }
+
+    fn text(&self) -> String {
+        let text = self.told.join("; ");
+        match self.failures - self.told.len() {
+            0 => text,
+            more => format!("{text} and {more} more"),
+        }
+    }
+
+    pub(crate) fn fail(&mut self, name: &str, error: &Error) {
+        self.kind = self.kind.or(Some(error.kind()));
         self.failures += 1;
         if self.told.len() < MAX_TOLD {
             self.told.push(clip(format!("{name}: {}", error.report()), 256));
         }
         self.class = Some(match (self.class, error.class()) {
-            (None, class) => class,
-            (Some(ErrorClass::Terminal | ErrorClass::Cancelled), class) => class,
-            (Some(class), _) => class,
+            (None | Some(ErrorClass::Cancelled), class) => class,
+            (Some(known), ErrorClass::Cancelled) => known,
+            (Some(ErrorClass::Terminal), class) => class,
+            (Some(known), _) => known,
         });
     }
 }
@@ -160,6 +183,24 @@ mod tests {
                 steps.run("a", cancelled);
             },
             (0, "a: cancelled", ErrorClass::Cancelled),
+        );
+        for (first, then) in [(true, false), (false, true)] {
+            let told =
+                if first { "a: cancelled; b: no such table" } else { "a: no such table; b: cancelled" };
+            check(
+                &|steps| {
+                    steps.run("a", if first { &cancelled as &dyn Fn() -> _ } else { &terminal });
+                    steps.run("b", if then { &cancelled as &dyn Fn() -> _ } else { &terminal });
+                },
+                (0, told, ErrorClass::Terminal),
+            );
+        }
+        check(
+            &|steps| {
+                steps.run("a", plain);
+                steps.run("b", cancelled);
+            },
+            (0, "a: locked; b: cancelled", ErrorClass::Retryable),
         );
         check(
             &|steps| {
