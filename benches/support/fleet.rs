@@ -55,7 +55,16 @@ impl Step {
         match self {
             Self::Recover => vec![("platform", Some(1)), ("patience", None), all],
             Self::Expire => vec![("max_queue", Some(micros(HOUR))), all],
-            Self::Places => vec![("bonus", Some(1)), all],
+            Self::Places => {
+                let queue = [
+                    ("after_at", -i64::MAX),
+                    ("after_id", -i64::MAX),
+                    ("until_at", i64::MAX),
+                    ("until_id", i64::MAX),
+                ];
+                let queue = queue.into_iter().map(|(name, end)| (name, Some(end)));
+                [("bonus", Some(1)), all].into_iter().chain(queue).collect()
+            }
         }
     }
 
@@ -64,7 +73,7 @@ impl Step {
         let touched = match self {
             Self::Recover => store.recover(Scope::Platform, Lost::HolderDead, DRY),
             Self::Expire => store.expire_queued(Scope::Platform, HOUR, DRY),
-            Self::Places => return store.reprioritize(1, DRY).expect("the queue can be ordered"),
+            Self::Places => return store.reprioritize(1, DRY).expect("the queue can be ordered").moved,
         };
         touched.expect("the file can be swept").len() as u64
     }

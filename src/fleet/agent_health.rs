@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::id::AgentId;
-use super::pass::{BATCH, PassContext, PassReport, check_span};
+use super::pass::{PassContext, PassReport, Round, Sum, check_span};
 use super::rule::{self, Explanation};
 use super::store::{Lost, Scope, Store};
 use crate::error::Result;
@@ -64,23 +64,28 @@ impl AgentHealth {
     ///
     /// # Errors
     ///
-    /// When the database does not answer; what was done before stays.
+    /// When the database does not answer, or refuses a step: the others are
+    /// made nevertheless, and what was done stays. The text names each that
+    /// failed.
     pub fn pass(&self, store: &mut dyn Store, cx: &PassContext<'_>) -> Result<PassReport> {
-        let mut report = PassReport::new(cx, &["offline", "requeued", "failed", "expired"]);
-        let stale = self.0.stale_timeout;
-        let mut finished = cx.batches(BATCH, |sweep| {
-            let n = store.mark_offline(stale, sweep)?.len() as u64;
+        self.sum(store, cx).into_result()
+    }
+
+    pub(super) fn sum(&self, store: &mut dyn Store, cx: &PassContext<'_>) -> Sum {
+        let mut round = Round::of_sweeps(store, cx, &["offline", "requeued", "failed", "expired"]);
+        round.step("silent agents", |store, report, sweep| {
+            let n = store.mark_offline(self.0.stale_timeout, sweep)?.len() as u64;
             report.add("offline", n);
-            Ok(n)
-        })?;
-        for scope in [Scope::Platform, Scope::Tenant] {
-            finished = finished
-                && cx.batches(BATCH, |sweep| {
-                    Ok(report.touched(&store.recover(scope, Lost::HolderDead, sweep)?, "requeued"))
-                })?;
+            Ok(n >= u64::from(sweep.batch))
+        });
+        for (scope, name) in [(Scope::Platform, "jobs of the dead"), (Scope::Tenant, "commands of the dead")]
+        {
+            round.step(name, |store, report, sweep| {
+                let touched = store.recover(scope, Lost::HolderDead, sweep)?;
+                Ok(report.touched(&touched, "requeued", sweep))
+            });
         }
-        report.finished = finished;
-        Ok(report)
+        round.end()
     }
 
     /// Why a pass would mark an agent now, or would not.

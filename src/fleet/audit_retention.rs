@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::pass::{PassContext, PassReport, check_span};
+use super::pass::{PassContext, PassReport, Round, Sum, check_span};
 use super::rule::Explanation;
 use super::store::Store;
 use crate::duration::format;
@@ -95,31 +95,31 @@ impl AuditRetention {
     ///
     /// # Errors
     ///
-    /// When the database does not answer; what was done before stays.
+    /// When the database does not answer, or refuses a step: the other is made
+    /// nevertheless, and what was done stays. The text names each that failed.
     pub fn pass(&self, store: &mut dyn Store, cx: &PassContext<'_>) -> Result<PassReport> {
-        let mut report = PassReport::new(cx, &["deleted", "deleted grave"]);
-        report.dry_run = cx.is_dry_run() || self.0.dry_run;
+        self.sum(store, cx).into_result()
+    }
+
+    pub(super) fn sum(&self, store: &mut dyn Store, cx: &PassContext<'_>) -> Sum {
+        let is_dry = cx.is_dry_run() || self.0.dry_run;
+        let mut round = Round::new(store, cx, &["deleted", "deleted grave"]);
+        round.set_dry_run(is_dry);
         for (grave, kind) in [(false, "deleted"), (true, "deleted grave")] {
             let age = self.age(grave);
-            loop {
-                if !cx.goes_on()? {
-                    report.finished = false;
-                    return Ok(report);
-                }
-                if report.dry_run {
+            round.step(kind, |store, report, _| {
+                if is_dry {
                     report.add(kind, store.count_older(age, grave)?);
-                    break;
+                    return Ok(false);
                 }
                 let n = store.retain(age, grave, self.0.batch_size)?;
                 report.add(kind, n);
                 // Asking on would find what the last batch left of itself,
                 // once that is old enough.
-                if n < u64::from(self.0.batch_size) {
-                    break;
-                }
-            }
+                Ok(n >= u64::from(self.0.batch_size))
+            });
         }
-        Ok(report)
+        round.end()
     }
 
     /// Why a pass would delete a record now, or would not.

@@ -8,7 +8,7 @@ use super::agent_health::AgentHealth;
 use super::audit_retention::AuditRetention;
 use super::connect::{FileId, StoreConfig};
 use super::job_recovery::JobRecovery;
-use super::pass::{PassContext, PassReport};
+use super::pass::{PassContext, Sum};
 use super::queue_priority::QueuePriority;
 use super::store::Store;
 use super::token_cleanup::TokenCleanup;
@@ -51,11 +51,11 @@ pub trait Pass: sealed::Rounds + Clone + fmt::Debug + Send + 'static {
 }
 
 pub(crate) mod sealed {
-    use super::{PassContext, PassReport, Result, Store};
+    use super::{PassContext, Store, Sum};
 
     /// What goes over a fleet.
     pub trait Rounds {
-        fn round(&self, store: &mut dyn Store, cx: &PassContext<'_>) -> Result<PassReport>;
+        fn round(&self, store: &mut dyn Store, cx: &PassContext<'_>) -> Sum;
     }
 }
 
@@ -64,8 +64,8 @@ use sealed::Rounds;
 macro_rules! passes {
     ($($pass:ty),+) => {$(
         impl Rounds for $pass {
-            fn round(&self, store: &mut dyn Store, cx: &PassContext<'_>) -> Result<PassReport> {
-                self.pass(store, cx)
+            fn round(&self, store: &mut dyn Store, cx: &PassContext<'_>) -> Sum {
+                self.sum(store, cx)
             }
         }
     )+};
@@ -141,15 +141,17 @@ impl<P: Pass> Controller for PassController<P> {
             // Who does not reach the server waits for its statement.
             cx.on_cancel(move || drop(canceller.cancel()))
         });
-        let done = self.pass.round(&mut *open.store, &pass_cx);
+        let Sum { report, mut steps } = self.pass.round(&mut *open.store, &pass_cx);
         drop(cancel);
-        // What is terminal for a file that is gone is not for the next one.
-        let is_there = || open.file == self.place.file();
-        let report =
-            done.map_err(|error| if is_there() { error } else { error.with_class(ErrorClass::Retryable) })?;
+        if steps.has_failed() {
+            // What is terminal for a file that is gone is not for the next one.
+            if open.file != self.place.file() {
+                steps.reclass(ErrorClass::Retryable);
+            }
+            return steps.finish();
+        }
         self.open = Some(open);
-        let items = usize::try_from(report.processed()).unwrap_or(usize::MAX);
-        let outcome = Outcome::processed(items).summary(report.to_string());
+        let outcome = steps.finish()?.summary(report.to_string());
         // What a dry run did not come to it never comes to.
         let goes_on = !report.finished && !report.dry_run;
         Ok(if goes_on { outcome.requeue_after(SOON) } else { outcome })
@@ -175,6 +177,7 @@ mod tests {
     use crate::clock::ManualClock;
     use crate::env::Env;
     use crate::fleet::ModelStore;
+    use crate::fleet::pass::PassReport;
     use crate::name::Name;
     use crate::primitive::{AtomicU64, Mutex, Ordering};
 
@@ -191,8 +194,16 @@ mod tests {
     }
 
     impl Rounds for Scripted {
-        fn round(&self, _: &mut dyn Store, cx: &PassContext<'_>) -> Result<PassReport> {
-            (self.0.lock())(cx)
+        fn round(&self, _: &mut dyn Store, cx: &PassContext<'_>) -> Sum {
+            let mut sum = Sum { report: PassReport::new(cx, &["offline"]), steps: Default::default() };
+            match (self.0.lock())(cx) {
+                Ok(report) => {
+                    sum.steps.count(report.processed());
+                    sum.report = report;
+                }
+                Err(error) => sum.steps.fail("scripted", &error),
+            }
+            sum
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::id::CommandId;
-use super::pass::{BATCH, PassContext, PassReport, check_span};
+use super::pass::{PassContext, PassReport, Round, Sum, check_span};
 use super::rule::{self, Explanation};
 use super::store::{Lost, Scope, Store};
 use crate::error::{Error, ErrorKind, Result};
@@ -89,43 +89,54 @@ impl JobRecovery {
     }
 
     /// Goes over the fleet once. Twice in a row changes nothing the second
-    /// time. A dry run counts with the number of claims that is in force.
+    /// time.
     ///
     /// # Errors
     ///
-    /// When the database does not answer; what was done before stays.
+    /// When the database does not answer, or refuses a step: the others are
+    /// made nevertheless, and what was done stays. The text names each that
+    /// failed.
     pub fn pass(&self, store: &mut dyn Store, cx: &PassContext<'_>) -> Result<PassReport> {
+        self.sum(store, cx).into_result()
+    }
+
+    pub(super) fn sum(&self, store: &mut dyn Store, cx: &PassContext<'_>) -> Sum {
         let config = &self.0;
-        let mut report = PassReport::new(cx, &["expired", "failed", "requeued", "unpinned"]);
-        if !cx.is_dry_run() {
-            store.set_max_attempts(config.max_retries)?;
+        let mut round = Round::of_sweeps(store, cx, &["expired", "failed", "requeued", "unpinned"]);
+        if round.may_change() {
+            round
+                .step("max_retries", |store, _, _| store.set_max_attempts(config.max_retries).map(|_| false));
         }
-        let lost = [
-            (Scope::Platform, Lost::OrOlderThan(config.stuck_threshold)),
-            (Scope::Tenant, Lost::OrOlderThan(config.tenant_stuck_threshold)),
+        let queued = [
+            (Scope::Platform, config.max_queue, "jobs in the queue"),
+            (Scope::Tenant, config.tenant_max_queue, "commands in the queue"),
         ];
-        let queued = [(Scope::Platform, config.max_queue), (Scope::Tenant, config.tenant_max_queue)];
-        report.finished = true;
-        for (scope, most) in queued {
-            report.finished = report.finished
-                && cx.batches(BATCH, |sweep| {
-                    Ok(report.touched(&store.expire_queued(scope, most, sweep)?, "requeued"))
-                })?;
+        for (scope, most, name) in queued {
+            round.step(name, |store, report, sweep| {
+                Ok(report.touched(&store.expire_queued(scope, most, sweep)?, "requeued", sweep))
+            });
         }
-        report.finished = report.finished
-            && cx.batches(BATCH, |sweep| Ok(report.touched(&store.expire_due(sweep)?, "requeued")))?
-            && cx.batches(BATCH, |sweep| Ok(report.touched(&store.fail_exhausted(sweep)?, "requeued")))?;
-        for (scope, lost) in lost {
-            report.finished = report.finished
-                && cx.batches(BATCH, |sweep| {
-                    Ok(report.touched(&store.recover(scope, lost, sweep)?, "requeued"))
-                })?;
+        round.step("due", |store, report, sweep| {
+            Ok(report.touched(&store.expire_due(sweep)?, "requeued", sweep))
+        });
+        round.step("used up", |store, report, sweep| {
+            Ok(report.touched(&store.fail_exhausted(sweep)?, "requeued", sweep))
+        });
+        let lost = [
+            (Scope::Platform, config.stuck_threshold, "stuck jobs"),
+            (Scope::Tenant, config.tenant_stuck_threshold, "stuck commands"),
+        ];
+        for (scope, age, name) in lost {
+            round.step(name, |store, report, sweep| {
+                let touched = store.recover(scope, Lost::OrOlderThan(age), sweep)?;
+                Ok(report.touched(&touched, "requeued", sweep))
+            });
         }
-        report.finished = report.finished
-            && cx.batches(BATCH, |sweep| {
-                Ok(report.touched(&store.unpin(config.tenant_stuck_threshold, sweep)?, "unpinned"))
-            })?;
-        Ok(report)
+        round.step("pins", |store, report, sweep| {
+            let touched = store.unpin(config.tenant_stuck_threshold, sweep)?;
+            Ok(report.touched(&touched, "unpinned", sweep))
+        });
+        round.end()
     }
 
     /// Why a pass would change a command now, or would not.

@@ -68,7 +68,7 @@ pub use store::postgres::{PostgresConfig, PostgresLink, PostgresStore};
 #[cfg(feature = "sqlite")]
 pub use store::sqlite::{SqliteConfig, SqliteLink, SqliteStore};
 pub use store::{
-    AgentStore, AuditStore, Canceller, CommandStore, Listing, Lost, Registered, Scope, Store, Sweep,
+    AgentStore, AuditStore, Canceller, CommandStore, Listing, Lost, Moved, Registered, Scope, Store, Sweep,
     TenantStore, TokenStore, TokensCleaned, Touched,
 };
 pub use tenant::{Plan, Tenant};

@@ -3,9 +3,10 @@
 use std::fmt;
 
 use super::command::CommandState;
-use super::store::{Sweep, Touched};
+use super::store::{Store, Sweep, Touched};
 use crate::component::Context;
-use crate::error::{ErrorKind, Result};
+use crate::controller::Steps;
+use crate::error::{Error, ErrorKind, Result};
 
 /// What one pass is handed: when to stop early, and whether to change
 /// anything.
@@ -34,7 +35,9 @@ impl<'a> PassContext<'a> {
         Self { check: Box::new(check), dry_run: false }
     }
 
-    /// Whether what is done is undone at once. Defaults to no.
+    /// Whether what is done is undone at the pass's end. Until then others
+    /// wait for the rows that it would change, and in a file for the right to
+    /// write. Defaults to no.
     #[must_use]
     pub fn dry_run(mut self, dry_run: bool) -> Self {
         self.dry_run = dry_run;
@@ -53,20 +56,137 @@ impl<'a> PassContext<'a> {
             Err(error) => Err(error),
         }
     }
+}
 
-    /// Repeats a sweep until it has touched less than a batch; answers
-    /// whether it came so far.
-    pub(super) fn batches(&self, batch: u32, mut sweep: impl FnMut(Sweep) -> Result<u64>) -> Result<bool> {
-        loop {
-            if !self.goes_on()? {
-                return Ok(false);
-            }
-            // What a dry sweep undoes would only be found again.
-            let all = Sweep { batch: if self.dry_run { u32::MAX } else { batch }, dry_run: self.dry_run };
-            if sweep(all)? < u64::from(batch) || self.dry_run {
-                return Ok(true);
+/// A pass while it is made: each sweep is a step, and is made although an
+/// earlier one failed.
+pub(super) struct Round<'a> {
+    cx: &'a PassContext<'a>,
+    store: Undone<'a>,
+    sweep: Sweep,
+    is_over: bool,
+    sum: Sum,
+}
+
+/// A store whose dry run ends with this, whatever happens meanwhile.
+struct Undone<'a> {
+    store: &'a mut dyn Store,
+    is_dry: bool,
+}
+
+impl Drop for Undone<'_> {
+    fn drop(&mut self) {
+        if self.is_dry {
+            self.store.end_dry_run();
+        }
+    }
+}
+
+/// What came of a pass.
+#[derive(Debug)]
+pub struct Sum {
+    pub(super) report: PassReport,
+    pub(super) steps: Steps,
+}
+
+impl Sum {
+    /// The report, or what failed and what was done nevertheless.
+    pub(super) fn into_result(self) -> Result<PassReport> {
+        let Self { report, steps } = self;
+        match steps.error() {
+            None => Ok(report),
+            Some(error) if report.processed() == 0 || report.dry_run => Err(error),
+            Some(error) => {
+                let text = format!("after {report}: {error}");
+                Err(error.context(text))
             }
         }
+    }
+}
+
+impl<'a> Round<'a> {
+    /// Begins a pass of sweeps, which in a dry run are undone together at its
+    /// end: each sees what those before have done.
+    pub(super) fn of_sweeps(
+        store: &'a mut dyn Store,
+        cx: &'a PassContext<'_>,
+        kinds: &[&'static str],
+    ) -> Self {
+        let mut round = Self::new(store, cx, kinds);
+        if !cx.dry_run {
+            return round;
+        }
+        match round.store.store.begin_dry_run() {
+            Ok(true) => {
+                round.store.is_dry = true;
+                round.sweep.dry_run = false;
+            }
+            // Undone one by one: what a sweep undoes would only be found again.
+            Ok(false) => round.sweep.batch = u32::MAX,
+            Err(error) => round.fail("dry run", &error),
+        }
+        round
+    }
+
+    /// Begins a pass whose steps look themselves whether it is dry.
+    pub(super) fn new(store: &'a mut dyn Store, cx: &'a PassContext<'_>, kinds: &[&'static str]) -> Self {
+        Self {
+            cx,
+            store: Undone { store, is_dry: false },
+            sweep: Sweep { batch: BATCH, dry_run: cx.dry_run },
+            is_over: false,
+            sum: Sum { report: PassReport::new(cx, kinds), steps: Steps::default() },
+        }
+    }
+
+    /// What the report says of it.
+    pub(super) fn set_dry_run(&mut self, dry_run: bool) {
+        self.sum.report.dry_run = dry_run;
+    }
+
+    /// Whether what is done may stay, or is undone with the rest.
+    pub(super) fn may_change(&self) -> bool {
+        !self.is_over && !self.sweep.dry_run
+    }
+
+    /// Makes a step: batch after batch, until `sweep` says that nothing is
+    /// left or the pass is told to end.
+    pub(super) fn step(
+        &mut self,
+        name: &str,
+        mut sweep: impl FnMut(&mut dyn Store, &mut PassReport, Sweep) -> Result<bool>,
+    ) {
+        while !self.is_over {
+            match self.cx.goes_on() {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.is_over = true;
+                    self.sum.report.finished = false;
+                    return;
+                }
+                Err(error) => {
+                    self.fail(name, &error);
+                    self.is_over = true;
+                    return;
+                }
+            }
+            match sweep(self.store.store, &mut self.sum.report, self.sweep) {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => return self.fail(name, &error),
+            }
+        }
+    }
+
+    fn fail(&mut self, name: &str, error: &Error) {
+        self.sum.steps.fail(name, error);
+        // A transaction that has met an error takes nothing more.
+        self.is_over |= self.cx.dry_run;
+    }
+
+    pub(super) fn end(mut self) -> Sum {
+        self.sum.steps.count(self.sum.report.processed());
+        self.sum
     }
 }
 
@@ -113,8 +233,9 @@ impl PassReport {
         }
     }
 
-    /// Counts what a sweep did with commands; answers how many.
-    pub(super) fn touched(&mut self, touched: &[Touched], put_back: &str) -> u64 {
+    /// Counts what a sweep did with commands; answers whether it may have left
+    /// some.
+    pub(super) fn touched(&mut self, touched: &[Touched], put_back: &str, sweep: Sweep) -> bool {
         for row in touched {
             let kind = match row.state {
                 CommandState::Failed => "failed",
@@ -123,7 +244,7 @@ impl PassReport {
             };
             self.add(kind, 1);
         }
-        touched.len() as u64
+        touched.len() as u64 >= u64::from(sweep.batch)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::id::CommandId;
-use super::pass::{BATCH, PassContext, PassReport, check_span};
+use super::pass::{PassContext, PassReport, Round, Sum, check_span};
 use super::rule::{self, Explanation};
 use super::store::Store;
 use crate::error::{Error, Result};
@@ -67,20 +67,25 @@ impl QueuePriority {
         &self.0
     }
 
-    /// Goes over the queue once. Only places that change are written and
-    /// counted.
+    /// Goes over the queue once, in the order in which jobs came into it, from
+    /// where the last pass through this store was stopped. Only places that
+    /// change are written and counted. A dry run begins at the front.
     ///
     /// # Errors
     ///
     /// When the database does not answer; what was done before stays.
     pub fn pass(&self, store: &mut dyn Store, cx: &PassContext<'_>) -> Result<PassReport> {
-        let mut report = PassReport::new(cx, &["moved"]);
-        report.finished = cx.batches(BATCH, |sweep| {
-            let n = store.reprioritize(self.0.bonus_per_minute, sweep)?;
-            report.add("moved", n);
-            Ok(n)
-        })?;
-        Ok(report)
+        self.sum(store, cx).into_result()
+    }
+
+    pub(super) fn sum(&self, store: &mut dyn Store, cx: &PassContext<'_>) -> Sum {
+        let mut round = Round::of_sweeps(store, cx, &["moved"]);
+        round.step("places", |store, report, sweep| {
+            let batch = store.reprioritize(self.0.bonus_per_minute, sweep)?;
+            report.add("moved", batch.moved);
+            Ok(!batch.finished)
+        });
+        round.end()
     }
 
     /// What a job's place would be now, and what it is made of.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::id::TokenId;
-use super::pass::{BATCH, PassContext, PassReport, check_span};
+use super::pass::{PassContext, PassReport, Round, Sum, check_span};
 use super::rule::{self, Explanation};
 use super::store::Store;
 use crate::error::{Error, ErrorKind, Result};
@@ -62,15 +62,19 @@ impl TokenCleanup {
     ///
     /// When the database does not answer; what was done before stays.
     pub fn pass(&self, store: &mut dyn Store, cx: &PassContext<'_>) -> Result<PassReport> {
-        let mut report = PassReport::new(cx, &["expired", "exhausted", "revoked"]);
-        report.finished = cx.batches(BATCH, |sweep| {
+        self.sum(store, cx).into_result()
+    }
+
+    pub(super) fn sum(&self, store: &mut dyn Store, cx: &PassContext<'_>) -> Sum {
+        let mut round = Round::of_sweeps(store, cx, &["expired", "exhausted", "revoked"]);
+        round.step("tokens", |store, report, sweep| {
             let cleaned = store.clean_tokens(self.0.grace, sweep)?;
             report.add("expired", cleaned.expired);
             report.add("exhausted", cleaned.exhausted);
             report.add("revoked", cleaned.revoked);
-            Ok(cleaned.total())
-        })?;
-        Ok(report)
+            Ok(cleaned.total() >= u64::from(sweep.batch))
+        });
+        round.end()
     }
 
     /// Why a pass would delete a token now, or would not.

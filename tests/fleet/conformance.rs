@@ -116,6 +116,8 @@ suite! {
     a_job_waits_for_its_agent_and_a_revoked_one_starts_nothing
     a_cancelled_pass_says_that_it_did_not_finish
     a_dry_run_of_every_pass_changes_nothing
+    a_dry_run_says_what_a_run_would_do
+    each_waiting_job_gets_its_place_in_a_bounded_number_of_batches
     every_pass_explains_itself
     grave_records_are_kept_longer
     a_removal_carries_what_went_with_it_and_no_more
@@ -1249,7 +1251,7 @@ fn no_batch_takes_more_than_it_says<S: TestStore>(mut f: Fleet<S>) {
 
     let jobs = [0; 2].map(|_| f.job()).map(|job| f.enqueue(job));
     f.wait(mins(1));
-    let moved = [0; 3].map(|_| f.store.reprioritize(1, one).unwrap());
+    let moved = [0; 3].map(|_| f.store.reprioritize(1, one).unwrap().moved);
     assert_eq!((moved, jobs.map(|id| f.get(id).version)), ([1, 1, 0], [2, 2]));
 }
 
@@ -1418,7 +1420,7 @@ fn each_change_of_a_command_counts_once_in_its_version<S: TestStore>(mut f: Flee
     let unpin = |f: &mut Fleet<S>, _: &Lease| assert_eq!(f.store.unpin(DAY, all).unwrap().len(), 1);
     let place = |f: &mut Fleet<S>, _: &Lease| {
         f.wait_alive(mins(1), agent);
-        assert_eq!(f.store.reprioritize(1, all).unwrap(), 1);
+        assert_eq!(f.store.reprioritize(1, all).unwrap().moved, 1);
     };
     let late = |f: &mut Fleet<S>, _: &Lease| {
         f.wait_alive(mins(1), agent);
@@ -1531,7 +1533,7 @@ fn a_place_follows_the_plan<S: TestStore>(mut f: Fleet<S>) {
     let id = f.enqueue(job);
     for plan in [Plan::Team, Plan::Business, Plan::Enterprise, Plan::Free] {
         f.store.set_plan(f.tenant, plan).unwrap();
-        assert_eq!(f.store.reprioritize(1, Sweep::default()).unwrap(), 1);
+        assert_eq!(f.store.reprioritize(1, Sweep::default()).unwrap().moved, 1);
         let job = f.job();
         let new = f.enqueue(job);
         assert_eq!(f.get(id).queue_priority, f.get(new).queue_priority, "{plan}");
@@ -1720,7 +1722,7 @@ fn a_place_and_what_was_taken_off_it_go_together<S: TestStore>(mut f: Fleet<S>) 
     f.claim(agent);
     f.wait(mins(1));
     // Ten for a minute, and ten less for the other.
-    assert_eq!(f.store.reprioritize(10, Sweep::default()).unwrap(), 1);
+    assert_eq!(f.store.reprioritize(10, Sweep::default()).unwrap().moved, 1);
     let row = f.get(jobs[1]);
     assert_eq!((row.queue_priority, row.queue_penalty), (525, 10));
 }
@@ -1770,6 +1772,84 @@ fn a_cancelled_pass_says_that_it_did_not_finish<S: TestStore>(mut f: Fleet<S>) {
     assert_eq!(kind(pass.pass(&mut f.store, &fails)), ErrorKind::Io);
 }
 
+fn a_dry_run_says_what_a_run_would_do<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.agent("a");
+    let soon = f.after(mins(5));
+    // Its claims are used up, and its time is over, and it waited too long.
+    let job = f.job().max_attempts(1).expires_at(soon);
+    f.enqueue(job);
+    let lease = f.claim(agent);
+    f.store.release(&lease).unwrap();
+    // Waits for one who is silent, and one that he holds.
+    for job in [f.job(), f.job().pinned_to(agent)] {
+        f.enqueue(job);
+    }
+    f.claim(agent);
+    f.wait(mins(90));
+    let passes: [&dyn Fn(&mut S, &PassContext<'_>) -> PassReport; 3] = [
+        &|store, cx| AgentHealth::new(Default::default()).unwrap().pass(store, cx).unwrap(),
+        &|store, cx| {
+            let config = JobRecoveryConfig { max_retries: 1, ..Default::default() };
+            JobRecovery::new(config).unwrap().pass(store, cx).unwrap()
+        },
+        &|store, cx| QueuePriority::new(Default::default()).unwrap().pass(store, cx).unwrap(),
+    ];
+    let expected: [&[(&str, u64)]; 3] = [
+        &[("offline", 1), ("requeued", 1), ("failed", 0), ("expired", 0)],
+        &[("expired", 2), ("failed", 1), ("requeued", 0), ("unpinned", 0)],
+        &[("moved", 0)],
+    ];
+    for (pass, expected) in passes.iter().zip(expected) {
+        let before = f.store.commands(CommandId(0), 100).unwrap();
+        let dry = pass(&mut f.store, &PassContext::unbounded().dry_run(true));
+        assert_eq!(f.store.commands(CommandId(0), 100).unwrap(), before);
+        assert_eq!(f.store.max_attempts().unwrap(), 3);
+        let done = pass(&mut f.store, &PassContext::unbounded());
+        assert_eq!((&*dry.counts, dry.dry_run, done.dry_run), (expected, true, false));
+        assert_eq!(done.counts, dry.counts);
+        f.store.set_max_attempts(3).unwrap();
+    }
+}
+
+fn each_waiting_job_gets_its_place_in_a_bounded_number_of_batches<S: TestStore>(mut f: Fleet<S>) {
+    let other = f.store.create_tenant("other", Plan::Team).unwrap();
+    let mut jobs = Vec::new();
+    // Of two tenants in turn, in threes that came at one moment.
+    for n in 0..21 {
+        let job = if n % 2 == 0 { f.job() } else { NewCommand::job(other, CommandKind::Scan, "{}") };
+        jobs.push(f.enqueue(job));
+        if n % 3 == 2 {
+            f.wait(secs(1));
+        }
+    }
+    let batch = Sweep { batch: 4, dry_run: false };
+    for round in 1..=3 {
+        // Each time every job has another place than before.
+        let batches = [0; 6].map(|_| {
+            f.wait(mins(1));
+            f.store.reprioritize(1, batch).unwrap()
+        });
+        let moved: Vec<_> = batches.iter().map(|batch| (batch.moved, batch.finished)).collect();
+        assert_eq!(moved, [(4, false), (4, false), (4, false), (4, false), (4, false), (1, true)]);
+        for id in &jobs {
+            assert_eq!(f.get(*id).version, 1 + round, "{id}");
+        }
+    }
+    // One that is undone looks at all, wherever the others are.
+    f.wait(mins(1));
+    f.store.reprioritize(1, batch).unwrap();
+    f.wait(mins(1));
+    let all = f.store.reprioritize(1, Sweep { batch: 1_000, dry_run: true }).unwrap();
+    assert_eq!(all, Moved { moved: 21, finished: true });
+    let report = QueuePriority::new(Default::default())
+        .unwrap()
+        .pass(&mut f.store, &PassContext::unbounded().dry_run(true))
+        .unwrap();
+    assert_eq!(report.count("moved"), 21);
+    assert_eq!(f.priorities().count("moved"), 17, "from where the last was stopped");
+    assert_eq!(f.priorities().count("moved"), 4);
+}
+
 fn a_dry_run_of_every_pass_changes_nothing<S: TestStore>(mut f: Fleet<S>) {
     let (job, order) = (f.job(), f.order());
     let (a, b) = (f.agent("a"), f.own_agent("b"));
@@ -1793,7 +1873,8 @@ fn a_dry_run_of_every_pass_changes_nothing<S: TestStore>(mut f: Fleet<S>) {
             .unwrap()
             .processed(),
     ];
-    assert_eq!(would, [2, 3, 1, 2]);
+    // What the silent held counts, too.
+    assert_eq!(would, [4, 3, 1, 2]);
     let after =
         (f.store.agents(AgentId(0), 9).unwrap(), f.store.commands(CommandId(0), 9).unwrap(), f.audit());
     assert_eq!(before, after);

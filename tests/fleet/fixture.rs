@@ -24,6 +24,23 @@ pub(crate) fn real_now() -> u64 {
     std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_micros() as u64
 }
 
+/// A pass of which one step fails, because nothing may expire: what the others
+/// did is told and stays.
+#[allow(dead_code, reason = "each test file uses some of it")]
+pub(crate) fn a_step_fails<S: TestStore>(f: &mut Fleet<S>, why: &str) {
+    let agent = f.agent("a");
+    let jobs = [0; 2].map(|_| f.job()).map(|job| f.enqueue(job));
+    f.claim(agent);
+    f.wait(mins(90));
+    let pass = JobRecovery::new(JobRecoveryConfig::default()).unwrap();
+    let error = pass.pass(&mut f.store, &PassContext::unbounded()).unwrap_err();
+    let text = error.report().to_string();
+    assert!(text.starts_with("after 1 requeued: jobs in the queue: "), "{text}");
+    assert!(text.contains(why), "{text}");
+    assert_eq!(jobs.map(|id| f.state(id)), [CommandState::Pending; 2]);
+    assert_eq!(f.get(jobs[0]).attempts, 1);
+}
+
 /// A store that a test can use.
 pub(crate) trait TestStore: Store + ManualTime {}
 impl<T: Store + ManualTime> TestStore for T {}

@@ -511,8 +511,49 @@ fn nobody_waits_for_a_row_that_somebody_else_is_at() {
         let pair = [0; 2].map(|_| f.job()).map(|job| f.enqueue(job));
         f.wait(mins(1));
         hold("commands", pair[0].0);
-        assert_eq!(f.store.reprioritize(1, one).unwrap(), 1);
+        assert_eq!([0; 2].map(|_| f.store.reprioritize(1, one).unwrap().moved), [0, 1]);
         assert_eq!(pair.map(|id| f.get(id).version), [1, 2]);
+    });
+}
+
+#[test]
+fn a_step_that_fails_keeps_no_other_from_its_work() {
+    with_server(|server| {
+        let schema = server.schema();
+        let mut f = Fleet::new(PostgresStore::open(&server.config(&schema)).unwrap());
+        server.run(&format!(
+            "CREATE FUNCTION {schema}.no() RETURNS TRIGGER LANGUAGE plpgsql AS
+                 $$ BEGIN RAISE 'not today'; END $$;
+             CREATE TRIGGER no BEFORE UPDATE ON {schema}.fleet_commands FOR EACH ROW
+                 WHEN (new.state = 'expired') EXECUTE FUNCTION {schema}.no()"
+        ));
+        crate::fixture::a_step_fails(&mut f, "not today");
+        // Nor does a dry run, which such an error ends, leave anything open.
+        let pass = JobRecovery::new(JobRecoveryConfig::default()).unwrap();
+        let error = pass.pass(&mut f.store, &PassContext::unbounded().dry_run(true)).unwrap_err();
+        assert!(error.to_string().starts_with("jobs in the queue: "), "{error}");
+        let job = f.job();
+        f.enqueue(job);
+    });
+}
+
+#[test]
+fn a_dry_run_whose_connection_is_lost_changes_nothing_on_another() {
+    with_server(|server| {
+        let mut f = Fleet::new(server.store());
+        let job = f.job();
+        let id = f.enqueue(job);
+        f.wait(mins(90));
+        assert!(f.store.begin_dry_run().unwrap());
+        server.run(&format!("SELECT pg_terminate_backend({})", f.store.backend_pid().unwrap()));
+        let sweep = Sweep::default();
+        for _ in 0..2 {
+            let error = f.store.expire_queued(Scope::Platform, mins(1), sweep).unwrap_err();
+            assert_eq!(error.class(), ErrorClass::Retryable);
+        }
+        f.store.end_dry_run();
+        assert_eq!(f.state(id), CommandState::Pending);
+        assert_eq!(f.store.expire_queued(Scope::Platform, mins(1), sweep).unwrap().len(), 1);
     });
 }
 

@@ -235,8 +235,16 @@ impl<S: TestStore> Side<S> {
         })
     }
 
+    /// A run, and before it a dry run, which must say the same.
     fn pass(&mut self, pass: Pass) -> Result<PassReport> {
-        let (store, cx) = (&mut self.store, PassContext::unbounded());
+        let dry = self.pass_as(pass, true)?;
+        let done = self.pass_as(pass, false)?;
+        assert_eq!((dry.dry_run, &dry.counts, dry.finished), (true, &done.counts, done.finished), "{pass:?}");
+        Ok(done)
+    }
+
+    fn pass_as(&mut self, pass: Pass, dry_run: bool) -> Result<PassReport> {
+        let (store, cx) = (&mut self.store, PassContext::unbounded().dry_run(dry_run));
         match pass {
             Pass::Health => AgentHealth::new(Default::default())?.pass(store, &cx),
             Pass::Recovery { max_retries } => {

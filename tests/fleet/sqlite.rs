@@ -66,6 +66,17 @@ fn the_settings_of_a_connection_are_those_that_are_told() {
 }
 
 #[test]
+fn a_step_that_fails_keeps_no_other_from_its_work() {
+    in_file(|path, mut f| {
+        Other::new(path).run(
+            "CREATE TRIGGER no BEFORE UPDATE ON fleet_commands WHEN new.state = 'expired'
+             BEGIN SELECT RAISE(ABORT, 'not today'); END",
+        );
+        crate::fixture::a_step_fails(&mut f, "not today");
+    });
+}
+
+#[test]
 fn a_file_keeps_what_was_in_it() {
     in_file(|path, mut f| {
         let agent = f.agent("a");

@@ -50,6 +50,27 @@ pub trait Store: TenantStore + AgentStore + CommandStore + TokenStore + AuditSto
     fn canceller(&self) -> Option<Canceller> {
         None
     }
+
+    /// Begins what [`end_dry_run`](Self::end_dry_run) undoes: all sweeps until
+    /// then see what those before have done. Answers whether the store can; one
+    /// that cannot undoes each sweep at once, as [`Sweep::dry_run`] says.
+    ///
+    /// A store on a database holds one transaction for as long: others wait for
+    /// the rows that it has touched, and in a file for the right to write.
+    /// Between the two nothing is called but sweeps, what reads, and
+    /// [`set_max_attempts`](CommandStore::set_max_attempts); after an error
+    /// nothing but the end.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer, or a dry run goes on already.
+    fn begin_dry_run(&mut self) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// Undoes all that was done since the dry run began; without one it does
+    /// nothing.
+    fn end_dry_run(&mut self) {}
 }
 
 /// Cancels what a store is at, from any thread. Cloning shares it.
@@ -241,6 +262,15 @@ pub struct Touched {
     pub state: CommandState,
 }
 
+/// What became of a batch of waiting jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moved {
+    /// How many have another place now.
+    pub moved: u64,
+    /// Whether it was the last batch: the next one begins at the front.
+    pub finished: bool,
+}
+
 /// Commands: the agents' side, the administrator's, and the controllers'.
 ///
 /// What a holder does is done with its [`Lease`]. When the command was taken
@@ -413,13 +443,16 @@ pub trait CommandStore {
     /// When the database does not answer.
     fn unpin(&mut self, patience: Duration, sweep: Sweep) -> Result<Vec<Touched>>;
 
-    /// Computes the places of waiting jobs anew; writes and counts only those
-    /// that change.
+    /// Computes the places of one batch of waiting jobs anew, in the order in
+    /// which they came into the queue; writes and counts only those that
+    /// change. The batch is how many are looked at. The next call through this
+    /// store goes on behind them, and after the last begins at the front. A
+    /// sweep that is undone at once looks at all.
     ///
     /// # Errors
     ///
     /// When the database does not answer.
-    fn reprioritize(&mut self, bonus_per_minute: u32, sweep: Sweep) -> Result<u64>;
+    fn reprioritize(&mut self, bonus_per_minute: u32, sweep: Sweep) -> Result<Moved>;
 }
 
 /// How many tokens were taken away, by why they were good for nothing.

@@ -8,7 +8,7 @@ use super::guard::{
     removal_record, revoked, settle, unknown_secret, wrong_kind,
 };
 use super::{
-    AgentStore, AuditStore, CommandStore, Listing, Lost, Registered, Scope, Store, Sweep, TenantStore,
+    AgentStore, AuditStore, CommandStore, Listing, Lost, Moved, Registered, Scope, Store, Sweep, TenantStore,
     TokenStore, TokensCleaned, Touched,
 };
 use crate::error::{Error, ErrorKind, Result};
@@ -42,6 +42,10 @@ pub struct ModelStore {
     n_tokens: i64,
     audit: Vec<AuditRecord>,
     head: (i64, String),
+    /// Up to where places were computed.
+    places: Option<(Stamp, CommandId)>,
+    /// What all was before the dry run that goes on.
+    before: Option<Box<ModelStore>>,
 }
 
 #[derive(Debug, Clone)]
@@ -70,6 +74,8 @@ impl Default for ModelStore {
             n_tokens: 0,
             audit: Vec::new(),
             head: (0, GENESIS.to_owned()),
+            places: None,
+            before: None,
         }
     }
 }
@@ -187,7 +193,7 @@ impl ModelStore {
                 Decision::Leave(_) | Decision::Offline(_) | Decision::Delete(_) => continue,
             }
             touched.push(Touched { command: row.id, state: row.state });
-            if !sweep.dry_run {
+            if !sweep.dry_run || self.before.is_some() {
                 let place = index(row.id.0);
                 self.commands[place].row = row;
             }
@@ -235,6 +241,21 @@ fn to(row: &mut Command, state: CommandState, now: Stamp) {
 impl Store for ModelStore {
     fn now(&mut self) -> Result<Stamp> {
         Ok(self.now)
+    }
+
+    fn begin_dry_run(&mut self) -> Result<bool> {
+        if self.before.is_some() {
+            return Err(Error::new(ErrorKind::InvalidState).context("a dry run goes on already"));
+        }
+        self.before = Some(Box::new(self.clone()));
+        self.places = None;
+        Ok(true)
+    }
+
+    fn end_dry_run(&mut self) {
+        if let Some(before) = self.before.take() {
+            *self = *before;
+        }
     }
 }
 
@@ -378,13 +399,14 @@ impl AgentStore for ModelStore {
 
     fn mark_offline(&mut self, stale: Duration, sweep: Sweep) -> Result<Vec<AgentId>> {
         let now = self.now;
+        let is_undone = sweep.dry_run && self.before.is_none();
         let stale = |row: &Agent| matches!(rule::stale(row, now, stale), Decision::Offline(_));
         let mut found: Vec<&mut Agent> =
             self.agents.iter_mut().map(|entry| &mut entry.row).filter(|row| stale(row)).collect();
         found.sort_by_key(|row| (row.last_seen_at.unwrap_or(row.created_at), row.id));
         found.truncate(sweep.batch as usize);
         let mut ids: Vec<_> = found.iter().map(|row| row.id).collect();
-        for row in found.into_iter().filter(|_| !sweep.dry_run) {
+        for row in found.into_iter().filter(|_| !is_undone) {
             row.health = AgentCondition::Offline;
             row.last_offline_at = Some(now);
         }
@@ -611,13 +633,25 @@ impl CommandStore for ModelStore {
         }))
     }
 
-    fn reprioritize(&mut self, bonus_per_minute: u32, sweep: Sweep) -> Result<u64> {
-        let order = |row: &Command| (Stamp::from_micros(0), row.id);
+    fn reprioritize(&mut self, bonus_per_minute: u32, sweep: Sweep) -> Result<Moved> {
+        let is_alone = sweep.dry_run && self.before.is_none();
+        let order = |row: &Command| (row.queued_at, row.id);
+        let after = self.places.filter(|_| !is_alone);
+        let waiting = self.rows().filter(|row| row.state == CommandState::Pending && row.platform);
+        let mut next: Vec<_> = waiting.map(order).filter(|job| Some(*job) > after).collect();
+        next.sort_unstable();
+        let last = next.get(sweep.batch.max(1) as usize - 1).copied().filter(|_| !is_alone);
         let touched = self.sweep(sweep, order, |model, row| {
+            if Some(order(row)) <= after || last.is_some_and(|last| order(row) > last) {
+                return Decision::Leave(String::new());
+            }
             let plan = model.tenants[index(row.tenant.0)].plan;
             rule::rank(row, plan, model.active(row.tenant), model.now, bonus_per_minute)
         });
-        Ok(touched.len() as u64)
+        if !is_alone {
+            self.places = last;
+        }
+        Ok(Moved { moved: touched.len() as u64, finished: last.is_none() })
     }
 }
 
@@ -674,6 +708,7 @@ impl TokenStore for ModelStore {
         let now = self.now;
         let mut cleaned = TokensCleaned::default();
         let mut left = sweep.batch;
+        let is_undone = sweep.dry_run && self.before.is_none();
         self.tokens.retain(|(row, _)| {
             if left == 0 || !matches!(rule::clean(row, now, grace), Decision::Delete(_)) {
                 return true;
@@ -684,7 +719,7 @@ impl TokenStore for ModelStore {
                 TokenStatus::Exhausted => cleaned.exhausted += 1,
                 TokenStatus::Expired | TokenStatus::Active => cleaned.expired += 1,
             }
-            sweep.dry_run
+            is_undone
         });
         Ok(cleaned)
     }

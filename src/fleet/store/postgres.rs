@@ -285,6 +285,9 @@ pub struct PostgresLink {
     plug: Arc<Mutex<Option<Arc<Plug>>>>,
     /// The server's number for the connection; 0 while there is none.
     pid: Arc<AtomicU64>,
+    /// Whether a transaction was begun and not ended, be the connection there
+    /// or gone: another one would do for good what is to be undone.
+    in_transaction: bool,
 }
 
 impl fmt::Debug for PostgresLink {
@@ -375,7 +378,7 @@ impl PostgresLink {
         statement: &str,
         body: impl FnOnce(&mut PgConnection) -> Result<T, DieselError>,
     ) -> Result<T> {
-        if self.connection.is_none() {
+        if self.connection.is_none() && !self.in_transaction {
             self.connect()?;
         }
         self.call(statement, body)
@@ -502,16 +505,20 @@ impl Link for PostgresLink {
     fn begin(&mut self) -> Result<()> {
         // The isolation is the connection's: to name it again costs the server
         // more than the rest.
-        self.run("begin", |connection| AnsiTransactionManager::begin_transaction_sql(connection, "BEGIN"))
+        self.run("begin", |connection| AnsiTransactionManager::begin_transaction_sql(connection, "BEGIN"))?;
+        self.in_transaction = true;
+        Ok(())
     }
 
     fn commit(&mut self) -> Result<()> {
         let done = self.call("commit", AnsiTransactionManager::commit_transaction);
+        self.in_transaction = false;
         done.inspect_err(|_| self.rollback())
     }
 
     fn rollback(&mut self) {
         let undone = self.call("rollback", AnsiTransactionManager::rollback_transaction);
+        self.in_transaction = false;
         if undone.is_err() {
             self.forget();
         }

@@ -10,7 +10,7 @@ use super::row::{Claimed, Extent, Hashed, Number, TakenRow, TouchedRow, listing,
 use super::statement::Link;
 use super::statements::{self as st, Now};
 use super::{
-    AgentStore, AuditStore, Canceller, CommandStore, Listing, Lost, Registered, Scope, Store, Sweep,
+    AgentStore, AuditStore, Canceller, CommandStore, Listing, Lost, Moved, Registered, Scope, Store, Sweep,
     TenantStore, TokenStore, TokensCleaned, Touched,
 };
 use crate::error::{Error, ErrorClass, ErrorKind, Result};
@@ -31,11 +31,15 @@ pub struct SqlStore<L> {
     /// mostly they still do. With nobody's or several tenants' one statement
     /// tells all.
     alone: Option<i64>,
+    /// Up to where places were computed; `None` is the queue's front.
+    places: Option<st::Queued>,
+    /// What `places` was before the dry run that goes on.
+    dry_run: Option<Option<st::Queued>>,
 }
 
 impl<L> SqlStore<L> {
     pub(super) fn new(link: L) -> Self {
-        Self { link, now: None, alone: None }
+        Self { link, now: None, alone: None, places: None, dry_run: None }
     }
 
     #[cfg(feature = "postgres")]
@@ -64,6 +68,10 @@ fn one<T>(rows: Vec<T>, what: impl FnOnce() -> String) -> Result<T> {
 fn claimed(rows: Vec<TakenRow>, by: Claimed) -> Result<Option<Claim>> {
     rows.into_iter().next().map(|row| row.0.read(by).and_then(claim_of)).transpose()
 }
+
+/// Before and behind all that wait.
+const FRONT: st::Queued = (-i64::MAX, -i64::MAX);
+const BACK: st::Queued = (i64::MAX, i64::MAX);
 
 /// How often a claim asks which tenants come first, when each time others took
 /// meanwhile all that was there.
@@ -132,23 +140,40 @@ impl Waiting {
 impl<L: Link> SqlStore<L> {
     /// Runs a sweep, and undoes it when it is dry. `any` is asked first: it
     /// reads, so a sweep that has nothing to do takes no lock from anybody.
-    fn sweep<T: Default>(
+    fn sweep<T>(
         &mut self,
         sweep: Sweep,
         any: impl FnOnce(&mut L, Now) -> Result<Vec<Number>>,
-        body: impl FnOnce(&mut L, Now, i64) -> Result<T>,
-    ) -> Result<T> {
+        body: impl FnOnce(&mut L, Now, i64) -> Result<Vec<T>>,
+    ) -> Result<Vec<T>> {
         let now = self.now;
         if any(&mut self.link, now)?.is_empty() {
-            return Ok(T::default());
+            return Ok(Vec::new());
         }
-        if !sweep.dry_run {
-            return body(&mut self.link, now, i64::from(sweep.batch));
+        let rows = self.done_or_undone(sweep, |link| body(link, now, i64::from(sweep.batch)))?;
+        if rows.len() as u64 >= u64::from(sweep.batch) {
+            self.give_way(sweep);
+        }
+        Ok(rows)
+    }
+
+    fn done_or_undone<T>(&mut self, sweep: Sweep, body: impl FnOnce(&mut L) -> Result<T>) -> Result<T> {
+        // In a dry run its end undoes all.
+        if !sweep.dry_run || self.dry_run.is_some() {
+            return body(&mut self.link);
         }
         self.link.begin()?;
-        let result = body(&mut self.link, now, i64::from(sweep.batch));
+        let result = body(&mut self.link);
         self.link.rollback();
         result
+    }
+
+    /// After a batch that may be followed by others.
+    fn give_way(&mut self, sweep: Sweep) {
+        // While a transaction is open nobody else could use it.
+        if !sweep.dry_run && self.dry_run.is_none() {
+            self.link.give_way();
+        }
     }
 
     fn touched(
@@ -213,6 +238,19 @@ impl<L: Link> Store for SqlStore<L> {
 
     fn canceller(&self) -> Option<Canceller> {
         self.link.canceller()
+    }
+
+    fn begin_dry_run(&mut self) -> Result<bool> {
+        self.link.begin()?;
+        self.dry_run = Some(self.places.take());
+        Ok(true)
+    }
+
+    fn end_dry_run(&mut self) {
+        if let Some(places) = self.dry_run.take() {
+            self.link.rollback();
+            self.places = places;
+        }
     }
 }
 
@@ -533,9 +571,31 @@ impl<L: Link> CommandStore for SqlStore<L> {
         self.touched(sweep, st::any_pinned, |link, now, batch| st::unpin(link, now, span(patience), batch))
     }
 
-    fn reprioritize(&mut self, bonus_per_minute: u32, sweep: Sweep) -> Result<u64> {
-        let bonus = i64::from(bonus_per_minute);
-        self.sweep(sweep, st::any_waiting, |link, now, batch| st::reprioritize(link, now, bonus, batch))
+    fn reprioritize(&mut self, bonus_per_minute: u32, sweep: Sweep) -> Result<Moved> {
+        let (now, bonus, batch) = (self.now, i64::from(bonus_per_minute), i64::from(sweep.batch.max(1)));
+        if st::any_waiting(&mut self.link, now)?.is_empty() {
+            self.places = None;
+            return Ok(Moved { moved: 0, finished: true });
+        }
+        let is_alone = sweep.dry_run && self.dry_run.is_none();
+        let after = if is_alone { FRONT } else { self.places.unwrap_or(FRONT) };
+        // One that is undone at once is not followed by another.
+        let last = if is_alone {
+            None
+        } else {
+            let rows = st::boundary_places(&mut self.link, now, after.0, after.1, batch)?;
+            rows.first().map(|row| (row.at, row.position))
+        };
+        let moved = self.done_or_undone(sweep, |link| {
+            st::reprioritize(link, now, bonus, batch, after, last.unwrap_or(BACK))
+        })?;
+        if !is_alone {
+            self.places = last;
+        }
+        if last.is_some() {
+            self.give_way(sweep);
+        }
+        Ok(Moved { moved, finished: last.is_none() })
     }
 }
 

@@ -8,10 +8,31 @@ use super::row::{
 use super::statement::{Bind, Key, Link, Sql};
 use crate::error::Result;
 
-/// Computes the places of waiting jobs anew; answers how many changed.
-pub(super) fn reprioritize(link: &mut impl Link, now: Now, bonus: i64, batch: i64) -> Result<u64> {
+/// A job's place in the order in which jobs came into the queue: when, and its
+/// number.
+pub(super) type Queued = (i64, i64);
+
+/// Computes the places of jobs anew that wait behind one and not behind
+/// another; answers how many changed.
+pub(super) fn reprioritize(
+    link: &mut impl Link,
+    now: Now,
+    bonus: i64,
+    batch: i64,
+    after: Queued,
+    until: Queued,
+) -> Result<u64> {
     static SQL: Sql = Sql::planned_anew("reprioritize", REPRIORITIZE);
-    link.execute(&SQL, &[("now", now.into()), ("bonus", bonus.into()), ("batch", batch.into())])
+    let binds = [
+        ("now", now.into()),
+        ("bonus", bonus.into()),
+        ("batch", batch.into()),
+        ("after_at", after.0.into()),
+        ("after_id", after.1.into()),
+        ("until_at", until.0.into()),
+        ("until_id", until.1.into()),
+    ];
+    link.execute(&SQL, &binds)
 }
 
 const REPRIORITIZE: &str = include_str!("sql/reprioritize.sql");
@@ -131,6 +152,7 @@ statements! {
     fn any_retried() -> Number;
     fn any_pinned() -> Number;
     fn any_waiting() -> Number;
+    fn boundary_places(after_at: i64, after_id: i64, batch: i64) -> Boundary;
     fn recover(platform: bool, patience: Option<i64>, batch: i64) -> TouchedRow;
     fn expire_queued(max_queue: i64, batch: i64) -> TouchedRow;
     fn expire_unclaimed(max_queue: i64, batch: i64) -> TouchedRow;
@@ -240,6 +262,8 @@ mod tests {
             ("fail_exhausted", "fleet_commands_retried"),
             ("unpin", "fleet_commands_pinned"),
             ("reprioritize", "fleet_commands_busy"),
+            ("reprioritize", "fleet_commands_queued (queued_at>? AND queued_at<?)"),
+            ("boundary_places", "fleet_commands_queued (queued_at>?)"),
             ("claim_job", "fleet_commands_jobs"),
             ("rank_tenants", "fleet_commands_jobs"),
             ("select_waiting", "fleet_commands_jobs"),

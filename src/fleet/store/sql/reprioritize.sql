@@ -1,4 +1,7 @@
--- The tenants' jobs at work are counted once, and only when a job waits.
+-- The places of the jobs that wait between two, in the order in which they came
+-- into the queue: no place is changed by it, so a round that goes on where it
+-- ended meets each. The tenants' jobs at work are counted once, and only when a
+-- job waits.
 WITH clock (now) AS (SELECT COALESCE(:now, (SELECT now FROM fleet_clock))),
 busy (tenant_id, n) AS (
     SELECT tenant_id, COUNT(*) FROM fleet_commands
@@ -16,9 +19,11 @@ places (id, old_place, old_penalty, place, penalty) AS (
             - CASE WHEN b.n > 20 THEN 200 ELSE 10 * COALESCE(b.n, 0) END,
         CASE WHEN b.n > 20 THEN 200 ELSE 10 * COALESCE(b.n, 0) END
     FROM fleet_commands c
-    INDEXED BY fleet_commands_jobs -- sqlite
+    INDEXED BY fleet_commands_queued -- sqlite
     CROSS JOIN fleet_tenants t LEFT JOIN busy b ON b.tenant_id = c.tenant_id
     WHERE c.lease_until IS NULL AND c.completed_at IS NULL AND c.state = 'pending' AND c.platform AND t.id = c.tenant_id
+        AND c.queued_at >= :after_at AND c.queued_at <= :until_at -- postgres
+        AND (c.queued_at, c.id) > (:after_at, :after_id) AND (c.queued_at, c.id) <= (:until_at, :until_id)
 ),
 changed (id, place, penalty) AS MATERIALIZED (
     SELECT p.id, p.place, p.penalty FROM places p
