@@ -344,10 +344,12 @@ impl PostgresLink {
         self.connection = Some(connection);
         let timeout = self.config.statement_timeout.as_millis().clamp(1, MOST.into());
         // Compiling a statement takes a hundred times what running it does.
+        // What is asked for often is in memory: with the cost of a disk a server
+        // would read all agents of a small fleet to find the one that claims.
         let mut settings = format!(
             "SET statement_timeout = {timeout}; SET idle_in_transaction_session_timeout = {timeout};
              SET default_transaction_isolation = 'read committed'; SET client_min_messages = 'warning';
-             SET jit = off;
+             SET jit = off; SET random_page_cost = 1.1;
              DO $$ BEGIN PERFORM set_config('lc_messages', 'C', false);
              EXCEPTION WHEN insufficient_privilege THEN NULL; END $$;"
         );
