@@ -75,6 +75,7 @@ suite! {
     a_tenants_standing_counts_its_jobs_and_not_its_orders
     claims_respect_capabilities_and_tools
     claims_are_fair_between_tenants
+    who_comes_beside_a_tenant_that_waited_alone_is_seen
     a_new_job_of_a_busy_tenant_does_not_pass_its_older_ones
     a_clock_that_steps_back_breaks_no_chain
     a_holder_that_asks_twice_is_answered_twice
@@ -879,6 +880,25 @@ fn claims_are_fair_between_tenants<S: TestStore>(mut f: Fleet<S>) {
     }
     let lease = f.claim(agent);
     assert_eq!(f.get(lease.command).tenant, late);
+}
+
+fn who_comes_beside_a_tenant_that_waited_alone_is_seen<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.register(None, NewAgent::new("a", AgentKind::Platform).max_jobs(1000));
+    let [before, alone, after] =
+        ["before", "alone", "after"].map(|name| f.store.create_tenant(name, Plan::Free).unwrap());
+    let job = |tenant, priority| NewCommand::job(tenant, CommandKind::Scan, "{}").priority(priority);
+    for comer in [before, after, before, after] {
+        let waiting = [0; 3].map(|_| f.enqueue(job(alone, Priority::Low)));
+        let first = [f.claim(agent).command, f.claim(agent).command];
+        let urgent = f.enqueue(job(comer, Priority::Critical));
+        let last = [f.claim(agent).command, f.claim(agent).command];
+        assert_eq!((first, last), ([waiting[0], waiting[1]], [urgent, waiting[2]]), "{comer}");
+        assert!(f.store.claim(agent, LEASE).unwrap().is_none());
+    }
+    // What came alone while the other had none left.
+    let only = f.enqueue(job(before, Priority::Low));
+    assert_eq!(f.claim(agent).command, only);
+    assert!(f.store.claim(agent, LEASE).unwrap().is_none());
 }
 
 fn a_new_job_of_a_busy_tenant_does_not_pass_its_older_ones<S: TestStore>(mut f: Fleet<S>) {

@@ -269,10 +269,7 @@ impl<T: QueryableByName<diesel::pg::Pg> + 'static> Row for T {}
 /// One connection.
 pub(super) trait Link: Send {
     fn load_as<K: Key, T: Row>(&mut self, sql: &Sql, binds: &[(&str, Bind<'_>)]) -> Result<Vec<T>>;
-    fn load<T: Row>(&mut self, sql: &Sql, binds: &[(&str, Bind<'_>)]) -> Result<Vec<T>>
-    where
-        Self: Sized,
-    {
+    fn load<T: Row>(&mut self, sql: &Sql, binds: &[(&str, Bind<'_>)]) -> Result<Vec<T>> {
         self.load_as::<ByText, T>(sql, binds)
     }
     /// Runs a statement that answers no rows; answers how many it changed.
