@@ -603,6 +603,34 @@ fn crt_26_a_host_goes_back_to_what_ran() {
 }
 
 #[test]
+fn an_edit_counts_whose_first_verdict_takes_longer_than_a_start() {
+    let clock = ManualClock::default();
+    let env = Env::manual(&clock).unwrap();
+    let host = Host::new(HostConfig::default().env(&env)).unwrap();
+    host.start().unwrap();
+    let (log, target) = (Log::default(), Double::new(&env));
+    let scene = Scene::on(clock, &env, shipped::registry(), log, target, Arc::new(host.handle()));
+    let text = |grace: &str| {
+        format!(
+            r#"{{"name": "w", "type": "watcher", "config": {{"probe": {{"heartbeat": {{"grace": "{grace}"}}}}}}}}"#
+        )
+    };
+    scene.dir.write("w.json", text("10m"));
+    scene.start();
+    assert_eq!(scene.told(), "deployed w");
+    scene.dir.write("w.json", text("11m"));
+    scene.scan();
+    assert_eq!(scene.told(), "", "its time is not over");
+    scene.clock.run_for(secs(30));
+    assert_eq!((scene.told(), scene.state()), ("replaced w".into(), Health::Ready));
+    scene.clock.run_for(secs(120));
+    assert_eq!(scene.told(), "");
+    assert!(!host.component("w").unwrap().up);
+    scene.clock.run_for(secs(9 * 60));
+    assert!(host.component("w").unwrap().up, "by its new settings");
+}
+
+#[test]
 fn crt_26_a_host_waits_for_what_is_required() {
     let hosted = Hosted::new();
     let scene = &hosted.scene;

@@ -1087,7 +1087,21 @@ fn a_replacement_that_does_not_come_up_gives_way_to_the_one_before() {
         assert_eq!(host.replace(config, secs(5)).unwrap_err().to_string(), "a: replace: boom");
         world.clock.settle();
         assert_eq!((world.told.take(), states(&host)), ("-a +new -new +a".into(), "a:ready b:ready".into()));
-        // It starts and says nothing.
+        // It starts, says nothing, and fails in its time.
+        let mute = Remote::default();
+        let config = ComponentConfig::new("a", new("new").start(mute.keep(Some(Health::Unknown))));
+        let result = meanwhile(
+            || host.replace(config, secs(5)),
+            || {
+                eventually("new to start", || states(&host) == "a:starting b:ready");
+                world.clock.run_for(secs(4));
+                mute.run(0).fail("gone");
+            },
+        );
+        assert_eq!(result.unwrap_err().to_string(), "a: replace: gone");
+        world.clock.settle();
+        assert_eq!((world.told.take(), states(&host)), ("-a +new -new +a".into(), "a:ready b:ready".into()));
+        // It starts and says nothing: nothing of it has failed.
         let mute = Remote::default();
         let config = ComponentConfig::new("a", new("new").start(mute.keep(Some(Health::Unknown))));
         let result = meanwhile(
@@ -1097,9 +1111,11 @@ fn a_replacement_that_does_not_come_up_gives_way_to_the_one_before() {
                 world.clock.run_for(secs(5));
             },
         );
-        assert_eq!(result.unwrap_err().to_string(), "a: replace: not up within 5s");
+        result.unwrap();
+        assert_eq!((world.told.take(), states(&host)), ("-a +new".into(), "a:starting b:ready".into()));
+        mute.run(0).set_health(Health::Ready);
         world.clock.settle();
-        assert_eq!((world.told.take(), states(&host)), ("-a +new -new +a".into(), "a:ready b:ready".into()));
+        assert_eq!(states(&host), "a:ready b:ready");
         // It is up with any verdict; it need not be ready.
         let down = Remote::default();
         let config = ComponentConfig::new("a", new("new").start(down.keep(Some(Health::Unknown))));
@@ -1111,7 +1127,7 @@ fn a_replacement_that_does_not_come_up_gives_way_to_the_one_before() {
             },
         );
         result.unwrap();
-        assert_eq!((world.told.take(), states(&host)), ("-a +new".into(), "a:down b:ready".into()));
+        assert_eq!((world.told.take(), states(&host)), ("-new +new".into(), "a:down b:ready".into()));
         assert_eq!(names(&host), "a b");
     });
 }

@@ -304,13 +304,14 @@ pub extern "C" fn lk_host_deploy_json(host: Ref<lk_host>, json: Text, out: Out<l
 }
 
 /// Stops a component and starts another of the same name in its place; where
-/// none is, the new one is simply deployed. The new one has to be up within
-/// `limit_ms`; otherwise it is stopped and the one before comes back.
+/// none is, the new one is simply deployed. Its start has to return within
+/// `limit_ms`, and nothing of it may fail until it is up or that time is over;
+/// otherwise it is stopped and the one before comes back.
 ///
 /// host: not consumed. config: as for lk_host_register. limit_ms: how long the
 /// new one may take. out: the new member; may be NULL.
-/// Returns: as lk_host_deploy; LK_ERR_STATE from inside its own call. Thread:
-/// any. Blocks until then.
+/// Returns: as lk_host_deploy; LK_ERR_STATE from inside its own call, or that of
+/// one that has to stop before it. Thread: any. Blocks until then.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_host_replace(
     host: Ref<lk_host>,

@@ -382,12 +382,14 @@ impl HostHandle {
     /// Stops a component and starts another of the same name in its place;
     /// where none is, the new one is simply deployed.
     ///
-    /// The new one has to be *up* within `limit` of the moment when its turn to
-    /// start comes: its `start` returned, and where it says so itself, it
-    /// knows how it is (a watcher is up after its first verdict, whichever), or
-    /// that it is done. One that waits for what it requires passes. Otherwise it is stopped and the one before comes back and is started
-    /// again, by its restart policy also when that fails at first. The place
-    /// in the order stays the same.
+    /// Returns when the new one is *up*: its `start` returned, and where it says
+    /// so itself, it knows how it is (a watcher is up after its first verdict,
+    /// whichever), or that it is done. Its `start` has to return within `limit`
+    /// of its call, and nothing of it may fail until then; otherwise it is
+    /// stopped and the one before comes back and is started again, by its
+    /// restart policy also when that fails at first. One that still does not
+    /// know how it is when `limit` is over stays, and so does one that waits for
+    /// what it requires. The place in the order stays the same.
     ///
     /// # Errors
     ///

@@ -226,8 +226,8 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Stops a component and starts another in its place; if that does not
-    /// come up within `limit`, the first returns.
+    /// Stops a component and starts another in its place; if that fails or is
+    /// still in its start after `limit`, the first returns.
     pub(super) fn replace(
         &mut self,
         now: Tick,
@@ -389,12 +389,7 @@ impl Supervisor {
             }
             if let Some(member) = self.members.get_mut(idx) {
                 if member.trial.as_ref().is_some_and(|trial| due(trial.by)) {
-                    if member.stage.is_alive() {
-                        self.too_slow(idx, out);
-                    } else {
-                        // It waits for others: that is no fault of its own.
-                        self.commit(idx, out);
-                    }
+                    self.trial_is_over(idx, out);
                 }
             }
             idx += 1;

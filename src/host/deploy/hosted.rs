@@ -7,8 +7,8 @@ use crate::host::config::{ComponentConfig, Requires};
 use crate::host::handle::HostHandle;
 use crate::host::runner::{Asked, Listener};
 
-/// A replacement has the host's start timeout to come up, a component that no
-/// file describes any more the host's stop timeout to stop.
+/// A replacement has the host's start timeout to come up or to fail, a component
+/// that no file describes any more the host's stop timeout to stop.
 impl Target for HostHandle {
     fn begin(&self, operation: Operation, reply: Reply) {
         let name = reply.name().clone();

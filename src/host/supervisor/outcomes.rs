@@ -111,15 +111,23 @@ impl Supervisor {
         }
     }
 
-    /// A component on trial did not come up in time.
-    pub(super) fn too_slow(&mut self, idx: usize, out: &mut Vec<Action>) {
+    /// The time of a component on trial is over, and it is not up.
+    pub(super) fn trial_is_over(&mut self, idx: usize, out: &mut Vec<Action>) {
+        let is_on = self.is_on();
         let member = &mut self.members[idx];
-        if let Some(trial) = &mut member.trial {
-            trial.by = Tick::NEVER;
-            if member.ending.is_none() {
-                let text = format!("not up within {}", duration::format(trial.limit));
-                member.fail(Error::new(ErrorKind::Timeout).context(text), out);
-            }
+        let Some(trial) = &mut member.trial else { return };
+        trial.by = Tick::NEVER;
+        if member.ending.is_some() || !is_on && member.stage.is_alive() {
+            // It is on its way to its end, and the one before returns then.
+            return;
+        }
+        if matches!(member.stage, Stage::Starting { .. }) {
+            let text = format!("not up within {}", duration::format(trial.limit));
+            member.fail(Error::new(ErrorKind::Timeout).context(text), out);
+        } else {
+            // It does not know how it is as yet, or waits for others: nothing
+            // of it has failed.
+            self.commit(idx, out);
         }
     }
 

@@ -327,11 +327,23 @@ fn a_replacement_comes_up_or_gives_way() {
     for rest in [
         &[("started a", "~ ok")][..],
         &[("started a boom", "-a"), ("stopped a", "'a: replace: boom' ~a +a"), ("started a", "")],
+        // Nothing of it failed: it stays, though nobody knows how it is.
+        &[("unknown a", ""), ("started a", ""), ("wait 4", ""), ("wait 1", "~ ok"), ("wait 600", "")],
+        &[("unknown a", ""), ("started a", ""), ("wait 5", "~ ok"), ("fails a", "-a"), ("stopped a", "")],
         &[
             ("unknown a", ""),
             ("started a", ""),
-            ("wait 5", "-a"),
-            ("stopped a", "'a: replace: not up within 5s' ~a +a"),
+            ("fails a", "-a"),
+            ("wait 5", ""),
+            ("stopped a", "'a: replace: gone' ~a +a"),
+        ],
+        // Whoever waits was told that the host stops: it is as it was.
+        &[
+            ("unknown a", ""),
+            ("started a", ""),
+            ("stop", "'a: the host stops' -a"),
+            ("wait 5", ""),
+            ("stopped a", "~a"),
         ],
         &[("unknown a", ""), ("started a", ""), ("down a", "~ ok")],
         &[("wait 5", ""), ("started a", "-a"), ("stopped a", "'a: replace: not up within 5s' ~a +a")],
