@@ -474,7 +474,8 @@ impl Component for Flaky {
     }
 }
 
-/// A component whose calls fail with errors of these kinds.
+/// A component whose starts fail with errors of one kind, and its first stop
+/// with one of another.
 struct Ill {
     part: Part,
     start: Option<ErrorKind>,
@@ -489,7 +490,7 @@ impl Component for Ill {
 
     fn stop(&mut self, cx: &Context) -> Result<(), BoxError> {
         self.part.stop(cx)?;
-        self.stop.map_or(Ok(()), |kind| Err(Error::new(kind).context("ill").into()))
+        self.stop.take().map_or(Ok(()), |kind| Err(Error::new(kind).context("ill").into()))
     }
 }
 
@@ -628,6 +629,26 @@ fn an_edit_counts_whose_first_verdict_takes_longer_than_a_start() {
     assert!(!host.component("w").unwrap().up);
     scene.clock.run_for(secs(9 * 60));
     assert!(host.component("w").unwrap().up, "by its new settings");
+}
+
+#[test]
+fn a_file_that_returns_after_a_stop_that_failed_is_run_again() {
+    let hosted = Hosted::new();
+    let scene = &hosted.scene;
+    let text = r#"{"name": "x", "type": "ill", "config": {"stop": "Io"}}"#;
+    scene.dir.write("x.json", text);
+    scene.start();
+    scene.remove("x.json");
+    scene.scan();
+    assert_eq!(hosted.states(), "x:failed");
+    assert_eq!(scene.told(), "deployed x; could not undeploy x, again in 5.0s: x: stop: ill");
+    scene.dir.write("x.json", text);
+    scene.scan();
+    assert_eq!((scene.told(), hosted.states()), ("replaced x".into(), "x:ready".into()));
+    assert_eq!(
+        (scene.log(), scene.state()),
+        ("start x ill, stop x ill, stop x ill, start x ill".into(), Health::Ready)
+    );
 }
 
 #[test]

@@ -52,6 +52,9 @@ pub(super) struct Running {
     /// When a stop that failed is tried again.
     pub(super) stop_again: Tick,
     stop_failures: u32,
+    /// A stop of it has begun and did not end well: what is left of it nobody
+    /// knows.
+    is_halted: bool,
 }
 
 /// An operation that is not over.
@@ -124,8 +127,9 @@ impl Ledger {
         self.running.get(name).map(|running| &**running)
     }
 
+    /// Whether what runs has this meaning, and nobody has begun to stop it.
     pub(super) fn runs(&self, name: &Name, meaning: Fingerprint) -> bool {
-        self.get(name).is_some_and(|running| running.meaning == meaning)
+        self.get(name).is_some_and(|running| running.meaning == meaning && !running.is_halted)
     }
 
     pub(super) fn trouble(&self, name: &Name) -> Option<&Trouble> {
@@ -254,6 +258,9 @@ impl Ledger {
         };
         let path = file.map(|file| file.path.clone()).unwrap_or_default();
         let content = file.and_then(|file| file.content).unwrap_or(nothing);
+        if let (What::Stop, Some(running)) = (what, self.running.get_mut(name)) {
+            running.is_halted = true;
+        }
         let operation = UnderWay { what, path, content, meaning, requires };
         self.under_way.insert(name.clone(), Box::new(operation));
     }
@@ -279,7 +286,8 @@ impl Ledger {
                 self.trouble.remove(name);
                 self.rejected.remove(&ended.path);
                 let UnderWay { path, meaning, requires, .. } = *ended;
-                let running = Running { path, meaning, requires, stop_again: Tick::ZERO, stop_failures: 0 };
+                let (stop_again, stop_failures, is_halted) = (Tick::ZERO, 0, false);
+                let running = Running { path, meaning, requires, stop_again, stop_failures, is_halted };
                 let replaced = self.running.insert(name.clone(), Box::new(running)).is_some();
                 events.push(if replaced || what == What::Replace {
                     EventKind::Replaced { name: name.clone() }
@@ -294,6 +302,9 @@ impl Ledger {
             }
             (_, outcome @ (Outcome::RolledBack(_) | Outcome::RollingBack(_))) => {
                 let restored = matches!(outcome, Outcome::RolledBack(_));
+                if let (true, Some(running)) = (restored, self.running.get_mut(name)) {
+                    running.is_halted = false;
+                }
                 let (Outcome::RolledBack(error) | Outcome::RollingBack(error)) = outcome else { return };
                 self.fail(name, *ended, error, now, events, &|name, _, error, retry_in| {
                     EventKind::RolledBack { name, error, restored, retry_in }

@@ -28,6 +28,8 @@ enum Claim {
 ///
 /// * Names decide, not files: a file that moved changes nothing.
 /// * Of two files with one name the first in path order wins.
+/// * What was told to stop and did not end well is put in place anew when a file
+///   asks for it again: it may run, hang or be gone.
 /// * What runs is stopped only when its file is gone or says, rightly, that
 ///   something else is to run; never for a file that is wrong.
 /// * When the files may not be all there are, nothing is taken for gone.
@@ -279,7 +281,7 @@ impl Planner<'_> {
             match self.ledger.get(&name) {
                 None if !enabled => {}
                 // Also of one that is left alone: its file may be another now.
-                Some(running) if enabled && running.meaning == meaning => {
+                Some(_) if enabled && self.ledger.runs(&name, meaning) => {
                     starts.push(Change::Keep { name, file: Some(file) });
                 }
                 _ if enabled && self.ledger.is_paused(&name, self.now) => starts.push(Change::Wait { name }),
@@ -375,9 +377,11 @@ mod tests {
     }
 
     /// A ledger after these files were applied, and after what is in `more`:
-    /// `begin FILE` and `stop NAME` leave an operation under way, `fail FILE`
-    /// and `refuse FILE` end it badly, `stuck NAME` is a stop that failed, all
-    /// at 0.
+    /// `begin FILE` and `stop NAME` leave an operation under way, `done FILE`
+    /// ends it well, `fail FILE`, `refuse FILE`, `back FILE` and `off FILE` end it
+    /// badly: failed, for good, with the one before back, with it on its way.
+    /// `stuck NAME` is a stop that failed, `ceased NAME` one for which there was
+    /// no time; all at 0.
     fn ledger(applied: &str, more: &str) -> Ledger {
         let mut ledger = Ledger::new(Duration::from_secs(5));
         let mut events = Vec::new();
@@ -392,10 +396,11 @@ mod tests {
         let failed = |kind| Outcome::Failed(Error::new(kind));
         for step in more.split(',').map(str::trim).filter(|step| !step.is_empty()) {
             let (word, rest) = step.split_once(' ').unwrap();
-            if let "stop" | "stuck" = word {
+            if let "stop" | "stuck" | "ceased" = word {
                 ledger.begin(&name(rest), &Change::Stop { name: name(rest) }, &[]);
-                if word == "stuck" {
-                    ledger.end(&name(rest), failed(ErrorKind::Component), Tick::ZERO, &mut events);
+                let kind = if word == "stuck" { ErrorKind::Component } else { ErrorKind::Cancelled };
+                if word != "stop" {
+                    ledger.end(&name(rest), failed(kind), Tick::ZERO, &mut events);
                 }
                 continue;
             }
@@ -408,12 +413,16 @@ mod tests {
                 Change::Start { name: name.clone(), file: 0 }
             };
             ledger.begin(&name, &change, &[file]);
-            match word {
-                "begin" => {}
-                "fail" => ledger.end(&name, failed(ErrorKind::Component), Tick::ZERO, &mut events),
-                "refuse" => ledger.end(&name, failed(ErrorKind::Config), Tick::ZERO, &mut events),
+            let outcome = match word {
+                "begin" => continue,
+                "done" => Outcome::Done,
+                "fail" => failed(ErrorKind::Component),
+                "refuse" => failed(ErrorKind::Config),
+                "back" => Outcome::RolledBack(ErrorKind::Component.into()),
+                "off" => Outcome::RollingBack(ErrorKind::Component.into()),
                 other => panic!("{other}?"),
-            }
+            };
+            ledger.end(&name, outcome, Tick::ZERO, &mut events);
         }
         ledger
     }
@@ -567,11 +576,36 @@ mod tests {
             ("refuse a x 2", "a x 1", 0, "keep x a"),
             ("stuck x", "", 4, "wait x"),
             ("stuck x", "", 5, "stop x"),
-            ("stuck x", "a x 1", 0, "keep x a"),
         ] {
             check("a x 1", more, found, at, expected);
         }
         check("", "refuse a x 1", "a x 1", 7, "reject a");
+    }
+
+    #[test]
+    fn what_was_not_stopped_well_is_put_in_place_again_when_its_file_returns() {
+        for (more, found, at, expected) in [
+            ("stuck x", "a x 1", 0, "replace x a"),
+            ("stuck x", "b x 1", 0, "replace x b"),
+            ("stuck x", "a x 2", 0, "replace x a"),
+            ("ceased x", "a x 1", 0, "replace x a"),
+            ("ceased x", "", 4, "wait x"),
+            ("stuck x", "a x 1 off", 4, "wait x"),
+            ("stuck x", "a x 1 off", 5, "stop x"),
+            // Of a file that is wrong nothing can be made.
+            ("stuck x", "a ?", 5, "keep x, reject a"),
+            ("stuck x, done a x 1", "a x 1", 0, "keep x a"),
+            ("stuck x, back a x 1", "a x 1", 0, "keep x a"),
+            // It may be out of order, and a target that has nothing says so.
+            ("stuck x, off a x 1", "a x 1", 4, "wait x"),
+            ("stuck x, off a x 1", "a x 1", 5, "replace x a"),
+            ("stuck x, fail a x 1", "a x 1", 4, "wait x"),
+            ("stuck x, fail a x 1", "a x 1", 5, "replace x a"),
+        ] {
+            check("a x 1", more, found, at, expected);
+        }
+        // Nor does another give way to it before it runs.
+        assert!(check("a x 1, b y 1", "stuck y", "a y 1", 0, "keep x, replace y a"));
     }
 
     #[test]

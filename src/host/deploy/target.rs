@@ -30,7 +30,9 @@ pub enum Operation {
     /// left of it.
     Start(Deployment),
     /// Start a component in place of the one that has its name. When the new
-    /// one fails the old one goes on, or is started again.
+    /// one fails the old one goes on, or is started again. Also asked for after
+    /// a stop that did not end well: where nothing is left of the old one, the
+    /// new one is simply started.
     Replace(Deployment),
     /// Stop the component of this name and forget it.
     Stop(Name),
