@@ -559,6 +559,27 @@ fn wrt_03_calls_from_inside_start_work_or_are_refused() {
 }
 
 #[test]
+fn a_start_that_ends_with_its_cancel_is_no_failure_of_run() {
+    scenario(|world| {
+        let host = world.host();
+        let waits = |cx: &Context| -> Result<(), BoxError> { Ok(cx.sleep(secs(600))?) };
+        host.register("a", world.part("a")).unwrap();
+        host.register("b", world.part("b").start(waits)).unwrap();
+        let cancel = CancelToken::new();
+        let result = meanwhile(
+            || host.run(&cancel),
+            || {
+                eventually("b to start", || states(&host) == "a:ready b:starting");
+                cancel.cancel();
+            },
+        );
+        result.unwrap();
+        let expected = ("+a +b -b -a".into(), "a:stopped b:stopped".into());
+        assert_eq!((world.told.take(), states(&host)), expected);
+    });
+}
+
+#[test]
 fn wrt_03_a_stop_from_inside_a_call_begins_and_says_so() {
     scenario(|world| {
         let host = world.host();

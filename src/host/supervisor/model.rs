@@ -20,12 +20,20 @@ enum Step {
     Add(Sketch, bool),
     Replace(Sketch),
     Remove(usize),
-    /// One of the calls in progress comes back, well or not.
-    Return(usize, bool),
+    /// One of the calls in progress comes back.
+    Return(usize, How),
     /// One of them passes its deadline.
     Stick(usize),
     Report(usize, Word),
     Wait(u64),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum How {
+    Well,
+    Badly,
+    /// As one does that heeds its cancel, told to end or not.
+    Cancelled,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -78,13 +86,14 @@ fn steps() -> impl Strategy<Value = Step> {
         6 => prop::sample::select([Health::Unknown, Health::Down, Health::Ready].as_slice())
             .prop_map(Word::Health),
     ];
+    let how = prop_oneof![16 => Just(How::Well), 3 => Just(How::Badly), 1 => Just(How::Cancelled)];
     prop_oneof![
         2 => Just(Step::Start),
         1 => Just(Step::Stop),
         5 => (specs(), prop::bool::weighted(0.7)).prop_map(|(spec, deploy)| Step::Add(spec, deploy)),
         4 => specs().prop_map(Step::Replace),
         3 => (0..NAMES.len()).prop_map(Step::Remove),
-        16 => (0..4_usize, prop::bool::weighted(0.8)).prop_map(|(idx, well)| Step::Return(idx, well)),
+        16 => (0..4_usize, how).prop_map(|(idx, how)| Step::Return(idx, how)),
         2 => (0..4_usize).prop_map(Step::Stick),
         6 => (0..8_usize, word).prop_map(|(idx, word)| Step::Report(idx, word)),
         6 => prop::sample::select([0, 1, 3, 10, 70].as_slice()).prop_map(Step::Wait),
@@ -186,15 +195,19 @@ impl Run {
                     assert!(out.is_empty());
                 }
             }
-            Step::Return(idx, well) => {
+            Step::Return(idx, how) => {
                 if self.world.calls.is_empty() {
                     return;
                 }
                 let (id, generation, call, _) = self.world.calls.remove(idx % self.world.calls.len());
-                if call == Call::Stop && *well {
+                if call == Call::Stop && *how == How::Well {
                     self.world.at_work.remove(&id);
                 }
-                let result = if *well { Ok(()) } else { Err(error("boom")) };
+                let result = match how {
+                    How::Well => Ok(()),
+                    How::Badly => Err(error("boom")),
+                    How::Cancelled => Err(ErrorKind::Cancelled.into()),
+                };
                 let input = Input::Returned { call, result, took: secs(1) };
                 self.machine.step(now, id, generation, input, &mut out);
             }
@@ -292,7 +305,7 @@ impl Run {
                 self.step(&Step::Wait(10));
             }
             while !self.world.calls.is_empty() {
-                self.step(&Step::Return(0, true));
+                self.step(&Step::Return(0, How::Well));
             }
         }
     }

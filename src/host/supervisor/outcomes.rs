@@ -24,19 +24,25 @@ impl Supervisor {
         match (member.stage, call) {
             (Stage::Starting { .. }, Call::Start) => {
                 member.set(Stage::Started, now);
-                member.ran_since = Some(now);
-                if let Err(error) = result {
-                    if member.ending.is_none() {
-                        member.fail(error, out);
+                match result {
+                    // As it was told to, and on its way to its end.
+                    Err(error)
+                        if member.cancelled
+                            && member.ending.is_none()
+                            && error.class() == ErrorClass::Cancelled =>
+                    {
+                        return;
                     }
+                    Err(error) if member.ending.is_none() => member.fail(error, out),
+                    _ => {}
                 }
                 match &member.ending {
                     Some(Ending::Failed(error)) => {
                         let error = error.clone();
-                        member.ran_since = None;
                         self.did_not_start(idx, now, &error, out);
                     }
                     _ => {
+                        member.ran_since = Some(now);
                         if !member.speaks {
                             member.health = Health::Ready;
                         }

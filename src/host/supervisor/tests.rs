@@ -88,6 +88,7 @@ impl Bench {
                 let input = match verb {
                     "started" if text.is_empty() => returned(Call::Start, Ok(())),
                     "started" => returned(Call::Start, Err(error(text))),
+                    "heeds" => returned(Call::Start, Err(ErrorKind::Cancelled.into())),
                     "stopped" if text.is_empty() => returned(Call::Stop, Ok(())),
                     "stopped" => returned(Call::Stop, Err(error(text))),
                     "stuck-start" => Input::Overdue { call: Call::Start, stuck_for: secs(9) },
@@ -226,6 +227,40 @@ fn a_stop_while_it_starts() {
             ("start", "+a"),
         ],
     );
+}
+
+#[test]
+fn a_start_that_heeds_its_cancel_has_not_failed() {
+    for (input, told) in [
+        (
+            &["start", "started a", "stop", "heeds b", "stopped b", "stopped a"][..],
+            "'host: stopped while it started'",
+        ),
+        (&["start", "started a", "started b", "deploy x", "undeploy x", "heeds x", "stopped x"], "~x ok"),
+        (
+            &[
+                "start",
+                "started a",
+                "started b",
+                "deploy x",
+                "replace x",
+                "heeds x",
+                "stopped x",
+                "started x",
+            ],
+            "[x component_replaced] ok",
+        ),
+    ] {
+        let mut bench = Bench::new("a b", 1);
+        let lines: Vec<String> = input.iter().map(|word| bench.step(word, true)).collect();
+        assert!(!lines.join(" ").contains("component_failed"), "{lines:?}");
+        assert!(lines.iter().any(|line| line.contains(told)), "{lines:?}");
+        for member in bench.machine.members() {
+            assert!(member.stage != Stage::Failed && member.last_error.is_none(), "{member:?}");
+        }
+    }
+    // Nobody told it to end.
+    check("a", &[("start", "+a"), ("heeds a", "-a"), ("stopped a", "'a: start: cancelled'")]);
 }
 
 #[test]
