@@ -449,6 +449,8 @@ impl Supervisor {
             match &mut member.stage {
                 Stage::Waiting { .. } | Stage::BackingOff { .. } => member.set(Stage::Stopped, now),
                 Stage::Stopping { cut: theirs } => *theirs = cut,
+                // Told to end before: the others need not wait longer for it.
+                Stage::Starting { cut: theirs } if member.cancelled => *theirs = cut.min(*theirs),
                 _ => {}
             }
             // Whoever waits would keep what is to be stopped from stopping.

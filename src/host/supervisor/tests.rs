@@ -62,7 +62,7 @@ impl Bench {
                 self.machine.start(now, op, &mut out)
             }
             "stop" => {
-                self.machine.stop(now, secs(30), &mut out);
+                self.machine.stop(now, secs(name.parse().unwrap_or(30)), &mut out);
                 Ok(())
             }
             "deploy" => {
@@ -225,6 +225,37 @@ fn a_stop_while_it_starts() {
             ("started b", "-b"),
             ("stopped b", ""),
             ("start", "+a"),
+        ],
+    );
+}
+
+#[test]
+fn one_told_to_end_its_start_before_holds_up_no_stop() {
+    check(
+        "a",
+        &[
+            ("start", "+a"),
+            ("started a", "ok"),
+            ("deploy x", "+x"),
+            ("undeploy x", "'x: removed'"),
+            ("stop 2", "'x: the host stops'"),
+            ("wait 2", "-a"),
+            ("stopped a", ""),
+            ("started x", "-x"),
+            ("stopped x", "~x"),
+        ],
+    );
+    // Its own time is not made longer.
+    check(
+        "a",
+        &[
+            ("start", "+a"),
+            ("started a", "ok"),
+            ("deploy x", "+x"),
+            ("undeploy x", "'x: removed'"),
+            ("wait 9", ""),
+            ("stop", "'x: the host stops'"),
+            ("wait 1", "-a"),
         ],
     );
 }
