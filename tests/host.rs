@@ -559,6 +559,43 @@ fn wrt_03_calls_from_inside_start_work_or_are_refused() {
 }
 
 #[test]
+fn wrt_03_a_replace_from_inside_start_works_or_is_refused() {
+    scenario(|world| {
+        let host = world.host();
+        let (handle, told) = (host.handle(), world.told.clone());
+        let part = move |name: &str| Part {
+            name: name.to_owned(),
+            told: told.clone(),
+            start: Vec::new(),
+            stop: Vec::new(),
+        };
+        let new = part.clone();
+        let inside = move |_: &Context| {
+            handle.replace(new("keep").config(), secs(5)).unwrap();
+            // It would wait for the end of this call.
+            for name in ["stop", "through", "own"] {
+                for error in [
+                    handle.replace(new(name).config(), secs(5)).unwrap_err(),
+                    handle.undeploy(name, PATIENCE).unwrap_err(),
+                ] {
+                    assert_eq!(error.kind(), ErrorKind::InvalidState, "{name}: {error}");
+                }
+            }
+            Ok(())
+        };
+        for name in ["keep", "through"] {
+            host.register(name, part(name)).unwrap();
+        }
+        host.register_with(part("stop").config().requires([Requires::new("through").or_stop()])).unwrap();
+        let requires = [Requires::new("keep"), Requires::new("stop").or_stop()];
+        host.register_with(part("own").start(inside).config().requires(requires)).unwrap();
+        host.start().unwrap();
+        assert_eq!(world.told.take(), "+keep +through +stop +own -keep +keep");
+        assert_eq!(states(&host), "keep:ready through:ready stop:ready own:ready");
+    });
+}
+
+#[test]
 fn a_start_that_ends_with_its_cancel_is_no_failure_of_run() {
     scenario(|world| {
         let host = world.host();

@@ -401,10 +401,10 @@ impl HostHandle {
     ///
     /// # Threads
     ///
-    /// Blocks the caller. Of the component itself: refused with `InvalidState`
-    /// from its own calls.
+    /// Blocks the caller. Refused with `InvalidState` from the component's own
+    /// calls, and from those of one that has to stop before it.
     pub fn replace(&self, config: ComponentConfig, limit: Duration) -> Result<()> {
-        self.begin_replace(config, limit)?.wait()
+        self.replace_checked(config, limit, check_waits)?.wait()
     }
 
     /// Begins what [`replace`](Self::replace) does and does not wait for it.
@@ -413,8 +413,12 @@ impl HostHandle {
     ///
     /// What can be said at once.
     pub fn begin_replace(&self, config: ComponentConfig, limit: Duration) -> Result<Pending> {
+        self.replace_checked(config, limit, check_not_own)
+    }
+
+    fn replace_checked(&self, config: ComponentConfig, limit: Duration, check: Check) -> Result<Pending> {
         self.bring(config, move |state, now, id, spec, op, out| {
-            check_not_own(state, spec.name.as_str(), "replace")?;
+            check(state, spec.name.as_str(), "replace")?;
             state.machine.replace(now, id, spec, limit, op, out)
         })
     }
@@ -428,7 +432,8 @@ impl HostHandle {
     /// # Errors
     ///
     /// `NotFound` when no component has this name; `InvalidState` from the
-    /// component's own calls and when the host stops.
+    /// component's own calls, from those of one that has to stop before it, and
+    /// when the host stops.
     ///
     /// # Threads
     ///
@@ -454,7 +459,7 @@ impl HostHandle {
 
     fn undeploy_one(&self, one: One<'_>, grace: Duration) -> Result<StopReport> {
         let deadline = real_deadline(grace);
-        let (pending, name, id) = self.remove(one, grace)?;
+        let (pending, name, id) = self.remove(one, grace, check_waits)?;
         let answer = pending.shared.wait(Some(deadline), |state| state.answer(pending.op));
         let state = self.shared.lock();
         let mut report = StopReport::default();
@@ -479,10 +484,10 @@ impl HostHandle {
     ///
     /// What can be said at once.
     pub fn begin_undeploy(&self, name: &str, grace: Duration) -> Result<Pending> {
-        self.remove(One::Named(name), grace).map(|(pending, ..)| pending)
+        self.remove(One::Named(name), grace, check_not_own).map(|(pending, ..)| pending)
     }
 
-    fn remove(&self, one: One<'_>, grace: Duration) -> Result<(Pending, String, u64)> {
+    fn remove(&self, one: One<'_>, grace: Duration, check: Check) -> Result<(Pending, String, u64)> {
         let (op, name, id) = self.shared.act(|state, now, out| {
             let (name, id) = match one {
                 One::Named(name) => {
@@ -494,7 +499,7 @@ impl HostHandle {
                     (member.ok_or_else(gone)?.name().to_string(), id)
                 }
             };
-            check_not_own(state, &name, "undeploy")?;
+            check(state, &name, "undeploy")?;
             let op = state.op();
             let begun = state.machine.remove(now, &name, grace, op, out);
             begun.map(|()| (op, name, id)).inspect_err(|_| state.forget(op))
@@ -714,7 +719,22 @@ fn timed_out(name: &str) -> Error {
     Error::new(ErrorKind::Timeout).context(format!("{name}: not stopped: no time was left"))
 }
 
+/// Whether something may be done about a component of this name from where it
+/// is asked for.
+type Check = fn(&State, &str, &str) -> Result<()>;
+
 /// Refuses what would wait for the very call it comes from.
+fn check_waits(state: &State, name: &str, what: &str) -> Result<()> {
+    check_not_own(state, name, what)?;
+    match state.caller() {
+        Some(own) if state.machine.is_held_by(name, own) => {
+            Err(refused(format!("{name}: {what} from inside a call of one that has to stop before it")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses what a component would do to itself.
 fn check_not_own(state: &State, name: &str, what: &str) -> Result<()> {
     let own = state.caller();
     let is_own = state.machine.get(name).is_some_and(|member| Some(member.id) == own);

@@ -243,6 +243,12 @@ impl Member {
         !self.wanted || self.leaving.is_some() || self.ending.is_some()
     }
 
+    /// Whether somebody waits for its start, maybe in a start that is not to
+    /// wait for it in turn.
+    pub(super) fn is_asked_for(&self) -> bool {
+        self.op.is_some() || self.trial.as_ref().is_some_and(|trial| trial.op.is_some())
+    }
+
     /// Whether what requires it may run, as far as it alone decides.
     pub(super) fn can_take_work(&self) -> bool {
         self.stage == Stage::Started

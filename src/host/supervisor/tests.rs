@@ -602,7 +602,55 @@ fn a_replacement_that_loses_what_it_requires_is_not_to_blame() {
 }
 
 #[test]
-fn a_replacement_is_given_its_time_once_it_has_its_turn() {
+fn a_replacement_that_still_stops_for_what_it_requires_stays() {
+    check(
+        "db a<db!",
+        &[
+            ("start", "+db"),
+            ("started db", "+a"),
+            ("started a", "ok"),
+            ("replace a<db!", "-a"),
+            ("stopped a", "+a"),
+            ("unknown a", ""),
+            ("started a", ""),
+            ("down db", "-a"),
+            ("wait 5", "~ ok"),
+            ("stopped a", ""),
+            ("ready db", "+a"),
+        ],
+    );
+}
+
+#[test]
+fn a_replacement_that_a_start_waits_for_has_its_turn() {
+    check(
+        "b a",
+        &[
+            ("start", "+b"),
+            ("started b", "+a"),
+            ("replace b", "-b"),
+            ("stopped b", "+b"),
+            ("started b", "~ ok"),
+            ("started a", "ok"),
+        ],
+    );
+    // The start of the host does not wait for it.
+    check(
+        "b a",
+        &[
+            ("start", "+b"),
+            ("started b", "+a"),
+            ("replace b", "-b"),
+            ("stopped b", "+b"),
+            ("started a", "ok"),
+            ("started b boom", "-b"),
+            ("stopped b", "'b: replace: boom' ~b +b"),
+        ],
+    );
+}
+
+#[test]
+fn a_replacement_waits_for_no_place_among_those_that_start() {
     let names: Vec<String> = (0..CONCURRENT_STARTS).map(|n| format!("x{n}")).collect();
     let mut bench = Bench::new(&format!("{} y", names.join(" ")), 1);
     bench.step("start", false);
@@ -616,12 +664,12 @@ fn a_replacement_is_given_its_time_once_it_has_its_turn() {
     bench.step("wait 1", false);
     for (input, expected) in [
         ("replace y", "-y"),
-        ("stopped y", ""),
-        ("wait 5", ""),
-        ("started x0", "+y"),
+        ("stopped y", "+y"),
         ("wait 4", ""),
         ("started y boom", "-y"),
-        ("stopped y", "'y: replace: boom' ~y +y"),
+        // For that nobody asked.
+        ("stopped y", "'y: replace: boom' ~y"),
+        ("started x0", "+y"),
     ] {
         assert_eq!(bench.step(input, false), expected, "{input}");
     }

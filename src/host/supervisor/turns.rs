@@ -1,11 +1,12 @@
 //! What is due: after each input every component is looked at, and what can
 //! begin does.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::member::{Action, Call, Edge, Member, Stage};
 use super::view;
-use super::{CONCURRENT_STARTS, HostPhase, Supervisor, answer, share};
+use super::{CONCURRENT_STARTS, HostPhase, Id, Supervisor, answer, share};
 use crate::clock::Tick;
 use crate::duration;
 use crate::error::Error;
@@ -145,6 +146,29 @@ impl Supervisor {
             })
     }
 
+    /// Whether a component could not be stopped before this one is out of its
+    /// call, which has to go first, itself or by way of others.
+    pub(in crate::host) fn is_held_by(&self, name: &str, caller: Id) -> bool {
+        let runs = |idx: &usize| self.members[*idx].stage.is_alive() || self.members[*idx].unstopped;
+        let Some(idx) = self.place(name).filter(runs) else { return false };
+        let (mut open, mut met) = (vec![idx], HashSet::from([idx]));
+        while let Some(idx) = open.pop() {
+            for (other, member) in self.members.iter().enumerate() {
+                let goes_first = |edge: &Edge| edge.idx == Some(idx) && (edge.or_stop || member.is_ending());
+                if member.stray || !member.stage.is_alive() || !member.edges.iter().any(goes_first) {
+                    continue;
+                }
+                if member.id == caller {
+                    return true;
+                }
+                if met.insert(other) {
+                    open.push(other);
+                }
+            }
+        }
+        false
+    }
+
     pub(super) fn begin_stop(&mut self, idx: usize, alive: usize, now: Tick, out: &mut Vec<Action>) {
         self.view.touch(idx);
         let member = &mut self.members[idx];
@@ -188,13 +212,13 @@ impl Supervisor {
             if matches!(member.stage, Stage::BackingOff { until } if until > now) {
                 continue;
             }
-            // Whoever deploys from within a start must not wait for it.
-            if member.op.is_none() && is_full(n_starting) {
+            // Whoever deploys or replaces from within a start must not wait for it.
+            if !member.is_asked_for() && is_full(n_starting) {
                 continue;
             }
             let requires = Self::blockers(member, self.view.ready());
             if requires.is_empty() {
-                n_starting += usize::from(member.op.is_none());
+                n_starting += usize::from(!member.is_asked_for());
                 moved = true;
                 self.view.touch(idx);
                 Self::begin_start(member, now, out);

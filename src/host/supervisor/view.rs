@@ -13,7 +13,7 @@ pub(super) const IN_CALL: u8 = 1 << 1;
 pub(super) const STARTING: u8 = 1 << 2;
 /// To be started once it may.
 pub(super) const DUE: u8 = 1 << 3;
-/// Somebody waits for its first start.
+/// Somebody waits for its start.
 pub(super) const ASKED_FOR: u8 = 1 << 4;
 /// To be stopped once it may.
 pub(super) const TO_END: u8 = 1 << 5;
@@ -204,7 +204,7 @@ impl View {
 }
 
 fn marks(member: &Member, is_ready: bool, is_bereft: bool) -> u8 {
-    let is_asked_for = member.op.is_some();
+    let is_asked_for = member.is_asked_for();
     let is_starting = matches!(member.stage, Stage::Starting { .. });
     let is_startable = matches!(
         member.stage,
