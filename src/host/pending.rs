@@ -32,14 +32,15 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// How it went, once it is over; said once.
+    /// How it went, once it is over, as often as it is asked for.
     pub fn try_wait(&self) -> Option<Result<()>> {
-        self.shared.lock().answer(self.op)
+        self.shared.lock().look(self.op)
     }
 
-    /// Blocks until it is over or `timeout` has passed. Real time.
+    /// Blocks until it is over, and says how it went, or until `timeout` has
+    /// passed. Real time.
     pub fn wait_timeout(&self, timeout: Duration) -> Option<Result<()>> {
-        self.shared.wait(Some(real_deadline(timeout)), |state| state.answer(self.op))
+        self.shared.wait(Some(real_deadline(timeout)), |state| state.look(self.op))
     }
 
     /// Blocks until it is over.

@@ -187,6 +187,11 @@ impl State {
         Some(answer)
     }
 
+    /// An answer, which is kept.
+    pub(super) fn look(&self, op: Op) -> Option<Result<()>> {
+        self.awaited.get(&op)?.clone()
+    }
+
     /// Has an answer told, also one that is there already.
     pub(super) fn listen(&mut self, op: Op, listener: Listener) {
         match self.answer(op) {
