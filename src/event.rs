@@ -132,7 +132,8 @@ impl fmt::Display for Health {
 pub struct Event {
     /// The number among all events of the environment, from 1.
     pub seq: u64,
-    /// The number among the events of this source, from 1, without a gap.
+    /// The number among the events of this source, from 1, without a gap. A
+    /// source that is gone and made anew begins anew.
     pub n: u64,
     /// When it happened.
     pub at: Stamp,

@@ -1619,6 +1619,45 @@ fn operations_may_be_begun_and_looked_after_later() {
 }
 
 #[test]
+fn the_events_of_a_name_are_numbered_anew_once_nothing_of_it_is_left() {
+    scenario(|world| {
+        let host = world.host();
+        host.start().unwrap();
+        let events = host.subscribe();
+        let numbers = || {
+            let events = std::iter::from_fn(|| events.try_recv()).map(|delivery| delivery.event);
+            events.map(|event| event.n).collect::<Vec<_>>()
+        };
+        for _ in 0..2 {
+            host.deploy(world.well("a")).unwrap();
+            assert!(host.undeploy("a", PATIENCE).unwrap().is_clean());
+            assert_eq!(numbers(), (1..=6).collect::<Vec<_>>());
+        }
+        // One that is stuck keeps its own.
+        let (gate, clock) = (Gate::default(), world.clock.clone());
+        let theirs = gate.clone();
+        let hang = move |_: &Context| {
+            theirs.pass(&clock);
+            Ok(())
+        };
+        host.deploy(world.part("a").stop(hang).config()).unwrap();
+        let pending = host.begin_undeploy("a", secs(5)).unwrap();
+        eventually("a to hang", || gate.waiting() == 1);
+        world.clock.run_for(secs(5));
+        assert!(pending.wait().is_err());
+        host.deploy(world.well("a")).unwrap();
+        assert!(host.undeploy("a", PATIENCE).unwrap().is_clean());
+        gate.open();
+        world.clock.settle();
+        eventually("nothing of a to be left", || host.status().is_empty());
+        let told = numbers();
+        assert_eq!(told, (1..=told.len() as u64).collect::<Vec<_>>());
+        host.deploy(world.well("a")).unwrap();
+        assert_eq!(numbers()[0], 1);
+    });
+}
+
+#[test]
 fn what_is_refused_is_dropped_without_a_lock() {
     struct Looks(HostHandle, Told);
     impl Component for Looks {

@@ -66,7 +66,7 @@ pub(super) struct State {
     /// back.
     answered: Vec<(Listener, Result<()>)>,
     next: u64,
-    /// The number of the last event of each name.
+    /// The number of the last event of each name of which something is left.
     numbers: Map<Name, u64>,
     closing: bool,
 }
@@ -433,6 +433,7 @@ impl Shared {
 
     fn apply(&self, state: &mut State, out: Vec<Action>, me: Option<u64>) -> Afterwards {
         let mut afterwards = Afterwards::default();
+        let mut gone = Vec::new();
         for action in out {
             match action {
                 Action::Call { id, generation, call, timeout } => {
@@ -450,7 +451,12 @@ impl Shared {
                         afterwards.cancels.extend([home.run.clone(), home.stop.clone()]);
                     }
                 }
-                Action::Tell { source, what } => self.tell(state, source, what),
+                Action::Tell { source, what } => {
+                    if matches!(what, EventKind::ComponentRemoved) {
+                        gone.push(source.clone());
+                    }
+                    self.tell(state, source, what);
+                }
                 Action::Answer { op, result } => match state.listeners.remove(&op) {
                     Some(listener) => state.answered.push((listener, result)),
                     None => {
@@ -460,6 +466,11 @@ impl Shared {
                         }
                     }
                 },
+            }
+        }
+        for name in gone {
+            if !state.machine.knows(&name) {
+                state.numbers.remove(&name);
             }
         }
         afterwards.tells = state.tells();

@@ -135,6 +135,11 @@ impl Supervisor {
         self.place(name).map(|idx| &self.members[idx])
     }
 
+    /// Whether anything of this name is left, one that is stuck included.
+    pub(super) fn knows(&self, name: &Name) -> bool {
+        self.members.iter().any(|member| member.spec.name == *name)
+    }
+
     pub(super) fn get_by_id(&self, id: Id) -> Option<&Member> {
         self.view.place(id, &self.members).map(|idx| &self.members[idx])
     }
