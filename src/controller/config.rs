@@ -221,6 +221,18 @@ impl ControllerConfig {
         self
     }
 
+    /// Whether its runs change nothing.
+    #[must_use]
+    pub fn is_dry_run(&self) -> bool {
+        self.dry_run
+    }
+
+    /// Whether it starts paused.
+    #[must_use]
+    pub fn starts_paused(&self) -> bool {
+        self.paused
+    }
+
     /// When the first run is made after a start. Defaults to zero: at once.
     pub fn first_run_after(mut self, delay: Duration) -> Self {
         self.first_run_after = delay;

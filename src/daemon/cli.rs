@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use lexopt::{Arg, Parser};
@@ -168,9 +169,16 @@ fn fleet(mut parser: Parser) -> Result<Command, Usage> {
     }
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let about = about(&words).map_err(usage)?;
-    let number = |option: &str, least: u32| given.number(option, least);
-    let limit = number("limit", 1).map_err(usage)?.unwrap_or(100);
-    let after = i64::from(number("after", 0).map_err(usage)?.unwrap_or(0));
+    let limit = given.number("limit", 1).map_err(usage)?;
+    let after: Option<i64> = given.number("after", 0).map_err(usage)?;
+    match about {
+        About::Why(..) if limit.is_some() => return Err(usage("--limit: does not go with why".to_owned())),
+        About::Why(..) | About::Queue if after.is_some() => {
+            return Err(usage("--after: goes with agents, jobs and tokens only".to_owned()));
+        }
+        _ => {}
+    }
+    let after = after.unwrap_or(0);
     let ask = Ask { about, json, limit, after };
     Ok(Command::Fleet(given.layers(layers), ask))
 }
@@ -425,9 +433,13 @@ impl Given {
         self.0.iter().find(|(given, _)| given == option).map(|(_, value)| &**value)
     }
 
-    fn number(&self, option: &str, least: u32) -> Result<Option<u32>, String> {
+    fn number<N: FromStr + PartialOrd + fmt::Display>(
+        &self,
+        option: &str,
+        least: N,
+    ) -> Result<Option<N>, String> {
         let Some(text) = self.value(option) else { return Ok(None) };
-        let number = text.parse().ok().filter(|n: &u32| *n >= least);
+        let number = text.parse().ok().filter(|n: &N| *n >= least);
         let wrong = || format!("--{option}: expected a number from {least} on, found {text:?}");
         number.ok_or_else(wrong).map(Some)
     }
@@ -529,12 +541,13 @@ mod tests {
     #[test]
     fn questions_about_a_fleet_are_read() {
         for (line, about, json, limit, after) in [
-            ("agents", About::Agents, false, 100, 0),
-            ("jobs --limit 5 --json --after=7", About::Jobs, true, 5, 7),
-            ("--json queue --set store.url=sqlite:a.db", About::Queue, true, 100, 0),
-            ("tokens --after 0", About::Tokens, false, 100, 0),
-            ("why job 17", About::Why(Subject::Job, 17), false, 100, 0),
-            ("why record 3 --json", About::Why(Subject::Record, 3), true, 100, 0),
+            ("agents", About::Agents, false, None, 0),
+            ("jobs --limit 5 --json --after=7", About::Jobs, true, Some(5), 7),
+            ("jobs --after 9223372036854775807", About::Jobs, false, None, i64::MAX),
+            ("--json queue --set store.url=sqlite:a.db", About::Queue, true, None, 0),
+            ("tokens --after 0", About::Tokens, false, None, 0),
+            ("why job 17", About::Why(Subject::Job, 17), false, None, 0),
+            ("why record 3 --json", About::Why(Subject::Record, 3), true, None, 0),
         ] {
             let Ok(Command::Fleet(_, found)) = check(&format!("fleet {line}")) else { panic!("{line}") };
             assert_eq!(found, Ask { about, json, limit, after }, "{line}");
@@ -680,6 +693,10 @@ mod tests {
             ("fleet jobs --limit 0", "--limit: expected a number from 1 on, found \"0\""),
             ("fleet jobs --after -1", "--after: expected a number from 0 on, found \"-1\""),
             ("fleet jobs --limit 1 --limit 2", "--limit is given twice"),
+            ("fleet why job 2 --limit 1", "--limit: does not go with why"),
+            ("fleet queue --after 100", "--after: goes with agents, jobs and tokens only"),
+            ("fleet why job 2 --after 5", "--after: goes with agents, jobs and tokens only"),
+            ("fleet jobs --after -1", "--after: expected a number from 0 on, found \"-1\""),
             (
                 "fleet jobs --listen none",
                 "unknown option \"--listen\", expected --config, --deploy, --set, --limit, --after, --json",

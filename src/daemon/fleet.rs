@@ -2,7 +2,10 @@
 //! a pass would change it.
 
 use loopkeeper::config::Layers;
-use loopkeeper::fleet::{Agent, AgentId, Command, CommandId, Explanation, Listing, Store, Token, TokenId};
+use loopkeeper::fleet::{
+    Agent, AgentCondition, AgentId, AgentStatus, Command, CommandId, Explanation, Listing, Store, Token,
+    TokenId,
+};
 use loopkeeper::{ErrorKind, Result, Stamp, shipped};
 use serde::Serialize;
 
@@ -12,7 +15,7 @@ use super::{Exit, complain, escaped, lines, print};
 
 mod passes;
 
-use passes::Passes;
+use passes::{By, Passes};
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,8 +23,8 @@ pub(crate) struct Ask {
     pub(crate) about: About,
     /// Whether the answer is for a program.
     pub(crate) json: bool,
-    /// How many rows at most.
-    pub(crate) limit: u32,
+    /// How many rows at most; of what is for a program, all.
+    pub(crate) limit: Option<u32>,
     /// The number after which they begin.
     pub(crate) after: i64,
 }
@@ -91,20 +94,91 @@ pub(crate) fn run(layers: Layers, ask: &Ask) -> Exit {
     }
 }
 
+/// How many rows a table has.
+const TABLE: u32 = 100;
+/// How many rows are read at once of what is printed whole.
+const PAGE: u32 = 1_000;
+
 fn answer(store: &mut dyn Store, ask: &Ask, passes: impl FnOnce() -> Result<Passes>) -> Result<Exit> {
-    let Ask { about, limit, after, .. } = *ask;
     let now = store.now()?;
-    Ok(match about {
-        About::Agents => tell(ask, store.agents(AgentId(after), limit)?, |agents| agents_table(agents, now)),
-        About::Jobs => tell(ask, store.commands(CommandId(after), limit)?, |jobs| jobs_table(jobs, now)),
-        About::Queue => tell(ask, store.queue(limit)?, |jobs| queue_table(jobs, now)),
-        About::Tokens => tell(ask, store.tokens(TokenId(after), limit)?, |tokens| tokens_table(tokens, now)),
-        About::Why(subject, id) => why(ask, &passes()?.explain(store, subject, id)?),
-    })
+    match ask.about {
+        About::Agents => tell(
+            ask,
+            |after, limit| store.agents(AgentId(after), limit),
+            |agent| agent.id.0,
+            |agents| agents_table(agents, now),
+        ),
+        About::Jobs => tell(
+            ask,
+            |after, limit| store.commands(CommandId(after), limit),
+            |job| job.id.0,
+            |jobs| jobs_table(jobs, now),
+        ),
+        About::Queue => {
+            let limit = ask.limit.unwrap_or(TABLE);
+            let listing = store.queue(limit)?;
+            let (is_cut, is_whole) = (is_full(&listing, limit), listing.unreadable.is_empty());
+            if let Err(exit) = show(ask, listing, |jobs| queue_table(jobs, now)) {
+                return Ok(exit);
+            }
+            if is_cut {
+                complain(format_args!("the first {limit}; more with --limit N"));
+            }
+            Ok(if is_whole { Exit::Clean } else { Exit::Failed })
+        }
+        About::Tokens => tell(
+            ask,
+            |after, limit| store.tokens(TokenId(after), limit),
+            |token| token.id.0,
+            |tokens| tokens_table(tokens, now),
+        ),
+        About::Why(subject, id) => Ok(why(ask, &passes()?.explain(store, subject, id)?)),
+    }
 }
 
-/// Prints rows: a table, or a JSON object a line.
-fn tell<T: Serialize>(ask: &Ask, listing: Listing<T>, table: impl FnOnce(&[T]) -> Table) -> Exit {
+/// Prints rows by their numbers: a page of them, or all there are when a
+/// program asks and does not say how many.
+fn tell<T: Serialize>(
+    ask: &Ask,
+    mut rows: impl FnMut(i64, u32) -> Result<Listing<T>>,
+    number: impl Fn(&T) -> i64,
+    table: impl Fn(&[T]) -> Table,
+) -> Result<Exit> {
+    let pages = ask.json && ask.limit.is_none();
+    let limit = ask.limit.unwrap_or(if pages { PAGE } else { TABLE });
+    let (mut after, mut exit) = (ask.after, Exit::Clean);
+    loop {
+        let listing = rows(after, limit)?;
+        let (is_cut, last) = (is_full(&listing, limit), listing.rows.last().map(&number));
+        if !listing.unreadable.is_empty() {
+            exit = Exit::Failed;
+        }
+        let is_wanted = match show(ask, listing, &table) {
+            Ok(is_wanted) => is_wanted,
+            Err(exit) => return Ok(exit),
+        };
+        match last {
+            Some(last) if is_cut && is_wanted && pages => after = last,
+            Some(last) if is_cut && is_wanted => {
+                complain(format_args!("the first {limit}; more with --limit N or --after {last}"));
+                return Ok(exit);
+            }
+            _ => return Ok(exit),
+        }
+    }
+}
+
+fn is_full<T>(listing: &Listing<T>, limit: u32) -> bool {
+    listing.rows.len() + listing.unreadable.len() == limit as usize
+}
+
+/// Prints rows: a table, or a JSON object a line. Says whether somebody still
+/// reads.
+fn show<T: Serialize>(
+    ask: &Ask,
+    listing: Listing<T>,
+    table: impl FnOnce(&[T]) -> Table,
+) -> Result<bool, Exit> {
     let Listing { rows, unreadable } = listing;
     let mut out = String::new();
     if ask.json {
@@ -112,33 +186,42 @@ fn tell<T: Serialize>(ask: &Ask, listing: Listing<T>, table: impl FnOnce(&[T]) -
     } else {
         out = table(&rows).to_string();
     }
-    let said = print(&out).map_or_else(|exit| exit, |_| Exit::Clean);
+    let is_wanted = print(&out)?;
     for text in &unreadable {
         complain(format_args!("loopkeeper: left out: {}", escaped(text)));
     }
-    if rows.len() + unreadable.len() == ask.limit as usize && !ask.json {
-        complain(format_args!("the first {}; more with --limit N", ask.limit));
-    }
-    said.and(if unreadable.is_empty() { Exit::Clean } else { Exit::Failed })
+    Ok(is_wanted)
 }
 
-fn why(ask: &Ask, explained: &[(String, Explanation)]) -> Exit {
+fn why(ask: &Ask, explained: &[(By, Explanation)]) -> Exit {
     #[derive(Serialize)]
     struct Line<'a> {
         pass: &'a str,
+        dry_run: bool,
+        paused: bool,
         #[serde(flatten)]
         explanation: &'a Explanation,
     }
     let mut out = String::new();
-    for (pass, explanation) in explained {
+    for (By { name, dry_run, paused }, explanation) in explained {
+        let (dry_run, paused) = (*dry_run, *paused);
         if ask.json {
-            json_line(&Line { pass, explanation }, &mut out);
+            json_line(&Line { pass: name, dry_run, paused, explanation }, &mut out);
             continue;
         }
-        out.push_str(&escaped(&format!("{}, by {pass}:", explanation.subject)));
+        let but = match (dry_run, paused) {
+            (true, _) => " (a dry run: nothing is changed)",
+            (false, true) => " (starts paused: runs when it is triggered)",
+            (false, false) => "",
+        };
+        out.push_str(&escaped(&format!("{}, by {name}{but}:", explanation.subject)));
         out.push('\n');
         for reason in &explanation.reasons {
-            let does = if reason.touched { "changes it" } else { "leaves it" };
+            let does = match reason.touched {
+                true if dry_run || paused => "would change it",
+                true => "changes it",
+                false => "leaves it",
+            };
             out.push_str(&escaped(&format!("  {}: {does}: {}", reason.step, reason.why)));
             out.push('\n');
         }
@@ -159,7 +242,10 @@ fn agents_table(agents: &[Agent], now: Stamp) -> Table {
     let mut table = Table::new(&["ID", "NAME", "KIND", "TENANT", "STATUS", "HEALTH", "HOLDS", "SEEN", "WHY"]);
     for agent in agents {
         let seen = agent.last_seen_at.map_or_else(|| "never".to_owned(), |at| age(now, at));
-        let why = agent.status_message.as_ref().or(agent.last_error.as_ref());
+        // A decision leaves its words behind when all is well again.
+        let ails = agent.status == AgentStatus::Active && agent.health == AgentCondition::Error;
+        let error = agent.last_error.as_ref();
+        let why = error.filter(|_| ails).or(agent.status_message.as_ref()).or(error);
         table.row([
             agent.id.to_string(),
             agent.name.clone(),

@@ -430,14 +430,14 @@ loopkeeper fleet agents|jobs|queue|tokens [--limit N] [--after ID] [--json]
 loopkeeper fleet why agent|job|token|record ID [--json]
 
 Looks at the fleet in the store, whether the daemon runs or not. Nothing is made
-or changed. agents, jobs and tokens come by their numbers, the queue as it will
-be taken. why tells for each rule of the passes that are deployed whether it
-would change that one now, and why or why not.
+or changed. agents, jobs and tokens come by their numbers, the queue by its
+places. why tells for each rule of the passes that are deployed whether it would
+change that one now, and why or why not.
 
     --config FILE        the configuration, whose store.url says where the store is
     --deploy DIR         the folder of descriptors, for why
     --set KEY=VALUE      one setting, such as store.url=sqlite:/var/lib/loopkeeper.db
-    --limit N            how many at most (100)
+    --limit N            how many at most (100; with --json all, of the queue 100)
     --after ID           only those with higher numbers
     --json               one JSON object a line, with everything that is known
 

@@ -427,7 +427,7 @@ fn a_fleet_is_told_as_tables_and_as_json() {
     assert!(lines[2].starts_with("2   fresh  -       any   active   2     never    30d"), "{out}");
 
     let (code, out, err) = scene.fleet(&["jobs", "--json", "--limit", "2"]);
-    assert_eq!((code, &*err), (Some(0), ""));
+    assert_eq!((code, &*err), (Some(0), "the first 2; more with --limit N or --after 2\n"));
     let rows: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(rows.len(), 2);
     assert_eq!(
@@ -437,7 +437,44 @@ fn a_fleet_is_told_as_tables_and_as_json() {
     assert!(rows[1]["lease_until"].as_str().unwrap().ends_with('Z'), "{out}");
     let (_, out, err) = scene.fleet(&["jobs", "--limit", "1", "--after", "1"]);
     assert!(out.lines().nth(1).unwrap().starts_with("2 "), "{out}");
+    assert_eq!(err, "the first 1; more with --limit N or --after 2\n");
+    let (_, _, err) = scene.fleet(&["queue", "--json", "--limit", "1"]);
     assert_eq!(err, "the first 1; more with --limit N\n");
+}
+
+#[test]
+fn a_program_that_asks_gets_all_rows() {
+    const N: usize = 2_500;
+    let scene = Scene::new();
+    drop(scene.store());
+    let mut other = SqliteConnection::establish(scene.file().to_str().unwrap()).unwrap();
+    let tokens = format!(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {N})
+         INSERT INTO fleet_tokens (name, prefix, hash, created_by, created_at) SELECT 't', i, i, 'root', 0 FROM n"
+    );
+    other.batch_execute(&tokens).unwrap();
+    let (code, out, err) = scene.fleet(&["tokens", "--json"]);
+    assert_eq!((code, out.lines().count(), &*err), (Some(0), N, ""));
+    let (_, out, err) = scene.fleet(&["tokens"]);
+    assert_eq!((out.lines().count(), &*err), (101, "the first 100; more with --limit N or --after 100\n"));
+    // One that cannot be read is told, and the others are there.
+    other.batch_execute("UPDATE fleet_tokens SET kind = 'robot' WHERE id = 7").unwrap();
+    let (code, out, err) = scene.fleet(&["tokens", "--json"]);
+    assert_eq!((code, out.lines().count()), (Some(1), N - 1));
+    assert!(err.contains("left out") && err.contains("robot"), "{err}");
+}
+
+#[test]
+fn an_agent_that_ails_says_with_what() {
+    let scene = Scene::new();
+    let planted = plant(&scene);
+    let mut store = scene.store();
+    store.set_agent_status("root", planted.live, AgentStatus::Disabled, "to be mended").unwrap();
+    store.set_agent_status("root", planted.live, AgentStatus::Active, "back in service").unwrap();
+    assert!(scene.fleet(&["agents"]).1.contains("back in service"));
+    store.heartbeat(planted.live, &Heartbeat::new().error("the disk is full")).unwrap();
+    let (_, out, _) = scene.fleet(&["agents"]);
+    assert!(out.contains("the disk is full") && !out.contains("back in service"), "{out}");
 }
 
 #[test]
@@ -463,9 +500,26 @@ fn why_a_pass_would_change_something_is_told_rule_by_rule() {
     );
     scene.deploy_as("recovery", "job-recovery", "\"stuck_threshold\": \"10m\"");
     scene.dir.write("deploy/w.json", tcp("w", 1));
+    // Of other types, and one that is broken.
+    let monitor = r#"{"name": "m", "type": "monitor", "config": {"checkers": [{"name": "l", "load": {}}]}}"#;
+    scene.dir.write("deploy/m.json", monitor);
+    scene.dir.write("deploy/n.json", "{");
     let (_, out, _) = scene.fleet(&["why", "job", &stuck]);
-    assert!(out.starts_with("command 2, running, by recovery:\n"), "{out}");
+    assert!(out.starts_with("command 2, running, by recovery:\n") && !out.contains("by off"), "{out}");
     assert!(out.contains("\n  stuck: changes it: its lease is over and its claim is 20m"), "{out}");
+
+    // Each that is deployed, and what keeps it from doing so.
+    scene.deploy_as("rehearsal", "job-recovery", "\"stuck_threshold\": \"10m\", \"dry_run\": true");
+    scene.deploy_as("on-call", "job-recovery", "\"stuck_threshold\": \"10m\", \"paused\": true");
+    let (_, out, _) = scene.fleet(&["why", "job", &stuck]);
+    assert!(out.contains("by rehearsal (a dry run: nothing is changed):\n"), "{out}");
+    assert!(out.contains("by on-call (starts paused: runs when it is triggered):\n"), "{out}");
+    assert_eq!(out.matches("  stuck: would change it: ").count(), 2, "{out}");
+    assert_eq!(out.matches("  stuck: changes it: ").count(), 1, "{out}");
+    let (_, out, _) = scene.fleet(&["why", "job", &stuck, "--json"]);
+    let rehearsal = out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let rehearsal = rehearsal.into_iter().find(|told| told["pass"] == "rehearsal").unwrap();
+    assert_eq!((&rehearsal["dry_run"], &rehearsal["paused"]), (&true.into(), &false.into()));
 
     let (_, out, _) = scene.fleet(&["why", "agent", &planted.silent.to_string()]);
     assert!(out.contains("\n  offline: changes it: last heard of 20m"), "{out}");

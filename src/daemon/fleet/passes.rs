@@ -1,5 +1,6 @@
 //! The passes as they are deployed, or as they are by default.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,43 +11,62 @@ use loopkeeper::fleet::{
     JobRecovery, JobRecoveryConfig, Pass, QueuePriority, QueuePriorityConfig, Store, TokenCleanup,
     TokenCleanupConfig, TokenId, descriptor,
 };
-use loopkeeper::host::deploy::{Descriptor, Registry, load_folder};
-use loopkeeper::tree::Faults;
-use loopkeeper::{BoxError, ControllerConfig, Env, Result, watch};
+use loopkeeper::host::deploy::{Registry, load_files};
+use loopkeeper::{BoxError, ControllerConfig, Env, Result};
 use parking_lot::Mutex;
 
 use super::Subject;
 
-/// One pass of each kind, and what it is called.
+/// The passes of each kind.
 #[derive(Debug)]
 pub(super) struct Passes {
-    health: (String, AgentHealth),
-    recovery: (String, JobRecovery),
-    priority: (String, QueuePriority),
-    cleanup: (String, TokenCleanup),
-    retention: (String, AuditRetention),
+    health: Vec<Deployed<AgentHealth>>,
+    recovery: Vec<Deployed<JobRecovery>>,
+    priority: Vec<Deployed<QueuePriority>>,
+    cleanup: Vec<Deployed<TokenCleanup>>,
+    retention: Vec<Deployed<AuditRetention>>,
+}
+
+/// A pass as a descriptor has it.
+#[derive(Debug)]
+struct Deployed<P> {
+    by: By,
+    pass: P,
+}
+
+/// What a pass is called, and what keeps it from changing anything.
+#[derive(Debug, Clone)]
+pub(super) struct By {
+    pub(super) name: String,
+    pub(super) dry_run: bool,
+    /// It starts paused; somebody may have had it go on since.
+    pub(super) paused: bool,
 }
 
 impl Passes {
-    /// Those that a folder describes; where it describes none of a kind, one
-    /// with defaults. What else is wrong with the folder is not the question.
+    /// Those that a folder describes and has enabled; where it has none of a
+    /// kind, one with defaults. What else is wrong with the folder is not the
+    /// question.
     pub(super) fn deployed(dir: &Path) -> Result<Self> {
         let mut registry = Registry::new();
-        registry.register("watcher", |name: &str, o: &mut Object<'_, '_>| {
-            watch::descriptor::read(name, o).map(|_| never_built)
-        })?;
         let health = heard(&mut registry, "agent-health", descriptor::agent_health)?;
         let recovery = heard(&mut registry, "job-recovery", descriptor::job_recovery)?;
         let priority = heard(&mut registry, "queue-priority", descriptor::queue_priority)?;
         let cleanup = heard(&mut registry, "token-cleanup", descriptor::token_cleanup)?;
         let retention = heard(&mut registry, "audit-retention", descriptor::audit_retention)?;
-        let folder = load_folder(dir, &registry);
+        let files = load_files(dir, &registry).unwrap_or_default();
+        let enabled: BTreeSet<String> = files
+            .into_iter()
+            .flatten()
+            .filter(|found| found.enabled)
+            .map(|found| found.name.to_string())
+            .collect();
         Ok(Self {
-            health: choose(&health, &folder, AgentHealth::new(AgentHealthConfig::default())?),
-            recovery: choose(&recovery, &folder, JobRecovery::new(JobRecoveryConfig::default())?),
-            priority: choose(&priority, &folder, QueuePriority::new(QueuePriorityConfig::default())?),
-            cleanup: choose(&cleanup, &folder, TokenCleanup::new(TokenCleanupConfig::default())?),
-            retention: choose(&retention, &folder, AuditRetention::new(AuditRetentionConfig::default())?),
+            health: choose(&health, &enabled, AgentHealth::new(AgentHealthConfig::default())?),
+            recovery: choose(&recovery, &enabled, JobRecovery::new(JobRecoveryConfig::default())?),
+            priority: choose(&priority, &enabled, QueuePriority::new(QueuePriorityConfig::default())?),
+            cleanup: choose(&cleanup, &enabled, TokenCleanup::new(TokenCleanupConfig::default())?),
+            retention: choose(&retention, &enabled, AuditRetention::new(AuditRetentionConfig::default())?),
         })
     }
 
@@ -56,22 +76,34 @@ impl Passes {
         store: &mut dyn Store,
         subject: Subject,
         id: i64,
-    ) -> Result<Vec<(String, Explanation)>> {
-        let told = |name: &str, explanation: Explanation| (name.to_owned(), explanation);
-        Ok(match subject {
-            Subject::Agent => vec![told(&self.health.0, self.health.1.explain(store, AgentId(id))?)],
-            Subject::Job => vec![
-                told(&self.recovery.0, self.recovery.1.explain(store, CommandId(id))?),
-                told(&self.priority.0, self.priority.1.explain(store, CommandId(id))?),
-            ],
-            Subject::Token => vec![told(&self.cleanup.0, self.cleanup.1.explain(store, TokenId(id))?)],
-            Subject::Record => vec![told(&self.retention.0, self.retention.1.explain(store, id)?)],
-        })
+    ) -> Result<Vec<(By, Explanation)>> {
+        let mut told = Vec::new();
+        match subject {
+            Subject::Agent => each(&self.health, &mut told, |pass| pass.explain(store, AgentId(id)))?,
+            Subject::Job => {
+                each(&self.recovery, &mut told, |pass| pass.explain(store, CommandId(id)))?;
+                each(&self.priority, &mut told, |pass| pass.explain(store, CommandId(id)))?;
+            }
+            Subject::Token => each(&self.cleanup, &mut told, |pass| pass.explain(store, TokenId(id)))?,
+            Subject::Record => each(&self.retention, &mut told, |pass| pass.explain(store, id))?,
+        }
+        Ok(told)
     }
 }
 
-/// What descriptors of one type say, by their names.
-type Heard<P> = Arc<Mutex<Vec<(String, P)>>>;
+fn each<P>(
+    passes: &[Deployed<P>],
+    told: &mut Vec<(By, Explanation)>,
+    mut explain: impl FnMut(&P) -> Result<Explanation>,
+) -> Result<()> {
+    for Deployed { by, pass } in passes {
+        told.push((by.clone(), explain(pass)?));
+    }
+    Ok(())
+}
+
+/// What descriptors of one type say.
+type Heard<P> = Arc<Mutex<Vec<Deployed<P>>>>;
 
 /// Has a registry read descriptors of a type, and remember what they say.
 fn heard<P: Pass + Sync>(
@@ -82,8 +114,10 @@ fn heard<P: Pass + Sync>(
     let heard = Heard::<P>::default();
     let ours = heard.clone();
     registry.register(kind, move |name: &str, o: &mut Object<'_, '_>| {
-        let (_, pass) = read(name, o)?;
-        ours.lock().push((name.to_owned(), pass));
+        let (config, pass) = read(name, o)?;
+        let name = name.to_owned();
+        let by = By { name, dry_run: config.is_dry_run(), paused: config.starts_paused() };
+        ours.lock().push(Deployed { by, pass });
         Some(never_built)
     })?;
     Ok(heard)
@@ -93,13 +127,13 @@ fn never_built(_: &Env) -> Result<Reconciler, BoxError> {
     Err("it is only looked at".into())
 }
 
-/// The first that is enabled, or one with defaults.
-fn choose<P: Clone>(heard: &Heard<P>, folder: &Result<Vec<Descriptor>, Faults>, default: P) -> (String, P) {
-    let is_enabled = |name: &str| match folder {
-        Ok(folder) => folder.iter().any(|found| found.name.as_str() == name && found.enabled),
-        Err(_) => true,
-    };
-    let heard = heard.lock();
-    let found = heard.iter().find(|(name, _)| is_enabled(name)).cloned();
-    found.unwrap_or_else(|| ("one with defaults, as none is deployed".to_owned(), default))
+/// Those that are enabled, or one with defaults.
+fn choose<P>(heard: &Heard<P>, enabled: &BTreeSet<String>, default: P) -> Vec<Deployed<P>> {
+    let mut found = std::mem::take(&mut *heard.lock());
+    found.retain(|pass| enabled.contains(&pass.by.name));
+    if found.is_empty() {
+        let name = "one with defaults, as none is deployed".to_owned();
+        found.push(Deployed { by: By { name, dry_run: false, paused: false }, pass: default });
+    }
+    found
 }

@@ -220,15 +220,10 @@ fn meaning(node: &Node) -> Fingerprint {
 /// }
 /// ```
 pub fn load_folder(dir: &Path, registry: &Registry) -> Result<Vec<Descriptor>, Faults> {
-    let found = Dir::new(dir).list()?.found;
     let mut names: HashMap<Name, Place> = HashMap::new();
     let mut descriptors = Vec::new();
     let mut faults: Vec<Fault> = Vec::new();
-    for file in found {
-        let read = match &file.content {
-            Ok(bytes) => Descriptor::parse(&scan::shown(&file.path), bytes, registry),
-            Err(fault) => Err(fault.clone().into()),
-        };
+    for read in load_files(dir, registry)? {
         match read {
             Ok(descriptor) => match names.get(&descriptor.name) {
                 Some(first) => {
@@ -244,6 +239,21 @@ pub fn load_folder(dir: &Path, registry: &Registry) -> Result<Vec<Descriptor>, F
         }
     }
     Faults::collect(faults).map_or(Ok(descriptors), Err)
+}
+
+/// Reads every descriptor of a folder as [`load_folder`] does, each for
+/// itself: what is wrong with one leaves the others.
+///
+/// # Errors
+///
+/// A folder that cannot be read. Of each file, everything that is wrong with
+/// it; names that stand twice are not looked for.
+pub fn load_files(dir: &Path, registry: &Registry) -> Result<Vec<Result<Descriptor, Faults>>, Faults> {
+    let read = |file: scan::Found| match &file.content {
+        Ok(bytes) => Descriptor::parse(&scan::shown(&file.path), bytes, registry),
+        Err(fault) => Err(fault.clone().into()),
+    };
+    Ok(Dir::new(dir).list()?.found.into_iter().map(read).collect())
 }
 
 pub(super) fn taken(name: &Name, first: &Place) -> String {

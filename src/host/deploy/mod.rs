@@ -32,7 +32,7 @@ pub use change::Planned;
 pub use deployer::{Deployer, DeployerConfig};
 #[cfg(feature = "capi")]
 pub(crate) use descriptor::read_requires;
-pub use descriptor::{Descriptor, OnDown, Requirement, load_folder};
+pub use descriptor::{Descriptor, OnDown, Requirement, load_files, load_folder};
 pub use ledger::{Board, Rejection};
 pub use registry::{Blueprint, Registry, TypeInfo};
 pub use requires::check_requirements;
