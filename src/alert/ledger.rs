@@ -4,7 +4,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::letter::{Body, CAPACITY};
+use super::letter::{Body, CAPACITY, Who};
 use crate::event::{Health, LoopKind};
 use crate::name::Name;
 use crate::pointer::Kind;
@@ -21,7 +21,7 @@ const MAX_ID: usize = 64;
 pub(super) struct Kept {
     /// Of whom a down was told and no ready since, when the last time, and
     /// how many reminders.
-    pub(super) told: Vec<(Name, Stamp, u32)>,
+    pub(super) told: Vec<(Who, Stamp, u32)>,
     /// What waits to be sent, in order, and when it was written.
     pub(super) letters: Vec<(Stamp, Body)>,
 }
@@ -36,6 +36,7 @@ struct Saved {
 #[derive(Serialize)]
 struct SavedTold {
     name: String,
+    kind: String,
     /// Moments are in microseconds since 1970.
     at: u64,
     reminders: u32,
@@ -58,8 +59,9 @@ struct SavedLetter {
 }
 
 pub(super) fn render(kept: &Kept) -> Vec<u8> {
-    let told = kept.told.iter().map(|(name, at, reminders)| SavedTold {
+    let told = kept.told.iter().map(|((kind, name), at, reminders)| SavedTold {
         name: name.to_string(),
+        kind: kind.as_str().to_owned(),
         at: at.as_micros(),
         reminders: *reminders,
     });
@@ -93,8 +95,10 @@ pub(super) fn parse(text: &[u8]) -> Result<Kept, String> {
     for told in list(&saved, "told")? {
         let name = name(told).map_err(|error| format!("told: {error}"))?;
         let about = |error: String| format!("{name}: {error}");
+        // Older files tell of names only.
+        let kind = if told.get("kind").is_some() { kind(told).map_err(about)? } else { LoopKind::Watcher };
         let (at, reminders) = (stamp(told, "at").map_err(about)?, count(told, "reminders").map_err(about)?);
-        kept.told.push((name, at, reminders));
+        kept.told.push(((kind, name), at, reminders));
     }
     for letter in list(&saved, "letters")?.iter().take(CAPACITY) {
         let name = name(letter).map_err(|error| format!("letters: {error}"))?;
@@ -105,7 +109,6 @@ pub(super) fn parse(text: &[u8]) -> Result<Kept, String> {
 }
 
 fn body(letter: &Value, name: &Name) -> Result<Body, String> {
-    let kind = word(letter, "kind", "that of a loop", LoopKind::named)?;
     let state = |key: &str| word(letter, key, "a state", Health::named);
     // They become the header of a request.
     let id =
@@ -116,7 +119,7 @@ fn body(letter: &Value, name: &Name) -> Result<Body, String> {
     };
     Ok(Body {
         id: id("id")?,
-        kind,
+        kind: kind(letter)?,
         state: state("state")?,
         previous: state("previous")?,
         name: name.clone(),
@@ -176,6 +179,10 @@ fn stamp(object: &Value, key: &str) -> Result<Stamp, String> {
     number(object, key).map(Stamp::from_micros)
 }
 
+fn kind(object: &Value) -> Result<LoopKind, String> {
+    word(object, "kind", "that of a loop", LoopKind::named)
+}
+
 fn name(object: &Value) -> Result<Name, String> {
     Name::new(text(object, "name")?).map_err(|error| error.to_string())
 }
@@ -204,7 +211,10 @@ pub(super) mod tests {
     fn what_is_written_is_read() {
         let at = Stamp::from_micros;
         let kept = Kept {
-            told: vec![("db".parse().unwrap(), at(9), 2), ("mqtt".parse().unwrap(), at(0), 0)],
+            told: vec![
+                ((LoopKind::Watcher, "db".parse().unwrap()), at(9), 2),
+                ((LoopKind::Monitor, "db".parse().unwrap()), at(0), 0),
+            ],
             letters: vec![
                 (at(7), letter("b0-1", "db", Health::Down)),
                 (at(8), letter("b0-2", "db", Health::Ready)),
@@ -225,7 +235,7 @@ pub(super) mod tests {
     #[test]
     fn a_file_that_is_none_says_why() {
         let good = Kept {
-            told: vec![("db".parse().unwrap(), Stamp::from_micros(9), 2)],
+            told: vec![((LoopKind::Watcher, "db".parse().unwrap()), Stamp::from_micros(9), 2)],
             letters: vec![(Stamp::from_micros(7), letter("b0-1", "db", Health::Down))],
         };
         let good = String::from_utf8(render(&good)).unwrap();

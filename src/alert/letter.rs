@@ -36,6 +36,19 @@ pub(super) struct Body {
     pub(super) reminder: u32,
 }
 
+/// A loop: there may be others of its name.
+pub(crate) type Who = (LoopKind, Name);
+
+impl Body {
+    pub(super) fn who(&self) -> Who {
+        (self.kind, self.name.clone())
+    }
+
+    pub(super) fn is_about(&self, (kind, name): &Who) -> bool {
+        self.kind == *kind && self.name == *name
+    }
+}
+
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the form serde calls")]
 fn is_zero(n: &u32) -> bool {
     *n == 0

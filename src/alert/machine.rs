@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ledger::Kept;
-use super::letter::{Body, CAPACITY, told};
+use super::letter::{Body, CAPACITY, Who, told};
 use super::queue::{Letter, Queue};
 use super::subject::{Subject, Told, Turn, Verdict, World};
 use super::{AlertConfig, AlertStatus};
 use crate::clock::Tick;
-use crate::event::{Event, EventKind, Health, LoopKind};
+use crate::event::{Event, EventKind, Health};
 use crate::map::Map;
 use crate::name::Name;
 use crate::stamp::Stamp;
@@ -30,7 +30,7 @@ pub(super) struct Counts {
 #[derive(Debug)]
 pub(super) struct Machine {
     boot: String,
-    subjects: Map<Name, Subject>,
+    subjects: Map<Who, Subject>,
     queue: Queue,
     pub(super) counts: Counts,
     /// Whether there is something to be kept that was not.
@@ -51,13 +51,13 @@ impl Machine {
     /// Goes on where one ended before.
     pub(super) fn restore(&mut self, now: Tick, wall: Stamp, kept: Kept) {
         let ago = |then: Stamp| Duration::from_micros(wall.as_micros().saturating_sub(then.as_micros()));
-        for (name, at, n) in kept.told {
-            let subject = self.subjects.get_or_default(name);
+        for (who, at, n) in kept.told {
+            let subject = self.subjects.get_or_default(who);
             subject.is_kept = true;
             subject.told = Some(Told { at: now, before: ago(at), n });
         }
         for (written, body) in kept.letters {
-            let subject = self.subjects.get_or_default(body.name.clone());
+            let subject = self.subjects.get_or_default(body.who());
             subject.is_kept = true;
             subject.kept.push((ago(written), body));
         }
@@ -74,9 +74,9 @@ impl Machine {
             Stamp::from_micros(wall.as_micros().saturating_sub(micros))
         };
         let mut kept = Kept::default();
-        for (name, subject) in self.subjects.iter() {
+        for (who, subject) in self.subjects.iter() {
             if let Some(Told { at, before: earlier, n }) = subject.told {
-                kept.told.push((name.clone(), before(now.since(at) + earlier), n));
+                kept.told.push((who.clone(), before(now.since(at) + earlier), n));
             }
             kept.letters.extend(subject.kept.iter().map(|(ago, body)| (before(*ago), body.clone())));
         }
@@ -92,17 +92,17 @@ impl Machine {
 
     /// Takes the alerts that there are. Of loops that have none any more
     /// nothing is told, and after a while nothing is known.
-    pub(super) fn configure(&mut self, now: Tick, configs: Map<Name, Arc<AlertConfig>>) {
-        for (name, subject) in self.subjects.iter_mut() {
-            if !configs.contains_key(name) {
+    pub(super) fn configure(&mut self, now: Tick, configs: Map<Who, Arc<AlertConfig>>) {
+        for (who, subject) in self.subjects.iter_mut() {
+            if !configs.contains_key(who) {
                 subject.config = None;
             }
         }
-        for (name, config) in configs {
-            let subject = self.subjects.get_or_default(name.clone());
+        for (who, config) in configs {
+            let subject = self.subjects.get_or_default(who.clone());
             if subject.config.as_ref().is_none_or(|before| !Arc::ptr_eq(before, &config)) {
                 // Whoever mends an address wants to hear what waits there.
-                self.is_news |= self.queue.redirect(&name, now, |body| config.action(body.state).cloned());
+                self.is_news |= self.queue.redirect(&who, now, |body| config.action(body.state).cloned());
             }
             subject.is_kept = false;
             for (before, body) in std::mem::take(&mut subject.kept) {
@@ -129,9 +129,8 @@ impl Machine {
 
     /// Takes note of an event.
     pub(super) fn hear(&mut self, event: &Event) {
-        let Some(subject) = self.subjects.get_mut(&event.source) else { return };
+        let Some(subject) = self.subjects.get_mut(&(event.kind, event.source.clone())) else { return };
         let turn = |state, previous, error: Option<String>, counts| Turn {
-            kind: event.kind,
             state,
             previous,
             since: event.at,
@@ -171,19 +170,12 @@ impl Machine {
     }
 
     /// Takes a loop as it is, where its events are lost.
-    pub(super) fn see(
-        &mut self,
-        name: &Name,
-        kind: LoopKind,
-        state: Health,
-        since: Stamp,
-        error: Option<&str>,
-    ) {
-        let Some(subject) = self.subjects.get_mut(name) else { return };
+    pub(super) fn see(&mut self, who: &Who, state: Health, since: Stamp, error: Option<&str>) {
+        let Some(subject) = self.subjects.get_mut(who) else { return };
         let previous = subject.turn.as_ref().map_or(Health::Unknown, |turn| turn.state);
         if previous != state && state != Health::Unknown {
             let error = error.map(told);
-            subject.turned(Turn { kind, state, previous, since, error, n: 0, seq: 0, counts: true });
+            subject.turned(Turn { state, previous, since, error, n: 0, seq: 0, counts: true });
         }
     }
 
@@ -197,7 +189,8 @@ impl Machine {
         let mut asked = Vec::new();
         let mut letters = Vec::new();
         let (mut n, mut is_busy) = self.queue.load();
-        for (name, subject) in self.subjects.iter_mut() {
+        for (who, subject) in self.subjects.iter_mut() {
+            let name = &who.1;
             let Some(config) = subject.config.clone() else { continue };
             if !config.is_empty() && is_busy && n + usize::from(subject.missed.is_some()) >= CAPACITY {
                 // It stays as it is, and is decided when there is room: none of
@@ -206,9 +199,9 @@ impl Machine {
             }
             if let Some(turn) = subject.take_missed(name, world) {
                 // Where something waits to be told, that says as much.
-                if self.queue.about(name).next().is_none() {
+                if self.queue.about(who).next().is_none() {
                     subject.told = Some(Told::now(now, 0));
-                    letters.push((name.clone(), turn, 0));
+                    letters.push((who.clone(), turn, 0));
                     self.is_news = true;
                     n += 1;
                 }
@@ -227,27 +220,27 @@ impl Machine {
                 n += 1;
                 is_busy = true;
             }
-            letters.extend(subject.turn.clone().map(|turn| (name.clone(), turn, reminder)));
+            letters.extend(subject.turn.clone().map(|turn| (who.clone(), turn, reminder)));
         }
-        for (name, turn, reminder) in letters {
-            self.write(now, &name, &turn, reminder);
+        for (who, turn, reminder) in letters {
+            self.write(now, &who, &turn, reminder);
         }
         asked
     }
 
-    fn write(&mut self, now: Tick, name: &Name, turn: &Turn, reminder: u32) {
-        if reminder > 0 && self.queue.about(name).next().is_some() {
+    fn write(&mut self, now: Tick, who: &Who, turn: &Turn, reminder: u32) {
+        if reminder > 0 && self.queue.about(who).next().is_some() {
             // Something is on its way that says as much.
             return;
         }
-        let Some(config) = self.subjects.get(name).and_then(|subject| subject.config.as_ref()) else {
+        let Some(config) = self.subjects.get(who).and_then(|subject| subject.config.as_ref()) else {
             return;
         };
         let Some(action) = config.action(turn.state).cloned() else { return };
         let body = Body {
             id: format!("{}-{}", self.boot, self.queue.next_id()),
-            name: name.clone(),
-            kind: turn.kind,
+            name: who.1.clone(),
+            kind: who.0,
             state: turn.state,
             previous: turn.previous,
             since: turn.since,
@@ -266,7 +259,7 @@ impl Machine {
     fn lose(&mut self, letter: &Letter) {
         self.counts.lost += 1;
         self.is_news = true;
-        if let Some(subject) = self.subjects.get_mut(&letter.body.name) {
+        if let Some(subject) = self.subjects.get_mut(&letter.body.who()) {
             subject.lost += 1;
         }
     }
@@ -278,8 +271,8 @@ impl Machine {
 
     /// Takes note of how sending it went.
     pub(super) fn done(&mut self, id: u64, now: Tick, wall: Stamp, result: Result<(), String>) {
-        let Some(name) = self.queue.name_of(id) else { return };
-        let subject = self.subjects.get_mut(name);
+        let Some(who) = self.queue.who_of(id) else { return };
+        let subject = self.subjects.get_mut(&who);
         match result {
             Ok(()) => {
                 self.queue.sent(id);
@@ -319,16 +312,22 @@ impl Machine {
         self.queue.len()
     }
 
-    pub(super) fn status(&self, name: &Name, now: Tick) -> Option<AlertStatus> {
-        let subject = self.subjects.get(name).filter(|subject| subject.config.is_some())?;
+    /// The first of this name that has alerts.
+    pub(super) fn named(&self, name: &Name) -> Option<&Who> {
+        let mut known = self.subjects.iter().filter(|(_, subject)| subject.config.is_some());
+        known.find(|(who, _)| who.1 == *name).map(|(who, _)| who)
+    }
+
+    pub(super) fn status(&self, who: &Who, now: Tick) -> Option<AlertStatus> {
+        let subject = self.subjects.get(who).filter(|subject| subject.config.is_some())?;
         Some(AlertStatus {
             told: subject.told.is_some(),
-            pending: self.queue.about(name).count(),
+            pending: self.queue.about(who).count(),
             sent: subject.sent,
             last_sent: subject.last_sent,
             failures: subject.failures,
             last_error: subject.last_error.clone(),
-            retry_in: self.queue.about(name).next().and_then(|letter| letter.retry_in(now)),
+            retry_in: self.queue.about(who).next().and_then(|letter| letter.retry_in(now)),
             lost: subject.lost,
             suppressed_by: subject.behind.clone(),
         })

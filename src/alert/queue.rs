@@ -5,9 +5,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::Action;
-use super::letter::{Body, CAPACITY};
+use super::letter::{Body, CAPACITY, Who};
 use crate::clock::Tick;
-use crate::name::Name;
 
 /// The delay after the first try that failed, and the longest.
 const DELAYS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(300)];
@@ -62,8 +61,8 @@ impl Queue {
     }
 
     /// Those about one loop, in their order.
-    pub(super) fn about(&self, name: &Name) -> impl Iterator<Item = &Letter> {
-        self.letters.iter().filter(move |letter| letter.body.name == *name)
+    pub(super) fn about(&self, who: &Who) -> impl Iterator<Item = &Letter> {
+        self.letters.iter().filter(move |letter| letter.body.is_about(who))
     }
 
     /// How many wait that are no reminders, for those give way; and whether one
@@ -104,10 +103,10 @@ impl Queue {
 
     /// Has what waits about a loop sent in another way, at once; what there is
     /// no way for goes. Says whether any did.
-    pub(super) fn redirect(&mut self, name: &Name, now: Tick, way: impl Fn(&Body) -> Option<Action>) -> bool {
+    pub(super) fn redirect(&mut self, who: &Who, now: Tick, way: impl Fn(&Body) -> Option<Action>) -> bool {
         let before = self.letters.len();
         self.letters.retain_mut(|letter| {
-            if letter.body.name != *name {
+            if !letter.body.is_about(who) {
                 return true;
             }
             let Some(action) = way(&letter.body) else { return false };
@@ -126,8 +125,8 @@ impl Queue {
     }
 
     fn is_first(&self, idx: usize) -> bool {
-        let name = &self.letters[idx].body.name;
-        self.letters.iter().take(idx).all(|earlier| earlier.body.name != *name)
+        let Body { kind, name, .. } = &self.letters[idx].body;
+        self.letters.iter().take(idx).all(|earlier| (&earlier.body.kind, &earlier.body.name) != (kind, name))
     }
 
     /// When the first of each loop is due.
@@ -136,8 +135,8 @@ impl Queue {
     }
 
     /// Which loop one is about.
-    pub(super) fn name_of(&self, id: u64) -> Option<&Name> {
-        self.letters.iter().find(|letter| letter.id == id).map(|letter| &letter.body.name)
+    pub(super) fn who_of(&self, id: u64) -> Option<Who> {
+        self.letters.iter().find(|letter| letter.id == id).map(|letter| letter.body.who())
     }
 
     /// One was sent.

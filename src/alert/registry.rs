@@ -3,7 +3,9 @@
 use std::sync::{Arc, Weak};
 
 use super::AlertConfig;
+use super::letter::Who;
 use crate::env::Env;
+use crate::event::LoopKind;
 use crate::map::Map;
 use crate::name::Name;
 use crate::primitive::Mutex;
@@ -16,7 +18,7 @@ pub(crate) trait Wakes: Send + Sync {
 /// The alerts of loops, each for as long as its loop has it.
 #[derive(Default)]
 pub(crate) struct Registry {
-    entries: Mutex<Vec<(Name, Weak<AlertConfig>)>>,
+    entries: Mutex<Vec<(Who, Weak<AlertConfig>)>>,
     teller: Mutex<Option<Weak<dyn Wakes>>>,
 }
 
@@ -28,11 +30,11 @@ impl Registry {
 
     /// Has alerts told for as long as there is the config, by whoever
     /// [tells](Self::told_by).
-    pub(crate) fn add(&self, name: &Name, config: &Arc<AlertConfig>) {
+    pub(crate) fn add(&self, kind: LoopKind, name: &Name, config: &Arc<AlertConfig>) {
         {
             let mut entries = self.entries.lock();
             entries.retain(|(_, config)| config.strong_count() > 0);
-            entries.push((name.clone(), Arc::downgrade(config)));
+            entries.push(((kind, name.clone()), Arc::downgrade(config)));
         }
         let teller = self.teller.lock().as_ref().and_then(Weak::upgrade);
         if let Some(teller) = teller {
@@ -49,13 +51,13 @@ impl Registry {
         }
     }
 
-    /// The alerts of every loop; of two of one name those made last.
-    pub(crate) fn all(&self) -> Map<Name, Arc<AlertConfig>> {
+    /// The alerts of every loop; of two of one kind and name those made last.
+    pub(crate) fn all(&self) -> Map<Who, Arc<AlertConfig>> {
         let entries = self.entries.lock();
         let mut all = Map::new();
-        for (name, config) in entries.iter() {
+        for (who, config) in entries.iter() {
             if let Some(config) = config.upgrade() {
-                all.insert(name.clone(), config);
+                all.insert(who.clone(), config);
             }
         }
         all

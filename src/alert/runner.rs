@@ -17,7 +17,7 @@ use crate::clock::{Inbox, Signals, Tick, real_deadline};
 use crate::component::{Component, Context, Hosted, Reporter};
 use crate::env::Env;
 use crate::error::{BoxError, Result};
-use crate::event::Health;
+use crate::event::{Health, LoopKind};
 use crate::event_log::Bell;
 use crate::map::Map;
 use crate::name::Name;
@@ -189,10 +189,12 @@ impl Alerts {
         Ok(())
     }
 
-    /// What became of the alerts of a loop; `None` where it has none.
+    /// What became of the alerts of a loop; `None` where it has none. Of a
+    /// watcher and a monitor of one name the watcher's.
     #[must_use]
     pub fn status(&self, name: &Name) -> Option<AlertStatus> {
-        self.0.machine.lock().status(name, self.0.env.clock().now())
+        let machine = self.0.machine.lock();
+        machine.status(machine.named(name)?, self.0.env.clock().now())
     }
 
     /// For how long its thread has left something undone, if that is longer
@@ -210,7 +212,7 @@ impl Alerts {
         let now = self.0.env.clock().now();
         let machine = self.0.machine.lock();
         for status in loops {
-            status.alert = machine.status(&status.name, now).map(Box::new);
+            status.alert = machine.status(&(status.kind, status.name.clone()), now).map(Box::new);
         }
     }
 
@@ -389,7 +391,7 @@ impl Shared {
                 let mut machine = self.machine.lock();
                 for status in &statuses {
                     let error = status.last_error.as_deref();
-                    machine.see(&status.name, status.kind, status.health, status.since, error);
+                    machine.see(&(status.kind, status.name.clone()), status.health, status.since, error);
                 }
             }
             if page.events.len() < PAGE {
@@ -446,8 +448,10 @@ impl Shared {
     }
 
     fn views(&self) -> Map<Name, View> {
-        let statuses = self.env.statuses();
-        let views = statuses.into_iter().map(|status| {
+        // Names of their own, which are no component's.
+        let is_own = |kind| matches!(kind, LoopKind::ConfigWatcher | LoopKind::Deployer);
+        let statuses = self.env.statuses().into_iter().filter(|status| !is_own(status.kind));
+        let views = statuses.map(|status| {
             let is_failing = status.consecutive_failures > 0;
             (status.name, View { health: status.health, age: status.age, is_failing })
         });
@@ -576,14 +580,14 @@ mod tests {
     use super::*;
     use crate::alert::{Action, AlertConfig};
     use crate::clock::ManualClock;
-    use crate::event::{Event, EventKind, LoopKind};
+    use crate::event::{Event, EventKind};
 
     /// Has a service go down, and that told by this action for as long as what
     /// is returned is there.
     fn down(env: &Env, action: Action) -> Arc<AlertConfig> {
         let name: Name = "db".parse().expect("a name");
         let alert = Arc::new(AlertConfig::default().on_down(action));
-        Registry::of(env).add(&name, &alert);
+        Registry::of(env).add(LoopKind::Watcher, &name, &alert);
         let what = EventKind::HealthChanged { from: Health::Ready, to: Health::Down, reason: None };
         env.events().append(Event {
             seq: 0,

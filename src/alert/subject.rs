@@ -8,7 +8,7 @@ use super::AlertConfig;
 use super::behind::{ancestors, behind};
 use super::letter::Body;
 use crate::clock::Tick;
-use crate::event::{Health, LoopKind};
+use crate::event::Health;
 use crate::map::Map;
 use crate::name::Name;
 use crate::stamp::Stamp;
@@ -54,7 +54,6 @@ impl World<'_> {
 /// The last turn of a loop.
 #[derive(Debug, Clone)]
 pub(super) struct Turn {
-    pub(super) kind: LoopKind,
     pub(super) state: Health,
     pub(super) previous: Health,
     pub(super) since: Stamp,

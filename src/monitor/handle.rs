@@ -140,7 +140,7 @@ impl Monitor {
         let shared = Shared::new(env, name, voice, config.cancel, instruments, machine, checkers);
         let alert = (!config.alert.is_empty()).then(|| Arc::new(config.alert));
         if let Some(alert) = &alert {
-            Registry::of(env).add(shared.name(), alert);
+            Registry::of(env).add(LoopKind::Monitor, shared.name(), alert);
         }
         Ok(Self { shared, is_patient, drop_grace: config.drop_grace, _alert: alert })
     }

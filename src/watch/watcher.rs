@@ -138,7 +138,7 @@ impl Watcher {
         let inner = Loop::new(env, spec, machine, work)?;
         let alert = (!alert.is_empty()).then(|| Arc::new(alert));
         if let Some(alert) = &alert {
-            Registry::of(env).add(inner.name(), alert);
+            Registry::of(env).add(LoopKind::Watcher, inner.name(), alert);
         }
         Ok(Self { inner, drop_grace, _alert: alert })
     }

@@ -5,6 +5,7 @@ use super::super::queue::MAX_AGE;
 use super::super::subject::{FORGET, FORGET_KEPT, HOLD, View};
 use super::*;
 use crate::error::{Error, ErrorKind};
+use crate::event::LoopKind;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -22,6 +23,10 @@ fn name(text: &str) -> Name {
     text.parse().expect("a name")
 }
 
+fn watcher(text: &str) -> Who {
+    (LoopKind::Watcher, name(text))
+}
+
 fn view(health: Health, age: u64) -> View {
     View { health, age: Some(Duration::from_secs(age)), is_failing: health == Health::Down }
 }
@@ -37,11 +42,15 @@ impl Scene {
 
     fn configure(&mut self, config: AlertConfig, names: &[&str]) -> &mut Self {
         let config = Arc::new(config);
-        self.machine.configure(self.now, names.iter().map(|text| (name(text), config.clone())).collect());
+        self.machine.configure(self.now, names.iter().map(|text| (watcher(text), config.clone())).collect());
         self
     }
 
     fn hear(&mut self, source: &str, what: EventKind) -> &mut Self {
+        self.hear_of(LoopKind::Watcher, source, what)
+    }
+
+    fn hear_of(&mut self, kind: LoopKind, source: &str, what: EventKind) -> &mut Self {
         self.n += 1;
         let health = match &what {
             EventKind::Ready { .. } => Health::Ready,
@@ -54,7 +63,7 @@ impl Scene {
             n: self.n,
             at: Stamp::from_micros(0),
             source: name(source),
-            kind: LoopKind::Watcher,
+            kind,
             what,
         });
         self
@@ -159,7 +168,7 @@ fn a_new_program_goes_on_where_the_last_one_ended() {
     assert_eq!(scene.down("db", Health::Ready).step(), ["db down #1"]);
     scene.after(10 * SECOND);
     let mut next = reborn(&mut scene, remind(), &["db", "mqtt"], 30 * SECOND);
-    assert!(next.machine.status(&name("db"), next.now).unwrap().told);
+    assert!(next.machine.status(&watcher("db"), next.now).unwrap().told);
     // The same incident is told no second time, and its end is.
     let error = || Error::new(ErrorKind::Probe);
     next.down("db", Health::Unknown).hear("db", EventKind::GaveUp { error: error(), attempts: 1 });
@@ -232,6 +241,29 @@ fn a_monitor_is_told_when_it_is_down_and_when_it_is_ready_again() {
 }
 
 #[test]
+fn of_two_loops_of_one_name_each_has_its_own_told() {
+    let mut scene = Scene::new(both(), &["config"]);
+    let change = |from, to| EventKind::HealthChanged { from, to, reason: None };
+    scene.ready("config").step();
+    assert_eq!(scene.down("config", Health::Ready).step(), ["config down #2"]);
+    // The daemon's own loop of that name, which has nobody told.
+    scene.hear_of(LoopKind::ConfigWatcher, "config", change(Health::Ready, Health::Degraded));
+    assert!(scene.step().is_empty());
+    scene.hear_of(LoopKind::ConfigWatcher, "config", change(Health::Degraded, Health::Ready));
+    assert!(scene.step().is_empty());
+    let status = |kind| scene.machine.status(&(kind, name("config")), scene.now);
+    assert!(status(LoopKind::Watcher).is_some_and(|status| status.told));
+    assert!(status(LoopKind::ConfigWatcher).is_none());
+
+    let watcher = (watcher("config"), Arc::new(both()));
+    let monitor = ((LoopKind::Monitor, name("config")), Arc::new(both()));
+    scene.machine.configure(scene.now, Map::from_iter([watcher, monitor]));
+    scene.hear_of(LoopKind::Monitor, "config", change(Health::Ready, Health::Down));
+    assert_eq!(scene.step(), ["config down #5"]);
+    assert_eq!(scene.ready("config").step(), ["config ready #6"]);
+}
+
+#[test]
 fn it_is_told_again_while_it_lasts() {
     let mut scene = Scene::new(both().remind_every(10 * SECOND), &["db"]);
     assert_eq!(scene.down("db", Health::Ready).step(), ["db down #1"]);
@@ -295,7 +327,7 @@ fn a_child_behind_a_down_parent_waits_for_it() {
     assert!(scene.after(SECOND).step().is_empty());
     assert_eq!(scene.machine.due(scene.now), scene.now + LOOK);
     assert_eq!(scene.down("router", Health::Ready).step(), ["router down #2"]);
-    let status = scene.machine.status(&name("mqtt"), scene.now).unwrap();
+    let status = scene.machine.status(&watcher("mqtt"), scene.now).unwrap();
     assert_eq!((status.told, status.suppressed_by), (false, Some(name("router"))));
     assert_eq!(scene.machine.counts.suppressed, 1);
     // Only the parent is repeated.
@@ -364,7 +396,7 @@ fn what_turns_or_goes_waits_for_nobody() {
     scene.views.insert(name("router"), view(Health::Down, 0));
     assert!(scene.down("mqtt", Health::Ready).step().is_empty());
     let behind = |scene: &Scene| {
-        scene.machine.status(&name("mqtt"), scene.now).and_then(|status| status.suppressed_by)
+        scene.machine.status(&watcher("mqtt"), scene.now).and_then(|status| status.suppressed_by)
     };
     assert_eq!(behind(&scene), Some(name("router")));
     let change = EventKind::HealthChanged { from: Health::Down, to: Health::Degraded, reason: None };
@@ -419,7 +451,7 @@ fn one_that_fails_is_tried_again_and_keeps_its_place() {
     };
     let no = || Err("refused".to_owned());
     scene.machine.step(scene.now, &World { views: scene.views.clone(), requires: &requires });
-    let status = scene.machine.status(&name("db"), scene.now).unwrap();
+    let status = scene.machine.status(&watcher("db"), scene.now).unwrap();
     assert_eq!((status.pending, status.retry_in), (1, None));
     assert_eq!(step(&mut scene, no()), ["db down #1"]);
     for delay in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
@@ -427,7 +459,7 @@ fn one_that_fails_is_tried_again_and_keeps_its_place() {
         assert!(step(scene.after(delay * SECOND - LOOK), no()).is_empty());
         assert_eq!(step(scene.after(LOOK), no()), ["db down #1"], "{delay}");
     }
-    let status = scene.machine.status(&name("db"), scene.now).unwrap();
+    let status = scene.machine.status(&watcher("db"), scene.now).unwrap();
     assert_eq!((status.pending, status.failures, status.sent), (1, 12, 0));
     assert_eq!((status.last_error.as_deref(), status.retry_in), (Some("refused"), Some(300 * SECOND)));
     // The end waits for the beginning; others do not.
@@ -491,13 +523,13 @@ fn of_many_at_once_none_is_lost_where_they_are_taken() {
     assert_eq!(step(&mut scene), CAPACITY);
     // One that is over before its turn is told all the same.
     let last = scene.machine.subjects.keys().next_back().unwrap().clone();
-    scene.ready(last.as_str());
+    scene.ready(last.1.as_str());
     let mut sent = scene.step();
     while step(&mut scene) > 0 {
         sent.extend(scene.take(Ok(())));
     }
     assert_eq!((sent.len(), scene.machine.counts.lost), (names.len() + 1, 0));
-    assert!(sent.last().unwrap().starts_with(&format!("{last} ready")), "{:?}", sent.last());
+    assert!(sent.last().unwrap().starts_with(&format!("{} ready", last.1)), "{:?}", sent.last());
     // Where nobody takes them, what has failed makes room.
     names.iter().for_each(|name| {
         scene.ready(name);
@@ -545,7 +577,7 @@ fn what_waits_is_bounded_and_reminders_go_first() {
     }
     step(&mut scene);
     assert_eq!((scene.machine.pending(), scene.machine.counts.lost), (CAPACITY, 1));
-    assert_eq!(scene.machine.status(&name("w0"), scene.now).unwrap().lost, 1);
+    assert_eq!(scene.machine.status(&watcher("w0"), scene.now).unwrap().lost, 1);
     assert_eq!(scene.machine.next(scene.now).unwrap().body.name, name("w1"));
 }
 
@@ -555,15 +587,15 @@ fn lost_events_are_made_up_for_and_loops_that_are_gone_are_forgotten() {
     scene.ready("db").step();
     scene.views.insert(name("db"), view(Health::Down, 0));
     let at = Stamp::from_micros(5);
-    scene.machine.see(&name("db"), LoopKind::Watcher, Health::Down, at, Some("refused"));
+    scene.machine.see(&watcher("db"), Health::Down, at, Some("refused"));
     assert_eq!(scene.step(), ["db down #0"]);
-    scene.machine.see(&name("db"), LoopKind::Watcher, Health::Down, at, Some("refused"));
+    scene.machine.see(&watcher("db"), Health::Down, at, Some("refused"));
     assert!(scene.step().is_empty());
     // What is no news changes nothing, and what is not known is none.
     let mut known = Scene::new(both().remind_every(10 * SECOND), &["db"]);
     assert_eq!(known.down("db", Health::Ready).step(), ["db down #1"]);
     for health in [Health::Down, Health::Unknown] {
-        known.machine.see(&name("db"), LoopKind::Watcher, health, at, None);
+        known.machine.see(&watcher("db"), health, at, None);
     }
     assert_eq!(known.after(10 * SECOND).step(), ["db down #1 again 1"]);
     scene.machine.configure(scene.now, Map::new());
