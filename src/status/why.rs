@@ -30,6 +30,9 @@ pub struct Rejected {
     pub file: String,
     /// Why.
     pub error: String,
+    /// When it is tried again by itself; otherwise it is when it changes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<Stamp>,
 }
 
 /// Why a loop is as it is; made by [`why`].
@@ -164,7 +167,7 @@ pub fn why(name: &str, at: Stamp, loops: &[LoopStatus], rejected: &[Rejected]) -
     let Some(status) = search.find(name) else {
         let rejection = search.rejection(name)?;
         let name = rejection.name.clone()?;
-        let what = format!("its descriptor {} cannot be used: {}", rejection.file, rejection.error);
+        let what = causes::unused(rejection);
         let sentence = format!("{name} does not run: {what}");
         let cause = Cause { depth: 0, name: name.clone(), kind: CauseKind::Rejected, what, since: None };
         return Some(Why {
@@ -174,7 +177,7 @@ pub fn why(name: &str, at: Stamp, loops: &[LoopStatus], rejected: &[Rejected]) -
             parent: None,
             sentence,
             causes: vec![cause],
-            next: next::after_edit(rejection),
+            next: next::after_edit(rejection, at),
             gives_up: None,
         });
     };

@@ -16,7 +16,7 @@ use super::plan::plan;
 use super::registry::Registry;
 use super::scan::{Dir, Folder, Found, Listing, Sight, shown};
 use super::target::{Deployment, Operation, Outcome, Reply, Target};
-use crate::clock::Tick;
+use crate::clock::{Tick, wall_at};
 use crate::component::{Component, Context};
 use crate::dispatch::Handler;
 use crate::env::Env;
@@ -317,6 +317,8 @@ impl StatusSource for Deployer {
 
     fn rejected(&self) -> Vec<Rejected> {
         let board = self.board();
+        let env = self.0.inner.env();
+        let (now, wall) = (env.clock().now(), env.stamp());
         let of = |rejection: &Rejection| {
             let running = board.running.iter().find(|(_, file)| **file == rejection.file);
             let stem = rejection.file.file_stem().and_then(|stem| stem.to_str());
@@ -325,6 +327,7 @@ impl StatusSource for Deployer {
                 runs: running.is_some(),
                 file: shown(&rejection.file),
                 error: rejection.error.report().to_string(),
+                retry_at: (rejection.again != Tick::NEVER).then(|| wall_at(rejection.again, now, wall)),
             }
         };
         board.rejected.iter().map(of).collect()

@@ -41,6 +41,8 @@ pub struct Rejection {
     pub file: PathBuf,
     /// Why.
     pub error: Error,
+    /// When it is tried again by itself; `NEVER`: when it changes.
+    pub(super) again: Tick,
 }
 
 /// Something that runs, or that its target keeps trying to run.
@@ -77,6 +79,7 @@ enum What {
 /// A content that failed.
 #[derive(Debug, Clone)]
 pub(super) struct Trouble {
+    path: PathBuf,
     pub(super) content: Fingerprint,
     /// `NEVER`: it is rejected until it changes.
     pub(super) again: Tick,
@@ -174,7 +177,11 @@ impl Ledger {
             ),
             under_way: self.under_way.keys().cloned().collect(),
             rejected: rejected
-                .map(|(file, error)| Rejection { file: file.clone(), error: error.clone() })
+                .map(|(file, error)| Rejection {
+                    file: file.clone(),
+                    error: error.clone(),
+                    again: self.trouble.values().find(|t| t.path == *file).map_or(Tick::NEVER, |t| t.again),
+                })
                 .collect(),
         }
     }
@@ -222,9 +229,12 @@ impl Ledger {
                 }
                 Change::Wait { name } => {
                     // What is tried again is as little in use as what is not.
-                    if let (Some(&idx), Some(trouble)) = (right.get(name.as_str()), self.trouble.get(name)) {
+                    if let (Some(&idx), Some(trouble)) =
+                        (right.get(name.as_str()), self.trouble.get_mut(name))
+                    {
                         let file = &files[idx];
                         if Some(trouble.content) == file.content {
+                            trouble.path.clone_from(&file.path);
                             self.rejected.insert(file.path.clone(), trouble.error.clone());
                         }
                     }
@@ -375,8 +385,8 @@ impl Ledger {
         let retry_in = (!for_good).then(|| self.backoff.delay(tries));
         let again = retry_in.map_or(Tick::NEVER, |delay| now + delay);
         events.push(event(name.clone(), shown(&path), error.clone(), retry_in));
-        self.rejected.insert(path, error.clone());
-        let trouble = Trouble { content, again, error, tries, waits_for };
+        self.rejected.insert(path.clone(), error.clone());
+        let trouble = Trouble { path, content, again, error, tries, waits_for };
         self.trouble.insert(name.clone(), Box::new(trouble));
     }
 

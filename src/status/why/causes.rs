@@ -76,7 +76,8 @@ impl<'a> Search<'a> {
             }
         };
         if let Some(call) = status.call.as_ref().filter(|call| call.stuck) {
-            add(CauseKind::Stuck, stuck(call), status.since.into());
+            // Its words say for how long.
+            add(CauseKind::Stuck, stuck(call), None);
         }
         if status.stale {
             let late = status.overdue_for.unwrap_or_default();
@@ -89,7 +90,7 @@ impl<'a> Search<'a> {
         for checker in status.monitor.iter().flat_map(|monitor| &monitor.checkers) {
             if let Some(call) = checker.call.as_ref().filter(|call| call.stuck) {
                 let what = format!("checker {}: {}", checker.name, stuck(call));
-                add(CauseKind::Stuck, what, Some(checker.since));
+                add(CauseKind::Stuck, what, None);
             } else if checker.health != Health::Ready {
                 add(CauseKind::Checker, format!("checker {checker}"), Some(checker.since));
             }
@@ -112,11 +113,13 @@ impl<'a> Search<'a> {
             add(CauseKind::Error, what, status.last_check.or(Some(status.since)));
         }
         if let Some(rejection) = self.rejection(status.name.as_str()) {
-            let what = format!(
-                "an edit of {} cannot be used, what it said before still runs: {}",
-                rejection.file, rejection.error
-            );
-            add(CauseKind::Rejected, what, None);
+            let Rejected { file, error, retry_at, .. } = rejection;
+            let what = if retry_at.is_some() { "did not come up" } else { "cannot be used" };
+            // One that is on its way back does not run.
+            let is_back = status.kind == LoopKind::Component
+                && matches!(status.phase, Phase::Recovering | Phase::Stopped);
+            let before = if is_back { "" } else { ", what it said before still runs" };
+            add(CauseKind::Rejected, format!("an edit of {file} {what}{before}: {error}"), None);
         }
     }
 
@@ -166,7 +169,7 @@ impl<'a> Search<'a> {
                     depth: depth + 1,
                     name: name.clone(),
                     kind: CauseKind::Rejected,
-                    what: format!("its descriptor {} cannot be used: {}", rejection.file, rejection.error),
+                    what: unused(rejection),
                     since: None,
                 })),
             }
@@ -183,4 +186,10 @@ impl<'a> Search<'a> {
         };
         name == parent || self.find(name.as_str()).is_some_and(is_behind)
     }
+}
+
+/// Why what a descriptor describes does not run.
+pub(super) fn unused(rejection: &Rejected) -> String {
+    let what = if rejection.retry_at.is_some() { "did not come up" } else { "cannot be used" };
+    format!("its descriptor {} {what}: {}", rejection.file, rejection.error)
 }

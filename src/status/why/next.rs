@@ -45,11 +45,13 @@ pub(super) fn of(status: &LoopStatus, at: Stamp, rejection: Option<&Rejected>) -
     if status.controller.as_ref().is_some_and(|controller| controller.paused) {
         return plain(format!("it runs when it is triggered: loopkeeper trigger {}", status.name));
     }
+    if (status.kind, status.phase) == (LoopKind::Component, Phase::Recovering) {
+        return plain("it is started again after a delay".to_owned());
+    }
     if let Some(rejection) = rejection {
-        return after_edit(rejection);
+        return after_edit(rejection, at);
     }
     plain(match (status.kind, status.phase) {
-        (LoopKind::Component, Phase::Recovering) => "it is started again after a delay".to_owned(),
         (LoopKind::Component, Phase::Stopped) if status.health == Health::Down => {
             "nothing: it is left as failed until its descriptor changes".to_owned()
         }
@@ -66,8 +68,12 @@ fn until(at: Stamp, due: Stamp) -> String {
 }
 
 /// What becomes of a descriptor that cannot be used.
-pub(super) fn after_edit(rejection: &Rejected) -> Next {
-    Next { what: format!("it is read again when {} changes", rejection.file), at: None }
+pub(super) fn after_edit(rejection: &Rejected, at: Stamp) -> Next {
+    let what = match rejection.retry_at {
+        Some(again) => format!("{} is tried again {}", rejection.file, until(at, again)),
+        None => format!("it is read again when {} changes", rejection.file),
+    };
+    Next { what, at: rejection.retry_at }
 }
 
 /// When one gives up, and what that means.

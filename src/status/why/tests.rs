@@ -288,7 +288,34 @@ fn a_descriptor_that_cannot_be_used_is_a_cause() {
         runs,
         file: format!("{name}.json"),
         error: "1:2: no".to_owned(),
+        retry_at: None,
     };
+    let again = |name: &str, runs| Rejected {
+        retry_at: Some(Stamp::from_micros(AT + 5_000_000)),
+        ..rejected(name, runs)
+    };
+    check(
+        &[],
+        &[again("a", false)],
+        "a does not run: its descriptor a.json did not come up: 1:2: no\n  \
+         a rejected: its descriptor a.json did not come up: 1:2: no\n\
+         next: a.json is tried again in 5.0s",
+    );
+    // Rolled back, and not up again yet.
+    let component = LoopStatus {
+        kind: LoopKind::Component,
+        phase: Phase::Recovering,
+        next_run: None,
+        last_error: None,
+        ..of("a", Health::Down)
+    };
+    check(
+        &[component],
+        &[again("a", true)],
+        "a has been down for 1m0s: an edit of a.json did not come up: 1:2: no\n  \
+         a rejected: an edit of a.json did not come up: 1:2: no\n\
+         next: it is started again after a delay",
+    );
     check(
         &[],
         &[rejected("a", false)],
