@@ -50,12 +50,14 @@ pub struct Console<W> {
     lost: u64,
     /// The last line did not fit.
     is_stalled: bool,
+    /// The last that was written is a piece of a line.
+    is_torn: bool,
 }
 
 impl<W: Write + AsFd> Console<W> {
     /// Writes to `out`; `tell` makes a line of the number of lines lost.
     pub fn new(out: W, tell: impl Fn(u64) -> String + Send + Sync + 'static) -> Self {
-        Self { out, tell: Box::new(tell), lost: 0, is_stalled: false }
+        Self { out, tell: Box::new(tell), lost: 0, is_stalled: false, is_torn: false }
     }
 
     /// Whether a chunk can be written now, or soon.
@@ -69,12 +71,43 @@ impl<W: Write + AsFd> Console<W> {
         takes
     }
 
+    /// Writes a line, on a line of its own; says whether it did.
     fn put(&mut self, line: &[u8]) -> io::Result<bool> {
-        for chunk in line.chunks(CHUNK) {
+        if self.is_torn && !self.put_bytes(b"\n")? {
+            return Ok(false);
+        }
+        self.put_bytes(line)
+    }
+
+    fn put_bytes(&mut self, bytes: &[u8]) -> io::Result<bool> {
+        for mut chunk in bytes.chunks(CHUNK) {
             if !self.takes() {
                 return Ok(false);
             }
-            self.out.write_all(chunk)?;
+            while !chunk.is_empty() {
+                match self.out.write(chunk) {
+                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                    Ok(n) => {
+                        self.is_torn = true;
+                        chunk = &chunk[n..];
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        self.is_torn = false;
+        Ok(true)
+    }
+
+    /// Says how many lines were lost, if any were.
+    fn tell_lost(&mut self) -> io::Result<bool> {
+        if self.lost > 0 {
+            let text = (self.tell)(self.lost);
+            if !self.put(text.as_bytes())? {
+                return Ok(false);
+            }
+            self.lost = 0;
         }
         Ok(true)
     }
@@ -82,18 +115,11 @@ impl<W: Write + AsFd> Console<W> {
 
 impl<W: Write + AsFd> Write for Console<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if self.lost > 0 {
-            let text = (self.tell)(self.lost);
-            if !self.put(text.as_bytes())? {
-                self.lost += 1;
-                return Ok(line.len());
-            }
-            self.lost = 0;
-        }
-        if !self.put(line)? {
+        let is_told = self.tell_lost().and_then(|is_told| Ok(is_told && self.put(line)?));
+        if !matches!(is_told, Ok(true)) {
             self.lost += 1;
         }
-        Ok(line.len())
+        is_told.map(|_| line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -130,6 +156,48 @@ mod tests {
         let mut end = [0; 12];
         reader.read_exact(&mut end).unwrap();
         assert_eq!(&end, b"3 lost\nback\n");
+    }
+
+    /// A file on a disk with so much room.
+    struct Disk {
+        room: usize,
+        written: Vec<u8>,
+        file: UnixStream,
+    }
+
+    impl AsFd for Disk {
+        fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+            self.file.as_fd()
+        }
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let n = bytes.len().min(self.room);
+            if n == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.room -= n;
+            self.written.extend_from_slice(&bytes[..n]);
+            Ok(n)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_a_full_disk_refuses_is_told_on_a_line_of_its_own() {
+        let (file, _other) = UnixStream::pair().unwrap();
+        let mut console =
+            Console::new(Disk { room: 9, written: Vec::new(), file }, |n| format!("{n} lost\n"));
+        console.write_all(b"first\n").unwrap();
+        assert!(console.write(b"second\n").is_err());
+        assert!(console.write(b"third\n").is_err());
+        console.out.room = 100;
+        console.write_all(b"fourth\n").unwrap();
+        assert_eq!(String::from_utf8_lossy(&console.out.written), "first\nsec\n2 lost\nfourth\n");
     }
 
     #[test]

@@ -106,7 +106,7 @@ fn wait(signals: &mut Signals, running: &Running, service: &mut Service) -> &'st
             Ok(Some(Signal::Hangup)) => {
                 log::info!("SIGHUP: looking at the configuration and the descriptors");
                 service.reload(clock.now());
-                needed = running.looks().next();
+                needed = running.begun().next();
                 running.watcher.trigger();
                 running.deployer.rescan();
             }
@@ -250,6 +250,12 @@ impl Running {
             Some(format!("its alerts have done nothing for {late:.1?}"))
         };
         stalled.or_else(alerts).or_else(|| (!has_server).then(|| "its server does nothing".to_owned()))
+    }
+
+    /// How many looks were begun: one that is under way may have begun before
+    /// the edit that it is asked to see.
+    fn begun(&self) -> Looks {
+        Looks([self.watcher.status().runs, self.deployer.status().runs])
     }
 
     /// How many looks were begun and are over.
