@@ -237,6 +237,7 @@ mod tests {
                         "l",
                         "ranked",
                         "few",
+                        "always",
                     ];
                     let made = ["lost", "changed", "dead", "next", "parts", "p", "waiting"];
                     !small

@@ -299,7 +299,7 @@ fn a_descriptor_that_cannot_be_used_is_a_cause() {
         &[again("a", false)],
         "a does not run: its descriptor a.json did not come up: 1:2: no\n  \
          a rejected: its descriptor a.json did not come up: 1:2: no\n\
-         next: a.json is tried again in 5.0s",
+         next: a.json is tried again in 5s",
     );
     // Rolled back, and not up again yet.
     let component = LoopStatus {
