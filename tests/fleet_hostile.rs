@@ -536,7 +536,7 @@ fn a_state_that_nobody_knows_takes_no_place_in_a_batch() {
         let [strange, good] = [job(&mut f), job(&mut f)];
         shell(path, &format!("UPDATE fleet_commands SET state = 'paused' WHERE id = {strange}"));
         f.wait(mins(1));
-        assert_eq!(f.store.reprioritize(1, one).unwrap(), 1);
+        assert_eq!(f.store.reprioritize(1, one).unwrap().moved, 1);
         assert_eq!(f.get(good).version, 2);
         shell(path, &format!("DELETE FROM fleet_commands WHERE id IN ({strange}, {good})"));
         f.beat(agent);
