@@ -1,13 +1,11 @@
 -- The places of the jobs that wait between two, in the order in which they came
 -- into the queue: no place is changed by it, so a round that goes on where it
--- ended meets each. The tenants' jobs at work are counted once, and only when a
--- job waits.
+-- ended meets each. The tenants' jobs at work are counted once.
 WITH clock (now) AS (SELECT COALESCE(:now, (SELECT now FROM fleet_clock))),
 busy (tenant_id, n) AS (
     SELECT tenant_id, COUNT(*) FROM fleet_commands
     INDEXED BY fleet_commands_busy -- sqlite
     WHERE lease_until IS NOT NULL AND platform
-        AND EXISTS (SELECT 1 FROM fleet_commands WHERE lease_until IS NULL AND completed_at IS NULL AND platform)
     GROUP BY tenant_id
 ),
 places (id, old_place, old_penalty, place, penalty) AS (
