@@ -500,6 +500,8 @@ fn a_state_that_nobody_knows_at_the_front_of_a_queue_is_in_nobodys_way() {
         let rich = rich_jobs(&mut f);
         let ids = format!("{}, {}, {}, {}", jobs[0], orders[0], rich[0], rich[1]);
         shell(path, &format!("UPDATE fleet_commands SET state = 'paused' WHERE id IN ({ids})"));
+        let waits = f.store.queue(9).unwrap();
+        assert_eq!((waits.rows.len(), waits.unreadable), (1, vec![]), "it is not known to wait");
         assert_eq!(f.claim(agent).command, jobs[1]);
         assert_eq!(f.claim(own).command, orders[1]);
     });

@@ -78,6 +78,7 @@ suite! {
     who_comes_beside_a_tenant_that_waited_alone_is_seen
     a_new_job_of_a_busy_tenant_does_not_pass_its_older_ones
     a_clock_that_steps_back_breaks_no_chain
+    the_oldest_record_goes_first_whatever_its_number
     a_holder_that_asks_twice_is_answered_twice
     an_agent_finds_its_work_again
     cancelling_is_final_and_told_to_the_holder
@@ -90,6 +91,7 @@ suite! {
     what_expires_while_it_is_held_expires_when_it_is_lost
     pins_hold_and_need_an_agent_of_the_same_side
     an_agent_that_is_back_keeps_what_waits_for_it
+    an_agent_is_waited_for_as_long_as_is_said
     what_ends_at_the_very_moment_has_ended
     a_command_is_to_be_had_from_its_moment_to_its_end
     a_small_batch_takes_the_oldest_first
@@ -97,6 +99,8 @@ suite! {
     no_claim_goes_beyond_the_last_that_is_allowed
     a_token_that_was_taken_back_lets_nobody_in
     an_order_needs_what_it_says
+    an_agent_takes_orders_of_its_tenant_alone
+    what_a_claim_answers_is_what_is_kept
     orders_go_by_priority_then_age
     what_one_side_waits_for_the_other_does_not_take
     of_equals_the_oldest_is_claimed_first
@@ -109,6 +113,7 @@ suite! {
     a_holder_may_give_up_before_it_begins_and_after
     what_ends_with_its_holder_says_who_that_was
     a_holder_changes_nothing_of_what_is_over
+    a_call_is_about_one_command_one_agent_and_one_tenant
     each_change_of_a_command_counts_once_in_its_version
     what_was_said_last_is_kept_and_what_is_over_is_left
     a_moment_is_kept_and_the_next_is_too_old
@@ -615,8 +620,15 @@ fn wct_31_slots_are_free_when_their_jobs_are<S: TestStore>(mut f: Fleet<S>) {
 }
 
 fn wct_32_agents_never_heard_of_go_offline_and_the_time_is_kept<S: TestStore>(mut f: Fleet<S>) {
-    let (_, token) = f.store.create_token("root", &NewToken::for_platform("t")).unwrap();
-    let silent = f.store.register(&token, &NewAgent::new("silent", AgentKind::Platform)).unwrap().agent;
+    let (_, token) = f.store.create_token("root", &NewToken::for_platform("t").max_uses(2)).unwrap();
+    let silent = |f: &mut Fleet<S>| {
+        f.store.register(&token, &NewAgent::new("silent", AgentKind::Platform)).unwrap().agent
+    };
+    let alone = silent(&mut f);
+    f.wait(secs(91));
+    assert_eq!(f.health().count("offline"), 1);
+    assert_eq!(f.store.agent(alone).unwrap().last_offline_at, Some(f.now()));
+    let silent = silent(&mut f);
     let ill = f.agent("ill");
     f.store.heartbeat(ill, &Heartbeat::new().error("disk\0full").cpu_percent(200)).unwrap();
     let row = f.store.agent(ill).unwrap();
@@ -939,6 +951,27 @@ fn a_clock_that_steps_back_breaks_no_chain<S: TestStore>(mut f: Fleet<S>) {
     }
 }
 
+fn the_oldest_record_goes_first_whatever_its_number<S: TestStore>(mut f: Fleet<S>) {
+    for (n, severity) in [(0, Severity::Info), (3, Severity::High)] {
+        for (i, days) in [(1, 2), (2, 0), (3, 1)] {
+            f.store.set_now(f.after(DAY * days));
+            f.store.append(&record(n + i).severity(severity)).unwrap();
+        }
+    }
+    f.wait(DAY * 30);
+    for grave in [false, true] {
+        let left = [0; 3].map(|_| {
+            assert_eq!(f.store.retain(DAY, grave, 1).unwrap(), 1);
+            let left = f.audit().into_iter().filter(|record| record.severity.is_grave() == grave);
+            left.filter_map(|record| record.resource.strip_prefix("thing ").map(str::to_owned)).collect()
+        });
+        let wanted: [&[&str]; 3] =
+            if grave { [&["4", "6"], &["4"], &[]] } else { [&["1", "3"], &["1"], &[]] };
+        assert_eq!(left.map(|left: Vec<String>| left), wanted.map(|left| left.to_vec()));
+    }
+    assert!(f.chain().is_sound());
+}
+
 fn a_holder_that_asks_twice_is_answered_twice<S: TestStore>(mut f: Fleet<S>) {
     let agent = f.agent("a");
     let job = f.job();
@@ -1183,6 +1216,20 @@ fn an_agent_that_is_back_keeps_what_waits_for_it<S: TestStore>(mut f: Fleet<S>) 
     assert_eq!(f.claim(agent).command, id);
 }
 
+fn an_agent_is_waited_for_as_long_as_is_said<S: TestStore>(mut f: Fleet<S>) {
+    let (moment, patience) = (Duration::from_micros(1), mins(10));
+    let agent = f.own_agent("a");
+    let order = f.order().pinned_to(agent);
+    let id = f.enqueue(order);
+    f.wait(mins(2));
+    assert_eq!(f.health().count("offline"), 1);
+    f.wait(patience);
+    assert_eq!(f.store.unpin(patience, Sweep::default()).unwrap(), []);
+    f.wait(moment);
+    assert_eq!(ids(&f.store.unpin(patience, Sweep::default()).unwrap()), [id]);
+    assert_eq!(f.get(id).pinned_to, None);
+}
+
 fn what_ends_at_the_very_moment_has_ended<S: TestStore>(mut f: Fleet<S>) {
     let agent = f.agent("a");
     let end = f.after(mins(10));
@@ -1240,10 +1287,11 @@ fn a_small_batch_takes_the_oldest_first<S: TestStore>(mut f: Fleet<S>) {
 
 fn no_batch_takes_more_than_it_says<S: TestStore>(mut f: Fleet<S>) {
     let one = Sweep { batch: 1, ..Sweep::default() };
-    let [late, early] = ["late", "early"].map(|name| f.agent(name));
+    let [late, early, live] = ["late", "early", "live"].map(|name| f.agent(name));
     f.wait(secs(1));
     f.beat(late);
     f.wait(secs(2));
+    f.beat(live);
     let offline = [0; 3].map(|_| f.store.mark_offline(secs(1), one).unwrap());
     assert_eq!(offline, [vec![early], vec![late], vec![]], "by when they were heard of, and not by number");
 
@@ -1304,13 +1352,47 @@ fn a_token_that_was_taken_back_lets_nobody_in<S: TestStore>(mut f: Fleet<S>) {
 }
 
 fn an_order_needs_what_it_says<S: TestStore>(mut f: Fleet<S>) {
-    let able = NewAgent::new("able", AgentKind::Worker).tool("nmap").capability("ipv6");
+    let able = NewAgent::new("able", AgentKind::Worker).tool("nmap").tool("nmap").capability("ipv6");
     let half = NewAgent::new("half", AgentKind::Worker).tool("nmap").tool("ipv6");
     let [able, half] = [able, half].map(|agent| f.register(Some(f.tenant), agent));
-    let order = f.order().tool("nmap").needs_capability("ipv6");
+    // Said twice is said once.
+    let order = f.order().tool("nmap").tool("nmap").needs_capability("ipv6");
     let id = f.enqueue(order);
+    let order = f.order().tool("masscan");
+    f.enqueue(order);
     assert_eq!(f.store.claim(half, LEASE).unwrap(), None);
     assert_eq!(f.claim(able).command, id);
+}
+
+fn an_agent_takes_orders_of_its_tenant_alone<S: TestStore>(mut f: Fleet<S>) {
+    let other = f.store.create_tenant("other", Plan::Enterprise).unwrap();
+    let theirs = NewCommand::command(other, CommandKind::Scan, "{}").priority(Priority::Critical);
+    let theirs = f.enqueue(theirs);
+    let [own, foreign] = [f.tenant, other].map(|tenant| {
+        let agent = NewAgent::new("a", AgentKind::Worker);
+        f.register(Some(tenant), agent)
+    });
+    assert_eq!(f.store.claim(own, LEASE).unwrap(), None);
+    let order = f.order();
+    let ours = f.enqueue(order);
+    assert_eq!([own, foreign].map(|agent| f.claim(agent).command), [ours, theirs]);
+}
+
+fn what_a_claim_answers_is_what_is_kept<S: TestStore>(mut f: Fleet<S>) {
+    let (platform, own) = (f.agent("p"), f.own_agent("own"));
+    let end = f.after(DAY);
+    for (new, agent) in [(f.job(), platform), (f.order(), own)] {
+        let new = new.priority(Priority::High).max_attempts(7).pinned_to(agent).expires_at(end);
+        f.enqueue(new.scheduled_at(f.now()));
+        f.wait(secs(1));
+        let claim = f.store.claim(agent, LEASE).unwrap().unwrap();
+        let lease = claim.lease;
+        assert_eq!((lease.agent, lease.fence, lease.until), (agent, 1, f.after(LEASE)));
+        let row = f.get(lease.command);
+        assert_eq!((row.lease_until, row.acknowledged_at), (Some(lease.until), Some(f.now())));
+        assert_eq!(claim.command, row);
+        assert_eq!(f.store.held(agent).unwrap(), [claim]);
+    }
 }
 
 fn orders_go_by_priority_then_age<S: TestStore>(mut f: Fleet<S>) {
@@ -1650,6 +1732,46 @@ fn what_ends_with_its_holder_says_who_that_was<S: TestStore>(mut f: Fleet<S>) {
         assert_eq!((row.acknowledged_at, row.started_at), (Some(begun), Some(begun)));
         assert_eq!((row.queued_at, row.waiting_since, row.lease_until), (begun, begun, None));
     }
+}
+
+fn a_call_is_about_one_command_one_agent_and_one_tenant<S: TestStore>(mut f: Fleet<S>) {
+    let (agent, other) = (f.agent("a"), f.agent("b"));
+    type Act<S> = fn(&mut S, &Lease) -> loopkeeper::error::Result<()>;
+    let acts: [Act<S>; 6] = [
+        |store, lease| store.progress(lease, 5),
+        |store, lease| store.renew(lease, DAY).map(drop),
+        |store, lease| store.release(lease),
+        |store, lease| store.complete(lease, "1"),
+        |store, lease| store.fail(lease, "no"),
+        |store, lease| store.cancel("root", lease.command, "no"),
+    ];
+    for act in acts {
+        // Two with one agent and one number of the claim.
+        let ids = [0; 2].map(|_| f.job()).map(|job| f.enqueue(job));
+        let [one, two] = ids.map(|_| f.claim(agent));
+        assert_eq!((one.fence, two.fence), (1, 1));
+        let claimed = f.get(two.command);
+        f.store.start(&one).unwrap();
+        assert_eq!(f.get(two.command), claimed);
+        f.store.start(&two).unwrap();
+        let begun = f.get(two.command);
+        act(&mut f.store, &one).unwrap();
+        assert_eq!(f.get(two.command), begun);
+        let row = f.get(one.command);
+        assert!(row.state != Completed || row.progress == Some(100));
+        for id in ids {
+            let _ = f.store.cancel("root", id, "done with");
+        }
+    }
+    let ids = [0; 2].map(|_| f.job()).map(|job| f.enqueue(job));
+    let [_, theirs] = [agent, other].map(|agent| f.claim(agent));
+    let row = f.get(theirs.command);
+    f.store.set_agent_status("root", agent, AgentStatus::Revoked, "stolen").unwrap();
+    assert_eq!(f.get(theirs.command), row);
+    assert_eq!(f.store.agent(other).unwrap().status, AgentStatus::Active);
+    let rich = f.store.create_tenant("rich", Plan::Enterprise).unwrap();
+    assert_eq!(f.store.standing(rich).unwrap(), (Plan::Enterprise, 0));
+    assert_eq!(f.store.standing(f.tenant).unwrap(), (Plan::Free, ids.len() as u64));
 }
 
 fn a_holder_changes_nothing_of_what_is_over<S: TestStore>(mut f: Fleet<S>) {
@@ -2049,6 +2171,10 @@ fn listings_page_by_number<S: TestStore>(mut f: Fleet<S>) {
     for name in ["a", "b", "c"] {
         f.agent(name);
     }
+    f.claim(AgentId(2));
+    let agents = f.store.agents(AgentId(0), 9).unwrap().rows;
+    assert_eq!(agents.iter().map(|row| row.held_jobs).collect::<Vec<_>>(), [0, 1, 0]);
+    assert_eq!(agents, [1, 2, 3].map(|id| f.store.agent(AgentId(id)).unwrap()));
     let page = f.store.agents(AgentId(1), 1).unwrap();
     assert_eq!(page.rows.iter().map(|row| &*row.name).collect::<Vec<_>>(), ["b"]);
     let page = f.store.tokens(TokenId(1), 1).unwrap();

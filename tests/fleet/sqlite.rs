@@ -604,13 +604,22 @@ fn passes_with_nothing_to_do_ask_nobody_for_a_lock() {
         let tokens = TokenCleanupConfig { grace: limit, ..Default::default() };
         let audit = AuditRetentionConfig { retention: limit, grave_retention: limit, ..Default::default() };
         for report in [
-            AgentHealth::new(health).unwrap().pass(&mut store, &cx),
+            AgentHealth::new(health.clone()).unwrap().pass(&mut store, &cx),
             JobRecovery::new(recovery).unwrap().pass(&mut store, &cx),
             TokenCleanup::new(tokens).unwrap().pass(&mut store, &cx),
             AuditRetention::new(audit).unwrap().pass(&mut store, &cx),
         ] {
             assert_eq!(report.unwrap().to_string(), "nothing to do");
         }
+        other.run("ROLLBACK");
+
+        // Nor is an agent silent for longer than since it was last heard of.
+        f.beat(agent);
+        f.wait(limit);
+        store.set_now(f.now());
+        other.run("BEGIN IMMEDIATE");
+        let report = AgentHealth::new(health).unwrap().pass(&mut store, &cx);
+        assert_eq!(report.unwrap().to_string(), "nothing to do");
     });
 }
 
