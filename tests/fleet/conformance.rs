@@ -1391,7 +1391,7 @@ fn what_a_claim_answers_is_what_is_kept<S: TestStore>(mut f: Fleet<S>) {
         let row = f.get(lease.command);
         assert_eq!((row.lease_until, row.acknowledged_at), (Some(lease.until), Some(f.now())));
         assert_eq!(claim.command, row);
-        assert_eq!(f.store.held(agent).unwrap(), [claim]);
+        assert_eq!(f.store.held(agent).unwrap().rows, [claim]);
     }
 }
 
