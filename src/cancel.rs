@@ -365,7 +365,7 @@ impl Drop for LinkGuard {
 mod tests {
     use super::*;
     use crate::clock::{Clock, Tick};
-    use crate::thread::{Budget, STACK_SIZE, Task};
+    use crate::primitive::thread;
 
     #[test]
     fn cancel_reaches_everything_below_and_nothing_beside() {
@@ -458,16 +458,20 @@ mod tests {
     fn whoever_waits_is_woken_by_any_of_its_tokens() {
         for first in [true, false] {
             let (one, other) = (CancelToken::new(), CancelToken::new());
-            let theirs = (one.clone(), other.clone());
-            let wait = move || theirs.0.wait_either(&theirs.1);
-            let task = Task::spawn(&Budget::default(), "t/wait".to_owned(), STACK_SIZE, wait).unwrap();
+            let (theirs, (tx, rx)) = ((one.clone(), other.clone()), bounded(1));
+            thread::spawn(move || {
+                theirs.0.wait_either(&theirs.1);
+                tx.send(()).unwrap();
+            });
             let cancelled = if first { &one } else { &other };
-            while cancelled.links() == 0 {
-                std::thread::yield_now();
-            }
+            let is_waited_for = |_| {
+                thread::yield_now();
+                cancelled.links() > 0
+            };
+            assert!((0..1_000_000).any(is_waited_for));
             assert!(!one.wait_timeout(Duration::ZERO));
             cancelled.cancel();
-            assert!(task.join_until(real_deadline(Duration::from_secs(60))).is_some());
+            rx.recv_timeout(Duration::from_secs(60)).unwrap();
             assert_eq!((one.links(), other.links()), (0, 0));
         }
     }
