@@ -4,11 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::store::Store;
 #[cfg(feature = "postgres")]
 use super::store::postgres::{PostgresConfig, PostgresStore};
 #[cfg(feature = "sqlite")]
 use super::store::sqlite::{SqliteConfig, SqliteStore, file_id};
+use super::store::{Canceller, Store};
 use crate::error::Result;
 
 /// Where a fleet is kept. Cloning shares it; each who uses it opens a
@@ -50,11 +50,18 @@ impl StoreConfig {
     ///
     /// Those of the store's `open`.
     pub fn open(&self) -> Result<Box<dyn Store>> {
+        self.open_cancellable(|_| {})
+    }
+
+    /// The same; `hear` is handed what cancels it, where that can be done:
+    /// bringing the tables to a new version may take long.
+    #[cfg_attr(not(feature = "postgres"), allow(unused_variables, reason = "no other can be cancelled"))]
+    pub(super) fn open_cancellable(&self, hear: impl FnOnce(Canceller)) -> Result<Box<dyn Store>> {
         match &self.0 {
             #[cfg(feature = "sqlite")]
             Place::Sqlite(config) => Ok(Box::new(SqliteStore::open(config)?)),
             #[cfg(feature = "postgres")]
-            Place::Postgres(config) => Ok(Box::new(PostgresStore::open(config)?)),
+            Place::Postgres(config) => Ok(Box::new(PostgresStore::open_cancellable(config, hear)?)),
             Place::Other(open) => open(),
         }
     }

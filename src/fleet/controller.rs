@@ -117,11 +117,16 @@ const SOON: Duration = Duration::from_millis(100);
 impl<P: Pass> PassController<P> {
     /// The connection: taken out, so that none which failed or panicked is
     /// used again.
-    fn connection(&mut self, within: Duration) -> Result<Connection> {
+    fn connection(&mut self, cx: &Context, within: Duration) -> Result<Connection> {
         if let Some(open) = self.open.take().filter(|open| open.file == self.place.file()) {
             return Ok(open);
         }
-        let store = self.place.within(within).open()?;
+        let mut cancel = None;
+        let store = self.place.within(within).open_cancellable(|canceller| {
+            cancel = Some(cx.on_cancel(move || drop(canceller.cancel())));
+        });
+        drop(cancel);
+        let store = store?;
         Ok(Connection { store, file: self.place.file() })
     }
 }
@@ -129,7 +134,7 @@ impl<P: Pass> PassController<P> {
 impl<P: Pass> Controller for PassController<P> {
     fn reconcile(&mut self, cx: &Context) -> std::result::Result<Outcome, BoxError> {
         let allowed = cx.remaining();
-        let mut open = self.connection(allowed)?;
+        let mut open = self.connection(cx, allowed)?;
         // A batch that has begun should end before the time is over.
         let reserve = allowed / 10;
         let goes_on = || {

@@ -184,10 +184,11 @@ impl Line {
         &self.plug
     }
 
-    /// A statement begins that the server ends after `timeout`.
-    pub(super) fn enter(&mut self, timeout: Duration) {
+    /// A statement begins that the server ends after `timeout`, or not at all.
+    pub(super) fn enter(&mut self, timeout: Option<Duration>) {
         self.calls += 1;
-        self.guard.enter(self.calls, self.deadlines.clock.now() + timeout + GRACE);
+        let end = timeout.map_or(Tick::NEVER, |timeout| self.deadlines.clock.now() + timeout + GRACE);
+        self.guard.enter(self.calls, end);
     }
 
     /// It is over. Answers why the line was pulled, if it was.

@@ -38,6 +38,8 @@ pub(super) fn migrate(link: &mut impl Link) -> Result<()> {
         return Ok(());
     }
     link.transaction(|link| {
+        // A version may build an index over all that there is.
+        link.take_time()?;
         prepare(link)?;
         let applied = applied(link)?;
         for (i, text) in VERSIONS.iter().enumerate().skip(applied) {

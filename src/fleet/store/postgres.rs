@@ -238,15 +238,26 @@ fn check_parts(url: &str, hosts: &str) -> Result<()> {
 pub type PostgresStore = SqlStore<PostgresLink>;
 
 impl PostgresStore {
-    /// Connects, and brings the tables to the newest version.
+    /// Connects, and brings the tables to the newest version, which takes as
+    /// long as it takes: [`statement_timeout`](PostgresConfig::statement_timeout)
+    /// is not for that.
     ///
     /// # Errors
     ///
     /// `InvalidArgument` when the settings cannot be meant; `Store` when the
     /// server is not reached, refuses, or has tables of a newer program.
     pub fn open(config: &PostgresConfig) -> Result<Self> {
+        Self::open_cancellable(config, |_| {})
+    }
+
+    /// The same; `hear` is handed what cancels it before it begins.
+    pub(in crate::fleet) fn open_cancellable(
+        config: &PostgresConfig,
+        hear: impl FnOnce(Canceller),
+    ) -> Result<Self> {
         config.check()?;
         let mut link = PostgresLink::new(config);
+        hear(link.canceller());
         migrate(&mut link)?;
         Ok(Self::new(link))
     }
@@ -288,6 +299,8 @@ pub struct PostgresLink {
     /// Whether a transaction was begun and not ended, be the connection there
     /// or gone: another one would do for good what is to be undone.
     in_transaction: bool,
+    /// Whether statements of this transaction have no end of ours.
+    has_time: bool,
 }
 
 impl fmt::Debug for PostgresLink {
@@ -333,7 +346,15 @@ fn connect(config: &PostgresConfig) -> Result<PgConnection> {
 impl PostgresLink {
     fn new(config: &PostgresConfig) -> Self {
         let (plug, pid) = (Arc::default(), Arc::default());
-        Self { config: config.clone(), connection: None, line: None, plug, pid, in_transaction: false }
+        Self {
+            config: config.clone(),
+            connection: None,
+            line: None,
+            plug,
+            pid,
+            in_transaction: false,
+            has_time: false,
+        }
     }
 
     fn connect(&mut self) -> Result<()> {
@@ -397,7 +418,7 @@ impl PostgresLink {
             return Err(Error::new(ErrorKind::Store).with_class(ErrorClass::Retryable).context(text));
         };
         if let Some(line) = &mut self.line {
-            line.enter(self.config.statement_timeout);
+            line.enter((!self.has_time).then_some(self.config.statement_timeout));
         }
         let result = body(connection);
         let pulled = self.line.as_mut().and_then(Line::leave);
@@ -514,13 +535,13 @@ impl Link for PostgresLink {
 
     fn commit(&mut self) -> Result<()> {
         let done = self.call("commit", AnsiTransactionManager::commit_transaction);
-        self.in_transaction = false;
+        (self.in_transaction, self.has_time) = (false, false);
         done.inspect_err(|_| self.rollback())
     }
 
     fn rollback(&mut self) {
         let undone = self.call("rollback", AnsiTransactionManager::rollback_transaction);
-        self.in_transaction = false;
+        (self.in_transaction, self.has_time) = (false, false);
         if undone.is_err() {
             self.forget();
         }
@@ -528,6 +549,12 @@ impl Link for PostgresLink {
 
     fn batch(&mut self, text: &str) -> Result<()> {
         self.run("batch", |connection| connection.batch_execute(text))
+    }
+
+    fn take_time(&mut self) -> Result<()> {
+        self.batch("SET LOCAL statement_timeout = 0")?;
+        self.has_time = true;
+        Ok(())
     }
 
     fn dialect(&self) -> Dialect {

@@ -282,6 +282,11 @@ pub(super) trait Link: Send {
     /// Runs statements that bind nothing.
     fn batch(&mut self, text: &str) -> Result<()>;
     fn dialect(&self) -> Dialect;
+    /// In a transaction that has begun: until its end statements may take as
+    /// long as they need. They can still be cancelled.
+    fn take_time(&mut self) -> Result<()> {
+        Ok(())
+    }
     /// Between two of many transactions in a row: lets others write, where
     /// they would else hardly get to it.
     fn give_way(&mut self) {}
