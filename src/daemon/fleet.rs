@@ -105,13 +105,11 @@ fn answer(store: &mut dyn Store, ask: &Ask, passes: impl FnOnce() -> Result<Pass
         About::Agents => tell(
             ask,
             |after, limit| store.agents(AgentId(after), limit),
-            |agent| agent.id.0,
             |agents| agents_table(agents, now),
         ),
         About::Jobs => tell(
             ask,
             |after, limit| store.commands(CommandId(after), limit),
-            |job| job.id.0,
             |jobs| jobs_table(jobs, now),
         ),
         About::Queue => {
@@ -129,7 +127,6 @@ fn answer(store: &mut dyn Store, ask: &Ask, passes: impl FnOnce() -> Result<Pass
         About::Tokens => tell(
             ask,
             |after, limit| store.tokens(TokenId(after), limit),
-            |token| token.id.0,
             |tokens| tokens_table(tokens, now),
         ),
         About::Why(subject, id) => Ok(why(ask, &passes()?.explain(store, subject, id)?)),
@@ -141,7 +138,6 @@ fn answer(store: &mut dyn Store, ask: &Ask, passes: impl FnOnce() -> Result<Pass
 fn tell<T: Serialize>(
     ask: &Ask,
     mut rows: impl FnMut(i64, u32) -> Result<Listing<T>>,
-    number: impl Fn(&T) -> i64,
     table: impl Fn(&[T]) -> Table,
 ) -> Result<Exit> {
     let pages = ask.json && ask.limit.is_none();
@@ -149,7 +145,7 @@ fn tell<T: Serialize>(
     let (mut after, mut exit) = (ask.after, Exit::Clean);
     loop {
         let listing = rows(after, limit)?;
-        let (is_cut, last) = (is_full(&listing, limit), listing.rows.last().map(&number));
+        let (is_cut, last) = (is_full(&listing, limit), listing.next);
         if !listing.unreadable.is_empty() {
             exit = Exit::Failed;
         }
@@ -179,7 +175,7 @@ fn show<T: Serialize>(
     listing: Listing<T>,
     table: impl FnOnce(&[T]) -> Table,
 ) -> Result<bool, Exit> {
-    let Listing { rows, unreadable } = listing;
+    let Listing { rows, unreadable, .. } = listing;
     let mut out = String::new();
     if ask.json {
         rows.iter().for_each(|row| json_line(row, &mut out));

@@ -229,6 +229,14 @@ impl ChainReport {
     }
 }
 
+/// What joins a record to those before and behind it.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) position: i64,
+    pub(crate) prev_hash: String,
+    pub(crate) hash: String,
+}
+
 /// Walks a chain, record by record.
 #[derive(Debug, Default)]
 pub(crate) struct Walk {
@@ -245,16 +253,36 @@ impl Walk {
         if record.computed_hash() != record.hash {
             self.fault(format!("record {position}: changed: its hash is not that of what it says"));
         }
-        let (before, hash) = self.last.take().unwrap_or((0, GENESIS.to_owned()));
+        let (prev_hash, hash) = (record.prev_hash.clone(), record.hash.clone());
+        if self.follow(Link { position, prev_hash, hash }) {
+            self.removal(record);
+        }
+    }
+
+    /// One that cannot be read, for a reason that is told.
+    pub(crate) fn unreadable(&mut self, link: Link, why: &str) {
+        self.report.records += 1;
+        self.fault(format!("record {}: cannot be read: {why}", link.position));
+        self.follow(link);
+    }
+
+    /// Goes on to a record; answers whether it can be one at all.
+    fn follow(&mut self, link: Link) -> bool {
+        let Link { position, prev_hash, hash } = link;
+        if position < 1 {
+            self.fault(format!("record {position}: there is none before record 1"));
+            return false;
+        }
+        let (before, expected) = self.last.take().unwrap_or((0, GENESIS.to_owned()));
         if position == before + 1 {
-            if record.prev_hash != hash {
+            if prev_hash != expected {
                 self.fault(format!("record {position}: does not follow record {before}"));
             }
         } else {
             self.gaps.push((before + 1, position - 1));
         }
-        self.removal(record);
-        self.last = Some((position, record.hash.clone()));
+        self.last = Some((position, hash));
+        true
     }
 
     /// Hears what a record tells of records that are gone. That much of one

@@ -352,10 +352,13 @@ pub(crate) fn check_json(key: &str, text: &str) -> Result<()> {
     }
 }
 
-/// Makes a text about a failure fit to be kept.
+/// Makes a text about a failure fit to be kept: what a tool said, colours and
+/// all, is worth more than nothing.
 pub(crate) fn message(text: &str) -> Result<String> {
-    check_text("message", &text.replace(['\n', '\r', '\t'], " "), usize::MAX)?;
-    Ok(clip(text.to_owned(), MAX_MESSAGE))
+    let is_line = |c: char| matches!(c, '\n' | '\r' | '\t');
+    let text = text.replace(|c: char| c.is_control() && !is_line(c), " ");
+    check_text("message", &text.trim().replace(is_line, " "), usize::MAX)?;
+    Ok(clip(text, MAX_MESSAGE))
 }
 
 /// A claim's right to a command: whoever shows it may change the command, as
@@ -417,6 +420,21 @@ mod tests {
         }
         for action in [Action::Start, Action::Complete, Action::Fail, Action::Release, Action::Requeue] {
             assert_eq!(CommandState::Pending.after(action), None, "{action:?}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_kept_whatever_a_tool_has_in_it() {
+        for (text, kept) in [
+            ("\u{1b}[31merror\u{1b}[0m: no route", " [31merror [0m: no route"),
+            ("a\0b\u{7f}c\u{85}d", "a b c d"),
+            ("first\r\n\tsecond\n", "first\r\n\tsecond\n"),
+        ] {
+            assert_eq!(message(text).unwrap(), kept);
+        }
+        for text in ["", " ", "\n", "\u{1b}\0"] {
+            let error = message(text).unwrap_err().to_string();
+            assert_eq!(error, "message: must not be empty", "{text:?}");
         }
     }
 

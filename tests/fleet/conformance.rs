@@ -130,6 +130,7 @@ suite! {
     unknown_numbers_are_not_found
     bad_values_are_refused
     listings_page_by_number
+    what_cannot_be_claimed_now_is_last_in_the_queue
 }
 
 fn kind<T: std::fmt::Debug>(result: loopkeeper::error::Result<T>) -> ErrorKind {
@@ -2160,12 +2161,34 @@ fn bad_values_are_refused<S: TestStore>(mut f: Fleet<S>) {
     assert_eq!(f.store.tenants().unwrap().rows[0].plan, Plan::Business);
 }
 
+fn what_cannot_be_claimed_now_is_last_in_the_queue<S: TestStore>(mut f: Fleet<S>) {
+    let agent = f.agent("a");
+    let high = f.job().priority(Priority::Critical);
+    let (soon, later) = (f.after(mins(1)), f.after(mins(300)));
+    let used_up = f.enqueue(high.clone().max_attempts(1));
+    let lease = f.claim(agent);
+    f.store.release(&lease).unwrap();
+    let scheduled = f.enqueue(high.clone().scheduled_at(later));
+    let past = f.enqueue(high.expires_at(soon));
+    let low = f.job().priority(Priority::Low);
+    let low = f.enqueue(low);
+    f.wait(mins(1));
+    f.beat(agent);
+    let queue: Vec<_> = f.store.queue(10).unwrap().rows.iter().map(|row| row.id).collect();
+    assert_eq!((queue.len(), queue[0]), (4, low));
+    assert!([used_up, scheduled, past].iter().all(|id| queue[1..].contains(id)), "{queue:?}");
+    assert_eq!(f.store.queue(1).unwrap().rows[0].id, low);
+    assert_eq!(f.claim(agent).command, low);
+}
+
 fn listings_page_by_number<S: TestStore>(mut f: Fleet<S>) {
     for _ in 0..5 {
         let job = f.job();
         f.enqueue(job);
     }
     let page = f.store.commands(CommandId(2), 2).unwrap();
+    assert_eq!(page.next, Some(4));
+    assert_eq!(f.store.commands(CommandId(5), 2).unwrap().next, None);
     assert_eq!(page.rows.iter().map(|row| row.id.0).collect::<Vec<_>>(), [3, 4]);
     assert_eq!(f.store.queue(3).unwrap().rows.len(), 3);
     for name in ["a", "b", "c"] {
@@ -2179,6 +2202,8 @@ fn listings_page_by_number<S: TestStore>(mut f: Fleet<S>) {
     assert_eq!(page.rows.iter().map(|row| &*row.name).collect::<Vec<_>>(), ["b"]);
     let page = f.store.tokens(TokenId(1), 1).unwrap();
     assert_eq!(page.rows.iter().map(|row| row.id.0).collect::<Vec<_>>(), [2]);
+    assert_eq!(f.store.audit(i64::MAX, 2).unwrap().next, None);
     let page = f.store.audit(1, 2).unwrap();
+    assert_eq!(page.next, Some(3));
     assert_eq!(page.rows.iter().map(|row| row.position).collect::<Vec<_>>(), [2, 3]);
 }

@@ -41,6 +41,55 @@ pub(crate) fn a_step_fails<S: TestStore>(f: &mut Fleet<S>, why: &str) {
     assert_eq!(f.get(jobs[0]).attempts, 1);
 }
 
+/// Pages full of rows that cannot be read, and such a record in the chain, and
+/// one where none can be.
+#[allow(dead_code, reason = "each test file uses some of it")]
+pub(crate) fn unreadable_rows<S: TestStore>(f: &mut Fleet<S>, run: &mut dyn FnMut(&str)) {
+    for _ in 0..5 {
+        let job = f.job();
+        f.enqueue(job);
+        f.store.append(&NewAudit::new("root", "thing.do", "thing")).unwrap();
+    }
+    run("UPDATE fleet_commands SET kind = 'dance' WHERE id <= 3; \
+         UPDATE fleet_audit SET severity = 'grim' WHERE position <= 3");
+    let (mut after, mut found, mut pages) = (CommandId(0), Vec::new(), 0);
+    loop {
+        let page = f.store.commands(after, 2).unwrap();
+        assert_eq!(
+            page.unreadable.len() + page.rows.len(),
+            if pages == 2 { 1 } else { 2 } * usize::from(pages < 3)
+        );
+        found.extend(page.rows.iter().map(|row| row.id.0));
+        pages += 1;
+        let Some(next) = page.next else { break };
+        after = CommandId(next);
+    }
+    assert_eq!((found, pages), (vec![4, 5], 4));
+    let page = f.store.audit(0, 2).unwrap();
+    assert_eq!((page.rows.len(), page.unreadable.len(), page.next), (0, 2, Some(2)));
+
+    run(
+        "INSERT INTO fleet_audit (position, at, actor, action, resource, severity, detail, prev_hash, hash) \
+         SELECT CASE position WHEN 4 THEN 0 ELSE -9223372036854775807 - 1 END, at, actor, action, resource, severity, detail, prev_hash, hash \
+         FROM fleet_audit WHERE position >= 4",
+    );
+    let chain = f.chain();
+    assert_eq!(chain.records, 7);
+    let told = [
+        "-9223372036854775808: changed",
+        "-9223372036854775808: there is none before record 1",
+        "0: changed",
+        "0: there is none",
+        "1: cannot be read: ",
+        "2: cannot be read: ",
+        "3: cannot be read: ",
+    ];
+    assert_eq!(chain.breaks.len(), told.len(), "{:?}", chain.breaks);
+    for (found, told) in chain.breaks.iter().zip(told) {
+        assert!(found.starts_with(&format!("record {told}")), "{found}");
+    }
+}
+
 /// A store that a test can use.
 pub(crate) trait TestStore: Store + ManualTime {}
 impl<T: Store + ManualTime> TestStore for T {}

@@ -538,6 +538,67 @@ fn a_step_that_fails_keeps_no_other_from_its_work() {
 }
 
 #[test]
+fn tables_are_made_however_long_that_takes_unless_it_is_cancelled() {
+    with_server(|server| {
+        let schema = server.schema();
+        let more = if server.url.contains('?') { "&" } else { "?" };
+        let url = format!("{}{more}application_name={schema}", server.url);
+        let config = PostgresConfig::new(url).schema(&schema).statement_timeout(Duration::from_millis(100));
+        // What each program takes that makes tables.
+        let mut other = PgConnection::establish(&server.url).unwrap();
+        let lock = format!("pg_advisory_xact_lock(hashtextextended('{schema}', 7811887200433014116))");
+        other.batch_execute(&format!("BEGIN; SELECT {lock}")).unwrap();
+        let has_waited = |millis: u32| {
+            let sql = format!(
+                "SELECT CAST(1 AS BIGINT) AS n FROM pg_stat_activity WHERE application_name = '{schema}'
+                 AND wait_event = 'advisory' AND clock_timestamp() - query_start > {millis} * interval '1 ms'"
+            );
+            let mut connection = PgConnection::establish(&server.url).unwrap();
+            diesel::sql_query(sql).execute(&mut connection).unwrap() > 0
+        };
+        let health = AgentHealth::new(AgentHealthConfig::default()).unwrap();
+        let manager = ControllerManager::new(ControllerManagerConfig::default()).unwrap();
+        let store = StoreConfig::from(config.clone());
+        manager.register(health.schedule("health"), health.controller(&store)).unwrap();
+        manager.start().unwrap();
+        // Longer than the server's end and the line's.
+        eventually("it waits on", || has_waited(2_500));
+        let report = manager.stop(Duration::from_secs(20));
+        assert!(report.is_clean(), "{report}");
+        assert_eq!(manager.statuses()[0].failures, 0, "a stop is no failure");
+
+        let other = Mutex::new(other);
+        let opened = threads(2, |i| {
+            if i == 0 {
+                return PostgresStore::open(&config).map(Some);
+            }
+            eventually("it waits on", || has_waited(300));
+            other.lock().unwrap().batch_execute("ROLLBACK").unwrap();
+            Ok(None)
+        });
+        let mut store = opened.into_iter().find_map(Result::unwrap).unwrap();
+        store.create_tenant("acme", Plan::Free).unwrap();
+        // What follows has its end again.
+        let _lock = locked(server, &schema);
+        assert_eq!(store.queue(1).unwrap_err().kind(), ErrorKind::Timeout);
+    });
+}
+
+#[test]
+fn what_cannot_be_read_is_passed_by() {
+    with_server(|server| {
+        let schema = server.schema();
+        let mut f = Fleet::new(PostgresStore::open(&server.config(&schema)).unwrap());
+        crate::fixture::unreadable_rows(&mut f, &mut |sql| {
+            server.run(&format!(
+                "SET search_path TO {schema};
+                 ALTER TABLE fleet_audit DROP CONSTRAINT IF EXISTS fleet_audit_severity_check; {sql}"
+            ));
+        });
+    });
+}
+
+#[test]
 fn a_dry_run_whose_connection_is_lost_changes_nothing_on_another() {
     with_server(|server| {
         let mut f = Fleet::new(server.store());

@@ -77,6 +77,15 @@ fn a_step_that_fails_keeps_no_other_from_its_work() {
 }
 
 #[test]
+fn what_cannot_be_read_is_passed_by() {
+    in_file(|path, mut f| {
+        let mut other = Other::new(path);
+        other.run("PRAGMA ignore_check_constraints = ON");
+        crate::fixture::unreadable_rows(&mut f, &mut |sql| other.run(sql));
+    });
+}
+
+#[test]
 fn a_file_keeps_what_was_in_it() {
     in_file(|path, mut f| {
         let agent = f.agent("a");

@@ -128,6 +128,10 @@ pub struct Listing<T> {
     pub rows: Vec<T>,
     /// What is wrong with rows that are left out, one text each.
     pub unreadable: Vec<String>,
+    /// The number to go on after: that of the last row looked at, be it one
+    /// that is left out. `None` where there was none, and where all is listed
+    /// at once.
+    pub next: Option<i64>,
 }
 
 /// Tenants and their plans.
@@ -198,12 +202,14 @@ pub trait AgentStore {
     /// revoked.
     fn heartbeat(&mut self, agent: AgentId, heartbeat: &Heartbeat) -> Result<AgentStatus>;
 
-    /// Decides about an agent, and leaves an audit record.
+    /// Decides about an agent, and leaves an audit record. The reason is kept
+    /// as a message of [`fail`](CommandStore::fail).
     ///
     /// # Errors
     ///
     /// `NotFound` when there is no such agent; `InvalidState` when it was
-    /// revoked, which is for good.
+    /// revoked, which is for good; `InvalidArgument` when nothing of the reason
+    /// is left.
     fn set_agent_status(
         &mut self,
         actor: &str,
@@ -333,12 +339,13 @@ pub trait CommandStore {
     /// not run; `InvalidArgument` when the result is not JSON.
     fn complete(&mut self, lease: &Lease, result: &str) -> Result<()>;
 
-    /// Tells that it cannot be done.
+    /// Tells that it cannot be done. The message is kept up to 4 KiB; control
+    /// characters in it, but ends of lines and tabs, become spaces.
     ///
     /// # Errors
     ///
     /// `Stale` when the command was taken away; `InvalidState` when it ended
-    /// otherwise; `InvalidArgument` when the message is empty.
+    /// otherwise; `InvalidArgument` when nothing of the message is left.
     fn fail(&mut self, lease: &Lease, message: &str) -> Result<()>;
 
     /// Gives it back to the queue. The claim stays used.
@@ -358,12 +365,12 @@ pub trait CommandStore {
 
     /// Decides that a command is not wanted any more, and leaves an audit
     /// record. Its holder hears of it as `Stale`. A second time changes
-    /// nothing.
+    /// nothing. The reason is kept as a message of [`fail`](Self::fail).
     ///
     /// # Errors
     ///
     /// `NotFound` when there is no such command; `InvalidState` when it is
-    /// over otherwise.
+    /// over otherwise; `InvalidArgument` when nothing of the reason is left.
     fn cancel(&mut self, actor: &str, command: CommandId, reason: &str) -> Result<()>;
 
     /// One command.
@@ -381,7 +388,12 @@ pub trait CommandStore {
     /// When the database does not answer.
     fn commands(&mut self, after: CommandId, limit: u32) -> Result<Listing<Command>>;
 
-    /// The jobs of the platform that wait, the next first, `limit` at most.
+    /// The jobs of the platform that wait, the next first by their places as
+    /// the last pass of [`QueuePriority`](super::QueuePriority) wrote them,
+    /// `limit` at most. Those that no agent can claim now come last, by their
+    /// places, too: due later, past their time, or with their claims used up. A
+    /// claim counts with what each tenant has at work at its moment, so it may
+    /// take another first.
     ///
     /// # Errors
     ///
@@ -525,8 +537,9 @@ pub trait AuditStore {
     /// When the database does not answer.
     fn audit(&mut self, after: i64, limit: u32) -> Result<Listing<AuditRecord>>;
 
-    /// Walks the whole chain. `check` is asked between batches, and its error
-    /// ends the walk.
+    /// Walks the whole chain. A record that cannot be read, or has a number
+    /// that no record can have, is a place where it does not hold. `check` is
+    /// asked between batches, and its error ends the walk.
     ///
     /// # Errors
     ///

@@ -86,6 +86,11 @@ impl ManualTime for ModelStore {
     }
 }
 
+/// Rows in the order of their numbers.
+fn page<T>(rows: Vec<T>, number: impl Fn(&T) -> i64) -> Listing<T> {
+    Listing { next: rows.last().map(number), rows, unreadable: Vec::new() }
+}
+
 fn not_found(text: String) -> Error {
     Error::new(ErrorKind::NotFound).context(text)
 }
@@ -202,12 +207,17 @@ impl ModelStore {
         touched
     }
 
+    /// Whether what waits can be claimed at this moment, if there is somebody.
+    fn is_open(&self, row: &Command) -> bool {
+        row.scheduled_at.is_none_or(|at| at <= self.now)
+            && row.expires_at.is_none_or(|at| at > self.now)
+            && row.attempts < row.max_attempts.unwrap_or(i64::from(self.max_attempts))
+    }
+
     fn can_claim(&self, entry: &CommandEntry, agent: &AgentEntry) -> bool {
         let CommandEntry { row, needs } = entry;
         row.state == CommandState::Pending
-            && row.scheduled_at.is_none_or(|at| at <= self.now)
-            && row.expires_at.is_none_or(|at| at > self.now)
-            && row.attempts < row.max_attempts.unwrap_or(i64::from(self.max_attempts))
+            && self.is_open(row)
             && row.pinned_to.is_none_or(|pinned| pinned == agent.row.id)
             && needs.iter().all(|need| agent.offers.contains(need))
     }
@@ -282,7 +292,7 @@ impl TenantStore for ModelStore {
     }
 
     fn tenants(&mut self) -> Result<Listing<Tenant>> {
-        Ok(Listing { rows: self.tenants.clone(), unreadable: Vec::new() })
+        Ok(Listing { rows: self.tenants.clone(), unreadable: Vec::new(), next: None })
     }
 }
 
@@ -394,7 +404,7 @@ impl AgentStore for ModelStore {
 
     fn agents(&mut self, after: AgentId, limit: u32) -> Result<Listing<Agent>> {
         let rows = self.agents.iter().filter(|entry| entry.row.id > after).take(limit as usize);
-        Ok(Listing { rows: rows.map(|entry| self.counted(&entry.row)).collect(), unreadable: Vec::new() })
+        Ok(page(rows.map(|entry| self.counted(&entry.row)).collect(), |row| row.id.0))
     }
 
     fn mark_offline(&mut self, stale: Duration, sweep: Sweep) -> Result<Vec<AgentId>> {
@@ -571,15 +581,16 @@ impl CommandStore for ModelStore {
 
     fn commands(&mut self, after: CommandId, limit: u32) -> Result<Listing<Command>> {
         let rows = self.rows().filter(|row| row.id > after).take(limit as usize).cloned().collect();
-        Ok(Listing { rows, unreadable: Vec::new() })
+        Ok(page(rows, |row| row.id.0))
     }
 
     fn queue(&mut self, limit: u32) -> Result<Listing<Command>> {
         let waiting = self.rows().filter(|row| row.state == CommandState::Pending && row.platform);
         let mut rows: Vec<Command> = waiting.cloned().collect();
-        rows.sort_by_key(|row| (-row.queue_priority, row.waiting_since, row.id));
+        let must_wait = |row: &Command| !self.is_open(row);
+        rows.sort_by_key(|row| (must_wait(row), -row.queue_priority, row.waiting_since, row.id));
         rows.truncate(limit as usize);
-        Ok(Listing { rows, unreadable: Vec::new() })
+        Ok(Listing { rows, unreadable: Vec::new(), next: None })
     }
 
     fn max_attempts(&mut self) -> Result<u32> {
@@ -701,7 +712,7 @@ impl TokenStore for ModelStore {
 
     fn tokens(&mut self, after: TokenId, limit: u32) -> Result<Listing<Token>> {
         let rows = self.tokens.iter().map(|(row, _)| row).filter(|row| row.id > after);
-        Ok(Listing { rows: rows.take(limit as usize).cloned().collect(), unreadable: Vec::new() })
+        Ok(page(rows.take(limit as usize).cloned().collect(), |row| row.id.0))
     }
 
     fn clean_tokens(&mut self, grace: Duration, sweep: Sweep) -> Result<TokensCleaned> {
@@ -733,7 +744,7 @@ impl AuditStore for ModelStore {
 
     fn audit(&mut self, after: i64, limit: u32) -> Result<Listing<AuditRecord>> {
         let rows = self.audit.iter().filter(|record| record.position > after);
-        Ok(Listing { rows: rows.take(limit as usize).cloned().collect(), unreadable: Vec::new() })
+        Ok(page(rows.take(limit as usize).cloned().collect(), |row| row.position))
     }
 
     fn verify(&mut self, check: &mut dyn FnMut() -> Result<()>) -> Result<ChainReport> {

@@ -14,7 +14,7 @@ use super::guard::{Claimer, no_policy};
 use super::{Listing, Touched};
 use crate::error::{Error, ErrorClass, ErrorKind, Result};
 use crate::fleet::agent::Agent;
-use crate::fleet::audit::AuditRecord;
+use crate::fleet::audit::{AuditRecord, Link};
 use crate::fleet::command::{Command, CommandState, Priority};
 use crate::fleet::id::{AgentId, CommandId, TenantId, TokenId};
 use crate::fleet::tenant::Tenant;
@@ -493,6 +493,11 @@ impl AuditRow {
         self.position
     }
 
+    /// What joins it to the records before and behind it.
+    pub(super) fn link(&self) -> Link {
+        Link { position: self.position, prev_hash: self.prev_hash.clone(), hash: self.hash.clone() }
+    }
+
     pub(super) fn read(self) -> Result<AuditRecord> {
         Ok(AuditRecord {
             position: self.position,
@@ -509,9 +514,31 @@ impl AuditRow {
     }
 }
 
+/// A row of a table that is listed page by page.
+pub(super) trait Numbered {
+    fn number(&self) -> i64;
+}
+
+macro_rules! numbered {
+    ($($row:ty: $($number:ident).+;)+) => {$(
+        impl Numbered for $row {
+            fn number(&self) -> i64 {
+                self.$($number).+
+            }
+        }
+    )+};
+}
+
+numbered! {
+    AgentRow: id;
+    CommandRow: most.id;
+    TokenRow: id;
+    AuditRow: position;
+}
+
 /// Reads rows, and says of each that cannot be read why.
 pub(super) fn listing<R, T>(rows: Vec<R>, read: impl Fn(R) -> Result<T>) -> Listing<T> {
-    let mut listing = Listing { rows: Vec::with_capacity(rows.len()), unreadable: Vec::new() };
+    let mut listing = Listing { rows: Vec::with_capacity(rows.len()), unreadable: Vec::new(), next: None };
     for row in rows {
         match read(row) {
             Ok(row) => listing.rows.push(row),
@@ -519,6 +546,12 @@ pub(super) fn listing<R, T>(rows: Vec<R>, read: impl Fn(R) -> Result<T>) -> List
         }
     }
     listing
+}
+
+/// The same for a page of rows that are in the order of their numbers.
+pub(super) fn page<R: Numbered, T>(rows: Vec<R>, read: impl Fn(R) -> Result<T>) -> Listing<T> {
+    let next = rows.last().map(Numbered::number);
+    Listing { next, ..listing(rows, read) }
 }
 
 pub(super) fn word<T: FromStr<Err = Error>>(table: &str, id: i64, column: &str, text: &str) -> Result<T> {

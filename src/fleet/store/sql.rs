@@ -6,7 +6,9 @@ use super::guard::{
     Ask, Claimer, canceled_already, check_attempts, check_pin, claim_of, may_claim, no_agent, no_command,
     no_tenant, removal_record, revoked, settle, unknown_secret, wrong_kind,
 };
-use super::row::{Claimed, Extent, Hashed, Number, TakenRow, TouchedRow, listing, micros, span, stamp, word};
+use super::row::{
+    AuditRow, Claimed, Extent, Hashed, Number, TakenRow, TouchedRow, listing, micros, page, span, stamp, word,
+};
 use super::statement::Link;
 use super::statements::{self as st, Now};
 use super::{
@@ -365,7 +367,7 @@ impl<L: Link> AgentStore for SqlStore<L> {
 
     fn agents(&mut self, after: AgentId, limit: u32) -> Result<Listing<Agent>> {
         let rows = st::select_agents(&mut self.link, self.now, after.0, i64::from(limit))?;
-        Ok(listing(rows, super::row::AgentRow::read))
+        Ok(page(rows, super::row::AgentRow::read))
     }
 
     fn mark_offline(&mut self, stale: Duration, sweep: Sweep) -> Result<Vec<AgentId>> {
@@ -512,7 +514,7 @@ impl<L: Link> CommandStore for SqlStore<L> {
 
     fn commands(&mut self, after: CommandId, limit: u32) -> Result<Listing<Command>> {
         let rows = st::select_commands(&mut self.link, self.now, after.0, i64::from(limit))?;
-        Ok(listing(rows, super::row::CommandRow::read))
+        Ok(page(rows, super::row::CommandRow::read))
     }
 
     fn queue(&mut self, limit: u32) -> Result<Listing<Command>> {
@@ -645,7 +647,7 @@ impl<L: Link> TokenStore for SqlStore<L> {
 
     fn tokens(&mut self, after: TokenId, limit: u32) -> Result<Listing<Token>> {
         let rows = st::select_tokens(&mut self.link, self.now, after.0, i64::from(limit))?;
-        Ok(listing(rows, super::row::TokenRow::read))
+        Ok(page(rows, super::row::TokenRow::read))
     }
 
     fn clean_tokens(&mut self, grace: Duration, sweep: Sweep) -> Result<TokensCleaned> {
@@ -677,8 +679,9 @@ impl<L: Link> AuditStore for SqlStore<L> {
     }
 
     fn audit(&mut self, after: i64, limit: u32) -> Result<Listing<AuditRecord>> {
-        let rows = st::select_audit(&mut self.link, self.now, after, i64::from(limit))?;
-        Ok(listing(rows, super::row::AuditRow::read))
+        let Some(from) = after.checked_add(1) else { return Ok(page(Vec::new(), AuditRow::read)) };
+        let rows = st::select_audit(&mut self.link, self.now, from, i64::from(limit))?;
+        Ok(page(rows, AuditRow::read))
     }
 
     fn verify(&mut self, check: &mut dyn FnMut() -> Result<()>) -> Result<ChainReport> {
@@ -686,16 +689,21 @@ impl<L: Link> AuditStore for SqlStore<L> {
         let head =
             one(st::lock_audit_head(&mut self.link, self.now)?, || "the audit log has no head".to_owned())?;
         let mut walk = Walk::default();
-        let mut after = 0;
-        loop {
+        // Below the first that there can be: whoever forges one may put it there.
+        let mut from = Some(i64::MIN);
+        while let Some(first) = from {
             check()?;
-            let rows = st::select_audit(&mut self.link, self.now, after, i64::from(PAGE))?;
+            let rows = st::select_audit(&mut self.link, self.now, first, i64::from(PAGE))?;
             let Some(last) = rows.last() else { break };
-            after = last.position();
+            from = last.position().checked_add(1);
             for row in rows {
-                let beyond = row.position() > head.position;
-                let record = row.read()?;
-                if beyond { walk.removal(&record) } else { walk.step(&record) }
+                let (beyond, link) = (row.position() > head.position, row.link());
+                match row.read() {
+                    Ok(record) if beyond => walk.removal(&record),
+                    Ok(record) => walk.step(&record),
+                    Err(_) if beyond => {}
+                    Err(error) => walk.unreadable(link, &error.report().to_string()),
+                }
             }
         }
         Ok(walk.finish((head.position, head.hash)))

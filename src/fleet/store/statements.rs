@@ -166,7 +166,7 @@ statements! {
         position: i64, at: i64, tenant: Option<i64>, actor: &str, action: &str, resource: &str,
         severity: &str, detail: &str, prev_hash: &str, hash: &str
     ) -> Number;
-    fn select_audit(after: i64, most: i64) -> AuditRow;
+    fn select_audit(first: i64, most: i64) -> AuditRow;
     fn count_daily(age: i64) -> Number;
     fn count_grave(age: i64) -> Number;
     fn boundary_daily(age: i64, batch: i64) -> Boundary;
