@@ -377,16 +377,20 @@ fn texts_that_cannot_be_kept_are_refused_or_made_fit() {
         f.store.heartbeat(agent, &Heartbeat::new().error(format!("a\0b{}", "é".repeat(10_000)))).unwrap();
         let kept = f.store.agent(agent).unwrap().last_error.unwrap();
         assert!(kept.starts_with("a bé") && kept.len() < 4100, "{kept}");
+        f.store.fail(&lease, &"é".repeat(10_000)).unwrap();
+        assert!(f.get(id).message.unwrap().len() < 4100);
         // So is what a tool said in colours, and why somebody decided so.
+        f.beat(agent);
+        let coloured = job(&mut f);
+        let lease = f.claim(agent);
         f.store.fail(&lease, "\u{1b}[31mno route\u{1b}[0m\0").unwrap();
-        assert_eq!(f.get(id).message.unwrap(), " [31mno route [0m ");
+        assert_eq!(f.get(coloured).message.unwrap(), " [31mno route [0m ");
         let other = job(&mut f);
         f.store.cancel("root", other, "not\u{7}wanted").unwrap();
         assert_eq!(f.get(other).message.unwrap(), "not wanted");
         f.store.set_agent_status("root", agent, AgentStatus::Disabled, "out\0side").unwrap();
         assert_eq!(f.store.agent(agent).unwrap().status_message.unwrap(), "out side");
-        f.store.fail(&lease, &"é".repeat(10_000)).unwrap();
-        assert!(f.get(id).message.unwrap().len() < 4100);
+        f.store.set_agent_status("root", agent, AgentStatus::Active, "back").unwrap();
         works(&mut f, agent);
     });
 }
@@ -463,7 +467,12 @@ fn words_that_nobody_knows_are_told_by_their_row_and_touched_by_no_pass() {
             f.store.audit(0, 99).unwrap().unreadable.len(),
         ];
         assert_eq!(told, [2, 1, 1, 1, 1]);
-        refused(f.store.verify(&mut || Ok(())), ErrorKind::Store, "fleet_audit, row 1, severity: ");
+        let chain = f.chain();
+        assert_eq!((chain.records, chain.breaks.len()), (5, 1), "{chain:?}");
+        assert!(
+            chain.breaks[0].starts_with("record 1: cannot be read: fleet_audit, row 1, severity: "),
+            "{chain:?}"
+        );
         f.wait(mins(61));
         let [health, recovery, ..] = passes(&mut f);
         assert_eq!((health.count("offline"), health.count("requeued"), recovery.count("expired")), (2, 0, 1));
