@@ -245,15 +245,29 @@ fn may_mean(root: &Node, first: &[String], second: &[String]) -> String {
 }
 
 /// Kubernetes gives every container `<NAME>_PORT..` and `<NAME>_SERVICE_..`
-/// for each service of its namespace. For one that is named after the program
-/// they are not settings, unless they name a setting that is known.
+/// for each service of its namespace. For one whose name is or begins with
+/// that of the program they are not settings, unless they name a setting that
+/// is known.
 fn is_of_kubernetes(name: &str, text: &str) -> bool {
-    let url = text.contains("://");
-    name == "PORT" && url
-        || name.starts_with("PORT_")
-        || name == "SERVICE_HOST"
-        || name == "SERVICE_PORT"
-        || name.starts_with("SERVICE_PORT_")
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    // `<number>_<protocol>`, and what more may follow.
+    let is_port = |rest: &str| match rest.split_once('_') {
+        Some((number, rest)) => {
+            let protocol = rest.split('_').next().unwrap_or_default();
+            is_number(number) && ["TCP", "UDP", "SCTP"].contains(&protocol)
+        }
+        None => false,
+    };
+    // What follows a key that is a word of its own.
+    let after = |key: &str| {
+        let found = name.match_indices(key).filter(|(at, _)| *at == 0 || name[..*at].ends_with('_'));
+        found.map(|(at, _)| &name[at + key.len()..]).collect::<Vec<_>>()
+    };
+    let ends = |key: &str| after(key).contains(&"");
+    ends("SERVICE_HOST")
+        || after("SERVICE_PORT").iter().any(|rest| rest.is_empty() || rest.starts_with('_'))
+        || ends("PORT") && text.contains("://")
+        || after("PORT_").into_iter().any(is_port)
 }
 
 #[cfg(test)]
@@ -344,6 +358,23 @@ mod tests {
             ("APP_SERVICE_PORT_HTTP", "80"),
         ];
         assert_eq!(check("{}", &variables), (Vec::new(), String::new()));
+        // A service that is called app-metrics.
+        let variables = [
+            ("APP_METRICS_SERVICE_HOST", "10.0.0.1"),
+            ("APP_METRICS_SERVICE_PORT", "80"),
+            ("APP_METRICS_SERVICE_PORT_HTTP", "80"),
+            ("APP_METRICS_PORT", "tcp://10.0.0.1:80"),
+            ("APP_METRICS_PORT_80_TCP", "tcp://10.0.0.1:80"),
+            ("APP_METRICS_PORT_80_TCP_PROTO", "tcp"),
+            ("APP_METRICS_PORT_80_TCP_PORT", "80"),
+            ("APP_METRICS_PORT_80_TCP_ADDR", "10.0.0.1"),
+            ("APP_METRICS_PORT_53_UDP", "udp://10.0.0.1:53"),
+        ];
+        assert_eq!(check("{}", &variables), (Vec::new(), String::new()));
+        assert_eq!(check(r#"{"metrics_service_host": ""}"#, &variables).0, ["metrics_service_host=10.0.0.1"]);
+        let settings =
+            [("APP_METRICS_PORT", "80"), ("APP_METRICS_PORT_80", "x"), ("APP_TRANSPORT_80_TCP", "x")];
+        assert_eq!(check("{}", &settings).0, ["metrics_port=80", "metrics_port_80=x", "transport_80_tcp=x"]);
         assert_eq!(check(r#"{"service_host": ""}"#, &variables).0, ["service_host=10.0.0.1"]);
         assert_eq!(check("{}", &[("APP_PORT", "8080")]).0, ["port=8080"]);
     }
