@@ -441,6 +441,21 @@ mod tests {
     }
 
     #[test]
+    fn what_may_hold_a_secret_is_not_shown() {
+        let mut layers = Layers::default()
+            .set("http.token", "hunter2")
+            .set("store.url", "postgres://me:hunter2@db/x")
+            .set("monitor.token_command", r#"["issue", "--key", "hunter2"]"#);
+        for key in Settings::SECRETS {
+            layers = layers.secret(key);
+        }
+        let merged = layers.merge();
+        let shown = merged.redacted(&merged.root, "");
+        assert!(!shown.to_string().contains("hunter2"), "{shown}");
+        assert_eq!(shown["monitor"]["token_command"], "<secret>");
+    }
+
+    #[test]
     fn a_token_is_what_a_request_can_carry_and_is_never_shown() {
         let secret = |layers: Layers| layers.secret("http.token");
         for token in ["a", "AZaz09-._~+/==", "5"] {

@@ -291,7 +291,7 @@ impl Settings {
     }
 
     /// The keys whose values are never shown.
-    pub const SECRETS: [&str; 2] = ["http.token", "store.url"];
+    pub const SECRETS: [&str; 3] = ["http.token", "monitor.token_command", "store.url"];
 }
 
 impl Default for Settings {
