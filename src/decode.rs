@@ -272,6 +272,16 @@ impl<'n> Object<'n, '_> {
         self.simple(name, Size::EXPECTED, Read::read).shown_as(Size::to_string)
     }
 
+    /// Reads a size that is not a part of a whole: text such as `"64KiB"`, or a
+    /// number of bytes.
+    pub fn bytes(&mut self, name: &'static str) -> Field<'n, '_, u64> {
+        self.simple(name, "a size in bytes such as \"64KiB\"", |node| match Size::read(node)? {
+            Size::Bytes(bytes) => Ok(bytes),
+            Size::Percent(_) => Err(Refusal::Kind),
+        })
+        .shown_as(|bytes| Size::Bytes(*bytes).to_string())
+    }
+
     /// Reads a list of texts.
     pub fn strings(&mut self, name: &'static str) -> Field<'n, '_, Vec<String>> {
         self.field(name, "a list of strings", |node, key, sink| {
@@ -596,6 +606,7 @@ mod tests {
         let duration: Read = |o| _ = o.duration("k").at_most(Duration::from_secs(60)).optional();
         let or_zero: Read = |o| _ = o.duration_or_zero("k").optional();
         let size: Read = |o| _ = o.size("k").optional();
+        let bytes: Read = |o| _ = o.bytes("k").optional();
         let strings: Read = |o| _ = o.strings("k").optional();
         let map: Read = |o| _ = o.string_map("k").optional();
         let objects: Read = |o| _ = o.objects("k", |_| Some(())).optional();
@@ -644,6 +655,8 @@ mod tests {
             (or_zero, "-0.1", "must not be negative, found the number -0.1"),
             (size, "\"big\"", "expected a size such as \"1GiB\" or \"10%\", found the string \"big\""),
             (size, "-1", "expected a size such as \"1GiB\" or \"10%\", found the number -1"),
+            (bytes, "\"10%\"", "expected a size in bytes such as \"64KiB\", found the string \"10%\""),
+            (bytes, "\"0\"", "expected a size in bytes such as \"64KiB\", found the string \"0\""),
             (size, "\"110%\"", "must be at most 100%, found the string \"110%\""),
             (strings, "\"a\"", "expected a list of strings, found the string \"a\""),
             (map, "[]", "expected an object of strings, found a list"),

@@ -117,11 +117,7 @@ fn read_monitor(o: &mut Object<'_, '_>, bases: &Bases) -> Option<MonitorSettings
     let poll_period = o.duration("poll_period").or(default.poll_period);
     let principal = o.string("principal").check(|text| is_not_empty(text)).or(default.principal);
     let token_file = o.string("token_file").check(|text| is_not_empty(text)).optional();
-    let command = o.strings("token_command").check(|command| match command.first() {
-        Some(program) if !program.is_empty() => Ok(()),
-        _ => Err("must name a program"),
-    });
-    let token_command = command.optional();
+    let token_command = crate::probe::program(o, "token_command", "");
     if token_file.is_some() && token_command.is_some() {
         o.fault("token_command", "there is a token_file as well, and a token comes from one place");
     }

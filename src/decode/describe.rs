@@ -192,6 +192,7 @@ mod tests {
             let _ = o.size("size").or(Size::Bytes(3 << 20));
             let _ = o.size("share").or(Size::Percent(2.5));
             let _ = o.size("bytes").or(Size::Bytes(1000));
+            let _ = o.bytes("absolute").or(1 << 10);
             let _ = o.strings("strings").or_default();
             let _ = o.string_map("map").or_default();
             let _ = o.string("converted").convert(|text| text.parse::<u8>()).or(1);
@@ -210,6 +211,7 @@ duration: a duration such as "30s", at least 1s = "1m30s"
 size: a size such as "1GiB" or "10%" = "3MiB"
 share: a size such as "1GiB" or "10%" = "2.5%"
 bytes: a size such as "1GiB" or "10%" = 1000
+absolute: a size in bytes such as "64KiB" = "1KiB"
 strings: a list of strings = []
 map: an object of strings = {}
 converted: a string = unspoken

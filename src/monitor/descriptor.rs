@@ -143,14 +143,11 @@ fn read_principal(o: &mut Object<'_, '_>, default: &Principal) -> Principal {
         .check(is_some)
         .doc("A file with the token of the principal; relative to the current folder.")
         .optional();
-    let command = o
-        .strings("token_command")
-        .check(|command| match command.first() {
-            Some(program) if !program.is_empty() => Ok(()),
-            _ => Err("must name a program"),
-        })
-        .doc("A program that answers with the token of the principal, or with an object that says when it expires.")
-        .optional();
+    let command = crate::probe::program(
+        o,
+        "token_command",
+        "A program that answers with the token of the principal, or with an object that says when it expires.",
+    );
     if file.is_some() && command.is_some() {
         o.fault("token_command", "there is a token_file as well, and a token comes from one place");
     }

@@ -115,19 +115,34 @@ fn read_exec(o: &mut Object<'_, '_>) -> Found {
 
 /// Reads the field `command`: a program and its arguments.
 pub(crate) fn command(o: &mut Object<'_, '_>) -> Required<Vec<String>> {
-    let named = |command: &Vec<String>| match command.first() {
+    let command = o.strings("command").check(named).doc("The program and its arguments.").required();
+    tell_nuls(o, "command", command.peek().map_or(&[], Vec::as_slice));
+    command
+}
+
+/// Reads a field that may hold a program and its arguments.
+pub(crate) fn program(o: &mut Object<'_, '_>, name: &'static str, doc: &'static str) -> Option<Vec<String>> {
+    let command = o.strings(name).check(named).doc(doc).optional();
+    tell_nuls(o, name, command.as_deref().unwrap_or_default());
+    command
+}
+
+// `&Vec` is what `Field::check` hands over.
+#[allow(clippy::ptr_arg)]
+fn named(command: &Vec<String>) -> Result<(), &'static str> {
+    match command.first() {
         Some(program) if !program.is_empty() => Ok(()),
         _ => Err("must name a program"),
-    };
-    let command = o.strings("command").check(named).doc("The program and its arguments.").required();
+    }
+}
+
+fn tell_nuls(o: &mut Object<'_, '_>, name: &'static str, words: &[String]) {
     let flaw = |word: &String| no_nul(word.as_ref()).err();
-    let words = command.peek().map_or(&[][..], Vec::as_slice);
     let flaws: Vec<(usize, &str)> =
         words.iter().enumerate().filter_map(|(idx, word)| Some((idx, flaw(word)?))).collect();
     if !flaws.is_empty() {
-        tell_in_list(o, "command", &flaws);
+        tell_in_list(o, name, &flaws);
     }
-    command
 }
 
 fn read_file_age(o: &mut Object<'_, '_>) -> Found {
@@ -198,7 +213,7 @@ mod http {
     use super::super::http::{
         DEFAULT_STATUS, check_condition, check_method, check_url, read_headers, status_range,
     };
-    use super::{Fault, Found, Node, Object, Size, Value, join, join_idx};
+    use super::{Fault, Found, Node, Object, Value, join, join_idx};
     use crate::condition::Condition;
     use crate::duration::Shown;
     use crate::probe::http;
@@ -214,8 +229,7 @@ mod http {
         let expected = o.string("expect_body").doc("A text that the answer's body must have.").optional();
         let conditions = read_conditions(o);
         let redirects = o.u32("follow_redirects").at_most(20).doc("How many redirects are followed.").or(0);
-        let max_body = o.size("max_body").convert(bytes).shown_as(|bytes| Size::Bytes(*bytes).to_string());
-        let max_body = max_body.doc("How much of the answer's body is read.").or(64 * 1024);
+        let max_body = o.bytes("max_body").doc("How much of the answer's body is read.").or(64 * 1024);
         if expected.as_ref().is_some_and(|text| text.len() as u64 > max_body) {
             o.fault("expect_body", "is longer than max_body, so it cannot be found");
         }
@@ -242,13 +256,6 @@ mod http {
     fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), String> {
         let pairs = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         read_headers(pairs).map(drop)
-    }
-
-    fn bytes(size: Size) -> Result<u64, &'static str> {
-        match size {
-            Size::Bytes(bytes) => Ok(bytes),
-            Size::Percent(_) => Err("expected bytes such as \"64KiB\", found a percentage"),
-        }
     }
 
     /// Each element has a place of its own.
@@ -478,7 +485,7 @@ mod tests {
             ),
             (
                 r#""url": "http://h", "max_body": "10%""#,
-                "1:52: probe.http.max_body: expected bytes such as \"64KiB\", found a percentage".to_owned(),
+                "1:52: probe.http.max_body: expected a size in bytes such as \"64KiB\", found the string \"10%\"".to_owned(),
             ),
             (
                 r#""url": "http://h", "expect_body": "abc", "max_body": 2"#,

@@ -29,7 +29,7 @@ pub(crate) mod text;
 mod unix;
 pub(crate) mod wait;
 
-pub(crate) use descriptor::command;
+pub(crate) use descriptor::{command, program};
 pub use descriptor::decode;
 pub use disk::{DiskProbe, disk};
 pub use dns::{DnsProbe, dns};

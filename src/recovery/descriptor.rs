@@ -37,9 +37,26 @@ use crate::tree::{self, Fault, Value};
 /// # Ok::<(), tree::Faults>(())
 /// ```
 pub fn read_policy(o: &mut Object<'_, '_>) -> Option<RecoveryPolicy> {
+    let enabled = o.bool("enabled").doc("Whether corrupted runs are restored.");
+    let enabled = enabled.or(RecoveryPolicy::default().enabled);
+    read_rest(o).map(|policy| RecoveryPolicy { enabled, ..policy })
+}
+
+/// Reads a policy that must be switched on: to do nothing is a mistake.
+pub(super) fn read_policy_in_force(o: &mut Object<'_, '_>) -> Option<RecoveryPolicy> {
+    let enabled = o.bool("enabled").check(|enabled| match enabled {
+        true => Ok(()),
+        false => Err("expected true, found false: to switch it off disable the descriptor"),
+    });
+    let enabled = enabled.doc("Must be true: recovery is off unless it says so.").required();
+    let policy = read_rest(o);
+    let enabled = enabled.take(o.done()?)?;
+    policy.map(|policy| RecoveryPolicy { enabled, ..policy })
+}
+
+fn read_rest(o: &mut Object<'_, '_>) -> Option<RecoveryPolicy> {
     o.doc("When corrupted runs are restored, and from what.");
     let default = RecoveryPolicy::default();
-    let enabled = o.bool("enabled").doc("Whether corrupted runs are restored.").or(default.enabled);
     let max_attempts =
         o.u32("max_attempts").at_least(1).doc("How many attempts an incident has.").or(default.max_attempts);
     let backoff = o
@@ -82,7 +99,7 @@ pub fn read_policy(o: &mut Object<'_, '_>) -> Option<RecoveryPolicy> {
         .doc("For how long after its proof a recovered run that is corrupted again is the same incident.")
         .or(default.relapse_window);
     o.done().map(|_| RecoveryPolicy {
-        enabled,
+        enabled: default.enabled,
         max_attempts,
         backoff,
         max_backoff,

@@ -13,7 +13,7 @@ use crate::probe::Probe;
 use crate::trial::{Found, Trial};
 
 /// More start-up probes than this are no start-up; their delays are listed.
-const MAX_RETRIES: u32 = 1_000_000;
+pub(super) const MAX_RETRIES: u32 = 1_000_000;
 
 /// When a watcher probes, and how long it waits for an answer.
 ///

@@ -75,6 +75,7 @@ fn read_backoff(o: &mut Object<'_, '_>) -> Option<BackoffConfig> {
         max_retries: o
             .u32("max_retries")
             .at_least(1)
+            .at_most(super::config::MAX_RETRIES)
             .doc("How many probes are made at start-up before probing goes on at the poll interval.")
             .or(default.max_retries),
         poll_interval: o
@@ -177,6 +178,10 @@ mod tests {
                 "2:27: backoff.multiplier: expected a number, found the string \"NaN\"",
             ),
             (r#"{"max_retries": 0}"#, "2:28: backoff.max_retries: must be at least 1, found 0"),
+            (
+                r#"{"max_retries": 1000001}"#,
+                "2:28: backoff.max_retries: must be at most 1000000, found 1000001",
+            ),
             (
                 r#"{"max_retries": -1}"#,
                 "2:28: backoff.max_retries: expected a whole number from 0 to 4294967295, found the number -1",

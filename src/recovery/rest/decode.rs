@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{CHECKPOINTS, RESTORE, RUN, RestConfig, RunField, TIMEOUT};
-use crate::decode::{Object, Size};
+use crate::decode::Object;
 use crate::pointer::Pointer;
-use crate::recovery::descriptor::read_policy;
+use crate::recovery::RecoveryMonitorConfig;
+use crate::recovery::descriptor::read_policy_in_force;
 use crate::recovery::metadata::check_run;
-use crate::recovery::{RecoveryMonitorConfig, RecoveryPolicy};
 use crate::rest::{ClientConfig, Key, MAX_BODY, Template};
 
 /// Finds a variable of the environment by its name.
@@ -37,20 +37,7 @@ pub fn decode_monitor(name: &str, o: &mut Object<'_, '_>, environment: &Lookup) 
     o.doc("Polls runs of a service, has those restored that are corrupted, and proves that they are well.");
     let service = o.object("service", |o| decode(o, environment));
     let service = service.doc("The service that runs are asked of and restored by.").required();
-    let policy = o.object("policy", |o| {
-        let is_told = o.has("enabled");
-        let policy: RecoveryPolicy = read_policy(o)?;
-        if !policy.enabled {
-            let text = if is_told {
-                "expected true, found false: to switch it off disable the descriptor"
-            } else {
-                "is missing, expected true: recovery is off unless it says so"
-            };
-            o.fault("enabled", text);
-            return None;
-        }
-        Some(policy)
-    });
+    let policy = o.object("policy", read_policy_in_force);
     let policy = policy.doc("When and how runs are restored.").required();
     let runs = o.strings("runs").check(|runs| {
         let twice = runs.iter().enumerate().find(|(idx, run)| runs[..*idx].contains(run));
@@ -136,13 +123,8 @@ pub fn decode(o: &mut Object<'_, '_>, environment: &Lookup) -> Option<RestConfig
         .doc("Headers to send along.")
         .or_default();
     let max_body = o
-        .size("max_body")
-        .convert(|size| match size {
-            Size::Bytes(0) => Err("must be more than zero"),
-            Size::Bytes(bytes) => Ok(bytes),
-            Size::Percent(_) => Err("expected bytes such as \"64KiB\", found a percentage"),
-        })
-        .shown_as(|bytes| Size::Bytes(*bytes).to_string())
+        .bytes("max_body")
+        .check(|bytes| if *bytes == 0 { Err("must be more than zero") } else { Ok(()) })
         .doc("How long an answer may be.")
         .or(MAX_BODY);
     let redirects = o.u32("follow_redirects").at_most(20);
@@ -339,12 +321,14 @@ mod tests {
             format!(r#"{{{service}, "policy": {{"enabled": true}}, "runs": ["a", "b/c"], "max_polls": 2}}"#);
         let found = read(&text).unwrap();
         assert_eq!((found.runs, found.monitor.max_polls), (vec!["a".to_owned(), "b/c".to_owned()], 2));
+        // What must be true is no default.
+        let described =
+            decode::describe(|o| decode_monitor("training", o, &(Arc::new(|_: &str| None) as Lookup)));
+        let enabled = described.fields.iter().find(|field| field.path == "policy.enabled").unwrap();
+        assert_eq!(enabled.presence, decode::Presence::Required);
         for (rest, faults) in [
             (r#""runs": ["a"]"#, "1:1: policy: is missing, expected an object"),
-            (
-                r#""runs": ["a"], "policy": {}"#,
-                "1:64: policy.enabled: is missing, expected true: recovery is off unless it says so",
-            ),
+            (r#""runs": ["a"], "policy": {}"#, "1:64: policy.enabled: is missing, expected true or false"),
             (
                 r#""runs": ["a"], "policy": {"enabled": false}"#,
                 "1:76: policy.enabled: expected true, found false: to switch it off disable the descriptor",

@@ -3,7 +3,7 @@
 use super::super::target::{MAX_BODY, REDIRECTS};
 use super::super::{ConditionsChecker, HttpTarget};
 use super::{Asking, expect_with, is_path};
-use crate::decode::{Object, Size};
+use crate::decode::Object;
 use crate::probe::http::{check_url, read_headers};
 
 /// The fields that say how a server is asked.
@@ -38,20 +38,15 @@ pub(super) fn read_server(o: &mut Object<'_, '_>) -> Server {
     let bearer_file = bearer_file
         .doc("A file whose content is sent as the token, read for each request; the principal's token when absent.");
     let bearer_file = bearer_file.optional();
-    let max_body = o.size("max_body").convert(bytes).shown_as(|bytes| Size::Bytes(*bytes).to_string());
+    let max_body = o.bytes("max_body").check(|bytes| match bytes {
+        0 => Err("must be more than zero"),
+        _ => Ok(()),
+    });
     let max_body = max_body.doc("How long an answer may be.").or(MAX_BODY);
     let redirects = o.u32("follow_redirects").at_most(20).doc("How many redirects are followed.");
     let redirects = redirects.or(REDIRECTS);
     let tls = read_files(o);
     Server { headers, bearer_file, max_body, redirects, tls }
-}
-
-fn bytes(size: Size) -> Result<u64, &'static str> {
-    match size {
-        Size::Bytes(0) => Err("must be more than zero"),
-        Size::Bytes(bytes) => Ok(bytes),
-        Size::Percent(_) => Err("expected bytes such as \"4MiB\", found a percentage"),
-    }
 }
 
 #[cfg(not(feature = "tls"))]
