@@ -19,6 +19,7 @@ struct Choice<'n, 'f> {
     members: Option<&'n Members>,
     known: Vec<&'static str>,
     taken: Vec<&'n Member>,
+    refused: Vec<&'static str>,
 }
 
 impl<'n, 'f> Choice<'n, 'f> {
@@ -36,9 +37,18 @@ impl<'n, 'f> Choice<'n, 'f> {
         Object::open(&member.node, &key, sink)
     }
 
+    /// Faults the key `name` where it is there.
+    fn refuse(&mut self, name: &'static str, message: &str) {
+        let Some(member) = self.members.and_then(|members| members.get(name)) else { return };
+        let key = tree::join(&self.slot.key, name);
+        let fault = Fault { place: member.key_place.clone(), key, message: message.to_owned() };
+        self.slot.sink.faults.push(fault);
+        self.refused.push(name);
+    }
+
     /// Says whether exactly one key is there, and faults where it is not.
     fn end(&mut self) -> bool {
-        let Self { slot, members, known, taken } = self;
+        let Self { slot, members, known, taken, refused } = self;
         // Cases come in the order of the program, faults in that of the file.
         crate::order::sort_by(taken, |a, b| a.key_place.cmp(&b.key_place));
         let expected = format!("exactly one of {}", guess::list(known, ", "));
@@ -51,10 +61,11 @@ impl<'n, 'f> Choice<'n, 'f> {
             return false;
         };
         let before = faults.len();
-        let unknown = members.iter().filter(|member| !known.contains(&&*member.key));
+        let is_known = |key: &str| known.contains(&key) || refused.contains(&key);
+        let unknown = members.iter().filter(|member| !is_known(&member.key));
         faults.extend(unknown.map(|member| unknown_field(member, &slot.key, known)));
         let place = match taken[..] {
-            [] if faults.len() > before => None,
+            [] if faults.len() > before || !refused.is_empty() => None,
             [] => Some((&node.place, "none".to_owned())),
             [_] => None,
             [_, second, ..] => {
@@ -66,7 +77,7 @@ impl<'n, 'f> Choice<'n, 'f> {
             let message = format!("expected {expected}, found {found}");
             faults.push(Fault { place: place.clone(), key: slot.key.clone(), message });
         }
-        faults.len() == before
+        faults.len() == before && refused.is_empty()
     }
 }
 
@@ -76,7 +87,7 @@ impl<'n, 'f, T> OneOf<'n, 'f, T> {
             Some(Node { value: Value::Object(members), .. }) => Some(members),
             _ => None,
         };
-        let choice = Choice { slot, members, known: Vec::new(), taken: Vec::new() };
+        let choice = Choice { slot, members, known: Vec::new(), taken: Vec::new(), refused: Vec::new() };
         Self { choice: Box::new(choice), value: None }
     }
 
@@ -85,6 +96,12 @@ impl<'n, 'f, T> OneOf<'n, 'f, T> {
         if let Some(object) = self.choice.object(name) {
             self.value = read_object(object, read).or(self.value);
         }
+        self
+    }
+
+    /// A key that is known elsewhere and cannot be meant here, and why.
+    pub(crate) fn refuse(mut self, name: &'static str, message: &str) -> Self {
+        self.choice.refuse(name, message);
         self
     }
 

@@ -22,7 +22,7 @@ const NAMED_HEARTBEATS: usize = 8;
 
 impl Env {
     /// Says that `name` is alive: what the [`heartbeat`](crate::probe::heartbeat)
-    /// probe of the watcher or checker of this name waits for. Takes no longer
+    /// probe of the watcher of this name waits for. Takes no longer
     /// than a lock; a watcher that found it silent probes at once.
     ///
     /// # Errors

@@ -345,6 +345,16 @@ mod tests {
                     .to_owned(),
             ),
             (r#"{"token_command": []}"#.to_owned(), "1:19: token_command: must name a program".to_owned()),
+            (
+                r#"{"token_command": ["issue", "a\u0000b"]}"#.to_owned(),
+                "1:29: token_command[1]: must not have a NUL byte".to_owned(),
+            ),
+            (
+                r#"{"checkers": [{"name": "a", "probe": {"heartbeat": {"grace": "30s"}}}]}"#.to_owned(),
+                "1:39: checkers[0].probe.heartbeat: a checker is asked at the times of its monitor and hears of no \
+                 heartbeat, expected a watcher that has this probe"
+                    .to_owned(),
+            ),
             (r#"{"principal": ""}"#.to_owned(), "1:15: principal: must not be empty".to_owned()),
             (
                 r#"{"chekers": []}"#.to_owned(),

@@ -215,6 +215,15 @@ impl MonitorMachine {
         took: Duration,
         events: &mut Vec<EventKind>,
     ) -> Ending {
+        if error.is_undecided() {
+            // What was known counts on; else this is why nothing is.
+            let checker = &mut self.checkers[idx];
+            checker.counts.skipped += 1;
+            if checker.health == Health::Unknown {
+                checker.reason = Some(clip(error.report().to_string(), MAX_REASON).into());
+            }
+            return Ending::Nothing;
+        }
         let counts = &mut self.checkers[idx].counts;
         let ending = match error.class() {
             ErrorClass::Cancelled => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::file_age::check_path;
 use super::text::no_nul;
 use super::{Probe, disk, dns, exec, file_age, heartbeat, tcp, unix};
-use crate::decode::{Field, Object, Required, Size};
+use crate::decode::{Field, Object, OneOf, Required, Size};
 use crate::duration::Shown;
 use crate::tree::{Fault, Node, Value, join, join_idx};
 
@@ -53,6 +53,19 @@ use crate::tree::{Fault, Node, Value, join, join_idx};
 /// );
 /// ```
 pub fn decode<'n, 'o>(object: &'o mut Object<'n, '_>, field: &'static str) -> Field<'n, 'o, Box<dyn Probe>> {
+    questions(object, field).case("heartbeat", read_heartbeat).end()
+}
+
+/// Reads the probe of a checker, which is asked at the times of its monitor:
+/// a heartbeat, which has its watcher ask, is none.
+pub(crate) fn decode_for_checker<'n, 'o>(
+    object: &'o mut Object<'n, '_>,
+    field: &'static str,
+) -> Field<'n, 'o, Box<dyn Probe>> {
+    questions(object, field).refuse("heartbeat", super::NOT_OF_A_CHECKER).end()
+}
+
+fn questions<'n, 'o>(object: &'o mut Object<'n, '_>, field: &'static str) -> OneOf<'n, 'o, Box<dyn Probe>> {
     object
         .one_of(field)
         .case("http", http::read)
@@ -62,8 +75,6 @@ pub fn decode<'n, 'o>(object: &'o mut Object<'n, '_>, field: &'static str) -> Fi
         .case("exec", read_exec)
         .case("file_age", read_file_age)
         .case("disk", read_disk)
-        .case("heartbeat", read_heartbeat)
-        .end()
 }
 
 type Found = Option<Box<dyn Probe>>;

@@ -11,6 +11,9 @@ use crate::env::{Env, Pulse};
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::name::Name;
 
+/// Why a checker cannot wait for one.
+pub(crate) const NOT_OF_A_CHECKER: &str = "a checker is asked at the times of its monitor and hears of no heartbeat, expected a watcher that has this probe";
+
 /// Asks whether somebody has said within `grace` that it is alive.
 ///
 /// See [`HeartbeatProbe`].
@@ -82,6 +85,10 @@ impl Probe for HeartbeatProbe {
             return Err(Error::invalid("grace: must be more than zero"));
         }
         Ok(())
+    }
+
+    fn is_of_a_watcher(&self) -> bool {
+        true
     }
 
     fn probe(&mut self, cx: &Context) -> Result<(), BoxError> {

@@ -29,12 +29,13 @@ pub(crate) mod text;
 mod unix;
 pub(crate) mod wait;
 
-pub(crate) use descriptor::{command, program};
 pub use descriptor::decode;
+pub(crate) use descriptor::{command, decode_for_checker, program};
 pub use disk::{DiskProbe, disk};
 pub use dns::{DnsProbe, dns};
 pub use exec::{ExecProbe, exec};
 pub use file_age::{FileAgeProbe, file_age};
+pub(crate) use heartbeat::NOT_OF_A_CHECKER;
 pub use heartbeat::{Heartbeat, HeartbeatProbe, heartbeat};
 #[cfg(feature = "http-client")]
 pub use http::{HttpProbe, http};
@@ -81,6 +82,12 @@ pub trait Probe: Send {
     fn check(&self) -> Result<()> {
         Ok(())
     }
+
+    /// Whether it has its watcher ask, so that nobody else can have it.
+    #[doc(hidden)]
+    fn is_of_a_watcher(&self) -> bool {
+        false
+    }
 }
 
 impl<F> Probe for F
@@ -99,5 +106,9 @@ impl Probe for Box<dyn Probe> {
 
     fn check(&self) -> Result<()> {
         (**self).check()
+    }
+
+    fn is_of_a_watcher(&self) -> bool {
+        (**self).is_of_a_watcher()
     }
 }

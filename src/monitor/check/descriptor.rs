@@ -35,7 +35,7 @@ pub(in crate::monitor) fn read_kinds(
     o: &mut Object<'_, '_>,
     asking: &Asking<'_>,
 ) -> Vec<(&'static str, Option<Box<dyn Checker>>)> {
-    let probe = crate::probe::decode(o, "probe").doc("Looks with a probe, as a watcher has one.");
+    let probe = crate::probe::decode_for_checker(o, "probe").doc("Looks with a probe, as a watcher has one.");
     let probe = probe.map(|probe| Box::new(super::probe(probe)) as Box<dyn Checker>).optional();
     vec![
         ("probe", probe),
