@@ -85,6 +85,7 @@ impl MonitorMachine {
     /// A look that is stuck stays so.
     pub(super) fn start(&mut self, now: Tick) {
         self.forget(now);
+        self.checkers.iter_mut().for_each(|checker| checker.since = now);
         self.record.start(now, Phase::Starting);
         let period = self.settings.poll_period;
         self.schedule = Some(if self.settings.spread {

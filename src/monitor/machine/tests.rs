@@ -287,6 +287,32 @@ fn a_look_that_goes_on_over_a_stop_is_not_made_twice() {
 }
 
 #[test]
+fn what_is_undecided_says_why_and_changes_nothing() {
+    let undecided = || Err(Error::new(ErrorKind::Probe).context("none yet").undecided());
+    let mut machine = machine(&["a"]);
+    machine.start(at(5));
+    let mut look = |now, result| {
+        let mut events = Vec::new();
+        let ending = machine.returned(at(now), 0, result, found(&[]), secs(1), &mut events);
+        let (_, mut status) = machine.view(at(now), Stamp::from_micros(10_000_000));
+        let a = status.checkers.remove(0);
+        (ending, events.len(), a.health, a.reason.map(|text| text.to_string()), a.checks.skipped, a.checks.ok)
+    };
+    let why = || Some("none yet".to_owned());
+    assert_eq!(look(6, undecided()), (Ending::Nothing, 0, Health::Unknown, why(), 1, 0));
+    assert_eq!(look(7, Ok(Verdict::Ready)), (Ending::Success, 2, Health::Ready, None, 1, 1));
+    assert_eq!(look(8, undecided()), (Ending::Nothing, 0, Health::Ready, None, 2, 1));
+}
+
+#[test]
+fn a_checker_that_has_not_looked_is_unknown_since_the_start() {
+    let mut machine = machine(&["a"]);
+    machine.start(at(5));
+    let (_, status) = machine.view(at(7), Stamp::from_micros(10_000_000));
+    assert_eq!(status.checkers[0].since, Stamp::from_micros(8_000_000));
+}
+
+#[test]
 fn a_start_forgets_all_but_the_totals_and_who_hangs() {
     let machine = check(
         &["a", "b"],
