@@ -991,6 +991,23 @@ fn wum_05_settings_that_cannot_be_meant_are_refused() {
 }
 
 #[test]
+fn wum_07_what_was_found_counts_for_as_long_as_a_pass_may_take() {
+    scenario(|clock, env| {
+        let log = Log::default();
+        let slow = CheckerConfig::new("slow", log.ready("slow")).deadline(secs(100)).stale_after(secs(7));
+        let config =
+            MonitorConfig::new("m").poll_period(secs(2)).check("quick", log.ready("quick")).checker(slow);
+        let monitor = monitor(env, config);
+        clock.settle();
+        let status = monitor.status();
+        let counts: Vec<Duration> =
+            about(&status).checkers.iter().map(|checker| checker.stale_after).collect();
+        assert_eq!(counts, [secs(3 * 2 + 10 + 100), secs(7)]);
+        assert!(monitor.stop(PATIENCE).is_clean());
+    });
+}
+
+#[test]
 fn times_without_end_are_taken_as_that() {
     scenario(|clock, env| {
         let log = Log::default();

@@ -16,7 +16,8 @@ use crate::name::Name;
 use crate::observe::Observer;
 use crate::trial::{Found, Trial};
 
-/// How many periods what was found counts, unless it is told.
+/// How many periods what was found counts, unless it is told. The time that a
+/// pass may take comes on top: a checker that is slow makes no other unknown.
 const STALE_PERIODS: u32 = 3;
 
 type OnChange = Box<dyn FnMut(Health, Option<&str>) + Send>;
@@ -110,7 +111,8 @@ impl MonitorConfig {
 
     /// After which time what was found counts no more and its state is
     /// unknown, for checkers that have no such time of their own. Defaults to
-    /// three periods.
+    /// three periods and the time that a pass may take, which is the deadlines
+    /// of all checkers together.
     pub fn stale_after(mut self, age: Duration) -> Self {
         self.stale_after = Some(age);
         self
@@ -195,7 +197,11 @@ impl MonitorConfig {
         expect_some("deadline", self.deadline)?;
         let stale_after = match self.stale_after {
             Some(age) => expect_some("stale_after", age)?,
-            None => self.poll_period.saturating_mul(STALE_PERIODS),
+            None => {
+                let deadlines = self.checkers.iter().map(|checker| checker.deadline.unwrap_or(self.deadline));
+                let periods = self.poll_period.saturating_mul(STALE_PERIODS);
+                deadlines.fold(periods, Duration::saturating_add)
+            }
         };
         if let Some(principal) = &self.principal {
             principal.check()?;

@@ -78,7 +78,7 @@ pub fn read(name: &str, o: &mut Object<'_, '_>, defaults: &Defaults) -> Option<M
         .or(Duration::from_secs(10));
     let stale_after = o
         .duration("stale_after")
-        .doc("After which time what was found counts no more; three periods when absent.")
+        .doc("After which time what was found counts no more; three periods and the deadlines of all checkers together when absent.")
         .optional();
     let in_phase = o
         .bool("in_phase")
