@@ -51,7 +51,7 @@ pub fn registry_for(settings: &Settings) -> Registry {
     debug_assert!(watcher.is_ok(), "the names are valid and each stands once");
     let defaults = monitor_defaults(&settings.monitor);
     let monitor = registry.register("monitor", move |name: &str, o: &mut Object<'_, '_>| {
-        let config = monitor::descriptor::read(name, o, &defaults)?;
+        let config = monitor::descriptor::read_whole(name, o, &defaults)?;
         Some(move |env: &Env| Ok(Monitor::new(env, config)?))
     });
     debug_assert!(monitor.is_ok(), "the names are valid and each stands once");
@@ -102,7 +102,7 @@ pub fn trials(settings: &Settings, file: &str, bytes: &[u8]) -> Result<Vec<Trial
         }
         "monitor" => {
             let defaults = monitor_defaults(&settings.monitor);
-            let read = |o: &mut Object<'_, '_>| monitor::descriptor::read(name, o, &defaults);
+            let read = |o: &mut Object<'_, '_>| monitor::descriptor::read_whole(name, o, &defaults);
             decode::object(config, "config", read)?.into_trials()
         }
         kind => {

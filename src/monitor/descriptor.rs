@@ -43,7 +43,9 @@ impl Default for Defaults {
 /// descriptor.
 ///
 /// `None` when there was a fault; `o` knows it. What kinds of checkers there
-/// are is in [`check`].
+/// are is in [`check`]. There may be none: who reads the settings may
+/// [add](MonitorConfig::check) some. In the descriptor of a `monitor` there
+/// must be one.
 ///
 /// # Examples
 ///
@@ -69,6 +71,20 @@ impl Default for Defaults {
 /// # Ok::<(), tree::Faults>(())
 /// ```
 pub fn read(name: &str, o: &mut Object<'_, '_>, defaults: &Defaults) -> Option<MonitorConfig> {
+    read_config(name, o, defaults, false)
+}
+
+/// The same, where nobody adds a checker later: there must be one.
+pub(crate) fn read_whole(name: &str, o: &mut Object<'_, '_>, defaults: &Defaults) -> Option<MonitorConfig> {
+    read_config(name, o, defaults, true)
+}
+
+fn read_config(
+    name: &str,
+    o: &mut Object<'_, '_>,
+    defaults: &Defaults,
+    is_whole: bool,
+) -> Option<MonitorConfig> {
     o.doc("Has checkers look at regular times whether things are as they should be.");
     let poll_period = o.duration("poll_period").doc("The time between two passes over all checkers.");
     let poll_period = poll_period.or(defaults.poll_period);
@@ -103,18 +119,27 @@ pub fn read(name: &str, o: &mut Object<'_, '_>, defaults: &Defaults) -> Option<M
     let checkers = o.objects("checkers", |o| read_checker(o, &asking));
     let checkers = checkers
         .check(|checkers| {
+            if is_whole && checkers.is_empty() {
+                return Err("must have at least one checker".to_owned());
+            }
             let mut names = Map::new();
             match checkers.iter().find(|checker| names.insert(checker.name(), ()).is_some()) {
                 Some(twice) => Err(format!("two are called {}", Shown(twice.name()))),
                 None => Ok(()),
             }
         })
-        .doc("The checkers, in the order in which they look.")
-        .defaults_to_json(|| "[]".to_owned())
-        .optional()
-        .unwrap_or_default();
+        .doc("The checkers, in the order in which they look.");
+    let checkers = if is_whole {
+        Ok(checkers.required())
+    } else {
+        Err(checkers.defaults_to_json(|| "[]".to_owned()).optional())
+    };
     let alert = crate::alert::descriptor::read(o);
-    o.done()?;
+    let done = o.done()?;
+    let checkers = match checkers {
+        Ok(checkers) => checkers.take(done)?,
+        Err(checkers) => checkers.unwrap_or_default(),
+    };
     let mut config = MonitorConfig::new(name)
         .alert(alert)
         .poll_period(poll_period)
@@ -281,6 +306,24 @@ mod tests {
         assert_eq!(format!("{config:?}"), format!("{expected:?}"));
         let monitor = Monitor::start_in(&Env::new().unwrap(), config).unwrap();
         assert!(monitor.wait_ready(Duration::from_secs(5)), "{}", monitor.status());
+    }
+
+    #[test]
+    fn the_descriptor_of_a_monitor_has_a_checker() {
+        let whole = |text: &str| {
+            let node = tree::parse("f", text).unwrap();
+            let read = decode::object(&node, "", |o| read_whole("m", o, &Defaults::default()));
+            read.map_err(|faults| faults.to_string())
+        };
+        for (text, fault) in [
+            ("{}", "f:1:1: checkers: is missing, expected a list of objects"),
+            (r#"{"checkers": []}"#, "f:1:14: checkers: must have at least one checker"),
+        ] {
+            assert_eq!(whole(text).unwrap_err(), fault);
+            assert!(check(text).is_ok(), "who reads it may add some");
+        }
+        let text = r#"{"checkers": [{"name": "a", "disk": {"paths": ["/"], "min_free": 1}}]}"#;
+        assert!(whole(text).is_ok());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::LoopStatus;
+use super::{LoopStatus, Phase};
 use crate::event::Health;
 use crate::name::Name;
 use crate::stamp::Stamp;
@@ -33,6 +33,12 @@ pub struct Rejected {
     /// When it is tried again by itself; otherwise it is when it changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Stamp>,
+}
+
+/// Whether it is a monitor that nobody looks for.
+fn has_no_checkers(status: &LoopStatus) -> bool {
+    let is_empty = status.monitor.as_ref().is_some_and(|monitor| monitor.checkers.is_empty());
+    is_empty && status.phase != Phase::Stopped
 }
 
 /// Why a loop is as it is; made by [`why`].

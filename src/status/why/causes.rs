@@ -53,6 +53,9 @@ impl<'a> Search<'a> {
         let since = Some(status.since);
         let (kind, what, since) = match status.phase {
             Phase::Stopped => (CauseKind::Stopped, "it does not run".to_owned(), since),
+            _ if super::has_no_checkers(status) => {
+                (CauseKind::Unheard, "it has no checkers".to_owned(), since)
+            }
             _ if status.runs == 0 => (CauseKind::Unheard, "it was not called yet".to_owned(), since),
             _ if status.last_check.is_none() && status.kind != LoopKind::Component => {
                 let doing = doing(status.call.as_ref());

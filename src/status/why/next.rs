@@ -42,6 +42,9 @@ pub(super) fn of(status: &LoopStatus, at: Stamp, rejection: Option<&Rejected>) -
         };
         return Next { what: format!("{what} {}", until(at, due)), at: Some(due) };
     }
+    if super::has_no_checkers(status) {
+        return plain("nothing: there is nobody to look".to_owned());
+    }
     if status.controller.as_ref().is_some_and(|controller| controller.paused) {
         return plain(format!("it runs when it is triggered: loopkeeper trigger {}", status.name));
     }
