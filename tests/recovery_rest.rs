@@ -102,12 +102,20 @@ struct Fault {
     reply: Reply,
     kind: ErrorKind,
     class: ErrorClass,
+    /// Of the one that restores.
+    restore: ErrorClass,
     says: &'static str,
 }
 
 fn fault(reply: Reply, class: ErrorClass, says: &'static str) -> Fault {
     let kind = if class == ErrorClass::TimedOut { ErrorKind::Timeout } else { ErrorKind::Probe };
-    Fault { reply, kind, class, says }
+    Fault { reply, kind, class, restore: class, says }
+}
+
+/// The service has made a run, though it does not say which: asked again it would
+/// make another.
+fn made(reply: Reply, says: &'static str) -> Fault {
+    Fault { restore: ErrorClass::Terminal, ..fault(reply, ErrorClass::Retryable, says) }
 }
 
 /// Each of them answers a request for a run, and one that restores it.
@@ -137,35 +145,18 @@ fn faults() -> Vec<Fault> {
             Retryable,
             "the answer's headers are too long",
         ),
-        fault(
-            Reply::Endless(head(10_000_000_000)),
-            Retryable,
-            "the answer is 10000000000 bytes long, at most 65536",
-        ),
-        fault(
-            Reply::Endless(b"HTTP/1.1 200 X\r\n\r\n".to_vec()),
-            Retryable,
-            "the answer is longer than 65536 bytes",
-        ),
-        fault(
-            Reply::status(200, html),
-            Retryable,
-            "is not JSON: expected value at line 1 column 1; no content type",
-        ),
-        fault(
+        made(Reply::Endless(head(10_000_000_000)), "the answer is 10000000000 bytes long, at most 65536"),
+        made(Reply::Endless(b"HTTP/1.1 200 X\r\n\r\n".to_vec()), "the answer is longer than 65536 bytes"),
+        made(Reply::status(200, html), "is not JSON: expected value at line 1 column 1; no content type"),
+        made(
             Reply::status(200, html).header("content-type", "text/html"),
-            Retryable,
             "content type text/html; body: \"<html><body>Log in",
         ),
-        fault(Reply::json("{\"id\": \"r"), Retryable, "EOF while parsing a string at line 1 column 9"),
-        fault(Reply::json("{} {}"), Retryable, "trailing characters at line 1 column 4"),
-        fault(Reply::json("[".repeat(60_000)), Retryable, "recursion limit exceeded"),
-        fault(Reply::status(200, ""), Retryable, "the answer is empty; no content type"),
-        fault(
-            Reply::json("{}").header("content-encoding", "gzip"),
-            Retryable,
-            "is encoded as gzip, which was not asked",
-        ),
+        made(Reply::json("{\"id\": \"r"), "EOF while parsing a string at line 1 column 9"),
+        made(Reply::json("{} {}"), "trailing characters at line 1 column 4"),
+        made(Reply::json("[".repeat(60_000)), "recursion limit exceeded"),
+        made(Reply::status(200, ""), "the answer is empty; no content type"),
+        made(Reply::json("{}").header("content-encoding", "gzip"), "is encoded as gzip, which was not asked"),
         fault(Reply::redirect(307, "/round"), Terminal, "redirected more than 3 times"),
         fault(
             Reply::redirect(307, "http://127.0.0.1:1/"),
@@ -180,7 +171,8 @@ fn faults() -> Vec<Fault> {
             Terminal,
             "; body: \"no such key: <secret> (xxx",
         ),
-        fault(Reply::status(200, format!("<p>{SECRET}")), Retryable, "; body: \"<p><secret>\""),
+        made(Reply::status(204, ""), "the answer is empty"),
+        made(Reply::status(200, format!("<p>{SECRET}")), "; body: \"<p><secret>\""),
         fault(Reply::status(408, ""), Retryable, "status 408"),
         fault(Reply::status(409, "in use"), Terminal, "status 409"),
         Fault {
@@ -195,14 +187,14 @@ fn faults() -> Vec<Fault> {
 
 #[test]
 fn every_fault_of_a_service_ends_in_time_and_is_told() {
-    for Fault { reply, kind, class, says } in faults() {
+    for Fault { reply, kind, class, restore, says } in faults() {
         let shown = format!("{reply:?}").chars().take(100).collect::<String>();
         let service = Service::start(move |_| reply.clone());
         let env = Env::new().unwrap();
         let (source, remedy) =
             (RestSource::new(&config(&service)).unwrap(), RestRemedy::new(&config(&service)).unwrap());
         let timeout = if class == ErrorClass::TimedOut { SHORT } else { PATIENCE };
-        let check = |begins: &str, error: BoxError, cx: &Context| {
+        let check = |begins: &str, class: ErrorClass, error: BoxError, cx: &Context| {
             let error = ours(error);
             let text = error.report().to_string();
             assert_eq!((error.kind(), error.class()), (kind, class), "{shown}: {text}");
@@ -217,9 +209,9 @@ fn every_fault_of_a_service_ends_in_time_and_is_told() {
             assert_eq!(cx.remaining().is_zero(), class == ErrorClass::TimedOut, "{shown}: {text}");
         };
         let cx = context(&env, timeout);
-        check("GET http://127.0.0.1:", source.fetch(&cx, "r1").unwrap_err(), &cx);
+        check("GET http://127.0.0.1:", class, source.fetch(&cx, "r1").unwrap_err(), &cx);
         let cx = context(&env, timeout);
-        check("POST http://127.0.0.1:", remedy.restore(&cx, &request(1)).unwrap_err(), &cx);
+        check("POST http://127.0.0.1:", restore, remedy.restore(&cx, &request(1)).unwrap_err(), &cx);
         let posts =
             service.asked().iter().filter(|asked| asked.method == "POST" && asked.path != "/round").count();
         assert_eq!(posts, 1, "{shown}");

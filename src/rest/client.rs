@@ -359,7 +359,7 @@ impl Client {
                 step = next;
                 continue;
             }
-            return self.read(cx, response, step, exchange, Self::secrets(headers));
+            return self.read(cx, response, step, exchange, request.is_once, Self::secrets(headers));
         }
     }
 
@@ -389,12 +389,17 @@ impl Client {
         mut response: Response<Body>,
         step: Step,
         exchange: &Exchange,
+        is_once: bool,
         secrets: Vec<String>,
     ) -> Result<Answer> {
         let wait = exchange.wait();
         let what = step.what;
+        // It was done, whatever cannot be read of the answer.
+        let is_done = is_once && response.status().is_success();
         let fail = |text: String| {
-            Error::new(ErrorKind::Probe).context(format!("{what}: {text} after {}", wait.took()))
+            let error = Error::new(ErrorKind::Probe);
+            let error = if is_done { error.with_class(ErrorClass::Terminal) } else { error };
+            error.context(format!("{what}: {text} after {}", wait.took()))
         };
         let max = self.0.config.max_body;
         let encoding = response.headers().get(CONTENT_ENCODING);

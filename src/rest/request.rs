@@ -92,7 +92,9 @@ impl Request {
         Self { timeout: Some(timeout), ..self }
     }
 
-    /// Sends it once, whatever becomes of it, over a connection of its own.
+    /// Sends it once, whatever becomes of it, over a connection of its own. An
+    /// answer of 200-299 that is too long or encoded is a terminal error: what
+    /// was asked for was done.
     pub fn once(self) -> Self {
         Self { is_once: true, ..self }
     }

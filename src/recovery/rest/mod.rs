@@ -326,12 +326,11 @@ impl Remedy for RestRemedy {
             "attempt": request.attempt,
         });
         let post = Request::post(path, body).idempotency_key(&request.idempotency_key).once();
-        let (answer, document) = client.json(cx, &post)?;
-        let id = mapping.restored(&document).map_err(|error| {
-            // The service has made it: asked again it would make another.
-            answer.flaw(error).with_class(ErrorClass::Terminal)
-        })?;
-        Ok(Restored::new(id))
+        let answer = client.send(cx, &post)?.expect_success()?;
+        let restored = |document: &Value| mapping.restored(document).map_err(|error| answer.flaw(error));
+        // The service has made it: asked again it would make another.
+        let id = answer.json().and_then(|document| restored(&document));
+        Ok(Restored::new(id.map_err(|error| error.with_class(ErrorClass::Terminal))?))
     }
 
     fn discard(&self, cx: &Context, restored: &Restored) -> Result<(), BoxError> {
