@@ -366,6 +366,7 @@ fn wrc_15_over_http_each_attempt_asks_once_with_a_key_of_its_own() {
     keys.sort();
     keys.dedup();
     assert_eq!(keys.len(), 3);
+    clock.run_for(Duration::from_secs(30));
     let attempt = ["started", "checkpoint_selected"];
     let steps: [&[&str]; 7] = [
         &["detected"],

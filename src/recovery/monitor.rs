@@ -120,7 +120,8 @@ pub struct RunStatus {
 /// [`Executor`](super::Executor) does it. The run that took its place is
 /// watched instead: found well in enough polls the recovery is verified; found
 /// corrupted, then or soon after, it is the same incident with the attempts it
-/// had. A run that could not be recovered stays watched; it is tried again once
+/// had. The first poll of the restored run comes an interval after the
+/// recovery: a service may still be at it. A run that could not be recovered stays watched; it is tried again once
 /// it was seen well and is corrupted anew, or by [`retry`](Self::retry).
 ///
 /// # Threads
@@ -150,7 +151,7 @@ pub struct RunStatus {
 ///     Ok(TrainingRun::new(run).corrupted(run == "run-1").last_checkpoint(newest))
 /// };
 /// let remedy = |_: &Context, _: &Restore| Ok(Restored::new("run-2"));
-/// let policy = RecoveryPolicy::default().enabled(true).verify_polls(1);
+/// let policy = RecoveryPolicy::default().enabled(true).verify_polls(1).poll_interval(Duration::from_millis(10));
 /// let config = RecoveryMonitorConfig::new("training", policy);
 /// let monitor = RecoveryMonitor::start_in(&Env::new()?, config, source, remedy)?;
 ///

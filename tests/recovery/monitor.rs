@@ -35,7 +35,7 @@ fn crc_08_a_run_is_polled_corrupted_restored_and_verified() {
     assert_eq!(world.steps("run-1"), RESTORED);
     assert_eq!(monitor.status().health, Health::Degraded);
     assert_eq!(monitor.incident("run-1").unwrap().phase.as_str(), "completed");
-    world.clock.run_for(secs(60));
+    world.clock.run_for(secs(90));
     assert_eq!(world.steps("new-1"), ["verified"]);
     assert_eq!(world.last(RecoveryStep::Verified).attempt, Some(1));
     assert_eq!(monitor.status().health, Health::Ready);
@@ -462,13 +462,29 @@ fn a_relapse_before_the_proof_takes_an_older_checkpoint() {
     world.corrupt("run-1", true);
     world.with(|service| service.bad_restores = 1);
     let monitor = one(&world, policy());
-    world.clock.run_for(secs(5));
+    world.clock.run_for(secs(35));
     assert_eq!(world.steps("new-1")[..2], ["relapsed", "started"]);
     assert_eq!(world.paths(), ["run-1/7", "run-1/6"]);
     assert_eq!(world.last(RecoveryStep::Completed).attempt, Some(2), "the same incident");
-    world.clock.run_for(secs(60));
+    world.clock.run_for(secs(90));
     assert_eq!(world.steps("new-2"), ["verified"]);
     assert_eq!(monitor.runs()[0].first_run, "run-1");
+}
+
+#[test]
+fn a_service_that_answers_before_it_is_done_has_an_interval_for_it() {
+    let world = World::new();
+    world.add("run-1", &["7", "6"]);
+    world.restored_in_place();
+    world.corrupt("run-1", true);
+    world.with(|service| service.bad_restores = 1);
+    let monitor = one(&world, policy());
+    world.clock.run_for(secs(29));
+    world.corrupt("run-1", false);
+    world.clock.run_for(secs(300));
+    assert_eq!(world.steps("run-1"), [&RESTORED[..], &["verified"]].concat());
+    assert_eq!(world.paths(), ["7"]);
+    assert!(monitor.stop(secs(1)).is_clean());
 }
 
 #[test]
@@ -478,7 +494,7 @@ fn a_relapse_after_the_window_is_another_incident() {
     world.restored_in_place();
     world.corrupt("run-1", true);
     let _monitor = one(&world, policy().max_attempts(1));
-    world.clock.run_for(secs(60));
+    world.clock.run_for(secs(90));
     assert_eq!(world.count(RecoveryStep::Verified), 1);
     world.clock.run_for(secs(615));
     world.add("run-1", &["run-1/9"]);
@@ -486,7 +502,7 @@ fn a_relapse_after_the_window_is_another_incident() {
     world.clock.run_for(secs(30));
     assert_eq!((world.count(RecoveryStep::Relapsed), world.count(RecoveryStep::Detected)), (0, 2));
     // Inside the window it is the same one, whose attempts are used up.
-    world.clock.run_for(secs(60));
+    world.clock.run_for(secs(90));
     world.corrupt("run-1", true);
     world.clock.run_for(secs(30));
     assert_eq!((world.count(RecoveryStep::Relapsed), world.count(RecoveryStep::Exhausted)), (1, 1));

@@ -278,7 +278,8 @@ impl Engine {
     }
 
     /// The run goes on under another name, with another object of the
-    /// program's, and is polled at once. Says whether its incident went along:
+    /// program's, and is polled an interval from now: a service that answers
+    /// before it is done has so long. Says whether its incident went along:
     /// not where another run of that name is being recovered, which goes on.
     pub(super) fn move_to(
         &self,
@@ -304,7 +305,8 @@ impl Engine {
                 after.trash.extend(watch.metadata.handle.map(Trash::Handle));
             } else {
                 watch.run = new.clone();
-                state.add_watch(watch, now);
+                let due = now + watch.policy.poll_interval;
+                state.add_watch(watch, due);
             }
         }
         if let Some(mut case) = case {
