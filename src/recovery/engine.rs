@@ -12,6 +12,7 @@ mod case;
 mod crew;
 mod job;
 mod life;
+mod names;
 mod state;
 mod table;
 mod watch;
@@ -19,6 +20,7 @@ mod watches;
 mod work;
 mod worker;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +42,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, EventKind, LoopKind, RecoveryEvent, RecoveryStep};
 use crate::name::Name;
 use crate::primitive::{Condvar, Mutex, MutexGuard};
+use crate::state_file::StateFile;
 use crate::subscription::Hub;
 use crate::thread::caught;
 
@@ -69,6 +72,10 @@ pub(super) struct Engine {
     pub(super) instruments: Instruments,
     /// A word that no other engine has, of this or of any process.
     pub(super) word: String,
+    /// Where it is kept under which name a run goes on.
+    file: Option<StateFile>,
+    /// Held while it is written, so that of two the later one stays.
+    saving: Mutex<()>,
     state: Mutex<State>,
     pub(super) changed: Condvar,
     /// Hears of the health. Taken before `state`, so that of two who tell the
@@ -86,11 +93,13 @@ pub(super) struct Parts {
     pub(super) parent: CancelToken,
     /// Whether there may be callbacks.
     pub(super) calls: bool,
+    /// Where it is kept under which name a run goes on.
+    pub(super) state_file: Option<PathBuf>,
 }
 
 impl Engine {
     pub(super) fn new(env: &Env, parts: Parts) -> Result<Arc<Self>> {
-        let Parts { name, source, remedy, limits, critical, parent, calls } = parts;
+        let Parts { name, source, remedy, limits, critical, parent, calls, state_file } = parts;
         let callbacks = Arc::new(Callbacks::default());
         let observer = env.observer();
         let mailbox = if calls || observer.on_event.is_some() {
@@ -112,6 +121,8 @@ impl Engine {
             callbacks,
             instruments: Instruments::new(observer, &name),
             word: Env::word(),
+            file: state_file.map(|path| StateFile::new("the state_file of a recovery", path, names::MAX_LEN)),
+            saving: Mutex::new(()),
             state: Mutex::new(State::new(seed)),
             changed: Condvar::default(),
             reporter: Mutex::new(None),
@@ -162,6 +173,9 @@ impl Engine {
     }
 
     pub(super) fn afterwards(&self, after: Afterwards) {
+        if after.moved {
+            self.keep_names();
+        }
         let trash = self.tell_rest(after);
         // Objects of the user's: a panic of one must end neither a stop nor
         // a thread of ours.

@@ -198,6 +198,7 @@ impl Executor {
             critical: false,
             parent: cancel,
             calls: true,
+            state_file: None,
         };
         let executor = Self { engine: Engine::new(env, parts)?, drop_grace };
         executor.restart()?;

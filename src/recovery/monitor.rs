@@ -1,6 +1,7 @@
 //! Watches runs, and has those restored that are corrupted.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ pub struct RecoveryMonitorConfig {
     pub(super) critical: bool,
     cancel: CancelToken,
     drop_grace: Duration,
+    state_file: Option<PathBuf>,
 }
 
 impl RecoveryMonitorConfig {
@@ -48,6 +50,7 @@ impl RecoveryMonitorConfig {
             critical: false,
             cancel: CancelToken::new(),
             drop_grace: Duration::from_secs(1),
+            state_file: None,
         }
     }
 
@@ -88,6 +91,17 @@ impl RecoveryMonitorConfig {
     /// waited for them already. Defaults to 1 s.
     pub fn drop_grace(mut self, grace: Duration) -> Self {
         self.drop_grace = grace;
+        self
+    }
+
+    /// A file in which it is kept under which name a restored run goes on, so
+    /// that [`watch_run`](RecoveryMonitor::watch_run) with its first name
+    /// watches that one after a restart of the program, too. Read at a start,
+    /// written after each recovery; no other monitor may keep it meanwhile.
+    /// Defaults to none: after a restart the first run is polled again, and
+    /// restored again where it is still there and corrupted.
+    pub fn state_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.state_file = Some(path.into());
         self
     }
 }
@@ -193,6 +207,7 @@ impl RecoveryMonitor {
             critical,
             cancel,
             drop_grace,
+            state_file,
         } = config;
         at_least_1(&[
             ("max_polls", max_polls),
@@ -212,6 +227,7 @@ impl RecoveryMonitor {
             critical,
             parent: cancel,
             calls: policy.on_recovery.is_some() || policy.on_failure.is_some(),
+            state_file,
         };
         Ok(Self { engine: Engine::new(env, parts)?, policy: Arc::new(policy), drop_grace })
     }
@@ -238,7 +254,8 @@ impl RecoveryMonitor {
     ///
     /// # Errors
     ///
-    /// `InvalidState` while it runs or is being stopped; `Cancelled` after the
+    /// `InvalidState` while it runs or is being stopped, or while another keeps
+    /// its [file](RecoveryMonitorConfig::state_file); `Cancelled` after the
     /// token that ends it was cancelled; `Spawn` or `Budget` when there is no
     /// thread to be had.
     pub fn restart(&self) -> Result<()> {
@@ -246,7 +263,7 @@ impl RecoveryMonitor {
     }
 
     /// Watches a run, beginning with a poll at once. Of one that is watched
-    /// already only the metadata changes.
+    /// already, under its present name or its first, only the metadata changes.
     ///
     /// # Errors
     ///

@@ -488,6 +488,72 @@ fn a_service_that_answers_before_it_is_done_has_an_interval_for_it() {
 }
 
 #[test]
+fn a_run_is_watched_once_under_its_first_name_too() {
+    let world = World::new();
+    world.add("run-1", &["7"]);
+    world.corrupt("run-1", true);
+    let monitor = one(&world, policy());
+    monitor.watch_run("run-1", plain().with("team", "south")).unwrap();
+    world.clock.run_for(secs(300));
+    assert_eq!((world.fetches("run-1"), world.count(RecoveryStep::Detected)), (1, 1));
+    assert_eq!(monitor.runs().len(), 1);
+    assert_eq!(world.last(RecoveryStep::Verified).all_metadata()["team"], "south");
+}
+
+#[test]
+fn a_run_that_was_restored_goes_on_under_its_name_after_a_restart() {
+    let file = std::env::temp_dir().join(format!("loopkeeper-runs-{}.json", std::process::id()));
+    let world = World::new();
+    for run in ["run-1", "run-2"] {
+        world.add(run, &["7"]);
+        world.corrupt(run, true);
+    }
+    let config = || RecoveryMonitorConfig::new("m", policy()).state_file(&file);
+    let make = || RecoveryMonitor::new(&world.env, config(), world.clone(), world.clone()).unwrap();
+    let monitor = make();
+    for run in ["run-1", "run-2"] {
+        monitor.watch_run(run, plain()).unwrap();
+    }
+    monitor.restart().unwrap();
+    world.clock.settle();
+    assert_eq!(world.count(RecoveryStep::Completed), 2);
+    let error = make().restart().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidState);
+    assert!(error.to_string().starts_with("m: the state_file of a recovery \"/"), "{error}");
+    let names = |monitor: &RecoveryMonitor| {
+        let runs = monitor.runs().into_iter().map(|run| (run.first_run, run.run));
+        runs.collect::<Vec<_>>()
+    };
+    let before = names(&monitor);
+    assert!(before.iter().all(|(first, run)| first != run), "{before:?}");
+    assert!(monitor.stop(secs(1)).is_clean());
+
+    // One is watched before the start, the other after it.
+    let monitor = make();
+    monitor.watch_run("run-1", plain()).unwrap();
+    monitor.restart().unwrap();
+    monitor.watch_run("run-2", plain()).unwrap();
+    world.clock.run_for(secs(300));
+    assert_eq!(names(&monitor), before);
+    assert_eq!((world.fetches("run-1"), world.fetches("run-2")), (1, 1));
+    assert_eq!(world.count(RecoveryStep::Detected), 2);
+    assert!(monitor.stop_watching("run-1"));
+    assert!(monitor.stop(secs(1)).is_clean());
+    assert!(!std::fs::read_to_string(&file).unwrap().contains("run-1"), "it is watched no more");
+    // What cannot be read is as if there were none.
+    std::fs::write(&file, "{").unwrap();
+    let monitor = make();
+    monitor.watch_run("run-2", plain()).unwrap();
+    monitor.restart().unwrap();
+    world.clock.settle();
+    assert_eq!(world.fetches("run-2"), 2);
+    drop(monitor);
+    for end in ["", ".lock"] {
+        let _ = std::fs::remove_file(format!("{}{end}", file.display()));
+    }
+}
+
+#[test]
 fn a_relapse_after_the_window_is_another_incident() {
     let world = World::new();
     world.add("run-1", &["run-1/7"]);

@@ -17,6 +17,8 @@ pub(in crate::recovery) struct Afterwards {
     pub(in crate::recovery) cancels: Vec<CancelToken>,
     pub(super) rings: Vec<Arc<Inbox>>,
     pub(super) trash: Vec<Trash>,
+    /// Under which name a run goes on has changed.
+    pub(super) moved: bool,
     pub(super) health_turned: bool,
     pub(super) wake: bool,
 }
@@ -32,7 +34,7 @@ pub(in crate::recovery) enum Trash {
 impl Afterwards {
     /// Whether nothing of it can call or drop what is the user's.
     pub(super) fn is_ours(&self) -> bool {
-        self.steps.is_empty() && self.cancels.is_empty() && self.trash.is_empty()
+        self.steps.is_empty() && self.cancels.is_empty() && self.trash.is_empty() && !self.moved
     }
 
     /// All of it but what drops objects of the user's, which is handed back.

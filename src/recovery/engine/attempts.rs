@@ -300,6 +300,7 @@ impl Engine {
             // What is being polled was asked for before.
             watch.poll = Poll::none(now);
             (watch.last_poll, watch.error) = (None, None);
+            Self::note_name(state, after, &watch.first_run, new);
             if state.watches.contains(new) {
                 // Somebody watches it already: theirs counts.
                 after.trash.extend(watch.metadata.handle.map(Trash::Handle));

@@ -408,6 +408,7 @@ mod tests {
             critical: false,
             parent: CancelToken::new(),
             calls: false,
+            state_file: None,
         };
         let engine = Engine::new(&env, parts).expect("an engine");
         let (end, waits) = bounded::<()>(0);

@@ -20,7 +20,8 @@ impl Engine {
     /// Starts it, with a first thread for `role`.
     pub(in crate::recovery) fn start(self: &Arc<Self>, role: Role) -> Result<()> {
         let refused = |kind, text: &str| Err(Error::new(kind).context(format!("{}: {text}", self.name)));
-        self.act(|state, now, _| {
+        let names = self.hold_names()?;
+        let started = self.act(|state, now, after| {
             if state.stops > 0 {
                 return refused(ErrorKind::InvalidState, "start while it is being stopped");
             }
@@ -42,9 +43,14 @@ impl Engine {
             state.stage = Stage::Running;
             (state.waited, state.draining) = (false, false);
             self.tell_loop(state, EventKind::Started);
+            Self::take_names(state, now, after, names);
             Self::poll_afresh(state, now);
             Ok(())
-        })
+        });
+        if started.is_err() && self.lock().stage != Stage::Running {
+            self.let_go_of_names();
+        }
+        started
     }
 
     pub(in crate::recovery) fn stop(self: &Arc<Self>, grace: Duration) -> StopReport {
@@ -82,6 +88,7 @@ impl Engine {
         }
         let calls = self.callbacks.take_all();
         let _ = caught(|| drop(calls));
+        self.let_go_of_names();
         let mut state = self.lock();
         state.stops -= 1;
         state.waited |= !is_own_call;

@@ -1,7 +1,7 @@
 //! What an engine knows, behind its lock: runs that are watched, incidents,
 //! and in which order they are due.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +40,9 @@ pub(in crate::recovery) struct State {
     pub(in crate::recovery) watches: Watches,
     /// When the runs are polled that are in no poll.
     pub(super) polls: Polls,
+    /// Under which name each run goes on that was restored under another, by
+    /// its first name.
+    pub(super) names: BTreeMap<String, String>,
     pub(in crate::recovery) cases: Map<Arc<str>, Box<Case>>,
     pub(super) fresh: VecDeque<Arc<str>>,
     pub(super) retries: Map<(Tick, u64), Arc<str>>,
@@ -83,6 +86,7 @@ impl State {
             random: Random::new(seed),
             watches: Watches::default(),
             polls: BTreeSet::new(),
+            names: BTreeMap::new(),
             cases: Map::new(),
             fresh: VecDeque::new(),
             retries: Map::new(),

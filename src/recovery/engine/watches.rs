@@ -27,6 +27,10 @@ impl Engine {
         policy: &Arc<RecoveryPolicy>,
         metadata: Metadata,
     ) {
+        // Under the name that it goes on under, if it was restored.
+        let kept = || state.names.get(&**run).map(|present| present.as_str().into());
+        let first_run = run;
+        let run = &state.resolve(run).or_else(kept).unwrap_or_else(|| run.clone());
         let known = state.watches.get_mut(run);
         if let Some(watch) = known {
             let before = std::mem::replace(&mut watch.metadata, metadata.clone());
@@ -40,7 +44,7 @@ impl Engine {
         }
         let watch = Watch {
             run: run.clone(),
-            first_run: run.clone(),
+            first_run: first_run.clone(),
             policy: policy.clone(),
             metadata,
             poll: Poll::none(now),
@@ -61,6 +65,9 @@ impl Engine {
     ) {
         self.cancel_case(state, now, after, run, "the run is not watched any more");
         if let Some(watch) = state.take_watch(run) {
+            let before = state.names.len();
+            state.names.retain(|first, present| **first != *watch.first_run && **present != **run);
+            after.moved |= state.names.len() != before;
             after.trash.extend(watch.metadata.handle.map(Trash::Handle));
         }
         self.forget(state, after, run);

@@ -65,6 +65,10 @@ pub fn decode_monitor(name: &str, o: &mut Object<'_, '_>, environment: &Lookup) 
         .bool("critical")
         .doc("Whether the whole is down, and not only degraded, while a run cannot be recovered.")
         .or(false);
+    let state_file = o.string("state_file").check(is_named);
+    let state_file = state_file
+        .doc("A file in which it is kept under which name a restored run goes on; without one a restart of the program asks for the first again. Relative to the current folder.")
+        .optional();
     let done = o.done()?;
     let (policy, service, runs) = (policy.take(done)?, service.take(done)?, runs.take(done)?);
     let monitor = RecoveryMonitorConfig::new(name, policy)
@@ -72,6 +76,10 @@ pub fn decode_monitor(name: &str, o: &mut Object<'_, '_>, environment: &Lookup) 
         .max_concurrent(max_concurrent)
         .max_queued(max_queued);
     let monitor = if critical { monitor.critical() } else { monitor };
+    let monitor = match state_file {
+        Some(path) => monitor.state_file(path),
+        None => monitor,
+    };
     Some(RestMonitor { monitor, service, runs })
 }
 
