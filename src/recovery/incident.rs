@@ -1,7 +1,5 @@
-//! Incidents: what is known of one corrupted run.
-//!
-//! Everything an incident knows can be written down and read back, so that a
-//! journal can keep it over a restart of the program.
+//! Incidents: what is known of one corrupted run. They end with the program;
+//! under which name a restored run goes on can be kept.
 
 pub(super) mod step;
 

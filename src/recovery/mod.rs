@@ -44,8 +44,9 @@ pub type Handle = Arc<dyn Any + Send + Sync>;
 /// context; one that passes it is told while it is still stuck, keeps its
 /// thread, and its answer is dropped.
 ///
-/// An error of the class `Terminal` is one that asking again cannot help;
-/// every other is asked again at the next poll.
+/// Whatever the error, a run is asked for again at the next poll. An attempt
+/// that knows of no checkpoint because of an error ends the recovery where that
+/// is of the class `Terminal`, and is made again after a delay where it is not.
 pub trait RunSource: Send + Sync {
     /// Asks for the present state of a run.
     ///
