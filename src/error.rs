@@ -369,12 +369,12 @@ impl From<ErrorKind> for Error {
 const MAX_TEXT: usize = 2048;
 
 /// Cuts a text to at most `max` bytes, at a character, and says so.
-pub(crate) fn clip(mut text: String, max: usize) -> String {
-    if text.len() > max {
-        text.truncate(crate::text::start_of(&text, max).len());
-        text.push('…');
+pub(crate) fn clip(text: String, max: usize) -> String {
+    if text.len() <= max {
+        return text;
     }
-    text
+    // A text of its own: one that is only made shorter keeps its memory.
+    format!("{}…", crate::text::start_of(&text, max))
 }
 
 fn join_chain(error: &(dyn std::error::Error + 'static)) -> String {
@@ -458,6 +458,13 @@ mod tests {
         assert_eq!((kept.kind(), kept.class()), (ErrorKind::Component, ErrorClass::Terminal));
         assert!(kept.to_string().ends_with("é…") && kept.to_string().len() <= MAX_TEXT + '…'.len_utf8());
         assert!(std::error::Error::source(&kept).is_none());
+    }
+
+    #[test]
+    fn what_is_cut_off_takes_no_memory() {
+        let clipped = clip("é".repeat(500_000), MAX_TEXT);
+        assert!(clipped.ends_with("é…") && clipped.capacity() < 2 * MAX_TEXT, "{}", clipped.capacity());
+        assert_eq!((clip("abc".into(), 3), clip("abcd".into(), 3)), ("abc".into(), "abc…".into()));
     }
 
     #[test]
