@@ -105,6 +105,7 @@ struct Shared {
     clock: Clock,
     watchdog: Arc<Watchdog>,
     budget: Arc<Budget>,
+    stack_size: usize,
     state: Mutex<State>,
     panics: AtomicU64,
     retired: AtomicU64,
@@ -133,10 +134,15 @@ struct Worker {
 }
 
 impl Dispatcher {
-    pub(crate) fn new(clock: &Clock, watchdog: Arc<Watchdog>, budget: Arc<Budget>) -> Self {
-        let state = Mutex::new(State::default());
+    pub(crate) fn new(
+        clock: &Clock,
+        watchdog: Arc<Watchdog>,
+        budget: Arc<Budget>,
+        stack_size: usize,
+    ) -> Self {
+        let (clock, state) = (clock.clone(), Mutex::new(State::default()));
         let (panics, retired) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { shared: Arc::new(Shared { clock: clock.clone(), watchdog, budget, state, panics, retired }) }
+        Self { shared: Arc::new(Shared { clock, watchdog, budget, stack_size, state, panics, retired }) }
     }
 
     /// Makes the mailbox of a source. The thread is made with the first.
@@ -379,7 +385,7 @@ impl Shared {
     fn spawn(self: &Arc<Self>, id: u64) -> crate::error::Result<Worker> {
         let (inbox, seat) = self.clock.join("dispatcher");
         let (shared, bell) = (self.clone(), inbox.clone());
-        let task = Task::spawn(&self.budget, THREAD.to_owned(), STACK_SIZE, move || {
+        let task = Task::spawn(&self.budget, THREAD.to_owned(), self.stack_size, move || {
             shared.run(id, &bell, seat);
         })?;
         Ok(Worker { id, inbox, task })

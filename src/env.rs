@@ -38,7 +38,7 @@ use crate::stamp::Stamp;
 use crate::status::StatusView;
 use crate::status::{LoopStatus, StatusSource, sort};
 use crate::subscription::Subscription;
-use crate::thread::Budget;
+use crate::thread::{Budget, STACK_SIZE};
 use crate::watchdog::Watchdog;
 
 /// What loops share. Cloning is cheap and shares it.
@@ -100,8 +100,9 @@ impl Env {
     pub fn with(config: EnvConfig) -> Result<Self> {
         let EnvConfig { clock, observer, stack_size, spread, seed } = config;
         let budget = Arc::new(Budget::default());
-        let watchdog = Arc::new(Watchdog::start(&clock, &budget)?);
-        let dispatcher = Dispatcher::new(&clock, watchdog.clone(), budget.clone());
+        let shared = stack_size.max(STACK_SIZE);
+        let watchdog = Arc::new(Watchdog::start(&clock, &budget, shared)?);
+        let dispatcher = Dispatcher::new(&clock, watchdog.clone(), budget.clone(), shared);
         let seed = seed.unwrap_or_else(|| Stamp::from(clock.wall()).as_micros());
         Ok(Self(Arc::new(Inner {
             clock,
@@ -350,6 +351,12 @@ impl Env {
 
     pub(crate) fn stack_size(&self) -> usize {
         self.0.stack_size
+    }
+
+    /// The stack of a thread that is there once for all: callbacks run on it,
+    /// or an observer's, beside code of ours, whose room is never less.
+    pub(crate) fn shared_stack_size(&self) -> usize {
+        self.0.stack_size.max(STACK_SIZE)
     }
 
     pub(crate) fn spreads(&self) -> bool {

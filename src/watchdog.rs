@@ -13,7 +13,7 @@ use crate::clock::{Clock, Inbox, Signals, Tick, real_deadline};
 use crate::error::Result;
 use crate::primitive::{Condvar, Mutex};
 use crate::slot::{Alarm, Phase, Slot};
-use crate::thread::{Budget, STACK_SIZE, Task};
+use crate::thread::{Budget, Task};
 
 /// How long a stop waits for the watchdog's thread, which runs no user code.
 const GRACE: Duration = Duration::from_secs(5);
@@ -63,7 +63,7 @@ pub(crate) struct Guard {
 }
 
 impl Watchdog {
-    pub(crate) fn start(clock: &Clock, budget: &Budget) -> Result<Self> {
+    pub(crate) fn start(clock: &Clock, budget: &Budget, stack_size: usize) -> Result<Self> {
         let (inbox, seat) = clock.join("watchdog");
         let shared = Arc::new(Shared {
             clock: clock.clone(),
@@ -73,7 +73,7 @@ impl Watchdog {
             served: Condvar::default(),
         });
         let theirs = shared.clone();
-        let task = Task::spawn(budget, "lk/watchdog".to_owned(), STACK_SIZE, move || {
+        let task = Task::spawn(budget, "lk/watchdog".to_owned(), stack_size, move || {
             theirs.run();
             drop(seat);
         })?;

@@ -33,7 +33,9 @@ pub struct lk_env_config {
     pub spread: i32,
     /// The clock. Defaults to NULL, the machine's.
     pub clock: Ref<lk_clock>,
-    /// The stack of each loop's thread in bytes. Defaults to 256 KiB.
+    /// The stack of each thread that calls the program, in bytes: loops, calls
+    /// of components, callbacks, observers. Defaults to 256 KiB, a small part of
+    /// what a program's first thread has.
     pub stack_size: u64,
     /// The seed of all jitter. Defaults to 0: one from the machine's clock.
     pub seed: u64,

@@ -40,9 +40,11 @@ impl EnvConfig {
         self
     }
 
-    /// The stack of each loop's thread, in bytes. Only pages that are touched
-    /// take memory. Raise it for probes that need more, such as TLS in debug
-    /// builds. Defaults to 256 KiB.
+    /// The stack of each thread that calls the program, in bytes: of loops, of
+    /// components' calls, and of those that make callbacks and tell observers,
+    /// which have 256 KiB at least. Only pages that are touched take memory.
+    /// Raise it for code that needs more, such as TLS in debug builds. Defaults
+    /// to 256 KiB, a small part of what a program's first thread has.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = bytes;
         self

@@ -22,7 +22,7 @@ use crate::name::Name;
 use crate::status::{LoopStatus, StatusSource};
 use crate::stop::StopReport;
 use crate::subscription::{DEFAULT_CAPACITY, Subscription};
-use crate::thread::{STACK_SIZE, Task};
+use crate::thread::Task;
 
 /// How long dropping a host waits, at most, for what it drops in turn.
 const DROP_GRACE: Duration = Duration::from_secs(5);
@@ -104,7 +104,7 @@ impl Host {
         // The first thread for calls at once: a stop must not fail for want
         // of one.
         shared.spawn(&mut shared.lock())?;
-        let minder = Task::spawn(env.budget(), "lk/host".to_owned(), STACK_SIZE, move || {
+        let minder = Task::spawn(env.budget(), "lk/host".to_owned(), env.shared_stack_size(), move || {
             theirs.mind();
             drop(seat);
         });

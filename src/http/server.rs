@@ -27,7 +27,7 @@ use crate::primitive::{AtomicBool, Mutex, Ordering};
 use crate::status::StatusSource;
 use crate::stop::StopReport;
 use crate::sys::poll::{Interest, PollSet, is_shortage};
-use crate::thread::{Exit, STACK_SIZE, Straggler, Task};
+use crate::thread::{Exit, Straggler, Task};
 
 /// How long accepting pauses after the system had no room for a connection.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -169,7 +169,8 @@ impl StatusServer {
             next_ticket: 1,
             paused_until: None,
         };
-        let poller = Task::spawn(env.budget(), "http/poll".to_owned(), STACK_SIZE, move || poller.run())?;
+        let poller =
+            Task::spawn(env.budget(), "http/poll".to_owned(), env.shared_stack_size(), move || poller.run())?;
         Ok(Self { local_addr, drop_grace, shared, poller, workers, sources })
     }
 

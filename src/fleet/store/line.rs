@@ -16,7 +16,7 @@ use crate::error::{ErrorKind, Result};
 use crate::primitive::Mutex;
 use crate::slot::{Phase, Slot};
 use crate::sys::socket::{hold, open_sockets};
-use crate::thread::Budget;
+use crate::thread::{Budget, STACK_SIZE};
 use crate::watchdog::{Guard, Guarded, Watchdog};
 
 /// How long the server's own word about a timeout may be under way.
@@ -40,7 +40,7 @@ impl Deadlines {
             return Ok(known);
         }
         let clock = Clock::system();
-        let watchdog = Watchdog::start(&clock, &Budget::default())?;
+        let watchdog = Watchdog::start(&clock, &Budget::default(), STACK_SIZE)?;
         let new = Arc::new(Self { clock, watchdog, servers: Mutex::default() });
         *shared = Arc::downgrade(&new);
         Ok(new)
