@@ -346,6 +346,12 @@ impl Source {
     pub(super) fn end(&self) -> Option<Change> {
         let mut state = self.state.lock();
         if state.stage != Stage::Running {
+            if state.stage == Stage::Idle {
+                // There is nothing to tell, but who waits for it to begin.
+                state.stage = Stage::Stopping;
+                self.changed.notify_all();
+                self.voice.hang_up();
+            }
             return None;
         }
         state.stage = Stage::Stopping;

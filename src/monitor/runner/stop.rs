@@ -17,6 +17,12 @@ impl Shared {
     pub(super) fn end(&self) -> Option<Arc<Inbox>> {
         let mut state = self.state.lock();
         if state.stage != Stage::Running {
+            if state.stage == Stage::Idle {
+                // There is nothing to tell, but who waits for it to begin.
+                state.stage = Stage::Stopping;
+                self.changed.notify_all();
+                self.voice.hang_up();
+            }
             return None;
         }
         let before = Numbers::of(&state.machine);
