@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::tree::{Node, Value, join};
+use crate::tree::{MAX_DEPTH, Node, Value, join};
 
 /// The keys of a path. A key in double quotes may hold dots, written as in
 /// JSON; that is also how faults and changes print it. The empty path is the
@@ -59,14 +59,14 @@ fn escaped(rest: &mut &str) -> Option<char> {
     })
 }
 
-/// The keys of a path, for keeping.
+/// The keys of a path, for keeping: so many at most that nothing can be at it.
 pub(super) fn split_owned(path: &str) -> Vec<String> {
-    split(path).map(Cow::into_owned).collect()
+    split(path).take(MAX_DEPTH).map(Cow::into_owned).collect()
 }
 
 /// Keys as the path that they are.
 pub(super) fn dotted(keys: &[String]) -> String {
-    keys.iter().fold(String::new(), |path, key| join(&path, key))
+    keys.iter().map(|key| join("", key)).collect::<Vec<_>>().join(".")
 }
 
 /// Finds the node at a path; objects only, lists have no keys.
@@ -105,6 +105,16 @@ mod tests {
         ] {
             assert_eq!(split(path).collect::<Vec<_>>(), keys, "{path}");
         }
+    }
+
+    #[test]
+    fn of_a_path_that_is_too_deep_no_more_is_kept_than_tells_so() {
+        for path in [".".repeat(1 << 20), "a.".repeat(1 << 19)] {
+            assert_eq!(split_owned(&path).len(), MAX_DEPTH);
+        }
+        let keys = ["a".to_owned(), String::new(), "b.c".to_owned()];
+        assert_eq!(dotted(&keys), r#"a.""."b.c""#.replace('\\', ""));
+        assert_eq!(split_owned(&dotted(&keys)), keys);
     }
 
     #[test]
