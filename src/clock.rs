@@ -355,6 +355,18 @@ impl Default for State {
     }
 }
 
+/// Who has not come to rest, in words.
+#[derive(Debug)]
+pub(crate) struct Busy(pub(crate) String);
+
+/// For those who cannot go on without rest.
+#[track_caller]
+fn rested(result: Result<(), Busy>) {
+    if let Err(Busy(text)) = result {
+        panic!("{text}");
+    }
+}
+
 impl State {
     /// Takes a sleeper out of the list before it is woken, so that it never
     /// counts as asleep once its bell has rung.
@@ -404,7 +416,7 @@ impl ManualClock {
     /// After 30 real seconds without rest: names who is still busy, which is
     /// a call that waits for something other than this clock.
     pub fn settle(&self) {
-        drop(self.settled());
+        rested(self.try_settle());
     }
 
     /// Moves time by `duration`, deadline by deadline; everybody comes to
@@ -415,17 +427,7 @@ impl ManualClock {
     ///
     /// As [`settle`](Self::settle).
     pub fn run_for(&self, duration: Duration) {
-        let target = (self.now() + duration).min(Tick::LAST);
-        loop {
-            let mut state = self.settled();
-            let next = state.asleep.first().map_or(Tick::NEVER, |(&(deadline, _), _)| deadline);
-            if next > target || next == Tick::NEVER {
-                state.now = target.max(state.now);
-                return;
-            }
-            state.now = next.max(state.now);
-            Self::wake_due(state);
-        }
+        rested(self.try_run_for(duration));
     }
 
     /// Moves time at once, as a suspended or stalled machine does: all that
@@ -435,10 +437,35 @@ impl ManualClock {
     ///
     /// As [`settle`](Self::settle).
     pub fn jump(&self, duration: Duration) {
-        let mut state = self.settled();
+        rested(self.try_jump(duration));
+    }
+
+    /// As [`settle`](Self::settle), but says who is busy.
+    pub(crate) fn try_settle(&self) -> Result<(), Busy> {
+        self.settled().map(drop)
+    }
+
+    /// As [`run_for`](Self::run_for), but says who is busy.
+    pub(crate) fn try_run_for(&self, duration: Duration) -> Result<(), Busy> {
+        let target = (self.now() + duration).min(Tick::LAST);
+        loop {
+            let mut state = self.settled()?;
+            let next = state.asleep.first().map_or(Tick::NEVER, |(&(deadline, _), _)| deadline);
+            if next > target || next == Tick::NEVER {
+                state.now = target.max(state.now);
+                return Ok(());
+            }
+            state.now = next.max(state.now);
+            Self::wake_due(state);
+        }
+    }
+
+    /// As [`jump`](Self::jump), but says who is busy.
+    pub(crate) fn try_jump(&self, duration: Duration) -> Result<(), Busy> {
+        let mut state = self.settled()?;
         state.now = (state.now + duration).min(Tick::LAST);
         Self::wake_due(state);
-        self.settle();
+        self.try_settle()
     }
 
     /// Counts a participant as at rest: it waits for the test, not for time.
@@ -462,7 +489,7 @@ impl ManualClock {
         }
     }
 
-    fn settled(&self) -> MutexGuard<'_, State> {
+    fn settled(&self) -> Result<MutexGuard<'_, State>, Busy> {
         let deadline = real_deadline(PATIENCE);
         let mut state = self.shared.state.lock();
         while !state.is_settled() {
@@ -475,10 +502,10 @@ impl ManualClock {
                     .filter(|(seat, _)| !state.deadlines.contains_key(seat))
                     .map(|(_, label)| label.as_str())
                     .collect();
-                panic!("after {PATIENCE:?} still busy or held: {}", busy.join(", "));
+                return Err(Busy(format!("after {PATIENCE:?} still busy or held: {}", busy.join(", "))));
             }
         }
-        state
+        Ok(state)
     }
 
     fn take_seat(&self, label: &str) -> u64 {

@@ -1,13 +1,10 @@
 //! A clock that stands still until it is told to go on: for tests in C.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use super::boundary::{Answer, Failure, guard, guard_or, millis};
-use super::call::is_inside;
+use super::call::refuse_inside;
 use super::handle::{New, Own, Ref, object};
-use super::status::{LK_ERR_STATE, LK_ERR_TIMEOUT, lk_status};
-use crate::clock::{ManualClock, Tick};
-use crate::error::Error;
+use super::status::{LK_ERR_TIMEOUT, lk_status};
+use crate::clock::{Busy, ManualClock, Tick};
 
 /// A clock that stands still until it is told to go on. Environments made
 /// with it have its time; with none, the machine's.
@@ -38,7 +35,7 @@ pub extern "C" fn lk_clock_new(out: New<lk_clock>) -> lk_status {
 pub extern "C" fn lk_clock_settle(clock: Ref<lk_clock>) -> lk_status {
     guard(move || {
         let clock = clock.get("clock")?;
-        patiently(|| clock.settle())
+        patiently("lk_clock_settle", || clock.try_settle())
     })
 }
 
@@ -52,7 +49,7 @@ pub extern "C" fn lk_clock_settle(clock: Ref<lk_clock>) -> lk_status {
 pub extern "C" fn lk_clock_run_for(clock: Ref<lk_clock>, run_ms: u64) -> lk_status {
     guard(move || {
         let clock = clock.get("clock")?;
-        patiently(|| clock.run_for(millis(run_ms)))
+        patiently("lk_clock_run_for", || clock.try_run_for(millis(run_ms)))
     })
 }
 
@@ -66,7 +63,7 @@ pub extern "C" fn lk_clock_run_for(clock: Ref<lk_clock>, run_ms: u64) -> lk_stat
 pub extern "C" fn lk_clock_jump(clock: Ref<lk_clock>, jump_ms: u64) -> lk_status {
     guard(move || {
         let clock = clock.get("clock")?;
-        patiently(|| clock.jump(millis(jump_ms)))
+        patiently("lk_clock_jump", || clock.try_jump(millis(jump_ms)))
     })
 }
 
@@ -93,13 +90,8 @@ pub extern "C" fn lk_clock_free(clock: Own<lk_clock>) -> lk_status {
     guard(move || clock.release("clock"))
 }
 
-/// Runs what panics when nothing comes to rest.
-fn patiently(call: impl FnOnce()) -> Answer {
-    if is_inside() {
-        return Err(Failure::new(LK_ERR_STATE, "clock: a callback would wait for itself"));
-    }
-    catch_unwind(AssertUnwindSafe(call)).map_err(|payload| {
-        let text = Error::from_panic(&*payload).to_string();
-        Failure::new(LK_ERR_TIMEOUT, text.strip_prefix("panicked: ").unwrap_or(&text).to_owned())
-    })
+/// Does what waits for all to come to rest.
+fn patiently(what: &str, wait: impl FnOnce() -> Result<(), Busy>) -> Answer {
+    refuse_inside(what)?;
+    wait().map_err(|Busy(text)| Failure::new(LK_ERR_TIMEOUT, text))
 }
