@@ -372,6 +372,14 @@ impl Env {
         format!("{:016x}", RandomState::new().build_hasher().finish())
     }
 
+    /// After which number an owner begins to number what it has, so that no
+    /// other of the process has the same numbers.
+    pub(crate) fn first_number() -> u64 {
+        static OWNERS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        // A trillion for each.
+        OWNERS.fetch_add(1, std::sync::atomic::Ordering::Relaxed) << 40
+    }
+
     pub(crate) fn stamp(&self) -> Stamp {
         Stamp::from(self.0.clock.wall())
     }

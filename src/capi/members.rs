@@ -1,64 +1,75 @@
 //! The members of an object that has many: each is known by a number.
 
+use crate::env::Env;
 use crate::primitive::Mutex;
 
-/// Each is known by its slot and the slot's generation, in one number.
-pub(super) struct Members<T>(Mutex<Vec<(u32, Option<T>)>>);
+/// Each is known by a number that no other ever has, of this owner or of
+/// another.
+pub(super) struct Members<T>(Mutex<Numbered<T>>);
+
+struct Numbered<T> {
+    last: u64,
+    /// In the order of their numbers.
+    held: Vec<(u64, T)>,
+}
 
 impl<T> Default for Members<T> {
     fn default() -> Self {
-        Self(Mutex::new(Vec::new()))
+        Self(Mutex::new(Numbered { last: Env::first_number(), held: Vec::new() }))
+    }
+}
+
+impl<T> Numbered<T> {
+    fn find(&self, number: u64) -> Option<usize> {
+        self.held.binary_search_by_key(&number, |(number, _)| *number).ok()
+    }
+
+    fn take_gone(&mut self, is_gone: impl Fn(&T) -> bool) -> Vec<(u64, T)> {
+        let (gone, held) = std::mem::take(&mut self.held).into_iter().partition(|(_, held)| is_gone(held));
+        self.held = held;
+        gone
     }
 }
 
 impl<T: Clone> Members<T> {
-    /// Says by which number a member is known, from now on if it was not; the
-    /// slots of those that `is_gone` are used again.
+    /// Says by which number a member is known, from now on if it was not; those
+    /// that are `is_gone` are let go of.
     pub(super) fn insert(
         &self,
         member: T,
         is_same: impl Fn(&T) -> bool,
         is_gone: impl Fn(&T) -> bool,
     ) -> u64 {
-        let number = |generation: u32, idx: usize| (u64::from(generation) << 32) | idx as u64;
-        let mut gone = Vec::new();
-        let mut slots = self.0.lock();
-        for (idx, (generation, held)) in slots.iter_mut().enumerate() {
-            if held.as_ref().is_some_and(&is_same) {
-                return number(*generation, idx);
-            }
-            if held.as_ref().is_some_and(&is_gone) {
-                gone.extend(held.take());
-            }
+        let mut members = self.0.lock();
+        if let Some((number, _)) = members.held.iter().find(|(_, held)| is_same(held)) {
+            return *number;
         }
-        let free = slots.iter().position(|(generation, held)| held.is_none() && *generation < u32::MAX);
-        let idx = free.unwrap_or_else(|| {
-            slots.push((0, None));
-            slots.len() - 1
-        });
-        let (generation, held) = &mut slots[idx];
-        *generation += 1;
-        *held = Some(member);
-        let number = number(*generation, idx);
-        drop(slots);
+        let gone = members.take_gone(is_gone);
+        members.last += 1;
+        let number = members.last;
+        members.held.push((number, member));
+        drop(members);
         // Without the lock: dropping one may call the program.
         drop(gone);
         number
     }
 
+    /// Lets go of those that are `is_gone`.
+    pub(super) fn purge(&self, is_gone: impl Fn(&T) -> bool) {
+        let gone = self.0.lock().take_gone(is_gone);
+        drop(gone);
+    }
+
     /// Lets go of a member; its number is of nothing any more.
     pub(super) fn remove(&self, number: u64) -> Option<T> {
-        let (generation, idx) = (number >> 32, number & u64::from(u32::MAX));
-        let mut slots = self.0.lock();
-        let (held_generation, held) = slots.get_mut(usize::try_from(idx).ok()?)?;
-        if u64::from(*held_generation) == generation { held.take() } else { None }
+        let mut members = self.0.lock();
+        let at = members.find(number)?;
+        Some(members.held.remove(at).1)
     }
 
     pub(super) fn get(&self, number: u64) -> Option<T> {
-        let (generation, idx) = (number >> 32, number & u64::from(u32::MAX));
-        let slots = self.0.lock();
-        let (held_generation, held) = slots.get(usize::try_from(idx).ok()?)?;
-        if u64::from(*held_generation) == generation { held.clone() } else { None }
+        let members = self.0.lock();
+        members.find(number).map(|at| members.held[at].1.clone())
     }
 }
 
@@ -74,10 +85,20 @@ mod tests {
         assert_eq!((members.get(a), members.get(b)), (Some("a"), Some("b")));
         let c = members.insert("c", |_| false, |member| *member == "a");
         assert_eq!((members.get(a), members.get(b), members.get(c)), (None, Some("b"), Some("c")));
-        assert_eq!(c & u64::from(u32::MAX), a & u64::from(u32::MAX));
         assert_eq!((members.get(0), members.get(u64::MAX)), (None, None));
         assert_eq!(members.insert("b", |member| *member == "b", |_| false), b);
         assert_eq!((members.remove(b), members.remove(b), members.remove(a)), (Some("b"), None, None));
         assert_eq!((members.get(b), members.get(c)), (None, Some("c")));
+        members.purge(|member| *member == "c");
+        assert_eq!(members.get(c), None);
+    }
+
+    #[test]
+    fn a_member_of_one_is_none_of_another() {
+        let owners: [Members<&str>; 3] = Default::default();
+        let numbers = owners.each_ref().map(|owner| owner.insert("a", |_| false, |_| false));
+        for (owner, number) in owners.iter().zip(numbers) {
+            assert_eq!(numbers.map(|other| owner.get(other).is_some()), numbers.map(|other| other == number));
+        }
     }
 }

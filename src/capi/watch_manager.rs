@@ -126,6 +126,8 @@ pub extern "C" fn lk_watch_manager_replace(
         if let Some(place) = out.optional() {
             place.set(watchers.number(watcher));
         }
+        // So that the `drop` of the old one's callbacks is called now.
+        watchers.members.purge(|other| !watchers.is_current(other));
         // How the old one ended is in the report; the new one is watched.
         let _ = tell(&ended, report);
         Ok(())

@@ -367,7 +367,7 @@ impl Shared {
                 phase: HostPhase::Idle,
                 listeners: Map::new(),
                 answered: Vec::new(),
-                next: 0,
+                next: Env::first_number(),
                 numbers: Map::new(),
                 closing: false,
             }),
