@@ -288,6 +288,13 @@ impl Mailbox {
         mail
     }
 
+    /// Whether the caller is in its handler.
+    #[cfg(feature = "capi")]
+    pub(crate) fn is_own_call(&self) -> bool {
+        let me = thread::current().id();
+        self.state.lock().running.is_some_and(|running| running.id == me)
+    }
+
     /// Whether nothing is scheduled and nothing runs.
     pub(crate) fn is_idle(&self) -> bool {
         let mail = self.state.lock();

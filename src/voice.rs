@@ -79,6 +79,12 @@ impl Voice {
         }
     }
 
+    /// Whether the caller is in one of its callbacks.
+    #[cfg(feature = "capi")]
+    pub(crate) fn is_own_call(&self) -> bool {
+        self.mailbox.as_ref().is_some_and(|mailbox| mailbox.is_own_call())
+    }
+
     /// Whether no callback runs or is due.
     pub(crate) fn is_idle(&self) -> bool {
         self.mailbox.as_ref().is_none_or(|mailbox| mailbox.is_idle())

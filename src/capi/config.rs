@@ -25,7 +25,7 @@ pub struct lk_config {
     _private: [u8; 0],
 }
 
-object!(lk_config => Configuration);
+object!(lk_config => Configuration, |_| (), Configuration::is_own_call);
 
 /// What is behind an [`lk_config`]: its layers, until it is loaded.
 #[derive(Debug)]
@@ -39,6 +39,11 @@ impl Configuration {
     /// The configuration, once it is loaded.
     pub(super) fn get(&self) -> Answer<&Config> {
         self.loaded.get().ok_or_else(|| Failure::new(LK_ERR_STATE, "config: was not loaded yet"))
+    }
+
+    /// Whether the caller is in a check of it, or it is just being loaded.
+    fn is_own_call(&self) -> bool {
+        self.loaded.get().map_or_else(|| self.layers.lock().is_none(), Config::is_own_check)
     }
 
     /// Adds a layer, while there is none in force.

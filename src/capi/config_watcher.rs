@@ -25,7 +25,7 @@ pub struct lk_config_watcher {
     _private: [u8; 0],
 }
 
-object!(lk_config_watcher => ConfigWatcher);
+object!(lk_config_watcher => ConfigWatcher, |_| (), ConfigWatcher::is_own_call);
 
 /// Called when a value is another, is new or is gone. userdata: that of the
 /// table. key: its path, "" for anything; valid until it returns. generation:

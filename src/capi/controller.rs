@@ -24,7 +24,7 @@ pub struct lk_controller {
     _private: [u8; 0],
 }
 
-object!(lk_controller => Reconciler, Reconciler::stop_for_drop);
+object!(lk_controller => Reconciler, Reconciler::stop_for_drop, Reconciler::is_own_call);
 
 /// Makes a part of the program's state as it should be, once. It must do no
 /// harm to run twice.

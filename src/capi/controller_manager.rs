@@ -20,7 +20,7 @@ pub struct lk_controller_manager {
     _private: [u8; 0],
 }
 
-object!(lk_controller_manager => Controllers);
+object!(lk_controller_manager => Controllers, |_| (), |controllers| controllers.0.is_own_call());
 
 /// What is behind an [`lk_controller_manager`].
 #[derive(Debug)]

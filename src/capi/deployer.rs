@@ -17,7 +17,7 @@ pub struct lk_deployer {
     _private: [u8; 0],
 }
 
-object!(lk_deployer => Deployer);
+object!(lk_deployer => Deployer, |_| (), Deployer::is_own_call);
 
 /// Settings of a deployer.
 #[derive(Debug, Clone, Copy)]

@@ -26,7 +26,7 @@ pub(super) struct Held {
     policy: Arc<RecoveryPolicy>,
 }
 
-object!(lk_executor => Held, |held: &Held| held.executor.stop_for_drop());
+object!(lk_executor => Held, |held| held.executor.stop_for_drop(), |held| held.executor.is_own_call());
 
 /// Starts an executor.
 ///

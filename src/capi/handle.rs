@@ -30,19 +30,29 @@ pub(super) trait Object: 'static {
 
     /// Ends it for calls that may wait for ever, once it was freed.
     fn end(_: &Self::Held) {}
+
+    /// Whether the caller is in a call of its, so that its free would wait for
+    /// itself.
+    fn is_own_call(_: &Self::Held) -> bool {
+        false
+    }
 }
 
 /// Says what a type of handle stands for. The type itself is written out in
 /// its file: what makes the header does not look into macros.
 macro_rules! object {
-    ($name:ident => $held:ty $(, $end:expr)?) => {
+    ($name:ident => $held:ty $(, $end:expr $(, $is_own_call:expr)?)?) => {
         impl $crate::capi::handle::Object for $name {
             const NAME: &'static str = stringify!($name);
             type Held = $held;
             $(fn end(held: &Self::Held) {
                 let end: fn(&Self::Held) = $end;
                 end(held);
-            })?
+            }
+            $(fn is_own_call(held: &Self::Held) -> bool {
+                let is_own_call: fn(&Self::Held) -> bool = $is_own_call;
+                is_own_call(held)
+            })?)?
         }
     };
 }
@@ -107,8 +117,8 @@ impl<T: Object> Own<T> {
     /// Takes the object out of the table; the last to use it drops it. NULL is
     /// nothing to free.
     ///
-    /// For objects whose drop waits for threads: not from inside a callback,
-    /// which may be what is waited for.
+    /// For objects whose drop waits for threads: not from inside a callback of
+    /// theirs, which is what would be waited for.
     pub(super) fn free(&self, what: &str) -> Answer {
         free(self.0.addr(), Kind::of::<T>(), what, true)
     }
@@ -127,11 +137,20 @@ struct Kind {
     name: &'static str,
     /// [`Object::end`] of an object of this kind that is in use.
     end: unsafe fn(*const ()),
+    /// [`Object::is_own_call`] of an object of this kind that is in use.
+    is_own_call: unsafe fn(*const ()) -> bool,
 }
 
 impl Kind {
     fn of<T: Object>() -> &'static Self {
-        const { &Self { id: TypeId::of::<T::Held>, name: T::NAME, end: Self::end::<T> } }
+        const {
+            &Self {
+                id: TypeId::of::<T::Held>,
+                name: T::NAME,
+                end: Self::end::<T>,
+                is_own_call: Self::is_own_call::<T>,
+            }
+        }
     }
 
     /// # Safety
@@ -141,17 +160,27 @@ impl Kind {
         // SAFETY: as the caller says.
         T::end(unsafe { &*at.cast::<T::Held>() });
     }
+
+    /// # Safety
+    ///
+    /// There is an object of the kind.
+    unsafe fn is_own_call<T: Object>(at: *const ()) -> bool {
+        // SAFETY: as the caller says.
+        T::is_own_call(unsafe { &*at.cast::<T::Held>() })
+    }
 }
 
 fn free(number: usize, kind: &Kind, what: &str, waits: bool) -> Answer {
     if number == 0 {
         return Ok(());
     }
-    if waits && is_inside() {
-        let text = format!("{what}: cannot be freed from inside a callback");
+    let used = look_up(number, kind, what)?;
+    let is_inside = waits && is_inside();
+    // SAFETY: it is of this kind, or it would not have been found, and used.
+    if is_inside && unsafe { (kind.is_own_call)(used.object().at) } {
+        let text = format!("{what}: cannot be freed from inside a callback of its own");
         return Err(Failure::new(LK_ERR_STATE, text));
     }
-    let used = look_up(number, kind, what)?;
     if !used.free(number) {
         return Err(freed(what, kind.name));
     }
@@ -165,8 +194,9 @@ fn free(number: usize, kind: &Kind, what: &str, waits: bool) -> Answer {
         unsafe { (kind.end)(object.at) };
     }
     // So that it is dropped here, and its threads have ended when this
-    // returns; a call that goes on for longer drops it at its end.
-    if waits {
+    // returns; a call that goes on for longer drops it at its end. One that a
+    // callback was made from goes on until that returns.
+    if waits && !is_inside {
         used.wait_alone(real_deadline(PATIENCE));
     }
     Ok(())

@@ -31,7 +31,7 @@ pub struct lk_host {
     _private: [u8; 0],
 }
 
-object!(lk_host => Hosted, |hosted| hosted.host.stop_for_drop());
+object!(lk_host => Hosted, |hosted| hosted.host.stop_for_drop(), |hosted| hosted.host.is_own_call());
 
 /// What is behind an [`lk_host`].
 #[derive(Debug)]

@@ -31,7 +31,7 @@ pub struct lk_monitor {
     _private: [u8; 0],
 }
 
-object!(lk_monitor => Monitoring, Monitoring::end);
+object!(lk_monitor => Monitoring, Monitoring::end, |monitor| monitor.made.get().is_some_and(|made| made.is_own_call()));
 
 /// What is behind an [`lk_monitor`]: its settings, until it is made of them.
 pub struct Monitoring {

@@ -18,7 +18,7 @@ pub struct lk_recovery {
     _private: [u8; 0],
 }
 
-object!(lk_recovery => RecoveryMonitor, RecoveryMonitor::stop_for_drop);
+object!(lk_recovery => RecoveryMonitor, RecoveryMonitor::stop_for_drop, RecoveryMonitor::is_own_call);
 
 /// Starts a recovery. No run is watched yet.
 ///

@@ -21,7 +21,7 @@ pub struct lk_watch_manager {
     _private: [u8; 0],
 }
 
-object!(lk_watch_manager => Watchers);
+object!(lk_watch_manager => Watchers, |_| (), |watchers| watchers.manager.is_own_call());
 
 /// One of the members of a host or a manager: the number of its slot and of
 /// the slot's generation, passed by value. One that was removed, or another

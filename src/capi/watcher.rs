@@ -29,7 +29,7 @@ pub struct lk_watcher {
     _private: [u8; 0],
 }
 
-object!(lk_watcher => Watcher, Watcher::stop_for_drop);
+object!(lk_watcher => Watcher, Watcher::stop_for_drop, Watcher::is_own_call);
 
 /// Asks one question about a service: can it take work?
 ///

@@ -238,8 +238,13 @@ impl Config {
         result
     }
 
+    /// Whether the caller is in a check of it.
+    pub(crate) fn is_own_check(&self) -> bool {
+        self.shared.checking.lock().contains(&thread::current().id())
+    }
+
     fn refuse_in_check(&self) -> Result<()> {
-        if self.shared.checking.lock().contains(&thread::current().id()) {
+        if self.is_own_check() {
             let text = "a check cannot load the configuration that it looks at";
             return Err(Error::new(ErrorKind::InvalidState).context(text));
         }

@@ -306,6 +306,12 @@ impl ConfigWatcher {
         self.inner.trigger();
     }
 
+    /// Whether the caller is in one of its calls or callbacks.
+    #[cfg(feature = "capi")]
+    pub(crate) fn is_own_call(&self) -> bool {
+        self.inner.is_own_call()
+    }
+
     /// Hears of every event from now on, through a queue of 256 that loses
     /// the oldest when nobody reads.
     pub fn subscribe(&self) -> Subscription {

@@ -424,6 +424,15 @@ fn invalid(context: String) -> Error {
     Error::new(ErrorKind::InvalidState).context(context)
 }
 
+#[cfg(feature = "capi")]
+impl ControllerManager {
+    /// Whether the caller is in a call or callback of one of them.
+    pub(crate) fn is_own_call(&self) -> bool {
+        let all = self.shared.state.lock().all();
+        all.iter().any(|one| one.is_own_call())
+    }
+}
+
 impl Hosted for ControllerManager {
     fn start_hosted(&self, cx: &Context) -> Result<()> {
         *self.shared.reporter.lock() = Some(cx.reporter().clone());

@@ -125,6 +125,14 @@ impl Host {
         self.handle.clone()
     }
 
+    /// Whether the caller is in one of its calls or callbacks.
+    #[cfg(feature = "capi")]
+    pub(crate) fn is_own_call(&self) -> bool {
+        let shared = &self.handle.shared;
+        let is_runner = shared.lock().caller().is_some();
+        is_runner || shared.mailbox.as_ref().is_some_and(|mailbox| mailbox.is_own_call())
+    }
+
     /// Stops it as a drop does.
     pub(crate) fn stop_for_drop(&self) {
         let _ = self.handle.stop(self.handle.config.shutdown_timeout);

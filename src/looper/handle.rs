@@ -310,6 +310,13 @@ impl Handle {
         self.thread.lock().task.as_ref().is_none_or(Task::has_ended)
     }
 
+    /// Whether the caller is in one of its calls or callbacks.
+    #[cfg(feature = "capi")]
+    pub(crate) fn is_own_call(&self) -> bool {
+        let is_loop = self.thread.lock().task.as_ref().is_some_and(Task::is_current);
+        is_loop || self.source.voice.is_own_call()
+    }
+
     /// Whether none of its callbacks runs or is due.
     pub(crate) fn is_quiet(&self) -> bool {
         self.source.voice.is_idle()

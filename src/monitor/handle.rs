@@ -330,6 +330,12 @@ impl StatusSource for Monitor {
 }
 
 impl Monitor {
+    /// Whether the caller is in one of its calls or callbacks.
+    #[cfg(feature = "capi")]
+    pub(crate) fn is_own_call(&self) -> bool {
+        self.shared.is_own_call()
+    }
+
     /// Stops it as a drop does.
     pub(crate) fn stop_for_drop(&self) {
         let grace = if self.shared.was_waited_for() { Duration::ZERO } else { self.drop_grace };

@@ -335,6 +335,13 @@ impl Shared {
         }
     }
 
+    /// Whether the caller is in one of its calls or callbacks.
+    #[cfg(feature = "capi")]
+    pub(super) fn is_own_call(&self) -> bool {
+        let is_look = self.state.lock().is_inside();
+        is_look || self.voice.is_own_call()
+    }
+
     /// Blocks until the health is `health`, it ends or `deadline` passes; says
     /// whether it is.
     pub(super) fn wait_health(&self, health: Health, deadline: Instant) -> bool {

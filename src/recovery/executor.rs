@@ -376,6 +376,12 @@ impl StatusSource for Executor {
 }
 
 impl Executor {
+    /// Whether the caller is in one of its calls or callbacks.
+    #[cfg(feature = "capi")]
+    pub(crate) fn is_own_call(&self) -> bool {
+        self.engine.is_own_call()
+    }
+
     /// Stops it as a drop does.
     pub(crate) fn stop_for_drop(&self) {
         self.engine.stop_for_drop(self.drop_grace);

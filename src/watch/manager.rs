@@ -374,6 +374,15 @@ impl Shared {
     }
 }
 
+#[cfg(feature = "capi")]
+impl WatchManager {
+    /// Whether the caller is in a call or callback of one of them.
+    pub(crate) fn is_own_call(&self) -> bool {
+        let all = self.shared.state.lock().all();
+        all.iter().any(|one| one.is_own_call())
+    }
+}
+
 impl Hosted for WatchManager {
     /// Begins as a component: watches all again that were watched before the
     /// stop.

@@ -320,6 +320,12 @@ impl Component for Watcher {
 }
 
 impl Watcher {
+    /// Whether the caller is in one of its calls or callbacks.
+    #[cfg(feature = "capi")]
+    pub(crate) fn is_own_call(&self) -> bool {
+        self.inner.is_own_call()
+    }
+
     /// Stops it as a drop does.
     pub(crate) fn stop_for_drop(&self) {
         let grace = if self.inner.was_waited_for() { Duration::ZERO } else { self.drop_grace };

@@ -209,6 +209,12 @@ impl Deployer {
         Ok(())
     }
 
+    /// Whether the caller is in one of its calls or callbacks.
+    #[cfg(feature = "capi")]
+    pub(crate) fn is_own_call(&self) -> bool {
+        self.0.inner.is_own_call()
+    }
+
     /// Stops looking. What was deployed goes on.
     ///
     /// No operation begins after this returns; those under way go on at the

@@ -102,6 +102,13 @@ impl Engine {
         }
     }
 
+    /// Whether the caller is in one of its calls or callbacks.
+    #[cfg(feature = "capi")]
+    pub(in crate::recovery) fn is_own_call(&self) -> bool {
+        let is_worker = self.lock().is_own_call();
+        is_worker || self.mailbox.as_ref().is_some_and(|mailbox| mailbox.is_own_call())
+    }
+
     /// Stops it as a drop does.
     pub(in crate::recovery) fn stop_for_drop(self: &Arc<Self>, grace: Duration) {
         let grace = if self.lock().waited { Duration::ZERO } else { grace };
