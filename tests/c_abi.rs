@@ -8,6 +8,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use loopkeeper::ErrorKind;
 use loopkeeper::capi::LK_ABI_VERSION;
@@ -159,6 +160,40 @@ fn the_programs_of_the_guides_work() {
         let program = compile(&source);
         assert_eq!(run(Command::new("timeout").arg("60").arg(program)), "the queue is ready\n", "{document}");
     }
+}
+
+/// A folder as cargo leaves it, and what `make install` makes of it.
+fn install_from(target: &Path) -> Output {
+    let to = target.join("installed");
+    let mut make = Command::new("make");
+    make.arg("-C").arg(root().join("examples/c")).arg("install");
+    make.arg(format!("TARGET={}", target.display())).arg(format!("DESTDIR={}", to.display()));
+    make.output().unwrap()
+}
+
+#[test]
+fn what_was_built_without_the_interface_is_not_installed() {
+    let target = fresh_folder("without");
+    let build = |profile: &str, code: &str| {
+        let folder = target.join(profile);
+        std::fs::create_dir_all(&folder).unwrap();
+        let source = folder.join("part.c");
+        std::fs::write(&source, code).unwrap();
+        let built = folder.join("libloopkeeper.so");
+        run(Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&built).arg(&source));
+        built
+    };
+    let without = build("release", "int other(void) { return 1; }");
+    let refused = install_from(&target);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("make library"), "{said}");
+    let with = build("release-c", "int lk_abi_version(void) { return 1; }");
+    let earlier = std::fs::metadata(&without).unwrap().modified().unwrap() - Duration::from_secs(10);
+    std::fs::File::options().append(true).open(&with).unwrap().set_modified(earlier).unwrap();
+    let done = install_from(&target);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let installed = target.join(format!("installed/usr/local/lib/libloopkeeper.so.{LK_ABI_VERSION}"));
+    assert_eq!(std::fs::read(installed).unwrap(), std::fs::read(with).unwrap());
 }
 
 #[test]
