@@ -18,7 +18,7 @@ use crate::primitive::{AtomicU64, Condvar, Mutex, MutexGuard, Ordering, thread};
 use crate::slot::Slot;
 use crate::stop::StopReport;
 use crate::sys::limits;
-use crate::thread::{Budget, FIRST_LOOK, Looks, STACK_SIZE, Straggler, Task, caught};
+use crate::thread::{Budget, FIRST_LOOK, Looks, Straggler, Task, caught};
 use crate::watchdog::{Guard, Guarded, Watchdog};
 
 /// A callback that runs longer than this loses its thread.

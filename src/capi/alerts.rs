@@ -165,8 +165,8 @@ pub extern "C" fn lk_alerts_stop(
 /// Stops telling, and lets go of the handle.
 ///
 /// alerts: consumed; NULL does nothing.
-/// Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
-/// inside a callback. Thread: owner. Blocks for a second at most.
+/// Returns: LK_OK; LK_ERR_STALE when it was freed already. Thread: owner.
+/// Blocks for a second at most.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_alerts_free(alerts: Own<lk_alerts>) -> lk_status {
     guard(move || alerts.free("alerts"))

@@ -9,7 +9,9 @@ use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use super::boundary::{Answer, Failure};
-use super::status::{LK_ERR_NULL, LK_ERR_STALE, LK_ERR_STATE, LK_OK, kind_of, lk_status};
+use super::status::{
+    LK_ERR_CANCELLED, LK_ERR_COMPONENT, LK_ERR_NULL, LK_ERR_STALE, LK_ERR_STATE, LK_OK, kind_of, lk_status,
+};
 use crate::component::Context;
 use crate::error::{BoxError, Error, ErrorClass, ErrorKind};
 use crate::monitor::Report;
@@ -41,6 +43,10 @@ pub(super) struct Said {
     pub(super) is_terminal: bool,
     pub(super) retry_after: Option<Duration>,
     pub(super) answer: Option<String>,
+    /// What of the one thing that a checker looks at does not work.
+    pub(super) degraded: Option<String>,
+    /// A checker has said how an item is.
+    pub(super) has_items: bool,
     pub(super) items: u64,
     pub(super) requeue_after: Option<Duration>,
 }
@@ -104,8 +110,18 @@ pub(super) fn attempt_with(
     report: Option<&Report>,
     call: impl FnOnce(Cx) -> i32,
 ) -> Result<Said, BoxError> {
-    let (status, said) = enter_with(Some(cx), report, call);
-    if status == LK_OK { Ok(said) } else { Err(said.into_error(status).into()) }
+    let (status, mut said) = enter_with(Some(cx), report, call);
+    match status {
+        LK_OK => Ok(said),
+        // Nothing was cancelled: to be no failure it takes more than a number
+        // that a program counts with.
+        LK_ERR_CANCELLED if !cx.is_cancelled() => {
+            let text = "the callback returned LK_ERR_CANCELLED, and nothing was cancelled";
+            said.error.get_or_insert_with(|| text.to_owned());
+            Err(said.into_error(LK_ERR_COMPONENT).into())
+        }
+        status => Err(said.into_error(status).into()),
+    }
 }
 
 impl Said {

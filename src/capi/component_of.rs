@@ -86,8 +86,10 @@ pub extern "C" fn lk_component_of_controller_manager(
 ///
 /// monitor: not consumed. out: a new handle, the caller's to free with
 /// lk_component_free.
-/// Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does not block.
-/// Next: set `component` of an lk_component_config to it.
+/// Returns: LK_OK; LK_ERR_INVALID or LK_ERR_DUPLICATE when a setting or the
+/// name of a checker cannot be used, and LK_ERR_STATE from then on;
+/// LK_ERR_SPAWN or LK_ERR_BUDGET; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does
+/// not block. Next: set `component` of an lk_component_config to it.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_component_of_monitor(monitor: Ref<lk_monitor>, out: New<lk_component>) -> lk_status {
     guard(move || {
@@ -146,9 +148,8 @@ pub extern "C" fn lk_component_of_config_watcher(
 /// stopped, if nothing else has it.
 ///
 /// component: consumed; NULL does nothing.
-/// Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
-/// inside a callback. Thread: owner. Blocks for such a stop, as the _free of
-/// what it was made of does.
+/// Returns: LK_OK; LK_ERR_STALE when it was freed already. Thread: owner.
+/// Blocks for such a stop, as the _free of what it was made of does.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_component_free(component: Own<lk_component>) -> lk_status {
     guard(move || component.free("component"))

@@ -21,7 +21,9 @@ use crate::host::deploy::Registry;
 /// in by lk_component_config_init; set `start` and `stop`, `drop` and
 /// `userdata`, or `component`; the other fields are not looked at. buf, len:
 /// where to say, as a NUL-terminated text, what is wrong with the settings.
-/// Returns 0 when it is made; else what is wrong, as one of LK_ERR_. Runs on
+/// Returns 0 when it is made; else what is wrong, as one of LK_ERR_. The handle
+/// in `component` is still to be freed, by the program, after it returned; that
+/// of the watcher or the like of which it was made may be freed before. Runs on
 /// the thread that deploys.
 pub type lk_type_fn = Option<
     extern "C" fn(

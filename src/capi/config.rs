@@ -338,8 +338,8 @@ pub extern "C" fn lk_config_snapshot(config: Ref<lk_config>, out: New<lk_snapsho
 ///
 /// config: consumed; NULL does nothing.
 /// Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
-/// inside a callback. Thread: owner. Blocks for a moment where it was the last
-/// of a freed environment, whose threads end.
+/// inside a check of it, and while it is loaded. Thread: owner. Blocks for a moment
+/// where it was the last of a freed environment, whose threads end.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_config_free(config: Own<lk_config>) -> lk_status {
     guard(move || config.free("config"))

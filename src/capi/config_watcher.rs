@@ -245,7 +245,7 @@ pub extern "C" fn lk_config_watcher_subscribe(
 ///
 /// watcher: consumed; NULL does nothing.
 /// Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
-/// inside a callback. Thread: owner. Blocks for that long at most.
+/// inside a callback of its own. Thread: owner. Blocks for that long at most.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_config_watcher_free(watcher: Own<lk_config_watcher>) -> lk_status {
     guard(move || watcher.free("watcher"))

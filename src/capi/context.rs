@@ -171,7 +171,8 @@ pub extern "C" fn lk_context_sleep(cx: Cx, sleep_ms: u64) -> lk_status {
 }
 
 /// What is cancelled when the call should end early: for other threads that
-/// work for it.
+/// work for it. To cancel it by lk_cancel_cancel ends what waits for it, and
+/// neither the call nor its loop.
 ///
 /// cx: the call's context. out: a new handle, the caller's to free with
 /// lk_cancel_free; it may be kept for longer than the call.
@@ -181,6 +182,6 @@ pub extern "C" fn lk_context_sleep(cx: Cx, sleep_ms: u64) -> lk_status {
 pub extern "C" fn lk_context_cancel(cx: Cx, out: New<lk_cancel>) -> lk_status {
     guard(move || {
         let place = out.check("out")?;
-        cx.context(|cx| place.set(Cancel::new(cx.cancel_token().clone())))
+        cx.context(|cx| place.set(Cancel::new(cx.cancel_token().child())))
     })
 }

@@ -338,7 +338,7 @@ pub extern "C" fn lk_controller_subscribe(controller: Ref<lk_controller>, out: N
 ///
 /// controller: consumed; NULL does nothing.
 /// Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
-/// inside a callback. Thread: owner. Blocks for that long at most.
+/// inside a callback of its own. Thread: owner. Blocks for that long at most.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_controller_free(controller: Own<lk_controller>) -> lk_status {
     guard(move || controller.free("controller"))

@@ -244,7 +244,7 @@ pub extern "C" fn lk_deployer_subscribe(deployer: Ref<lk_deployer>, out: New<lk_
 ///
 /// deployer: consumed; NULL does nothing.
 /// Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
-/// inside a callback. Thread: owner. Blocks for that long at most.
+/// inside a callback of its own. Thread: owner. Blocks for that long at most.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_deployer_free(deployer: Own<lk_deployer>) -> lk_status {
     guard(move || deployer.free("deployer"))

@@ -285,8 +285,8 @@ pub extern "C" fn lk_env_retry_recovery(env: Ref<lk_env>, run: Text) -> lk_statu
 /// that was made in it is freed, too.
 ///
 /// env: consumed; NULL does nothing.
-/// Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
-/// inside a callback. Thread: owner. Blocks for a moment.
+/// Returns: LK_OK; LK_ERR_STALE when it was freed already. Thread: owner.
+/// Blocks for a moment.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_env_free(env: Own<lk_env>) -> lk_status {
     guard(move || env.free("env"))

@@ -235,7 +235,7 @@ pub extern "C" fn lk_executor_subscribe(executor: Ref<lk_executor>, out: New<lk_
 ///
 /// executor: consumed; NULL does nothing.
 /// Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
-/// inside a callback. Thread: owner. Blocks for that long at most.
+/// inside a callback of its own. Thread: owner. Blocks for that long at most.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_executor_free(executor: Own<lk_executor>) -> lk_status {
     guard(move || executor.free("executor"))

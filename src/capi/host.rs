@@ -353,7 +353,8 @@ pub extern "C" fn lk_host_replace_json(
 }
 
 /// Stops a component and takes it out. One whose stop fails stays, as failed,
-/// until a later call succeeds; one that is stuck gives its name free.
+/// until a later call succeeds; one that is stuck gives its name free. The
+/// `drop` of its table may still be to come when this returns.
 ///
 /// host: not consumed. member: which. grace_ms: how long to wait. report: how
 /// it went, written also when that was not well; may be NULL.
@@ -492,8 +493,9 @@ pub extern "C" fn lk_host_subscribe(host: Ref<lk_host>, out: New<lk_events>) -> 
 ///
 /// host: consumed; NULL does nothing.
 /// Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
-/// inside a callback. Thread: owner. Blocks for the shutdown timeout at most,
-/// and for up to five seconds more where a `drop` hangs. Next: lk_env_free.
+/// inside a callback of its own or of its components. Thread: owner. Blocks for the
+/// shutdown timeout at most, and for up to five seconds more where a `drop`
+/// hangs. Next: lk_env_free.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_host_free(host: Own<lk_host>) -> lk_status {
     guard(move || host.free("host"))

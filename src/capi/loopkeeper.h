@@ -16,10 +16,12 @@
  *     (LK_ERR_HANDLE): nothing is touched then. Freeing while another thread is
  *     in a call with the handle is safe: it ends one that waits, and, where it
  *     is the owner's (5.), waits for any other, up to five seconds, whatever
- *     else it says of blocking; one that goes on for longer lets go of the
- *     object at its end. What a host has as a component goes on there.
+ *     else it says of blocking, unless it is called from inside a callback; one
+ *     that goes on for longer lets go of the object at its end. What a host has
+ *     as a component goes on there.
  *     Members of a host or a manager are lk_member, a number passed by value:
- *     one that was removed, or that another took the place of, is LK_ERR_STALE.
+ *     one that was removed, that another took the place of, or of another host
+ *     or manager, is LK_ERR_STALE.
  *  3. Answers. What can fail returns lk_status; 0 is success. What cannot
  *     returns a value, with a fallback that its comment names.
  *  4. Parameters. Inputs come first, out-parameters last. These are written
@@ -27,7 +29,9 @@
  *  5. Threads. Every function says in one word who may call it:
  *       any    any thread, at the same time as others, callbacks included
  *       one    one thread at a time
- *       owner  as any, but not from inside a callback
+ *       owner  as any, but not from inside a callback; a _free may be called
+ *              there, but for what it is a callback of: what a component makes
+ *              in its start it frees in its stop
  *     None may be called from a signal handler.
  *  6. NULL where a pointer is needed is LK_ERR_NULL; a number that stands for
  *     nothing is LK_ERR_RANGE; a text that is not UTF-8 is LK_ERR_UTF8.
@@ -48,9 +52,14 @@
  *     success; 1 to 15 stand for the LK_ERR_ of that number, everything else
  *     for LK_ERR_COMPONENT. Probes, checks and the like run on the thread of
  *     their loop, notifications on the dispatcher's; one at a time per table
- *     unless it says otherwise. Every signal that a program may handle is
- *     blocked there. They must not throw or longjmp. They may call any function
- *     here: what would wait for itself is LK_ERR_STATE. A table's `drop` is
+ *     unless it says otherwise. Their stack is of 256 KiB by default, not of the
+ *     8 MiB that a program's first thread has: `stack_size` of lk_env_config
+ *     says how large. Every signal that a program may handle is blocked there,
+ *     and in the children that they fork: unblock them before exec. They must
+ *     not throw, longjmp or end their thread: pthread_exit and pthread_cancel
+ *     abort the process. They may call any function here: what would wait for
+ *     itself is LK_ERR_STATE. LK_ERR_CANCELLED is no failure when the call was
+ *     cancelled, and LK_ERR_COMPONENT when it was not. A table's `drop` is
  *     called exactly once, after the last call of its other functions, also
  *     when the table was refused; only where the table could not be read (NULL,
  *     a wrong size, a forked process) it is not.
@@ -58,10 +67,12 @@
  * 13. Numbers are only added, never changed or used again.
  * 14. Call lk_abi_version() first and compare it with LK_ABI_VERSION.
  * 15. Unloading. Stop, free everything, and then the library may be unloaded:
- *     each _stop that returns LK_OK, and each _free, has waited for its
- *     threads. After LK_ERR_TIMEOUT a thread is still in the program's code:
- *     do not unload. A process that was forked while handles were open cannot
- *     use the library any more: every call is LK_ERR_FORKED there. Fork first,
+ *     each _stop that returns LK_OK has waited for its threads. After
+ *     LK_ERR_TIMEOUT a thread is still in the program's code: do not unload. A
+ *     _free gives up after its grace and cannot say so: stop first, and look at
+ *     the report. A process that was forked after the first handle was made,
+ *     freed or not, cannot use the library any more: every call is
+ *     LK_ERR_FORKED there. Fork first,
  *     or run another program; loading and lk_abi_version() start nothing.
  */
 
@@ -1055,7 +1066,9 @@ typedef struct {
  * in by lk_component_config_init; set `start` and `stop`, `drop` and
  * `userdata`, or `component`; the other fields are not looked at. buf, len:
  * where to say, as a NUL-terminated text, what is wrong with the settings.
- * Returns 0 when it is made; else what is wrong, as one of LK_ERR_. Runs on
+ * Returns 0 when it is made; else what is wrong, as one of LK_ERR_. The handle
+ * in `component` is still to be freed, by the program, after it returned; that
+ * of the watcher or the like of which it was made may be freed before. Runs on
  * the thread that deploys.
  */
 typedef int32_t (*lk_type_fn)(void *userdata,
@@ -1743,7 +1756,9 @@ typedef struct {
    */
   const lk_clock *clock;
   /**
-   * The stack of each loop's thread in bytes. Defaults to 256 KiB.
+   * The stack of each thread that calls the program, in bytes: loops, calls
+   * of components, callbacks, observers. Defaults to 256 KiB, a small part of
+   * what a program's first thread has.
    */
   uint64_t stack_size;
   /**
@@ -2036,7 +2051,7 @@ typedef struct {
  * works in part; anything else when it is not. One of many items (`has_items`)
  * calls lk_context_report for each, good or bad, and returns 0 when it has
  * looked at all; anything else when it could not look: what it reported
- * counts. Runs on the monitor's thread, one checker after the other.
+ * counts, and without an item it is down. Runs on the monitor's thread, one checker after the other.
  */
 typedef int32_t (*lk_check_fn)(void *userdata, const lk_context *cx);
 
@@ -2049,7 +2064,8 @@ typedef struct {
    */
   uint32_t size;
   /**
-   * Whether it looks at many items: 0 or 1. Defaults to 0.
+   * Whether it looks at many items: 0 or 1. Defaults to 0. A look that
+   * reports items has some in any case.
    */
   int32_t has_items;
   /**
@@ -2271,8 +2287,8 @@ lk_status lk_alerts_stop(const lk_alerts *alerts, uint64_t grace_ms, lk_stop_rep
  * Stops telling, and lets go of the handle.
  *
  * alerts: consumed; NULL does nothing.
- * Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
- * inside a callback. Thread: owner. Blocks for a second at most.
+ * Returns: LK_OK; LK_ERR_STALE when it was freed already. Thread: owner.
+ * Blocks for a second at most.
  */
 lk_status lk_alerts_free(lk_alerts *alerts);
 
@@ -2440,8 +2456,10 @@ lk_status lk_component_of_controller_manager(const lk_controller_manager *manage
  *
  * monitor: not consumed. out: a new handle, the caller's to free with
  * lk_component_free.
- * Returns: LK_OK; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does not block.
- * Next: set `component` of an lk_component_config to it.
+ * Returns: LK_OK; LK_ERR_INVALID or LK_ERR_DUPLICATE when a setting or the
+ * name of a checker cannot be used, and LK_ERR_STATE from then on;
+ * LK_ERR_SPAWN or LK_ERR_BUDGET; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does
+ * not block. Next: set `component` of an lk_component_config to it.
  */
 lk_status lk_component_of_monitor(const lk_monitor *monitor, lk_component **out);
 
@@ -2481,9 +2499,8 @@ lk_status lk_component_of_config_watcher(const lk_config_watcher *watcher, lk_co
  * stopped, if nothing else has it.
  *
  * component: consumed; NULL does nothing.
- * Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
- * inside a callback. Thread: owner. Blocks for such a stop, as the _free of
- * what it was made of does.
+ * Returns: LK_OK; LK_ERR_STALE when it was freed already. Thread: owner.
+ * Blocks for such a stop, as the _free of what it was made of does.
  */
 lk_status lk_component_free(lk_component *component);
 
@@ -2695,8 +2712,8 @@ lk_status lk_config_snapshot(const lk_config *config, lk_snapshot **out);
  *
  * config: consumed; NULL does nothing.
  * Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
- * inside a callback. Thread: owner. Blocks for a moment where it was the last
- * of a freed environment, whose threads end.
+ * inside a check of it, and while it is loaded. Thread: owner. Blocks for a moment
+ * where it was the last of a freed environment, whose threads end.
  */
 lk_status lk_config_free(lk_config *config);
 
@@ -2813,7 +2830,7 @@ lk_status lk_config_watcher_subscribe(const lk_config_watcher *watcher, lk_event
  *
  * watcher: consumed; NULL does nothing.
  * Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
- * inside a callback. Thread: owner. Blocks for that long at most.
+ * inside a callback of its own. Thread: owner. Blocks for that long at most.
  */
 lk_status lk_config_watcher_free(lk_config_watcher *watcher);
 
@@ -2940,7 +2957,8 @@ lk_status lk_context_sleep(const lk_context *cx, uint64_t sleep_ms);
 
 /**
  * What is cancelled when the call should end early: for other threads that
- * work for it.
+ * work for it. To cancel it by lk_cancel_cancel ends what waits for it, and
+ * neither the call nor its loop.
  *
  * cx: the call's context. out: a new handle, the caller's to free with
  * lk_cancel_free; it may be kept for longer than the call.
@@ -3087,7 +3105,7 @@ lk_status lk_controller_subscribe(const lk_controller *controller, lk_events **o
  *
  * controller: consumed; NULL does nothing.
  * Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
- * inside a callback. Thread: owner. Blocks for that long at most.
+ * inside a callback of its own. Thread: owner. Blocks for that long at most.
  */
 lk_status lk_controller_free(lk_controller *controller);
 
@@ -3241,7 +3259,7 @@ lk_status lk_controller_manager_subscribe(const lk_controller_manager *manager, 
  *
  * manager: consumed; NULL does nothing.
  * Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
- * inside a callback. Thread: owner. Blocks for a second at most.
+ * inside a callback of its own. Thread: owner. Blocks for a second at most.
  */
 lk_status lk_controller_manager_free(lk_controller_manager *manager);
 
@@ -3356,7 +3374,7 @@ lk_status lk_deployer_subscribe(const lk_deployer *deployer, lk_events **out);
  *
  * deployer: consumed; NULL does nothing.
  * Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
- * inside a callback. Thread: owner. Blocks for that long at most.
+ * inside a callback of its own. Thread: owner. Blocks for that long at most.
  */
 lk_status lk_deployer_free(lk_deployer *deployer);
 
@@ -3490,8 +3508,8 @@ lk_status lk_env_retry_recovery(const lk_env *env, const char *run);
  * that was made in it is freed, too.
  *
  * env: consumed; NULL does nothing.
- * Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
- * inside a callback. Thread: owner. Blocks for a moment.
+ * Returns: LK_OK; LK_ERR_STALE when it was freed already. Thread: owner.
+ * Blocks for a moment.
  */
 lk_status lk_env_free(lk_env *env);
 
@@ -3727,7 +3745,7 @@ lk_status lk_executor_subscribe(const lk_executor *executor, lk_events **out);
  *
  * executor: consumed; NULL does nothing.
  * Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
- * inside a callback. Thread: owner. Blocks for that long at most.
+ * inside a callback of its own. Thread: owner. Blocks for that long at most.
  */
 lk_status lk_executor_free(lk_executor *executor);
 
@@ -3881,7 +3899,8 @@ lk_status lk_host_replace_json(const lk_host *host,
 
 /**
  * Stops a component and takes it out. One whose stop fails stays, as failed,
- * until a later call succeeds; one that is stuck gives its name free.
+ * until a later call succeeds; one that is stuck gives its name free. The
+ * `drop` of its table may still be to come when this returns.
  *
  * host: not consumed. member: which. grace_ms: how long to wait. report: how
  * it went, written also when that was not well; may be NULL.
@@ -3960,8 +3979,9 @@ lk_status lk_host_subscribe(const lk_host *host, lk_events **out);
  *
  * host: consumed; NULL does nothing.
  * Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
- * inside a callback. Thread: owner. Blocks for the shutdown timeout at most,
- * and for up to five seconds more where a `drop` hangs. Next: lk_env_free.
+ * inside a callback of its own or of its components. Thread: owner. Blocks for the
+ * shutdown timeout at most, and for up to five seconds more where a `drop`
+ * hangs. Next: lk_env_free.
  */
 lk_status lk_host_free(lk_host *host);
 
@@ -4021,14 +4041,16 @@ lk_status lk_monitor_add_checker(const lk_monitor *monitor, const lk_checker *ch
  *
  * monitor: not consumed.
  * Returns: LK_OK; LK_ERR_INVALID or LK_ERR_DUPLICATE when a setting or the
- * name of a checker cannot be used; LK_ERR_STATE while it runs or is being
+ * name of a checker cannot be used: then it is of no more use, and another must
+ * be made; LK_ERR_STATE after that, and while it runs or is being
  * stopped; LK_ERR_SPAWN or LK_ERR_BUDGET; LK_ERR_NULL; LK_ERR_STALE. Thread:
  * any. Does not block. Next: lk_monitor_wait_ready, lk_monitor_stop.
  */
 lk_status lk_monitor_start(const lk_monitor *monitor);
 
 /**
- * Says how an item is that a checker with `has_items` looks at.
+ * Says how an item is that a checker looks at: how that is, they say together
+ * then, also without `has_items`.
  *
  * cx: the call's context. item: its name; copied. health: LK_HEALTH_...
  * reason: why it is not ready; copied; may be NULL.
@@ -4122,7 +4144,7 @@ lk_status lk_monitor_subscribe(const lk_monitor *monitor, lk_events **out);
  *
  * monitor: consumed; NULL does nothing.
  * Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
- * inside a callback. Thread: owner. Blocks for that long at most.
+ * inside a callback of its own. Thread: owner. Blocks for that long at most.
  */
 lk_status lk_monitor_free(lk_monitor *monitor);
 
@@ -4305,7 +4327,7 @@ lk_status lk_recovery_subscribe(const lk_recovery *recovery, lk_events **out);
  *
  * recovery: consumed; NULL does nothing.
  * Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
- * inside a callback. Thread: owner. Blocks for that long at most.
+ * inside a callback of its own. Thread: owner. Blocks for that long at most.
  */
 lk_status lk_recovery_free(lk_recovery *recovery);
 
@@ -4399,8 +4421,8 @@ uint64_t lk_snapshot_duration_ms(const lk_snapshot *snapshot, const char *key, u
  * its NUL. needed: how many bytes it needs, written also with LK_ERR_BUFFER;
  * may be NULL.
  * Returns: LK_OK; LK_ERR_NOT_FOUND when it is missing; LK_ERR_CONFIG, with its
- * place, when it is of another type; LK_ERR_BUFFER; LK_ERR_NULL; LK_ERR_UTF8;
- * LK_ERR_STALE. Thread: any. Does not block.
+ * place, when it is of another type or holds a NUL; LK_ERR_BUFFER;
+ * LK_ERR_NULL; LK_ERR_UTF8; LK_ERR_STALE. Thread: any. Does not block.
  */
 lk_status lk_snapshot_require_string(const lk_snapshot *snapshot,
                                      const char *key,
@@ -4719,7 +4741,7 @@ lk_status lk_watch_manager_stop(const lk_watch_manager *manager,
  *
  * manager: consumed; NULL does nothing.
  * Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
- * inside a callback. Thread: owner. Blocks for a second at most.
+ * inside a callback of its own. Thread: owner. Blocks for a second at most.
  */
 lk_status lk_watch_manager_free(lk_watch_manager *manager);
 
@@ -4848,7 +4870,7 @@ lk_status lk_watcher_subscribe(const lk_watcher *watcher, lk_events **out);
  *
  * watcher: consumed; NULL does nothing.
  * Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
- * inside a callback. Thread: owner. Blocks for the drop grace at most.
+ * inside a callback of its own. Thread: owner. Blocks for the drop grace at most.
  */
 lk_status lk_watcher_free(lk_watcher *watcher);
 

@@ -93,7 +93,7 @@ pub type lk_change_fn = Option<
 /// works in part; anything else when it is not. One of many items (`has_items`)
 /// calls lk_context_report for each, good or bad, and returns 0 when it has
 /// looked at all; anything else when it could not look: what it reported
-/// counts. Runs on the monitor's thread, one checker after the other.
+/// counts, and without an item it is down. Runs on the monitor's thread, one checker after the other.
 pub type lk_check_fn = Option<extern "C" fn(userdata: *mut c_void, cx: Cx) -> i32>;
 
 /// A monitor: its name, and what to do about what it finds.
@@ -146,7 +146,8 @@ unsafe impl Versioned for lk_monitor_config {
 pub struct lk_checker {
     /// sizeof(lk_checker); lk_checker_init sets it.
     pub size: u32,
-    /// Whether it looks at many items: 0 or 1. Defaults to 0.
+    /// Whether it looks at many items: 0 or 1. Defaults to 0. A look that
+    /// reports items has some in any case.
     pub has_items: i32,
     /// Its name, which no other of the monitor has.
     pub name: Text,
@@ -294,7 +295,8 @@ pub extern "C" fn lk_monitor_add_checker(monitor: Ref<lk_monitor>, checker: In<l
 ///
 /// monitor: not consumed.
 /// Returns: LK_OK; LK_ERR_INVALID or LK_ERR_DUPLICATE when a setting or the
-/// name of a checker cannot be used; LK_ERR_STATE while it runs or is being
+/// name of a checker cannot be used: then it is of no more use, and another must
+/// be made; LK_ERR_STATE after that, and while it runs or is being
 /// stopped; LK_ERR_SPAWN or LK_ERR_BUDGET; LK_ERR_NULL; LK_ERR_STALE. Thread:
 /// any. Does not block. Next: lk_monitor_wait_ready, lk_monitor_stop.
 #[unsafe(no_mangle)]
@@ -302,7 +304,8 @@ pub extern "C" fn lk_monitor_start(monitor: Ref<lk_monitor>) -> lk_status {
     guard(move || Ok(monitor.get("monitor")?.make()?.restart()?))
 }
 
-/// Says how an item is that a checker with `has_items` looks at.
+/// Says how an item is that a checker looks at: how that is, they say together
+/// then, also without `has_items`.
 ///
 /// cx: the call's context. item: its name; copied. health: LK_HEALTH_...
 /// reason: why it is not ready; copied; may be NULL.
@@ -317,7 +320,8 @@ pub extern "C" fn lk_context_report(cx: Cx, item: Text, health: lk_health, reaso
         cx.report(|report| {
             report.state(item, health, reason);
             Ok(())
-        })
+        })?;
+        cx.say(|said| said.has_items = true)
     })
 }
 
@@ -330,9 +334,9 @@ pub extern "C" fn lk_context_report(cx: Cx, item: Text, health: lk_health, reaso
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_context_set_degraded(cx: Cx, text: Text) -> lk_status {
     guard(move || {
-        let text = text.read("text")?;
+        let text = text.read("text")?.to_owned();
         cx.report(|_| Ok(()))?;
-        cx.answer(text)
+        cx.say(|said| said.degraded = Some(text))
     })
 }
 
@@ -445,7 +449,7 @@ pub extern "C" fn lk_monitor_subscribe(monitor: Ref<lk_monitor>, out: New<lk_eve
 ///
 /// monitor: consumed; NULL does nothing.
 /// Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
-/// inside a callback. Thread: owner. Blocks for that long at most.
+/// inside a callback of its own. Thread: owner. Blocks for that long at most.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_monitor_free(monitor: Own<lk_monitor>) -> lk_status {
     guard(move || monitor.free("monitor"))
@@ -460,8 +464,10 @@ struct CChecker {
 impl Checker for CChecker {
     fn check(&mut self, cx: &Context, report: &Report) -> Result<Verdict, BoxError> {
         let said = attempt_with(cx, Some(report), |cx| (self.call)(self.userdata.get(), cx))?;
-        Ok(match said.answer {
-            _ if self.has_items => Verdict::Items,
+        Ok(match said.degraded {
+            // Also where the program did not say that there would be some: none
+            // of them is ready because of that.
+            _ if self.has_items || said.has_items => Verdict::Items,
             Some(text) => Verdict::Degraded(text),
             None => Verdict::Ready,
         })

@@ -261,7 +261,7 @@ pub extern "C" fn lk_recovery_subscribe(recovery: Ref<lk_recovery>, out: New<lk_
 ///
 /// recovery: consumed; NULL does nothing.
 /// Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
-/// inside a callback. Thread: owner. Blocks for that long at most.
+/// inside a callback of its own. Thread: owner. Blocks for that long at most.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_recovery_free(recovery: Own<lk_recovery>) -> lk_status {
     guard(move || recovery.free("recovery"))

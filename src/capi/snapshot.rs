@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::boundary::{Buffer, Failure, Out, Text, guard, guard_or};
 use super::handle::{Own, Ref, object};
-use super::status::{LK_ERR_NOT_FOUND, lk_status};
+use super::status::{LK_ERR_CONFIG, LK_ERR_NOT_FOUND, lk_status};
 use crate::config::Snapshot;
 
 /// One configuration, which does not change any more. Keys are dotted paths;
@@ -85,8 +85,8 @@ pub extern "C" fn lk_snapshot_duration_ms(snapshot: Ref<lk_snapshot>, key: Text,
 /// its NUL. needed: how many bytes it needs, written also with LK_ERR_BUFFER;
 /// may be NULL.
 /// Returns: LK_OK; LK_ERR_NOT_FOUND when it is missing; LK_ERR_CONFIG, with its
-/// place, when it is of another type; LK_ERR_BUFFER; LK_ERR_NULL; LK_ERR_UTF8;
-/// LK_ERR_STALE. Thread: any. Does not block.
+/// place, when it is of another type or holds a NUL; LK_ERR_BUFFER;
+/// LK_ERR_NULL; LK_ERR_UTF8; LK_ERR_STALE. Thread: any. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_snapshot_require_string(
     snapshot: Ref<lk_snapshot>,
@@ -98,7 +98,13 @@ pub extern "C" fn lk_snapshot_require_string(
     guard(move || {
         let (snapshot, key) = (snapshot.get("snapshot")?, key.read("key")?);
         let place = buf.check(len, &needed)?;
-        place.set(&snapshot.require::<String>(key)?)
+        let text: String = snapshot.require(key)?;
+        if text.contains('\0') {
+            let place = snapshot.explain(key).map(|found| format!("{}: ", found.place)).unwrap_or_default();
+            let text = format!("{place}{key}: holds a NUL character, with which a text ends in C");
+            return Err(Failure::new(LK_ERR_CONFIG, text));
+        }
+        place.set(&text)
     })
 }
 

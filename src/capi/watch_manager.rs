@@ -346,7 +346,7 @@ pub extern "C" fn lk_watch_manager_stop(
 ///
 /// manager: consumed; NULL does nothing.
 /// Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
-/// inside a callback. Thread: owner. Blocks for a second at most.
+/// inside a callback of its own. Thread: owner. Blocks for a second at most.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_watch_manager_free(manager: Own<lk_watch_manager>) -> lk_status {
     guard(move || manager.free("manager"))

@@ -335,7 +335,7 @@ pub extern "C" fn lk_watcher_subscribe(watcher: Ref<lk_watcher>, out: New<lk_eve
 ///
 /// watcher: consumed; NULL does nothing.
 /// Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
-/// inside a callback. Thread: owner. Blocks for the drop grace at most.
+/// inside a callback of its own. Thread: owner. Blocks for the drop grace at most.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_watcher_free(watcher: Own<lk_watcher>) -> lk_status {
     guard(move || watcher.free("watcher"))

@@ -16,7 +16,7 @@ static int32_t fail_as_told(void *userdata, const lk_context *cx)
 
 static void test_codes(void)
 {
-    static const int32_t codes[] = {1, 4, 13, 15, 16, 99, 100, -1, INT32_MAX, INT32_MIN};
+    static const int32_t codes[] = {1, 4, 8, 13, 15, 16, 99, 100, -1, INT32_MAX, INT32_MIN};
     size_t i;
 
     for (i = 0; i < sizeof codes / sizeof *codes; i++) {
@@ -24,7 +24,9 @@ static void test_codes(void)
         lk_watcher *watcher = NULL;
         lk_events *events = NULL;
         lk_event event;
-        lk_status expected = codes[i] >= 1 && codes[i] <= 15 ? codes[i] : LK_ERR_COMPONENT;
+        /* Nothing is cancelled here. */
+        int is_kind = codes[i] >= 1 && codes[i] <= 15 && codes[i] != LK_ERR_CANCELLED;
+        lk_status expected = is_kind ? codes[i] : LK_ERR_COMPONENT;
         char text[256];
         int32_t code = codes[i];
 
@@ -111,6 +113,73 @@ static void test_contexts(void)
     OK(lk_watcher_free(watcher));
 }
 
+/* What a call hands to others is theirs: to cancel it ends neither the call nor
+ * its loop. */
+
+static int32_t cancel_for_others(void *userdata, const lk_context *cx)
+{
+    lk_cancel *cancel = NULL;
+
+    OK(lk_context_cancel(cx, &cancel));
+    OK(lk_cancel_cancel(cancel));
+    CHECK(lk_cancel_is_cancelled(cancel) == 1 && lk_context_is_cancelled(cx) == 0);
+    OK(lk_cancel_free(cancel));
+    COUNT(*(int *)userdata);
+    return LK_OK;
+}
+
+static void test_cancel_for_others(void)
+{
+    lk_watcher_config config;
+    lk_watcher *watcher = NULL;
+    int n = 0;
+
+    OK(lk_watcher_config_init(&config, sizeof config));
+    config.name = "others";
+    config.probe = cancel_for_others;
+    config.userdata = &n;
+    OK(lk_watcher_start(env, &config, &watcher));
+    OK(lk_watcher_wait_ready(watcher, 10000));
+    OK(lk_watcher_trigger(watcher));
+    EVENTUALLY(LOAD(n) >= 2);
+    OK(lk_watcher_free(watcher));
+}
+
+/* Callbacks have the stack that the environment says. */
+
+static int32_t use_stack(void *userdata)
+{
+    volatile char room[2 << 20];
+    size_t i;
+
+    for (i = 0; i < sizeof room; i += 1024)
+        room[i] = 1;
+    COUNT(*(int *)userdata);
+    return room[0] - 1;
+}
+
+static void test_stack(void)
+{
+    lk_env_config settings;
+    lk_env *roomy = NULL;
+    lk_watcher_config config;
+    lk_watcher *watcher = NULL;
+    int n = 0;
+
+    OK(lk_env_config_init(&settings, sizeof settings));
+    settings.stack_size = 4 << 20;
+    OK(lk_env_new(&settings, &roomy));
+    OK(lk_watcher_config_init(&config, sizeof config));
+    config.name = "roomy";
+    config.probe = probe_ok;
+    config.on_ready = use_stack;
+    config.userdata = &n;
+    OK(lk_watcher_start(roomy, &config, &watcher));
+    EVENTUALLY(LOAD(n) == 1);
+    OK(lk_watcher_free(watcher));
+    OK(lk_env_free(roomy));
+}
+
 /* Calls from inside. */
 
 static lk_watcher *self;
@@ -124,8 +193,6 @@ static void inside(void)
 
     /* What would wait for the very call. */
     IS(LK_ERR_STATE, lk_watcher_free(self));
-    IS(LK_ERR_STATE, lk_host_free(host));
-    IS(LK_ERR_STATE, lk_env_free(env));
     IS(LK_ERR_STATE, lk_clock_settle(manual));
     IS(LK_ERR_STATE, lk_run_descriptor_dir("/", NULL, NULL));
     /* What works. */
@@ -182,6 +249,112 @@ static int32_t host_inside(void *userdata, const lk_context *cx)
     IS(LK_ERR_STATE, lk_host_undeploy(host, member, 1000, NULL));
     COUNT(*(int *)userdata);
     return LK_OK;
+}
+
+/* A component frees what it has made, though it is in a callback there: one of
+ * its host. */
+
+struct part {
+    lk_env *env;
+    lk_watcher *watcher;
+    lk_config *config;
+    lk_clock *clock;
+    int made, freed, dropped;
+};
+
+static void part_dropped(void *userdata)
+{
+    struct part *part = userdata;
+    COUNT(part->dropped);
+}
+
+static int32_t part_start(void *userdata, const lk_context *cx)
+{
+    struct part *part = userdata;
+    lk_watcher_config config;
+
+    (void)cx;
+    OK(lk_env_new(NULL, &part->env));
+    OK(lk_config_new(part->env, &part->config));
+    OK(lk_watcher_config_init(&config, sizeof config));
+    config.name = "part";
+    config.probe = probe_ok;
+    config.drop = part_dropped;
+    config.userdata = part;
+    OK(lk_watcher_start(part->env, &config, &part->watcher));
+    OK(lk_watcher_wait_ready(part->watcher, 10000));
+    COUNT(part->made);
+    return LK_OK;
+}
+
+static int32_t part_stop(void *userdata, const lk_context *cx)
+{
+    struct part *part = userdata;
+
+    (void)cx;
+    OK(lk_watcher_free(part->watcher));
+    /* Its thread has ended. */
+    CHECK(LOAD(part->dropped) == LOAD(part->made));
+    OK(lk_config_free(part->config));
+    OK(lk_env_free(part->env));
+    COUNT(part->freed);
+    return LK_OK;
+}
+
+/* A type of descriptors that answers with a component of another handle. */
+
+static int32_t make_part(void *userdata, const char *name, const char *config_json,
+                         lk_component_config *out, char *buf, size_t len)
+{
+    lk_watcher_config config;
+    lk_watcher *watcher = NULL;
+    lk_component **component = userdata;
+
+    (void)config_json;
+    (void)buf;
+    (void)len;
+    OK(lk_watcher_config_init(&config, sizeof config));
+    config.name = name;
+    config.probe = probe_ok;
+    OK(lk_watcher_new(env, &config, &watcher));
+    OK(lk_component_of_watcher(watcher, component));
+    OK(lk_watcher_free(watcher));
+    out->component = *component;
+    return LK_OK;
+}
+
+static void test_parts(void)
+{
+    static struct part part;
+    lk_component_config component;
+    lk_host *parts = NULL;
+    lk_type type;
+    lk_component *made = NULL;
+    lk_member member;
+    int i;
+
+    OK(lk_host_new(env, NULL, &parts));
+    OK(lk_host_start(parts));
+    OK(lk_component_config_init(&component, sizeof component));
+    component.name = "part";
+    component.start = part_start;
+    component.stop = part_stop;
+    component.userdata = &part;
+    for (i = 0; i < 3; i++) {
+        OK(lk_host_deploy(parts, &component, &member));
+        EVENTUALLY(LOAD(part.made) == i + 1);
+        OK(lk_host_undeploy(parts, member, 10000, NULL));
+    }
+    CHECK(LOAD(part.made) == 3 && LOAD(part.freed) == 3);
+    OK(lk_type_init(&type, sizeof type));
+    type.name = "part";
+    type.make = make_part;
+    type.userdata = &made;
+    OK(lk_host_add_type(parts, &type));
+    OK(lk_host_deploy_json(parts, "{\"name\": \"p\", \"type\": \"part\", \"config\": {}}", NULL));
+    OK(lk_component_free(made));
+    OK(lk_env_trigger(env, "p"));
+    OK(lk_host_free(parts));
 }
 
 static void test_inside(void)
@@ -544,7 +717,10 @@ int main(void)
     OK(lk_env_new(NULL, &env));
     test_codes();
     test_contexts();
+    test_cancel_for_others();
+    test_stack();
     test_inside();
+    test_parts();
     test_hang();
     test_drop();
     test_observer_inside();

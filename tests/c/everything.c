@@ -320,6 +320,22 @@ static int32_t check_half(void *userdata, const lk_context *cx)
     return LK_OK;
 }
 
+/* What it reports counts though it forgot has_items. */
+static int32_t check_forgetful(void *userdata, const lk_context *cx)
+{
+    (void)userdata;
+    OK(lk_context_report(cx, "shelf", LK_HEALTH_DOWN, "it fell over"));
+    return LK_OK;
+}
+
+/* An answer is for others, and makes nothing degraded. */
+static int32_t check_talkative(void *userdata, const lk_context *cx)
+{
+    (void)userdata;
+    OK(lk_context_set_answer(cx, "so they say"));
+    return LK_OK;
+}
+
 static void test_monitor(void)
 {
     lk_monitor_config config;
@@ -336,6 +352,12 @@ static void test_monitor(void)
     checker.name = "half";
     checker.check = check_half;
     OK(lk_monitor_add_checker(monitor, &checker));
+    checker.name = "forgetful";
+    checker.check = check_forgetful;
+    OK(lk_monitor_add_checker(monitor, &checker));
+    checker.name = "talkative";
+    checker.check = check_talkative;
+    OK(lk_monitor_add_checker(monitor, &checker));
     IS(LK_ERR_STATE, lk_monitor_trigger(monitor));
     OK(lk_monitor_start(monitor));
     IS(LK_ERR_STATE, lk_monitor_start(monitor));
@@ -343,6 +365,7 @@ static void test_monitor(void)
     OK(lk_monitor_trigger(monitor));
     OK(lk_monitor_status_json(monitor, json, sizeof json, NULL));
     CHECK(strstr(json, "half of it works") != NULL && strstr(json, "\"root\"") != NULL);
+    CHECK(strstr(json, "shelf is down: it fell over") != NULL && strstr(json, "so they say") == NULL);
     OK(lk_monitor_stop(monitor, 10000, NULL));
     OK(lk_monitor_start(monitor));
     OK(lk_monitor_free(monitor));

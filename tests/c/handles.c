@@ -321,6 +321,99 @@ static void test_free_ends_waits(void)
     OK(lk_env_free(env));
 }
 
+/* Nor does it take a start before: who waits for one hears of a stop and of a
+ * free. */
+static void test_end_of_what_never_began(void)
+{
+    struct timespec nap = {0, 20000000};
+    lk_env *env = NULL;
+    int frees;
+
+    OK(lk_env_new(NULL, &env));
+    for (frees = 0; frees < 2; frees++) {
+        lk_watcher_config config;
+        lk_watcher *watcher = NULL;
+        lk_events *events = NULL;
+        struct wait waits[2];
+        pthread_t thread[2];
+        int i;
+
+        STORE(waiting, 0);
+        watcher_settings(&config, "w");
+        OK(lk_watcher_new(env, &config, &watcher));
+        OK(lk_watcher_subscribe(watcher, &events));
+        memset(waits, 0, sizeof waits);
+        waits[0].kind = WATCHER;
+        waits[0].handle = watcher;
+        waits[1].kind = EVENTS;
+        waits[1].handle = events;
+        for (i = 0; i < 2; i++)
+            CHECK(pthread_create(&thread[i], NULL, wait_for_ever, &waits[i]) == 0);
+        EVENTUALLY(LOAD(waiting) == 2);
+        nanosleep(&nap, NULL);
+        if (frees)
+            OK(lk_watcher_free(watcher));
+        else
+            OK(lk_watcher_stop(watcher, 1000, NULL));
+        for (i = 0; i < 2; i++)
+            CHECK(pthread_join(thread[i], NULL) == 0 && waits[i].status != LK_OK);
+        IS(LK_ERR_TIMEOUT, waits[0].status);
+        OK(lk_events_free(events));
+        if (!frees) {
+            /* It may begin for all that. */
+            OK(lk_watcher_restart(watcher));
+            OK(lk_watcher_wait_ready(watcher, 10000));
+            OK(lk_watcher_free(watcher));
+        }
+    }
+    OK(lk_env_free(env));
+}
+
+/* Numbers of one are of nothing at another. */
+static void test_members_of_others(void)
+{
+    lk_env *env = NULL;
+    lk_host *hosts[2] = {NULL, NULL};
+    lk_watch_manager *managers[2] = {NULL, NULL};
+    lk_watcher_config config;
+    lk_component_config component;
+    lk_component_status status;
+    lk_member parts[2], watchers[2];
+    int i;
+
+    OK(lk_env_new(NULL, &env));
+    OK(lk_component_config_init(&component, sizeof component));
+    component.name = "a";
+    component.start = probe_ok;
+    component.stop = probe_ok;
+    OK(lk_component_status_init(&status, sizeof status));
+    watcher_settings(&config, "a");
+    for (i = 0; i < 2; i++) {
+        OK(lk_host_new(env, NULL, &hosts[i]));
+        OK(lk_host_register(hosts[i], &component, &parts[i]));
+        OK(lk_watch_manager_new(env, &managers[i]));
+        OK(lk_watch_manager_watch(managers[i], &config, &watchers[i]));
+    }
+    for (i = 0; i < 2; i++) {
+        OK(lk_host_component_status(hosts[i], parts[i], &status));
+        IS(LK_ERR_STALE, lk_host_component_status(hosts[i], parts[1 - i], &status));
+        IS(LK_ERR_STALE, lk_host_undeploy(hosts[i], parts[1 - i], 1000, NULL));
+        IS(LK_ERR_STALE, lk_host_component_status(hosts[i], watchers[i], &status));
+        OK(lk_watch_manager_trigger(managers[i], watchers[i]));
+        IS(LK_ERR_STALE, lk_watch_manager_trigger(managers[i], watchers[1 - i]));
+        IS(LK_ERR_STALE, lk_watch_manager_trigger(managers[i], parts[i]));
+    }
+    /* Who wants no number of the new one is rid of the old one, too. */
+    STORE(dropped, 0);
+    OK(lk_watch_manager_replace(managers[0], &config, 1000, NULL, NULL));
+    CHECK(LOAD(dropped) == 1);
+    for (i = 0; i < 2; i++) {
+        OK(lk_watch_manager_free(managers[i]));
+        OK(lk_host_free(hosts[i]));
+    }
+    OK(lk_env_free(env));
+}
+
 static void test_members(void)
 {
     lk_env *env = NULL;
@@ -405,7 +498,9 @@ int main(void)
     test_handles();
     test_free_waits();
     test_free_ends_waits();
+    test_end_of_what_never_began();
     test_members();
+    test_members_of_others();
     CHECK(comes_to(threads, before_threads));
     CHECK(comes_to(descriptors, before_descriptors));
     puts("well");

@@ -10,8 +10,12 @@ static void test_texts(const struct all *all)
     char *json = malloc(mega + 64);
     lk_watcher_config config;
     lk_watcher *none = NULL;
+    lk_config *cut = NULL;
+    lk_snapshot *snapshot = NULL;
+    struct timespec before, after;
     char buf[8];
-    size_t needed = 0;
+    size_t needed = 0, at;
+    int i;
 
     CHECK(long_text != NULL && json != NULL);
     memset(long_text, 'x', mega);
@@ -51,6 +55,36 @@ static void test_texts(const struct all *all)
     IS(LK_ERR_NOT_FOUND, lk_snapshot_require_string(all->snapshot, long_text, buf, sizeof buf, NULL));
     IS(LK_ERR_INVALID, lk_recovery_watch_run(all->recovery, long_text, NULL));
     IS(LK_ERR_INVALID, lk_recovery_watch_run(all->recovery, "run", "[1]"));
+
+    /* Paths without end, and a text that C would cut. */
+    for (i = 0; i < 2; i++) {
+        lk_config *deep = NULL;
+
+        memset(long_text, '.', mega);
+        for (at = 0; i == 1 && at < mega; at += 2)
+            long_text[at] = 'a';
+        CHECK(clock_gettime(CLOCK_MONOTONIC, &before) == 0);
+        OK(lk_config_new(all->env, &deep));
+        OK(lk_config_set(deep, long_text, "1"));
+        IS(LK_ERR_CONFIG, lk_config_load(deep));
+        OK(lk_config_free(deep));
+        OK(lk_config_new(all->env, &deep));
+        OK(lk_config_secret(deep, long_text));
+        OK(lk_config_load(deep));
+        OK(lk_config_free(deep));
+        CHECK(clock_gettime(CLOCK_MONOTONIC, &after) == 0);
+        CHECK(after.tv_sec - before.tv_sec < 5);
+    }
+    OK(lk_config_new(all->env, &cut));
+    OK(lk_config_add_text(cut, "cut.json", "{\"a\": \"a\\u0000b\", \"ab\": \"ab\"}"));
+    OK(lk_config_load(cut));
+    OK(lk_config_snapshot(cut, &snapshot));
+    IS(LK_ERR_CONFIG, lk_snapshot_require_string(snapshot, "a", buf, sizeof buf, &needed));
+    CHECK(strstr(lk_last_error_message(), "cut.json:1:7: a: holds a NUL") != NULL);
+    OK(lk_snapshot_require_string(snapshot, "ab", buf, sizeof buf, &needed));
+    CHECK(needed == 3);
+    OK(lk_snapshot_free(snapshot));
+    OK(lk_config_free(cut));
 
     /* Out: whole, or not at all. */
     memset(buf, 'q', sizeof buf);
