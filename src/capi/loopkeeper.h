@@ -71,9 +71,9 @@
  *     LK_ERR_TIMEOUT a thread is still in the program's code: do not unload. A
  *     _free gives up after its grace and cannot say so: stop first, and look at
  *     the report. A process that was forked after the first handle was made,
- *     freed or not, cannot use the library any more: every call is
- *     LK_ERR_FORKED there. Fork first,
- *     or run another program; loading and lk_abi_version() start nothing.
+ *     freed or not, cannot use the library any more: every call is LK_ERR_FORKED
+ *     there. Fork first, or run another program; loading and lk_abi_version()
+ *     start nothing.
  */
 
 #ifndef LOOPKEEPER_H
@@ -2051,7 +2051,7 @@ typedef struct {
  * works in part; anything else when it is not. One of many items (`has_items`)
  * calls lk_context_report for each, good or bad, and returns 0 when it has
  * looked at all; anything else when it could not look: what it reported
- * counts, and without an item it is down. Runs on the monitor's thread, one checker after the other.
+ * counts. Runs on the monitor's thread, one checker after the other.
  */
 typedef int32_t (*lk_check_fn)(void *userdata, const lk_context *cx);
 

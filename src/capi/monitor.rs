@@ -93,7 +93,7 @@ pub type lk_change_fn = Option<
 /// works in part; anything else when it is not. One of many items (`has_items`)
 /// calls lk_context_report for each, good or bad, and returns 0 when it has
 /// looked at all; anything else when it could not look: what it reported
-/// counts, and without an item it is down. Runs on the monitor's thread, one checker after the other.
+/// counts. Runs on the monitor's thread, one checker after the other.
 pub type lk_check_fn = Option<extern "C" fn(userdata: *mut c_void, cx: Cx) -> i32>;
 
 /// A monitor: its name, and what to do about what it finds.
