@@ -379,7 +379,7 @@ fn every_kind_of_error_and_every_function_is_in_the_manual() {
         let is_known = ["any", "one", "owner"].iter().any(|word| thread.starts_with(word));
         assert!(is_known, "{}: Thread: {thread}", function.name);
         assert!(comment.contains("lock"), "{} does not say whether it blocks", function.name);
-        // What ends threads is not for a callback; it waits for them.
+        // What ends threads waits for them.
         let waits = function.name.ends_with("_free") && thread.starts_with("owner");
         assert!(!waits || thread.contains("Blocks"), "{} says that it does not block", function.name);
     }
