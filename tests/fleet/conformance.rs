@@ -105,6 +105,7 @@ suite! {
     what_one_side_waits_for_the_other_does_not_take
     of_equals_the_oldest_is_claimed_first
     a_tenant_ranks_by_the_first_job_that_the_agent_can_do
+    a_tenant_ranks_by_its_oldest_job_and_what_others_hold_is_theirs
     what_a_tenant_has_at_work_counts_at_once
     what_is_taken_off_for_work_ends_at_twenty_jobs
     more_than_a_hundred_at_work_count_as_a_hundred
@@ -386,6 +387,7 @@ fn wct_20_the_last_claims_agent_dies_and_the_job_is_not_lost<S: TestStore>(mut f
     }
     let row = f.get(id);
     assert_eq!((row.state, row.attempts), (Failed, 3));
+    assert_eq!(row.message.as_deref(), Some("its last claim was lost"));
 }
 
 fn wct_21_a_healthy_job_on_its_last_claim_is_not_failed<S: TestStore>(mut f: Fleet<S>) {
@@ -685,12 +687,13 @@ fn wct_34_nobody_starves<S: TestStore>(mut f: Fleet<S>) {
 }
 
 fn wct_35_spans_below_a_millisecond_are_spans<S: TestStore>(mut f: Fleet<S>) {
-    let agent = f.agent("a");
+    let (agent, live) = (f.agent("a"), f.agent("live"));
     let stale =
         |f: &mut Fleet<S>| f.store.mark_offline(Duration::from_micros(250), Sweep::default()).unwrap();
     f.wait(Duration::from_micros(250));
     assert!(stale(&mut f).is_empty());
     f.wait(Duration::from_micros(1));
+    f.beat(live);
     assert_eq!(stale(&mut f), [agent]);
     // Below what is kept, and above what a number holds.
     f.beat(agent);
@@ -1452,7 +1455,8 @@ fn a_tenant_ranks_by_the_first_job_that_the_agent_can_do<S: TestStore>(mut f: Fl
     type Change<'a> = &'a dyn Fn(NewCommand) -> NewCommand;
     for round in 0.. {
         let (now, soon) = (f.after(mins(1)), f.after(mins(1) + moment));
-        let changes: [(Change<'_>, bool); 8] = [
+        let changes: [(Change<'_>, bool); 9] = [
+            (&|job| job.pinned_to(agent), true),
             (&|job| job.tool("a"), true),
             (&|job| job.scheduled_at(now), true),
             (&|job| job.scheduled_at(soon), false),
@@ -1464,7 +1468,7 @@ fn a_tenant_ranks_by_the_first_job_that_the_agent_can_do<S: TestStore>(mut f: Fl
         ];
         let Some((change, can)) = changes.get(round) else { break };
         let first = theirs.clone().map(|job| f.enqueue(change(job)));
-        if round == 7 {
+        if round == 8 {
             let leases = first.map(|_| f.claim(other));
             leases.iter().for_each(|lease| f.store.release(lease).unwrap());
         }
@@ -1479,6 +1483,30 @@ fn a_tenant_ranks_by_the_first_job_that_the_agent_can_do<S: TestStore>(mut f: Fl
             f.store.cancel("root", id, "done with").unwrap();
         }
     }
+}
+
+fn a_tenant_ranks_by_its_oldest_job_and_what_others_hold_is_theirs<S: TestStore>(mut f: Fleet<S>) {
+    let busy = f.register(None, NewAgent::new("busy", AgentKind::Platform).max_jobs(9));
+    let agent = f.register(None, NewAgent::new("a", AgentKind::Platform).tool("nmap").max_jobs(2));
+    let other = f.store.create_tenant("other", Plan::Free).unwrap();
+    let theirs = NewCommand::job(other, CommandKind::Scan, "{}");
+    for new in [f.job(), theirs.clone(), f.job(), theirs.clone()] {
+        f.enqueue(new);
+        f.claim(busy);
+    }
+    let [soon, later] = [1, 2].map(|n| f.after(secs(n)));
+    let hard = f.job().tool("masscan");
+    let hard = f.enqueue(hard);
+    let new = f.job().scheduled_at(later);
+    let new = f.enqueue(new);
+    let old = f.job().tool("nmap");
+    let old = f.enqueue(old);
+    let next = f.enqueue(theirs.scheduled_at(soon));
+    let waiting = f.store.queue(9).unwrap().rows;
+    assert_eq!(waiting.iter().map(|row| row.id).collect::<Vec<_>>(), [hard, old, next, new]);
+    f.wait(secs(3));
+    assert_eq!([0; 2].map(|_| f.claim(agent).command), [old, next]);
+    assert_eq!(f.store.claim(agent, LEASE).unwrap(), None, "its slots are full");
 }
 
 fn what_a_tenant_has_at_work_counts_at_once<S: TestStore>(mut f: Fleet<S>) {
@@ -1632,6 +1660,12 @@ fn more_than_a_hundred_at_work_count_as_a_hundred<S: TestStore>(mut f: Fleet<S>)
 }
 
 fn a_place_follows_the_plan<S: TestStore>(mut f: Fleet<S>) {
+    let all = [Priority::Low, Priority::Critical].map(|priority| f.job().priority(priority));
+    let all = all.map(|job| f.enqueue(job));
+    f.wait(mins(3));
+    assert_eq!(f.store.reprioritize(2, Sweep::default()).unwrap(), 2);
+    assert_eq!(all.map(|id| f.get(id).queue_priority), [250 + 25 + 6, 1000 + 25 + 6]);
+    all.iter().for_each(|id| f.store.cancel("root", *id, "done with").unwrap());
     let job = f.job();
     let id = f.enqueue(job);
     for plan in [Plan::Team, Plan::Business, Plan::Enterprise, Plan::Free] {
@@ -1770,9 +1804,12 @@ fn a_call_is_about_one_command_one_agent_and_one_tenant<S: TestStore>(mut f: Fle
     f.store.set_agent_status("root", agent, AgentStatus::Revoked, "stolen").unwrap();
     assert_eq!(f.get(theirs.command), row);
     assert_eq!(f.store.agent(other).unwrap().status, AgentStatus::Active);
+    assert_eq!(f.store.held(other).unwrap().len(), 1);
     let rich = f.store.create_tenant("rich", Plan::Enterprise).unwrap();
     assert_eq!(f.store.standing(rich).unwrap(), (Plan::Enterprise, 0));
     assert_eq!(f.store.standing(f.tenant).unwrap(), (Plan::Free, ids.len() as u64));
+    let tenants = f.store.tenants().unwrap().rows;
+    assert_eq!(tenants.iter().map(|row| row.id).collect::<Vec<_>>(), [f.tenant, rich]);
 }
 
 fn a_holder_changes_nothing_of_what_is_over<S: TestStore>(mut f: Fleet<S>) {
@@ -2109,6 +2146,8 @@ fn a_tenants_standing_counts_its_jobs_and_not_its_orders<S: TestStore>(mut f: Fl
 }
 
 fn unknown_numbers_are_not_found<S: TestStore>(mut f: Fleet<S>) {
+    // There is one token, and it is not the one that is asked for.
+    f.store.create_token("root", &NewToken::for_platform("t")).unwrap();
     let lease = Lease { command: CommandId(9), agent: AgentId(9), fence: 1, until: f.now() };
     for found in [
         f.store.agent(AgentId(9)).map(drop),
@@ -2194,7 +2233,8 @@ fn listings_page_by_number<S: TestStore>(mut f: Fleet<S>) {
     for name in ["a", "b", "c"] {
         f.agent(name);
     }
-    f.claim(AgentId(2));
+    let [_, done] = [0; 2].map(|_| f.claim(AgentId(2)));
+    f.store.fail(&done, "no").unwrap();
     let agents = f.store.agents(AgentId(0), 9).unwrap().rows;
     assert_eq!(agents.iter().map(|row| row.held_jobs).collect::<Vec<_>>(), [0, 1, 0]);
     assert_eq!(agents, [1, 2, 3].map(|id| f.store.agent(AgentId(id)).unwrap()));
