@@ -3905,7 +3905,8 @@ lk_status lk_host_replace_json(const lk_host *host,
  * host: not consumed. member: which. grace_ms: how long to wait. report: how
  * it went, written also when that was not well; may be NULL.
  * Returns: LK_OK; LK_ERR_STALE when it is no longer part of the host;
- * LK_ERR_STATE from inside its own call and when the host stops;
+ * LK_ERR_STATE from inside its own call, or that of one that has to stop
+ * before it, and when the host stops;
  * LK_ERR_TIMEOUT or LK_ERR_COMPONENT when it did not end; LK_ERR_NULL;
  * LK_ERR_SIZE. Thread: any. Blocks for `grace_ms` at most.
  */
