@@ -455,6 +455,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::disallowed_methods, reason = "threads of the library stand above tokens")]
     fn whoever_waits_is_woken_by_any_of_its_tokens() {
         for first in [true, false] {
             let (one, other) = (CancelToken::new(), CancelToken::new());

@@ -102,16 +102,12 @@ const PAGE: u32 = 1_000;
 fn answer(store: &mut dyn Store, ask: &Ask, passes: impl FnOnce() -> Result<Passes>) -> Result<Exit> {
     let now = store.now()?;
     match ask.about {
-        About::Agents => tell(
-            ask,
-            |after, limit| store.agents(AgentId(after), limit),
-            |agents| agents_table(agents, now),
-        ),
-        About::Jobs => tell(
-            ask,
-            |after, limit| store.commands(CommandId(after), limit),
-            |jobs| jobs_table(jobs, now),
-        ),
+        About::Agents => {
+            tell(ask, |after, limit| store.agents(AgentId(after), limit), |agents| agents_table(agents, now))
+        }
+        About::Jobs => {
+            tell(ask, |after, limit| store.commands(CommandId(after), limit), |jobs| jobs_table(jobs, now))
+        }
         About::Queue => {
             let limit = ask.limit.unwrap_or(TABLE);
             let listing = store.queue(limit)?;
@@ -124,11 +120,9 @@ fn answer(store: &mut dyn Store, ask: &Ask, passes: impl FnOnce() -> Result<Pass
             }
             Ok(if is_whole { Exit::Clean } else { Exit::Failed })
         }
-        About::Tokens => tell(
-            ask,
-            |after, limit| store.tokens(TokenId(after), limit),
-            |tokens| tokens_table(tokens, now),
-        ),
+        About::Tokens => {
+            tell(ask, |after, limit| store.tokens(TokenId(after), limit), |tokens| tokens_table(tokens, now))
+        }
         About::Why(subject, id) => Ok(why(ask, &passes()?.explain(store, subject, id)?)),
     }
 }

@@ -1663,7 +1663,7 @@ fn a_place_follows_the_plan<S: TestStore>(mut f: Fleet<S>) {
     let all = [Priority::Low, Priority::Critical].map(|priority| f.job().priority(priority));
     let all = all.map(|job| f.enqueue(job));
     f.wait(mins(3));
-    assert_eq!(f.store.reprioritize(2, Sweep::default()).unwrap(), 2);
+    assert_eq!(f.store.reprioritize(2, Sweep::default()).unwrap().moved, 2);
     assert_eq!(all.map(|id| f.get(id).queue_priority), [250 + 25 + 6, 1000 + 25 + 6]);
     all.iter().for_each(|id| f.store.cancel("root", *id, "done with").unwrap());
     let job = f.job();
@@ -1804,7 +1804,7 @@ fn a_call_is_about_one_command_one_agent_and_one_tenant<S: TestStore>(mut f: Fle
     f.store.set_agent_status("root", agent, AgentStatus::Revoked, "stolen").unwrap();
     assert_eq!(f.get(theirs.command), row);
     assert_eq!(f.store.agent(other).unwrap().status, AgentStatus::Active);
-    assert_eq!(f.store.held(other).unwrap().len(), 1);
+    assert_eq!(f.store.held(other).unwrap().rows.len(), 1);
     let rich = f.store.create_tenant("rich", Plan::Enterprise).unwrap();
     assert_eq!(f.store.standing(rich).unwrap(), (Plan::Enterprise, 0));
     assert_eq!(f.store.standing(f.tenant).unwrap(), (Plan::Free, ids.len() as u64));
@@ -1966,7 +1966,8 @@ fn a_dry_run_says_what_a_run_would_do<S: TestStore>(mut f: Fleet<S>) {
     }
     f.claim(agent);
     f.wait(mins(90));
-    let passes: [&dyn Fn(&mut S, &PassContext<'_>) -> PassReport; 3] = [
+    type Look<'a, S> = &'a dyn Fn(&mut S, &PassContext<'_>) -> PassReport;
+    let passes: [Look<'_, S>; 3] = [
         &|store, cx| AgentHealth::new(Default::default()).unwrap().pass(store, cx).unwrap(),
         &|store, cx| {
             let config = JobRecoveryConfig { max_retries: 1, ..Default::default() };

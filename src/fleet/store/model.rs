@@ -515,7 +515,7 @@ impl CommandStore for ModelStore {
         let revoked = self.find_agent(Some(agent)).is_some_and(|row| row.status == AgentStatus::Revoked);
         let held = self.rows().filter(|row| !revoked && row.agent == Some(agent) && row.state.is_held());
         let rows = held.map(|row| claim_of(row.clone())).collect::<Result<_>>()?;
-        Ok(Listing { rows, unreadable: Vec::new() })
+        Ok(Listing { rows, unreadable: Vec::new(), next: None })
     }
 
     fn start(&mut self, lease: &Lease) -> Result<()> {
