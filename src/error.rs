@@ -374,7 +374,11 @@ pub(crate) fn clip(text: String, max: usize) -> String {
         return text;
     }
     // A text of its own: one that is only made shorter keeps its memory.
-    format!("{}…", crate::text::start_of(&text, max))
+    let start = crate::text::start_of(&text, max);
+    let mut cut = String::with_capacity(start.len() + '…'.len_utf8());
+    cut.push_str(start);
+    cut.push('…');
+    cut
 }
 
 fn join_chain(error: &(dyn std::error::Error + 'static)) -> String {

@@ -499,7 +499,8 @@ fn what_was_reported_before_an_error_counts_and_the_rest_ages() {
             report.item("b", Ok::<(), String>(()));
             Ok(Verdict::Items)
         });
-        let monitor = monitor(env, MonitorConfig::new("m").check("pages", pages.clone()));
+        let monitor =
+            monitor(env, MonitorConfig::new("m").stale_after(secs(180)).check("pages", pages.clone()));
         clock.settle();
         pages.answers(|_, report| {
             report.item("a", Err("gone"));
@@ -762,7 +763,11 @@ fn wum_07_what_is_too_old_is_unknown_also_during_a_long_look() {
             cx.sleep(secs(500))?;
             Ok(Verdict::Ready)
         });
-        let config = MonitorConfig::new("m").deadline(secs(600)).check("a", log.ready("a")).check("b", long);
+        let config = MonitorConfig::new("m")
+            .deadline(secs(600))
+            .stale_after(secs(180))
+            .check("a", log.ready("a"))
+            .check("b", long);
         let monitor = monitor(env, config);
         let events = monitor.subscribe();
         clock.run_for(secs(180));

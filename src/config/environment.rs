@@ -359,7 +359,7 @@ mod tests {
         ];
         assert_eq!(check("{}", &variables), (Vec::new(), String::new()));
         // A service that is called app-metrics.
-        let variables = [
+        let others = [
             ("APP_METRICS_SERVICE_HOST", "10.0.0.1"),
             ("APP_METRICS_SERVICE_PORT", "80"),
             ("APP_METRICS_SERVICE_PORT_HTTP", "80"),
@@ -370,8 +370,8 @@ mod tests {
             ("APP_METRICS_PORT_80_TCP_ADDR", "10.0.0.1"),
             ("APP_METRICS_PORT_53_UDP", "udp://10.0.0.1:53"),
         ];
-        assert_eq!(check("{}", &variables), (Vec::new(), String::new()));
-        assert_eq!(check(r#"{"metrics_service_host": ""}"#, &variables).0, ["metrics_service_host=10.0.0.1"]);
+        assert_eq!(check("{}", &others), (Vec::new(), String::new()));
+        assert_eq!(check(r#"{"metrics_service_host": ""}"#, &others).0, ["metrics_service_host=10.0.0.1"]);
         let settings =
             [("APP_METRICS_PORT", "80"), ("APP_METRICS_PORT_80", "x"), ("APP_TRANSPORT_80_TCP", "x")];
         assert_eq!(check("{}", &settings).0, ["metrics_port=80", "metrics_port_80=x", "transport_80_tcp=x"]);

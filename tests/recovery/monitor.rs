@@ -989,7 +989,7 @@ fn a_poll_that_fails_proves_nothing_and_takes_no_proof_away() {
         world.fetch_fault("new-1", Fault::Refuse);
     }
     let monitor = one(&world, policy());
-    world.clock.run_for(secs(60));
+    world.clock.run_for(secs(90));
     assert_eq!(monitor.incident("run-1").unwrap().good_polls, 1);
     world.fetch_fault("new-1", Fault::Panic);
     world.clock.run_for(secs(30));

@@ -506,7 +506,7 @@ mod tests {
             (
                 r#"{"conditions": {"url": "http://h/", "tcp": "h:1", "max_body": "1%", "expect": ["latency < 1s"]}}"#,
                 "1:54: check.conditions.tcp: there is a url as well, and conditions are about one of them\n\
-                 1:73: check.conditions.max_body: expected bytes such as \"4MiB\", found a percentage",
+                 1:73: check.conditions.max_body: expected a size in bytes such as \"64KiB\", found the string \"1%\"",
             ),
             (
                 r#"{"conditions": {"tcp": "h:1", "headers": {}, "max_body": 9, "expect": ["latency < 1s"]}}"#,
