@@ -572,7 +572,13 @@ fn wrt_03_a_replace_from_inside_start_works_or_is_refused() {
         let new = part.clone();
         let inside = move |_: &Context| {
             handle.replace(new("keep").config(), secs(5)).unwrap();
-            // It would wait for the end of this call.
+            // It would wait for the end of this call, here for its own start.
+            for (name, requires) in [("free", "own"), ("free", "waits")] {
+                let config = new(name).config().requires([requires]);
+                let error = handle.replace(config, secs(5)).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::InvalidState, "{name}: {error}");
+            }
+            // And here for its stop.
             for name in ["stop", "through", "own"] {
                 for error in [
                     handle.replace(new(name).config(), secs(5)).unwrap_err(),
@@ -583,15 +589,16 @@ fn wrt_03_a_replace_from_inside_start_works_or_is_refused() {
             }
             Ok(())
         };
-        for name in ["keep", "through"] {
+        for name in ["keep", "through", "free"] {
             host.register(name, part(name)).unwrap();
         }
         host.register_with(part("stop").config().requires([Requires::new("through").or_stop()])).unwrap();
         let requires = [Requires::new("keep"), Requires::new("stop").or_stop()];
         host.register_with(part("own").start(inside).config().requires(requires)).unwrap();
+        host.register_with(part("waits").config().requires(["own"])).unwrap();
         host.start().unwrap();
-        assert_eq!(world.told.take(), "+keep +through +stop +own -keep +keep");
-        assert_eq!(states(&host), "keep:ready through:ready stop:ready own:ready");
+        assert_eq!(world.told.take(), "+keep +through +free +stop +own -keep +keep +waits");
+        assert_eq!(states(&host), "keep:ready through:ready free:ready stop:ready own:ready waits:ready");
     });
 }
 

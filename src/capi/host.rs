@@ -311,7 +311,8 @@ pub extern "C" fn lk_host_deploy_json(host: Ref<lk_host>, json: Text, out: Out<l
 /// host: not consumed. config: as for lk_host_register. limit_ms: how long the
 /// new one may take. out: the new member; may be NULL.
 /// Returns: as lk_host_deploy; LK_ERR_STATE from inside its own call, or that of
-/// one that has to stop before it. Thread: any. Blocks until then.
+/// one that has to stop before it or that the new one would wait for. Thread:
+/// any. Blocks until then.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_host_replace(
     host: Ref<lk_host>,

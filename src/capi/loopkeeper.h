@@ -3877,7 +3877,8 @@ lk_status lk_host_deploy_json(const lk_host *host, const char *json, lk_member *
  * host: not consumed. config: as for lk_host_register. limit_ms: how long the
  * new one may take. out: the new member; may be NULL.
  * Returns: as lk_host_deploy; LK_ERR_STATE from inside its own call, or that of
- * one that has to stop before it. Thread: any. Blocks until then.
+ * one that has to stop before it or that the new one would wait for. Thread:
+ * any. Blocks until then.
  */
 lk_status lk_host_replace(const lk_host *host,
                           const lk_component_config *config,

@@ -410,9 +410,10 @@ impl HostHandle {
     /// # Threads
     ///
     /// Blocks the caller. Refused with `InvalidState` from the component's own
-    /// calls, and from those of one that has to stop before it.
+    /// calls, from those of one that has to stop before it, and from those of
+    /// one that the new one would wait for.
     pub fn replace(&self, config: ComponentConfig, limit: Duration) -> Result<()> {
-        self.replace_checked(config, limit, check_waits)?.wait()
+        self.replace_checked(config, limit, true)?.wait()
     }
 
     /// Begins what [`replace`](Self::replace) does and does not wait for it.
@@ -421,12 +422,16 @@ impl HostHandle {
     ///
     /// What can be said at once.
     pub fn begin_replace(&self, config: ComponentConfig, limit: Duration) -> Result<Pending> {
-        self.replace_checked(config, limit, check_not_own)
+        self.replace_checked(config, limit, false)
     }
 
-    fn replace_checked(&self, config: ComponentConfig, limit: Duration, check: Check) -> Result<Pending> {
+    fn replace_checked(&self, config: ComponentConfig, limit: Duration, waits: bool) -> Result<Pending> {
         self.bring(config, move |state, now, id, spec, op, out| {
+            let check = if waits { check_waits } else { check_not_own };
             check(state, spec.name.as_str(), "replace")?;
+            if waits && state.caller().is_some_and(|own| state.machine.would_wait_for(&spec, own)) {
+                return Err(refused(format!("{}: replace by one that waits for this very call", spec.name)));
+            }
             state.machine.replace(now, id, spec, limit, op, out)
         })
     }

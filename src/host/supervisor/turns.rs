@@ -169,6 +169,30 @@ impl Supervisor {
         false
     }
 
+    /// Whether one put in its place could not be started before this one is out
+    /// of its call, which it requires, itself or by way of others that wait.
+    pub(in crate::host) fn would_wait_for(&self, spec: &Spec, caller: Id) -> bool {
+        if self.place(spec.name.as_str()).is_none() {
+            return false;
+        }
+        let ready = self.ready();
+        let places = |spec: &Spec| {
+            let required = spec.requires.iter().filter_map(|require| self.place(require.name.as_str()));
+            required.filter(|idx| !ready[*idx]).collect::<Vec<usize>>()
+        };
+        let (mut open, mut met) = (places(spec), HashSet::new());
+        while let Some(idx) = open.pop() {
+            let member = &self.members[idx];
+            if member.id == caller {
+                return true;
+            }
+            if met.insert(idx) && !member.stage.is_alive() {
+                open.extend(places(&member.spec));
+            }
+        }
+        false
+    }
+
     pub(super) fn begin_stop(&mut self, idx: usize, alive: usize, now: Tick, out: &mut Vec<Action>) {
         self.view.touch(idx);
         let member = &mut self.members[idx];
