@@ -84,16 +84,19 @@ impl Steps {
     }
 
     /// Counts what was done beside the steps that said so.
+    #[cfg(feature = "_sql")]
     pub(crate) fn count(&mut self, items: u64) {
         self.items = self.items.saturating_add(items);
     }
 
     /// Has what is tried again tried as if each failure were of this class.
+    #[cfg(feature = "_sql")]
     pub(crate) fn reclass(&mut self, class: ErrorClass) {
         self.class = self.class.map(|_| class);
     }
 
     /// All that failed, as one error of the first one's kind.
+    #[cfg(feature = "_sql")]
     pub(crate) fn error(&self) -> Option<Error> {
         let (class, kind) = (self.class?, self.kind?);
         Some(Error::new(kind).with_class(class).context(self.text()))

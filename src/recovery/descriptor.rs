@@ -43,6 +43,7 @@ pub fn read_policy(o: &mut Object<'_, '_>) -> Option<RecoveryPolicy> {
 }
 
 /// Reads a policy that must be switched on: to do nothing is a mistake.
+#[cfg(feature = "http-client")]
 pub(super) fn read_policy_in_force(o: &mut Object<'_, '_>) -> Option<RecoveryPolicy> {
     let enabled = o.bool("enabled").check(|enabled| match enabled {
         true => Ok(()),
