@@ -264,6 +264,10 @@ fn is_of_kubernetes(name: &str, text: &str) -> bool {
         found.map(|(at, _)| &name[at + key.len()..]).collect::<Vec<_>>()
     };
     let ends = |key: &str| after(key).contains(&"");
+    if name.contains("__") {
+        // Between keys: a setting of a group.
+        return false;
+    }
     ends("SERVICE_HOST")
         || after("SERVICE_PORT").iter().any(|rest| rest.is_empty() || rest.starts_with('_'))
         || ends("PORT") && text.contains("://")
@@ -372,6 +376,8 @@ mod tests {
         ];
         assert_eq!(check("{}", &others), (Vec::new(), String::new()));
         assert_eq!(check(r#"{"metrics_service_host": ""}"#, &others).0, ["metrics_service_host=10.0.0.1"]);
+        let nested = [("APP_DB__SERVICE_HOST", "10.0.0.1"), ("APP_DB__SERVICE_PORT", "80")];
+        assert_eq!(check("{}", &nested).0, ["db.service_host=10.0.0.1", "db.service_port=80"]);
         let settings =
             [("APP_METRICS_PORT", "80"), ("APP_METRICS_PORT_80", "x"), ("APP_TRANSPORT_80_TCP", "x")];
         assert_eq!(check("{}", &settings).0, ["metrics_port=80", "metrics_port_80=x", "transport_80_tcp=x"]);
