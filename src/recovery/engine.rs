@@ -76,6 +76,9 @@ pub(super) struct Engine {
     file: Option<StateFile>,
     /// Held while it is written, so that of two the later one stays.
     saving: Mutex<()>,
+    /// Held by a start, from the hold of the file on, and by a stop that lets
+    /// go of it. Nothing of the user's is called or dropped under it.
+    holding: Mutex<()>,
     state: Mutex<State>,
     pub(super) changed: Condvar,
     /// Hears of the health. Taken before `state`, so that of two who tell the
@@ -123,6 +126,7 @@ impl Engine {
             word: Env::word(),
             file: state_file.map(|path| StateFile::new("the state_file of a recovery", path, names::MAX_LEN)),
             saving: Mutex::new(()),
+            holding: Mutex::new(()),
             state: Mutex::new(State::new(seed)),
             changed: Condvar::default(),
             reporter: Mutex::new(None),
@@ -145,14 +149,22 @@ impl Engine {
     /// threads for what is to be done, and does what may only be done
     /// without the lock.
     pub(super) fn act<T>(self: &Arc<Self>, decide: impl FnOnce(&mut State, Tick, &mut Afterwards) -> T) -> T {
+        let (decided, after) = self.decide(decide);
+        self.afterwards(after);
+        decided
+    }
+
+    /// The same, but for what may only be done without the lock.
+    fn decide<T>(
+        self: &Arc<Self>,
+        decide: impl FnOnce(&mut State, Tick, &mut Afterwards) -> T,
+    ) -> (T, Afterwards) {
         let mut after = Afterwards::default();
         let mut state = self.lock();
         let now = self.now();
         let decided = decide(&mut state, now, &mut after);
         self.settle(&mut state, now, &mut after);
-        drop(state);
-        self.afterwards(after);
-        decided
+        (decided, after)
     }
 
     /// The last thing under the lock.
@@ -172,7 +184,9 @@ impl Engine {
         after.wake = true;
     }
 
-    pub(super) fn afterwards(&self, after: Afterwards) {
+    pub(super) fn afterwards(&self, mut after: Afterwards) {
+        // Who is to end does not wait for a disk.
+        after.cancel();
         if after.moved {
             self.keep_names();
         }

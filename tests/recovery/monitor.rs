@@ -502,14 +502,13 @@ fn a_run_is_watched_once_under_its_first_name_too() {
 
 #[test]
 fn a_run_that_was_restored_goes_on_under_its_name_after_a_restart() {
-    let file = std::env::temp_dir().join(format!("loopkeeper-runs-{}.json", std::process::id()));
+    let file = StateFile::new("restart");
     let world = World::new();
     for run in ["run-1", "run-2"] {
         world.add(run, &["7"]);
         world.corrupt(run, true);
     }
-    let config = || RecoveryMonitorConfig::new("m", policy()).state_file(&file);
-    let make = || RecoveryMonitor::new(&world.env, config(), world.clone(), world.clone()).unwrap();
+    let make = || file.monitor(&world);
     let monitor = make();
     for run in ["run-1", "run-2"] {
         monitor.watch_run(run, plain()).unwrap();
@@ -539,17 +538,117 @@ fn a_run_that_was_restored_goes_on_under_its_name_after_a_restart() {
     assert_eq!(world.count(RecoveryStep::Detected), 2);
     assert!(monitor.stop_watching("run-1"));
     assert!(monitor.stop(secs(1)).is_clean());
-    assert!(!std::fs::read_to_string(&file).unwrap().contains("run-1"), "it is watched no more");
+    assert!(!file.text().contains("run-1"), "it is watched no more");
     // What cannot be read is as if there were none.
-    std::fs::write(&file, "{").unwrap();
+    std::fs::write(&file.0, "{").unwrap();
     let monitor = make();
     monitor.watch_run("run-2", plain()).unwrap();
     monitor.restart().unwrap();
     world.clock.settle();
     assert_eq!(world.fetches("run-2"), 2);
-    drop(monitor);
-    for end in ["", ".lock"] {
-        let _ = std::fs::remove_file(format!("{}{end}", file.display()));
+}
+
+#[test]
+fn the_last_of_several_names_is_kept_whichever_of_them_is_watched() {
+    let file = StateFile::new("chain");
+    let world = World::new();
+    world.add("run-1", &["7"]);
+    world.corrupt("run-1", true);
+    let make = || file.monitor(&world);
+    let restored = |monitor: &RecoveryMonitor, run: &str| {
+        monitor.watch_run(run, plain()).unwrap();
+        monitor.restart().unwrap();
+        world.clock.run_for(secs(300));
+        let run = monitor.runs().remove(0).run;
+        assert!(monitor.stop(secs(1)).is_clean());
+        run
+    };
+    let second = restored(&make(), "run-1");
+    // Another program knows it by that name only.
+    world.add(&second, &["8"]);
+    world.corrupt(&second, true);
+    let third = restored(&make(), &second);
+    assert_ne!(third, second);
+    let restores = || world.with(|service| service.restores.len());
+    let before = restores();
+    for run in ["run-1", &second, &third] {
+        assert_eq!(restored(&make(), run), third, "watched as {run}");
+    }
+    assert_eq!(restores(), before);
+}
+
+#[test]
+fn a_run_that_was_unwatched_while_nothing_ran_is_another_when_it_comes_again() {
+    let file = StateFile::new("unwatched");
+    let world = World::new();
+    world.add("run-1", &["7"]);
+    world.corrupt("run-1", true);
+    for is_new in [false, true] {
+        world.corrupt("run-1", true);
+        let monitor = file.monitor(&world);
+        monitor.watch_run("run-1", plain()).unwrap();
+        monitor.restart().unwrap();
+        world.clock.settle();
+        assert_ne!(monitor.runs()[0].run, "run-1");
+        assert!(monitor.stop(secs(1)).is_clean());
+        world.corrupt("run-1", false);
+        let monitor = if is_new { file.monitor(&world) } else { monitor };
+        monitor.watch_run("run-1", plain()).unwrap();
+        assert!(monitor.stop_watching("run-1"));
+        monitor.restart().unwrap();
+        monitor.watch_run("run-1", plain()).unwrap();
+        world.clock.settle();
+        assert_eq!(monitor.runs()[0].run, "run-1", "new: {is_new}");
+        assert!(monitor.stop(secs(1)).is_clean());
+        assert!(!file.text().contains("run-1"), "{}", file.text());
+    }
+}
+
+#[test]
+fn what_starts_while_a_stop_ends_keeps_its_file() {
+    let file = StateFile::new("race");
+    // Which takes its time to read.
+    let names: Vec<_> = (0..2000).map(|n| format!(r#""run-{n}":"new-{n}""#)).collect();
+    std::fs::write(&file.0, format!(r#"{{"runs":{{{}}}}}"#, names.join(","))).unwrap();
+    let world = World::new();
+    let (monitor, other) = (file.monitor(&world), file.monitor(&world));
+    for _ in 0..50 {
+        std::thread::scope(|scope| {
+            let stopping = scope.spawn(|| monitor.stop(secs(1)));
+            while monitor.restart().is_err() {}
+            let _ = stopping.join();
+        });
+        if monitor.is_running() {
+            let kind = other.restart().map_err(|error| error.kind());
+            assert_eq!(kind, Err(ErrorKind::InvalidState), "it runs without its file");
+        }
+        assert!(monitor.stop(secs(1)).is_clean());
+    }
+}
+
+/// A state file that goes with the test.
+struct StateFile(std::path::PathBuf);
+
+impl StateFile {
+    fn new(what: &str) -> Self {
+        Self(std::env::temp_dir().join(format!("loopkeeper-runs-{what}-{}.json", std::process::id())))
+    }
+
+    fn monitor(&self, world: &World) -> RecoveryMonitor {
+        let config = RecoveryMonitorConfig::new("m", policy()).state_file(&self.0);
+        RecoveryMonitor::new(&world.env, config, world.clone(), world.clone()).unwrap()
+    }
+
+    fn text(&self) -> String {
+        std::fs::read_to_string(&self.0).unwrap()
+    }
+}
+
+impl Drop for StateFile {
+    fn drop(&mut self) {
+        for end in ["", ".lock"] {
+            let _ = std::fs::remove_file(format!("{}{end}", self.0.display()));
+        }
     }
 }
 

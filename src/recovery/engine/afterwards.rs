@@ -37,15 +37,20 @@ impl Afterwards {
         self.steps.is_empty() && self.cancels.is_empty() && self.trash.is_empty() && !self.moved
     }
 
-    /// All of it but what drops objects of the user's, which is handed back.
-    #[must_use = "dropped where user code may run"]
-    pub(in crate::recovery) fn run(self, instruments: &Instruments) -> Vec<Trash> {
-        for token in self.cancels {
+    /// Has end what is to end.
+    pub(super) fn cancel(&mut self) {
+        for token in self.cancels.drain(..) {
             token.cancel();
         }
-        for inbox in self.rings {
+        for inbox in self.rings.drain(..) {
             inbox.ring(Signals::POKE);
         }
+    }
+
+    /// All of it but what drops objects of the user's, which is handed back.
+    #[must_use = "dropped where user code may run"]
+    pub(in crate::recovery) fn run(mut self, instruments: &Instruments) -> Vec<Trash> {
+        self.cancel();
         for step in self.steps {
             instruments.count(step);
         }

@@ -20,8 +20,10 @@ impl Engine {
     /// Starts it, with a first thread for `role`.
     pub(in crate::recovery) fn start(self: &Arc<Self>, role: Role) -> Result<()> {
         let refused = |kind, text: &str| Err(Error::new(kind).context(format!("{}: {text}", self.name)));
+        // A stop that is at its end lets go of the file before or after this.
+        let beginning = self.holding.lock();
         let names = self.hold_names()?;
-        let started = self.act(|state, now, after| {
+        let (started, after) = self.decide(|state, now, after| {
             if state.stops > 0 {
                 return refused(ErrorKind::InvalidState, "start while it is being stopped");
             }
@@ -50,6 +52,8 @@ impl Engine {
         if started.is_err() && self.lock().stage != Stage::Running {
             self.let_go_of_names();
         }
+        drop(beginning);
+        self.afterwards(after);
         started
     }
 
@@ -88,6 +92,7 @@ impl Engine {
         }
         let calls = self.callbacks.take_all();
         let _ = caught(|| drop(calls));
+        let _end = self.holding.lock();
         self.let_go_of_names();
         let mut state = self.lock();
         state.stops -= 1;

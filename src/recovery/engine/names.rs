@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Engine;
 use super::afterwards::{Afterwards, Trash};
-use super::state::State;
+use super::state::{Stage, State};
 use super::watch::Poll;
 use crate::clock::Tick;
 use crate::error::Result;
@@ -53,10 +53,19 @@ impl Engine {
         after: &mut Afterwards,
         kept: BTreeMap<String, String>,
     ) {
+        let State { names, forgotten, .. } = state;
         // What is known already is newer.
-        for (first, present) in kept {
-            state.names.entry(first).or_insert(present);
+        for present in names.values_mut() {
+            if let Some(next) = kept.get(present) {
+                present.clone_from(next);
+            }
         }
+        for (first, present) in kept.into_iter().filter(|(first, _)| !forgotten.contains(first)) {
+            let present = names.get(&present).cloned().unwrap_or(present);
+            names.entry(first).or_insert(present);
+        }
+        names.retain(|first, present| first != present);
+        after.moved |= !std::mem::take(forgotten).is_empty();
         let is_first = |(run, first): &(Arc<str>, Arc<str>)| run == first;
         let watched = state.watches.iter().map(|(run, watch)| (run.clone(), watch.first_run.clone()));
         let moved: Vec<(Arc<str>, Arc<str>)> = watched
@@ -77,11 +86,31 @@ impl Engine {
 
     /// A run goes on under another name.
     pub(super) fn note_name(state: &mut State, after: &mut Afterwards, first: &str, present: &str) {
+        let names = &mut state.names;
+        // It is a present name again, if it ever was another.
+        after.moved |= names.remove(present).is_some();
         if first == present {
-            after.moved |= state.names.remove(first).is_some();
-        } else {
-            state.names.insert(first.to_owned(), present.to_owned());
-            after.moved = true;
+            return;
+        }
+        // Who knows the run by a name before this one finds it too.
+        for name in names.values_mut().filter(|name| **name == *first) {
+            present.clone_into(name);
+        }
+        names.insert(first.to_owned(), present.to_owned());
+        after.moved = true;
+    }
+
+    /// A run is watched no more, under any name.
+    pub(super) fn forget_names(&self, state: &mut State, after: &mut Afterwards, first: &str, present: &str) {
+        let State { names, forgotten, stage, .. } = state;
+        let all = std::mem::take(names).into_iter();
+        let (gone, left): (Vec<_>, Vec<_>) = all.partition(|(one, other)| one == first || other == present);
+        *names = left.into_iter().collect();
+        after.moved |= !gone.is_empty();
+        // The file cannot be written now, and is read at the next start.
+        if self.file.is_some() && *stage != Stage::Running {
+            forgotten.extend(gone.into_iter().map(|(one, _)| one));
+            forgotten.insert(first.to_owned());
         }
     }
 

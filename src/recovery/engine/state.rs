@@ -43,6 +43,9 @@ pub(in crate::recovery) struct State {
     /// Under which name each run goes on that was restored under another, by
     /// its first name.
     pub(super) names: BTreeMap<String, String>,
+    /// The first names of runs of which that is to be known no more, since the
+    /// file was last held.
+    pub(super) forgotten: BTreeSet<String>,
     pub(in crate::recovery) cases: Map<Arc<str>, Box<Case>>,
     pub(super) fresh: VecDeque<Arc<str>>,
     pub(super) retries: Map<(Tick, u64), Arc<str>>,
@@ -87,6 +90,7 @@ impl State {
             watches: Watches::default(),
             polls: BTreeSet::new(),
             names: BTreeMap::new(),
+            forgotten: BTreeSet::new(),
             cases: Map::new(),
             fresh: VecDeque::new(),
             retries: Map::new(),
@@ -112,8 +116,9 @@ impl State {
         if let Some((key, _)) = self.cases.get_key_value(run) {
             return Some(key.clone());
         }
-        let watched = self.watches.iter().find(|(_, watch)| &*watch.first_run == run);
-        watched.map(|(key, _)| key.clone())
+        let present = self.names.get(run)?;
+        let is_it = |watch: &&Watch| &*watch.first_run == run;
+        self.watches.get(present).filter(is_it).map(|watch| watch.run.clone())
     }
 
     /// How many jobs of a role could be begun now, and when the next one can.

@@ -65,9 +65,7 @@ impl Engine {
     ) {
         self.cancel_case(state, now, after, run, "the run is not watched any more");
         if let Some(watch) = state.take_watch(run) {
-            let before = state.names.len();
-            state.names.retain(|first, present| **first != *watch.first_run && **present != **run);
-            after.moved |= state.names.len() != before;
+            self.forget_names(state, after, &watch.first_run, run);
             after.trash.extend(watch.metadata.handle.map(Trash::Handle));
         }
         self.forget(state, after, run);
