@@ -56,8 +56,10 @@ pub(super) fn read(text: &str) -> Result<Size, Flaw> {
     if whole.is_empty() || part.is_empty() || part.contains('.') {
         return Err(Flaw::Syntax);
     }
-    if unit == "%" {
-        let percent = float(number).ok_or(Flaw::Syntax)?;
+    // A part that is written small has an exponent.
+    let exponent = unit.strip_suffix('%').filter(|text| text.is_empty() || text.starts_with("e-"));
+    if let Some(exponent) = exponent {
+        let percent = float(&text[..end + exponent.len()]).ok_or(Flaw::Syntax)?;
         return if percent <= 100.0 {
             Ok(Size::Percent(percent))
         } else {
@@ -109,6 +111,7 @@ mod tests {
             ("0%", Size::Percent(0.0)),
             ("10%", Size::Percent(10.0)),
             ("2.5%", Size::Percent(2.5)),
+            ("1.5e-7%", Size::Percent(1.5e-7)),
             ("100%", Size::Percent(100.0)),
         ] {
             assert_eq!(read(text), Ok(size), "{text}");
@@ -116,10 +119,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_shown_is_read_as_the_same() {
+        for percent in [0.0, 1e-5, 9.9e-6, 1.5e-7, f64::MIN_POSITIVE, 5e-324, 0.1, 99.999_999, 100.0] {
+            let shown = Size::Percent(percent).to_string();
+            assert_eq!(read(shown.trim_matches('"')), Ok(Size::Percent(percent)), "{shown}");
+        }
+    }
+
+    #[test]
     fn what_is_not_a_size_is_refused() {
         for text in [
             "", "1", "GiB", "%", "1 GiB", " 1B", "1gib", "1kb", "1G", "1K", "-1B", "+1B", "1e3B", ".5GiB",
-            "5.GiB", "1..5GiB", "1.2.3B", "1%%", "-1%", "١B", "1GiB ",
+            "5.GiB", "1..5GiB", "1.2.3B", "1%%", "-1%", "1e1%", "1e-%", "1e-+1%", "e-1%", "١B", "1GiB ",
         ] {
             assert_eq!(read(text), Err(Flaw::Syntax), "{text}");
         }
