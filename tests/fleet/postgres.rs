@@ -369,6 +369,103 @@ fn no_index_is_about_a_commands_state() {
     });
 }
 
+/// Prepares a statement of the library's as it is for a server, and says how the
+/// server is going to run it, whatever is bound.
+fn plan(connection: &mut PgConnection, text: &str) -> String {
+    #[derive(diesel::QueryableByName)]
+    struct Line {
+        #[diesel(sql_type = diesel::sql_types::Text, column_name = "QUERY PLAN")]
+        text: String,
+    }
+    let lines = text.lines().filter(|line| !line.ends_with("-- sqlite"));
+    let text = lines.filter_map(|line| line.split("--").next()).collect::<Vec<_>>().join("\n");
+    let mut names = Vec::new();
+    let mut pieces = text.split(':');
+    let mut sql = pieces.next().unwrap().to_owned();
+    for piece in pieces {
+        let end = piece.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(piece.len());
+        let (name, rest) = piece.split_at(end);
+        let n = names.iter().position(|known| *known == name).unwrap_or_else(|| {
+            names.push(name);
+            names.len() - 1
+        });
+        sql.push_str(&format!("${}{rest}", n + 1));
+    }
+    connection.batch_execute(&format!("DEALLOCATE ALL; PREPARE one AS {sql}")).unwrap();
+    let nulls = vec!["NULL"; names.len()].join(", ");
+    let binds = if names.is_empty() { String::new() } else { format!("({nulls})") };
+    let lines: Vec<Line> = diesel::sql_query(format!("EXPLAIN EXECUTE one{binds}")).load(connection).unwrap();
+    lines.into_iter().map(|line| line.text).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn each_sweep_has_its_index_on_a_server_whatever_its_disks_are_said_to_cost() {
+    with_server(|server| {
+        let schema = server.schema();
+        drop(PostgresStore::open(&server.config(&schema)).unwrap());
+        let mut connection = PgConnection::establish(&server.url).unwrap();
+        // As many as make a plan that reads them all cost something: a hundredth
+        // is held, a hundredth waits.
+        connection
+            .batch_execute(&format!(
+                "SET search_path TO {schema}; SET plan_cache_mode = force_generic_plan;
+                 INSERT INTO fleet_tenants (name, plan, created_at)
+                 SELECT 'tenant ' || n, 'free', 0 FROM generate_series(1, 100) n;
+                 INSERT INTO fleet_agents
+                     (name, kind, health, max_jobs, key_prefix, key_hash, last_seen_at, created_at)
+                 SELECT 'agent ' || n, 'platform', 'online', 10, 'k' || n, 'h' || n, 9, 9
+                 FROM generate_series(1, 2000) n;
+                 INSERT INTO fleet_commands (tenant_id, platform, kind, priority, payload, state, agent_id,
+                     fence, attempts, created_at, queued_at, waiting_since, acknowledged_at, started_at,
+                     completed_at, lease_until)
+                 SELECT n % 100 + 1, n % 8 <> 3, 'scan', 250, '', CASE n % 100 WHEN 0 THEN 'running'
+                         WHEN 1 THEN 'pending' ELSE 'completed' END,
+                     CASE WHEN n % 100 <> 1 THEN n / 100 % 2000 + 1 END, 1, 1, n, n, n,
+                     CASE WHEN n % 100 <> 1 THEN n END, CASE WHEN n % 100 <> 1 THEN n END,
+                     CASE WHEN n % 100 > 1 THEN n END, CASE n % 100 WHEN 0 THEN n END
+                 FROM generate_series(1, 50000) n;
+                 INSERT INTO fleet_tokens (name, prefix, hash, expires_at, created_by, created_at)
+                 SELECT 'token ' || n, 'k' || n, 'h', n, 'alice', 0 FROM generate_series(1, 5000) n;
+                 ANALYZE"
+            ))
+            .unwrap();
+        let sql = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/fleet/store/sql");
+        for cost in [1.1, 4.0] {
+            connection.batch_execute(&format!("SET random_page_cost = {cost}")).unwrap();
+            for (name, index) in [
+                ("mark_offline", "fleet_agents_heard"),
+                ("recover", "fleet_commands_leases"),
+                ("expire_queued", "fleet_commands_queued"),
+                ("expire_unclaimed", "fleet_commands_unclaimed"),
+                ("expire_due", "fleet_commands_expires"),
+                ("fail_exhausted", "fleet_commands_retried"),
+                ("unpin", "fleet_commands_pinned"),
+                ("boundary_places", "fleet_commands_queued"),
+                ("reprioritize", "fleet_commands_queued"),
+                ("claim_job", "fleet_commands_jobs"),
+                ("claim_order", "fleet_commands_orders"),
+                ("select_held", "fleet_commands_held"),
+                ("any_lost", "fleet_commands_leases"),
+                ("any_late", "fleet_commands_queued"),
+                ("any_unclaimed", "fleet_commands_unclaimed"),
+                ("any_due", "fleet_commands_expires"),
+                ("any_retried", "fleet_commands_retried"),
+                ("any_pinned", "fleet_commands_pinned"),
+                ("clean_tokens", "fleet_tokens_expired"),
+            ] {
+                let text = std::fs::read_to_string(sql.join(format!("{name}.sql"))).unwrap();
+                let plan = plan(&mut connection, &text);
+                assert!(plan.contains(index), "{name} at {cost}: not by {index}:\n{plan}");
+                // All that is held is of use to who counts it, to nobody else.
+                let others = ["reprioritize", "select_held"].contains(&name);
+                let reads_all = plan.contains("Seq Scan on fleet_commands")
+                    || (plan.contains("fleet_commands_held") && !others);
+                assert!(!reads_all, "{name} at {cost}:\n{plan}");
+            }
+        }
+    });
+}
+
 #[test]
 fn others_cannot_write_what_does_not_agree() {
     with_server(|server| {

@@ -1,5 +1,7 @@
 -- One decision for each command, so that none is put back and ended in one
 -- go. A command that is put back keeps its age without the time it was held.
+-- Of one bound the planner of a server takes a third of all commands to be below
+-- it, and reads another index to its end; of two it takes a two hundredth.
 WITH clock (now) AS (SELECT COALESCE(:now, (SELECT now FROM fleet_clock))),
 lost (id, fence, next, message) AS MATERIALIZED (
     SELECT c.id, c.fence,
@@ -13,6 +15,7 @@ lost (id, fence, next, message) AS MATERIALIZED (
     INDEXED BY fleet_commands_leases -- sqlite
     LEFT JOIN fleet_agents a ON a.id = c.agent_id
     WHERE c.lease_until <= (SELECT now FROM clock) AND c.platform = :platform
+        AND c.lease_until >= -9000000000000000000 -- postgres
         AND (a.id IS NULL OR a.status = 'revoked' OR a.health = 'offline'
             OR c.acknowledged_at < (SELECT now FROM clock) - :patience)
     ORDER BY c.lease_until, c.id LIMIT :batch
@@ -36,5 +39,6 @@ UPDATE fleet_commands SET
 FROM lost
 WHERE fleet_commands.id = lost.id AND fleet_commands.fence = lost.fence
     AND fleet_commands.lease_until <= (SELECT now FROM clock)
+    AND fleet_commands.lease_until >= -9000000000000000000 -- postgres
     AND fleet_commands.id IN (SELECT id FROM lost) -- sqlite
 RETURNING fleet_commands.id, fleet_commands.state
