@@ -521,6 +521,24 @@ fn why_a_pass_would_change_something_is_told_rule_by_rule() {
     let rehearsal = rehearsal.into_iter().find(|told| told["pass"] == "rehearsal").unwrap();
     assert_eq!((&rehearsal["dry_run"], &rehearsal["paused"]), (&true.into(), &false.into()));
 
+    // Of a name that stands twice the first file has it.
+    let twice = |file: &str, enabled: bool| {
+        let text = format!(
+            r#"{{"name": "twice", "type": "job-recovery", "enabled": {enabled}, "config": {{"dry_run": true}}}}"#
+        );
+        scene.dir.write(&format!("deploy/{file}.json"), text);
+    };
+    let told = || scene.fleet(&["why", "job", &stuck]).1.matches("by twice (a dry run").count();
+    twice("x", true);
+    twice("y", true);
+    assert_eq!(told(), 1);
+    twice("x", false);
+    assert_eq!(told(), 0, "the first is disabled");
+    let nowhere = scene.dir.path().join("nowhere").display().to_string();
+    let (_, out, _) = scene.fleet(&["why", "job", &stuck, "--deploy", &nowhere]);
+    let unknown = "by one with defaults, as what is deployed is not known: ";
+    assert!(out.contains(unknown) && out.contains(&nowhere), "{out}");
+
     let (_, out, _) = scene.fleet(&["why", "agent", &planted.silent.to_string()]);
     assert!(out.contains("\n  offline: changes it: last heard of 20m"), "{out}");
     let (_, out, _) = scene.fleet(&["why", "token", &planted.dead_token.to_string(), "--json"]);

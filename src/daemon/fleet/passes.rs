@@ -44,9 +44,9 @@ pub(super) struct By {
 }
 
 impl Passes {
-    /// Those that a folder describes and has enabled; where it has none of a
-    /// kind, one with defaults. What else is wrong with the folder is not the
-    /// question.
+    /// Those that run where a folder is deployed; where it has none of a kind,
+    /// or cannot be read, one with defaults, which says so. What else is wrong
+    /// with its files is not the question.
     pub(super) fn deployed(dir: &Path) -> Result<Self> {
         let mut registry = Registry::new();
         let health = heard(&mut registry, "agent-health", descriptor::agent_health)?;
@@ -54,19 +54,26 @@ impl Passes {
         let priority = heard(&mut registry, "queue-priority", descriptor::queue_priority)?;
         let cleanup = heard(&mut registry, "token-cleanup", descriptor::token_cleanup)?;
         let retention = heard(&mut registry, "audit-retention", descriptor::audit_retention)?;
-        let files = load_files(dir, &registry).unwrap_or_default();
-        let enabled: BTreeSet<String> = files
-            .into_iter()
-            .flatten()
-            .filter(|found| found.enabled)
-            .map(|found| found.name.to_string())
-            .collect();
+        let (files, instead) = match load_files(dir, &registry) {
+            Ok(files) => (files, "one with defaults, as none is deployed".to_owned()),
+            Err(faults) => {
+                (Vec::new(), format!("one with defaults, as what is deployed is not known: {faults}"))
+            }
+        };
+        let env = Env::new()?;
+        let mut names = BTreeSet::new();
+        for found in files.into_iter().flatten() {
+            // Of two files of one name the first has it, also when it is disabled.
+            if names.insert(found.name.to_string()) && found.enabled {
+                let _ = found.build(&env);
+            }
+        }
         Ok(Self {
-            health: choose(&health, &enabled, AgentHealth::new(AgentHealthConfig::default())?),
-            recovery: choose(&recovery, &enabled, JobRecovery::new(JobRecoveryConfig::default())?),
-            priority: choose(&priority, &enabled, QueuePriority::new(QueuePriorityConfig::default())?),
-            cleanup: choose(&cleanup, &enabled, TokenCleanup::new(TokenCleanupConfig::default())?),
-            retention: choose(&retention, &enabled, AuditRetention::new(AuditRetentionConfig::default())?),
+            health: choose(&health, &instead, AgentHealth::new(AgentHealthConfig::default())?),
+            recovery: choose(&recovery, &instead, JobRecovery::new(JobRecoveryConfig::default())?),
+            priority: choose(&priority, &instead, QueuePriority::new(QueuePriorityConfig::default())?),
+            cleanup: choose(&cleanup, &instead, TokenCleanup::new(TokenCleanupConfig::default())?),
+            retention: choose(&retention, &instead, AuditRetention::new(AuditRetentionConfig::default())?),
         })
     }
 
@@ -102,10 +109,10 @@ fn each<P>(
     Ok(())
 }
 
-/// What descriptors of one type say.
+/// What the descriptors of one type say that were built.
 type Heard<P> = Arc<Mutex<Vec<Deployed<P>>>>;
 
-/// Has a registry read descriptors of a type, and remember what they say.
+/// Has a registry build nothing of a type, and remember what it would be.
 fn heard<P: Pass + Sync>(
     registry: &mut Registry,
     kind: &str,
@@ -117,23 +124,22 @@ fn heard<P: Pass + Sync>(
         let (config, pass) = read(name, o)?;
         let name = name.to_owned();
         let by = By { name, dry_run: config.is_dry_run(), paused: config.starts_paused() };
-        ours.lock().push(Deployed { by, pass });
-        Some(never_built)
+        let ours = ours.clone();
+        Some(move |_: &Env| -> Result<Reconciler, BoxError> {
+            ours.lock().push(Deployed { by, pass });
+            Err("it is only looked at".into())
+        })
     })?;
     Ok(heard)
 }
 
-fn never_built(_: &Env) -> Result<Reconciler, BoxError> {
-    Err("it is only looked at".into())
-}
-
-/// Those that are enabled, or one with defaults.
-fn choose<P>(heard: &Heard<P>, enabled: &BTreeSet<String>, default: P) -> Vec<Deployed<P>> {
+/// Those that there are, or one with defaults under the name that it is to have
+/// then.
+fn choose<P>(heard: &Heard<P>, instead: &str, default: P) -> Vec<Deployed<P>> {
     let mut found = std::mem::take(&mut *heard.lock());
-    found.retain(|pass| enabled.contains(&pass.by.name));
     if found.is_empty() {
-        let name = "one with defaults, as none is deployed".to_owned();
-        found.push(Deployed { by: By { name, dry_run: false, paused: false }, pass: default });
+        let by = By { name: instead.to_owned(), dry_run: false, paused: false };
+        found.push(Deployed { by, pass: default });
     }
     found
 }
