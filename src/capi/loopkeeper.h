@@ -1945,6 +1945,15 @@ typedef struct {
    * to 1 s.
    */
   uint64_t drop_grace_ms;
+  /**
+   * A small file in which is kept under which name each run goes on that was
+   * restored under another, so that the next program does not restore its
+   * first one again. One that cannot be read or written is left out with a
+   * warning in the log. A lock on a file beside it, whose name has `.lock` at
+   * its end, keeps a second writer out until the stop: its start gives
+   * LK_ERR_STATE. Defaults to NULL, none. An executor keeps none.
+   */
+  const char *state_file;
 } lk_recovery_config;
 
 /**
@@ -4175,8 +4184,9 @@ lk_status lk_log_init(lk_log *out, size_t size);
  * once whatever this returns, unless the config itself is NULL or of a wrong
  * size. out: a new handle, the caller's to free with lk_recovery_free.
  * Returns: LK_OK; LK_ERR_INVALID or LK_ERR_CONFIG when a setting cannot be
- * used; LK_ERR_SPAWN or LK_ERR_BUDGET; LK_ERR_RANGE; LK_ERR_NULL;
- * LK_ERR_SIZE; LK_ERR_UTF8; LK_ERR_STALE. Thread: any. Does not block. Next:
+ * used; LK_ERR_STATE when another keeps its `state_file`; LK_ERR_SPAWN or
+ * LK_ERR_BUDGET; LK_ERR_RANGE; LK_ERR_NULL; LK_ERR_SIZE; LK_ERR_UTF8;
+ * LK_ERR_STALE. Thread: any. Does not block, but for the `state_file`. Next:
  * lk_recovery_watch_run.
  */
 lk_status lk_recovery_start(const lk_env *env, const lk_recovery_config *config, lk_recovery **out);
@@ -4270,9 +4280,10 @@ lk_status lk_recovery_trigger(const lk_recovery *recovery);
  * Starts again after a stop.
  *
  * recovery: not consumed.
- * Returns: LK_OK; LK_ERR_STATE while it runs, is being stopped or an earlier
- * call is stuck; LK_ERR_SPAWN or LK_ERR_BUDGET; LK_ERR_NULL; LK_ERR_STALE.
- * Thread: any. Does not block.
+ * Returns: LK_OK; LK_ERR_STATE while it runs, is being stopped, an earlier
+ * call is stuck or another keeps its `state_file`; LK_ERR_SPAWN or
+ * LK_ERR_BUDGET; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does not block, but
+ * for the `state_file`.
  */
 lk_status lk_recovery_restart(const lk_recovery *recovery);
 

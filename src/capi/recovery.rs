@@ -26,8 +26,9 @@ object!(lk_recovery => RecoveryMonitor, RecoveryMonitor::stop_for_drop, Recovery
 /// once whatever this returns, unless the config itself is NULL or of a wrong
 /// size. out: a new handle, the caller's to free with lk_recovery_free.
 /// Returns: LK_OK; LK_ERR_INVALID or LK_ERR_CONFIG when a setting cannot be
-/// used; LK_ERR_SPAWN or LK_ERR_BUDGET; LK_ERR_RANGE; LK_ERR_NULL;
-/// LK_ERR_SIZE; LK_ERR_UTF8; LK_ERR_STALE. Thread: any. Does not block. Next:
+/// used; LK_ERR_STATE when another keeps its `state_file`; LK_ERR_SPAWN or
+/// LK_ERR_BUDGET; LK_ERR_RANGE; LK_ERR_NULL; LK_ERR_SIZE; LK_ERR_UTF8;
+/// LK_ERR_STALE. Thread: any. Does not block, but for the `state_file`. Next:
 /// lk_recovery_watch_run.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_recovery_start(
@@ -175,9 +176,10 @@ pub extern "C" fn lk_recovery_trigger(recovery: Ref<lk_recovery>) -> lk_status {
 /// Starts again after a stop.
 ///
 /// recovery: not consumed.
-/// Returns: LK_OK; LK_ERR_STATE while it runs, is being stopped or an earlier
-/// call is stuck; LK_ERR_SPAWN or LK_ERR_BUDGET; LK_ERR_NULL; LK_ERR_STALE.
-/// Thread: any. Does not block.
+/// Returns: LK_OK; LK_ERR_STATE while it runs, is being stopped, an earlier
+/// call is stuck or another keeps its `state_file`; LK_ERR_SPAWN or
+/// LK_ERR_BUDGET; LK_ERR_NULL; LK_ERR_STALE. Thread: any. Does not block, but
+/// for the `state_file`.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_recovery_restart(recovery: Ref<lk_recovery>) -> lk_status {
     guard(move || Ok(recovery.get("recovery")?.restart()?))

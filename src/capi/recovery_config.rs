@@ -137,6 +137,13 @@ pub struct lk_recovery_config {
     /// How long freeing it waits for its threads, unless a stop has. Defaults
     /// to 1 s.
     pub drop_grace_ms: u64,
+    /// A small file in which is kept under which name each run goes on that was
+    /// restored under another, so that the next program does not restore its
+    /// first one again. One that cannot be read or written is left out with a
+    /// warning in the log. A lock on a file beside it, whose name has `.lock` at
+    /// its end, keeps a second writer out until the stop: its start gives
+    /// LK_ERR_STATE. Defaults to NULL, none. An executor keeps none.
+    pub state_file: Text,
 }
 
 // SAFETY: numbers, pointers that are looked at before they are used, and
@@ -165,6 +172,7 @@ unsafe impl Versioned for lk_recovery_config {
             max_queued: 1024,
             reserved: 0,
             drop_grace_ms: 1000,
+            state_file: Text::NONE,
         }
     }
 }
@@ -221,6 +229,9 @@ impl Table {
             .drop_grace(millis(config.drop_grace_ms));
         if flag(config.critical, "critical")? {
             settings = settings.critical();
+        }
+        if let Some(path) = config.state_file.optional("state_file")? {
+            settings = settings.state_file(path);
         }
         Ok((settings, source, remedy))
     }

@@ -541,11 +541,12 @@ static void test_executor(void)
 static void test_recovery(void)
 {
     lk_recovery_config config;
-    lk_recovery *recovery = NULL;
+    lk_recovery *recovery = NULL, *other = NULL;
     char json[4096];
 
     OK(lk_recovery_config_init(&config, sizeof config));
     config.name = "r";
+    config.state_file = "runs.json";
     config.fetch = fetch;
     config.checkpoints = checkpoints;
     config.restore = restore;
@@ -554,6 +555,7 @@ static void test_recovery(void)
     config.policy_json = "{\"poll_interval\": \"10ms\", \"backoff\": \"10ms\", \"verify_polls\": 1, "
                          "\"max_attempts\": 1}";
     OK(lk_recovery_start(env, &config, &recovery));
+    IS(LK_ERR_STATE, lk_recovery_start(env, &config, &other));
     OK(lk_recovery_watch_run(recovery, "good", NULL));
     OK(lk_recovery_watch_run(recovery, "bad", "{\"team\": \"north\"}"));
     OK(lk_recovery_watch_run(recovery, "lost", NULL));
@@ -570,6 +572,14 @@ static void test_recovery(void)
     OK(lk_recovery_stop(recovery, 10000, NULL));
     OK(lk_recovery_restart(recovery));
     OK(lk_recovery_free(recovery));
+
+    /* The next program finds the run under its new name. */
+    OK(lk_recovery_start(env, &config, &other));
+    OK(lk_recovery_watch_run(other, "bad", NULL));
+    OK(lk_recovery_runs_json(other, json, sizeof json, NULL));
+    CHECK(strstr(json, "\"run\":\"new\"") != NULL && strstr(json, "\"first_run\":\"bad\"") != NULL);
+    OK(lk_recovery_free(other));
+    CHECK(LOAD(retired) == 1);
 }
 
 /* Configuration: layers, getters, reload, watch. */
