@@ -149,22 +149,19 @@ impl Engine {
     /// threads for what is to be done, and does what may only be done
     /// without the lock.
     pub(super) fn act<T>(self: &Arc<Self>, decide: impl FnOnce(&mut State, Tick, &mut Afterwards) -> T) -> T {
-        let (decided, after) = self.decide(decide);
-        self.afterwards(after);
-        decided
-    }
-
-    /// The same, but for what may only be done without the lock.
-    fn decide<T>(
-        self: &Arc<Self>,
-        decide: impl FnOnce(&mut State, Tick, &mut Afterwards) -> T,
-    ) -> (T, Afterwards) {
         let mut after = Afterwards::default();
         let mut state = self.lock();
         let now = self.now();
         let decided = decide(&mut state, now, &mut after);
+        self.conclude(state, now, after);
+        decided
+    }
+
+    /// What every decision ends with.
+    fn conclude(self: &Arc<Self>, mut state: MutexGuard<'_, State>, now: Tick, mut after: Afterwards) {
         self.settle(&mut state, now, &mut after);
-        (decided, after)
+        drop(state);
+        self.afterwards(after);
     }
 
     /// The last thing under the lock.

@@ -39,10 +39,10 @@ impl Afterwards {
 
     /// Has end what is to end.
     pub(super) fn cancel(&mut self) {
-        for token in self.cancels.drain(..) {
+        for token in std::mem::take(&mut self.cancels) {
             token.cancel();
         }
-        for inbox in self.rings.drain(..) {
+        for inbox in std::mem::take(&mut self.rings) {
             inbox.ring(Signals::POKE);
         }
     }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Engine;
+use super::afterwards::Afterwards;
 use super::job::Role;
-use super::state::Stage;
+use super::state::{Stage, State};
 use super::worker::Worker;
 use crate::clock::{Signals, real_deadline};
 use crate::error::{Error, ErrorKind, Result};
@@ -19,42 +20,52 @@ const POLL_GRACE: Duration = Duration::from_secs(1);
 impl Engine {
     /// Starts it, with a first thread for `role`.
     pub(in crate::recovery) fn start(self: &Arc<Self>, role: Role) -> Result<()> {
-        let refused = |kind, text: &str| Err(Error::new(kind).context(format!("{}: {text}", self.name)));
         // A stop that is at its end lets go of the file before or after this.
         let beginning = self.holding.lock();
         let names = self.hold_names()?;
-        let (started, after) = self.decide(|state, now, after| {
-            if state.stops > 0 {
-                return refused(ErrorKind::InvalidState, "start while it is being stopped");
-            }
-            if state.stage == Stage::Running {
-                return refused(ErrorKind::InvalidState, "start while it runs");
-            }
-            if self.parent.is_cancelled() {
-                return refused(ErrorKind::Cancelled, "start after its token was cancelled");
-            }
-            state.workers.iter_mut().for_each(Worker::retire);
-            state.token = self.parent.child();
-            self.hire(state, role).map_err(|error| {
-                let context = format!("{}: {error}", self.name);
-                error.context(context)
-            })?;
-            if let Some(mailbox) = &self.mailbox {
-                mailbox.reopen();
-            }
-            state.stage = Stage::Running;
-            (state.waited, state.draining) = (false, false);
-            self.tell_loop(state, EventKind::Started);
-            Self::take_names(state, now, after, names);
-            Self::poll_afresh(state, now);
-            Ok(())
-        });
-        if started.is_err() && self.lock().stage != Stage::Running {
+        let mut after = Afterwards::default();
+        let mut state = self.lock();
+        let now = self.now();
+        let begun = self.begin(&mut state, role);
+        if begun.is_ok() {
+            Self::take_names(&mut state, now, &mut after, names);
+            Self::poll_afresh(&mut state, now);
+            self.settle(&mut state, now, &mut after);
+        }
+        let runs = state.stage == Stage::Running;
+        drop(state);
+        if !runs {
             self.let_go_of_names();
         }
         drop(beginning);
         self.afterwards(after);
-        started
+        begun
+    }
+
+    fn begin(self: &Arc<Self>, state: &mut State, role: Role) -> Result<()> {
+        let refused = |kind, text: &str| Err(Error::new(kind).context(format!("{}: {text}", self.name)));
+        if state.stops > 0 {
+            return refused(ErrorKind::InvalidState, "start while it is being stopped");
+        }
+        if state.stage == Stage::Running {
+            return refused(ErrorKind::InvalidState, "start while it runs");
+        }
+        if self.parent.is_cancelled() {
+            return refused(ErrorKind::Cancelled, "start after its token was cancelled");
+        }
+        state.workers.iter_mut().for_each(Worker::retire);
+        state.token = self.parent.child();
+        self.hire(state, role).map_err(|error| {
+            let context = format!("{}: {error}", self.name);
+            error.context(context)
+        })?;
+        if let Some(mailbox) = &self.mailbox {
+            mailbox.reopen();
+        }
+        state.stage = Stage::Running;
+        (state.waited, state.draining) = (false, false);
+        self.tell_loop(state, EventKind::Started);
+        Ok(())
     }
 
     pub(in crate::recovery) fn stop(self: &Arc<Self>, grace: Duration) -> StopReport {

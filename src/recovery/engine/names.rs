@@ -55,16 +55,16 @@ impl Engine {
     ) {
         let State { names, forgotten, .. } = state;
         // What is known already is newer.
-        for present in names.values_mut() {
+        for (_, present) in names.iter_mut() {
             if let Some(next) = kept.get(present) {
-                present.clone_from(next);
+                *present = next.clone();
             }
         }
-        for (first, present) in kept.into_iter().filter(|(first, _)| !forgotten.contains(first)) {
+        for (first, present) in kept {
             let present = names.get(&present).cloned().unwrap_or(present);
             names.entry(first).or_insert(present);
         }
-        names.retain(|first, present| first != present);
+        names.retain(|first, present| first != present && !forgotten.contains_key(first));
         after.moved |= !std::mem::take(forgotten).is_empty();
         let is_first = |(run, first): &(Arc<str>, Arc<str>)| run == first;
         let watched = state.watches.iter().map(|(run, watch)| (run.clone(), watch.first_run.clone()));
@@ -93,8 +93,8 @@ impl Engine {
             return;
         }
         // Who knows the run by a name before this one finds it too.
-        for name in names.values_mut().filter(|name| **name == *first) {
-            present.clone_into(name);
+        for (_, name) in names.iter_mut().filter(|(_, name)| **name == *first) {
+            *name = present.to_owned();
         }
         names.insert(first.to_owned(), present.to_owned());
         after.moved = true;
@@ -103,15 +103,19 @@ impl Engine {
     /// A run is watched no more, under any name.
     pub(super) fn forget_names(&self, state: &mut State, after: &mut Afterwards, first: &str, present: &str) {
         let State { names, forgotten, stage, .. } = state;
-        let all = std::mem::take(names).into_iter();
-        let (gone, left): (Vec<_>, Vec<_>) = all.partition(|(one, other)| one == first || other == present);
-        *names = left.into_iter().collect();
-        after.moved |= !gone.is_empty();
         // The file cannot be written now, and is read at the next start.
-        if self.file.is_some() && *stage != Stage::Running {
-            forgotten.extend(gone.into_iter().map(|(one, _)| one));
-            forgotten.insert(first.to_owned());
+        let is_read = self.file.is_some() && *stage != Stage::Running;
+        if is_read {
+            forgotten.insert(first.to_owned(), String::new());
         }
+        names.retain(|one, other| {
+            let goes = one == first || other == present;
+            if goes && is_read {
+                forgotten.insert(one.clone(), String::new());
+            }
+            after.moved |= goes;
+            !goes
+        });
     }
 
     /// Writes what is known now. Without the lock: a disk may take its time.

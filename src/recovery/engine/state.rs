@@ -44,8 +44,8 @@ pub(in crate::recovery) struct State {
     /// its first name.
     pub(super) names: BTreeMap<String, String>,
     /// The first names of runs of which that is to be known no more, since the
-    /// file was last held.
-    pub(super) forgotten: BTreeSet<String>,
+    /// file was last held. A map of the same kind, so that its code is there once.
+    pub(super) forgotten: BTreeMap<String, String>,
     pub(in crate::recovery) cases: Map<Arc<str>, Box<Case>>,
     pub(super) fresh: VecDeque<Arc<str>>,
     pub(super) retries: Map<(Tick, u64), Arc<str>>,
@@ -90,7 +90,7 @@ impl State {
             watches: Watches::default(),
             polls: BTreeSet::new(),
             names: BTreeMap::new(),
-            forgotten: BTreeSet::new(),
+            forgotten: BTreeMap::new(),
             cases: Map::new(),
             fresh: VecDeque::new(),
             retries: Map::new(),
