@@ -605,6 +605,7 @@ fn a_run_that_was_unwatched_while_nothing_ran_is_another_when_it_comes_again() {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "the other side is a bare thread")]
 fn what_starts_while_a_stop_ends_keeps_its_file() {
     let file = StateFile::new("race");
     // Which takes its time to read.
