@@ -135,6 +135,12 @@ impl Guarded for Plug {
     }
 }
 
+/// How often a connection is made anew that cannot be told from others.
+const AGAIN: u32 = 3;
+
+/// That several sockets were made in one moment.
+struct Several;
+
 /// A connection's line.
 pub(super) struct Line {
     plug: Arc<Plug>,
@@ -144,16 +150,41 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// What `connect` has made, and its line to the server at `url`. Others may make sockets in the
-    /// same moment: then it is the one that leads to port `to`, and of several
-    /// that which the server sees come from port `from`. There is no line when
-    /// it cannot be told.
+    /// What `connect` has made, and its line to the server at `url`. Others may
+    /// make sockets in the same moment: then it is the one that leads to port
+    /// `to`, and of several that which the server sees come from port `from`.
+    /// Behind a proxy the server sees another's port: then it is made anew,
+    /// one after the other. There is no line when it cannot be told even so.
     pub(super) fn of<T>(
         url: &str,
         to: Option<u16>,
-        connect: impl FnOnce() -> Result<T>,
-        from: impl FnOnce(&mut T) -> Option<u16>,
+        mut connect: impl FnMut() -> Result<T>,
+        mut from: impl FnMut(&mut T) -> Option<u16>,
     ) -> Result<(T, Option<Self>)> {
+        static ALONE: Mutex<()> = Mutex::new(());
+        let (mut connection, mut socket) = Self::tell_apart(to, &mut connect, &mut from)?;
+        for _ in 0..AGAIN {
+            if socket.is_ok() {
+                break;
+            }
+            let alone = ALONE.lock();
+            // One is not held while the other is made: a server may have no
+            // room for both.
+            drop(connection);
+            (connection, socket) = Self::tell_apart(to, &mut connect, &mut from)?;
+            drop(alone);
+        }
+        let line = socket.ok().flatten().map(|socket| Self::new(socket, url)).transpose()?;
+        Ok((connection, line))
+    }
+
+    /// What `connect` makes, and its socket, if it has one; an error when there
+    /// are several that may be it.
+    fn tell_apart<T>(
+        to: Option<u16>,
+        connect: &mut impl FnMut() -> Result<T>,
+        from: &mut impl FnMut(&mut T) -> Option<u16>,
+    ) -> Result<(T, std::result::Result<Option<TcpStream>, Several>)> {
         let before = open_sockets();
         let mut connection = connect()?;
         let mut new: Vec<_> = open_sockets()
@@ -164,12 +195,14 @@ impl Line {
         if let Some(to) = to.filter(|_| new.len() > 1) {
             new.retain(|socket| socket.peer_addr().is_ok_and(|peer| peer.port() == to));
         }
-        if new.len() > 1 {
+        let several = new.len() > 1;
+        if several {
             let from = from(&mut connection);
             new.retain(|socket| socket.local_addr().ok().map(|address| address.port()) == from);
         }
-        let line = new.pop().filter(|_| new.is_empty()).map(|socket| Self::new(socket, url)).transpose()?;
-        Ok((connection, line))
+        let socket = new.pop();
+        let is_told = new.is_empty() && (socket.is_some() || !several);
+        Ok((connection, if is_told { Ok(socket) } else { Err(Several) }))
     }
 
     fn new(socket: TcpStream, url: &str) -> Result<Self> {
@@ -217,6 +250,40 @@ mod tests {
         server.note(false);
         time.jump(AWAY);
         assert!(!server.is_away(), "it may be back");
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "many who connect at once, joined at the end of the scope")]
+    fn who_connects_at_once_behind_a_proxy_has_a_line_too() {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let all = std::sync::Barrier::new(4);
+        let connect_with_all = || {
+            let mut is_first = true;
+            // A proxy's port is none of ours.
+            Line::of(
+                "proxy",
+                Some(address.port()),
+                || {
+                    let is_first = std::mem::take(&mut is_first);
+                    let together = || is_first.then(|| all.wait());
+                    together();
+                    let stream = TcpStream::connect(address).unwrap();
+                    together();
+                    Ok(stream)
+                },
+                |_| Some(1),
+            )
+            .unwrap()
+        };
+        let made: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(connect_with_all)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        for (stream, line) in &made {
+            let line = line.as_ref().expect("a line");
+            assert_eq!(line.plug().socket.local_addr().unwrap(), stream.local_addr().unwrap());
+        }
     }
 
     #[test]
