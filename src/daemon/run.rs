@@ -1,7 +1,9 @@
 //! Watches until told to stop: starts in order, stops in reverse.
 
+use std::ffi::c_int;
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use loopkeeper::alert::{Alerts, AlertsConfig};
@@ -15,6 +17,9 @@ use loopkeeper::status::{StatusSource as _, aggregate};
 use loopkeeper::{
     Env, EnvConfig, Error, ErrorKind, Health, Host, HostConfig, LoopStatus, Observer, Result, StopReport,
 };
+use signal_hook::consts::{SIGHUP, SIGUSR1};
+use signal_hook::flag;
+use signal_hook::low_level::raise;
 
 use super::apply::Live;
 use super::load::{Loaded, load};
@@ -39,6 +44,13 @@ pub(crate) fn run(layers: Layers, notify_fd: Option<u16>) -> Exit {
         }
     };
     share_memory_pools();
+    let early = match Early::note() {
+        Ok(early) => early,
+        Err(error) => {
+            complain(error.report());
+            return Exit::Failed;
+        }
+    };
     let loaded = match load(&layers) {
         Ok(loaded) => loaded,
         Err(faults) => {
@@ -48,6 +60,7 @@ pub(crate) fn run(layers: Layers, notify_fd: Option<u16>) -> Exit {
     };
     let logging = Logging::install(&loaded.settings.logging);
     let started = reset_inherited().and_then(|()| Signals::install()).and_then(|signals| {
+        early.pass_on();
         let waker = signals.waker()?;
         let (running, service) = Running::start(loaded, logging, given, waker)?;
         Ok((signals, running, service))
@@ -135,6 +148,31 @@ fn tell(report: &StopReport) {
 
 fn disabled_note(n: usize) -> String {
     if n > 0 { format!(" ({n} disabled)") } else { String::new() }
+}
+
+/// Signals that would end the program until there is somebody who waits for
+/// them: a load may take long. One to stop does end it.
+struct Early([(c_int, Arc<AtomicBool>); 2]);
+
+impl Early {
+    /// Takes note of them from now on.
+    fn note() -> Result<Self> {
+        let early = Self([SIGHUP, SIGUSR1].map(|signal| (signal, Arc::default())));
+        for (signal, has_come) in &early.0 {
+            flag::register(*signal, has_come.clone()).map_err(|error| {
+                Error::new(ErrorKind::Io).context("signals cannot be noted").caused_by(error)
+            })?;
+        }
+        Ok(early)
+    }
+
+    /// Has those that have come arrive once more.
+    fn pass_on(&self) {
+        for (signal, _) in self.0.iter().filter(|(_, has_come)| has_come.load(Ordering::SeqCst)) {
+            // It has a handler, and so cannot fail.
+            let _ = raise(*signal);
+        }
+    }
 }
 
 /// What a service manager left open for this process.

@@ -231,6 +231,48 @@ fn sigusr1_writes_how_everything_is_into_the_log() {
     daemon.stop();
 }
 
+#[test]
+fn a_reload_that_is_asked_for_while_it_loads_does_not_end_it() {
+    let deploy = TempDir::new("early");
+    for n in 0..1000 {
+        let name = format!("a{n}");
+        let text = tcp(&name, 1).replace("\"config\"", "\"enabled\": false, \"config\"");
+        deploy.write(&format!("{name}.json"), text);
+    }
+    let (dir, log) = (deploy.path().to_str().unwrap(), deploy.path().join("log"));
+    let mut command = loopkeeper(&["run", "--deploy", dir, "--listen", "none"]);
+    command.stdout(Stdio::null()).stderr(File::create(&log).unwrap());
+    let mut daemon = Running(command.spawn().unwrap());
+    let pid = daemon.0.id();
+    let is_in = |file: &Path| file.starts_with(deploy.path()) && file != log;
+    eventually("it reads the folder", || {
+        // Files come and go while they are looked at.
+        let files = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+        files.flat_map(|entry| fs::read_link(entry.path())).any(|file| is_in(&file))
+    });
+    for signal in ["-HUP", "-USR1"] {
+        kill(signal, pid);
+    }
+    let log = || fs::read_to_string(&log).unwrap();
+    eventually("both have arrived", || {
+        assert_eq!(daemon.0.try_wait().unwrap(), None, "{}", log());
+        log().contains("SIGHUP: looking") && log().contains("SIGUSR1: 2 loops")
+    });
+    kill("-TERM", pid);
+    assert_eq!(daemon.0.wait().unwrap().code(), Some(0), "{}", log());
+}
+
+/// One that may not have come up; killed on drop.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
 /// Holds one thread still, as a debugger does; the others go on.
 struct Held(i32);
 
