@@ -21,6 +21,7 @@ use loopkeeper::host::deploy::{
     Deployer, DeployerConfig, Descriptor, OnDown, Operation, Outcome, Registry, Reply, Target,
     check_requirements, load_folder,
 };
+use loopkeeper::status::StatusSource as _;
 use loopkeeper::testing::Recorder;
 use loopkeeper::{
     BoxError, Component, ComponentConfig, Context, Env, EnvConfig, Error, ErrorKind, EventKind, Health, Host,
@@ -900,6 +901,57 @@ fn what_requires_something_that_is_not_there_is_tried_until_it_is() {
     scene.part("a.json", "a", r#""v": 1"#).start();
     scene.clock.run_for(secs(600));
     assert!(scene.told().ends_with("again in 60.0s: a requires b, which is not registered; deployed a"));
+}
+
+#[test]
+fn an_edit_that_is_wrong_is_not_tried_again_as_what_failed_before_is() {
+    let scene = Scene::new();
+    let missing = Error::new(ErrorKind::NotFound).context("a requires b, which is not registered");
+    scene.target.fails("a", [Outcome::Failed(missing)]);
+    scene.part("a.json", "a", r#""v": 1"#).start();
+    let rejected = || scene.deployer.rejected().remove(0);
+    assert!(rejected().retry_at.is_some() && rejected().error.contains("requires b"));
+    scene.part("a.json", "a", r#""w": 1"#);
+    scene.deployer.rescan();
+    scene.clock.settle();
+    assert!(rejected().error.contains("unknown field"), "{:?}", rejected());
+    assert_eq!(rejected().retry_at, None);
+    scene.scan();
+    assert_eq!(rejected().retry_at, None);
+    // Right again, it is tried.
+    scene.part("a.json", "a", r#""v": 2"#).scan();
+    assert_eq!((scene.deployer.rejected(), scene.target.running()), (Vec::new(), "a".to_owned()));
+}
+
+#[test]
+fn who_is_rejected_goes_by_the_name_in_the_file() {
+    let scene = Scene::new();
+    scene.part("a-mqtt.json", "mqtt", r#""v": 1"#).part("b.json", "b", r#""v": 1"#).start();
+    for (file, text) in [
+        ("10-db.json", part("db", r#""w": 1"#)),
+        ("mqtt.json", part("other", r#""w": 1"#)),
+        ("taken.json", part("mqtt", r#""v": 2"#)),
+        ("b.json", "{".to_owned()),
+        ("c.json", "{".to_owned()),
+    ] {
+        scene.dir.write(file, text);
+    }
+    scene.target.fails("e", [failed("no port")]);
+    scene.part("d.json", "e", r#""v": 1"#).scan();
+    let rejected = scene.deployer.rejected();
+    let found: Vec<_> = rejected
+        .iter()
+        .map(|it| (short(scene.dir.path(), &it.file), it.name.as_ref().map_or("", Name::as_str), it.runs))
+        .collect();
+    let expected = [
+        ("10-db.json", "db", false),
+        ("b.json", "b", true),
+        ("c.json", "c", false),
+        ("d.json", "e", false),
+        ("mqtt.json", "other", false),
+        ("taken.json", "mqtt", false),
+    ];
+    assert_eq!(found, expected.map(|(file, name, runs)| (file.to_owned(), name, runs)));
 }
 
 #[test]

@@ -245,12 +245,15 @@ fn why_names_the_cause_and_what_comes_next() {
         "{out}"
     );
     assert!(out.contains("\n\nnext: it starts when down can take work"), "{out}");
+    deploy.write("10-db.json", "{\"name\": \"db\"}");
     deploy.write("bad.json", "{\"name\": 5}");
     daemon.signal("-HUP");
     eventually("the file is read", || why("bad", &[]).1.starts_with("bad does not run"));
     let (code, out, _) = why("bad", &[]);
     assert!(code == Some(1) && out.starts_with("bad does not run: its descriptor "), "{out}");
     assert!(out.contains("name: expected a string") && out.contains("next: it is read again when "), "{out}");
+    let (code, out, _) = why("db", &[]);
+    assert!(code == Some(1) && out.starts_with("db does not run: its descriptor "), "{out}");
     let (_, out, _) = why("down", &["--json"]);
     let body: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(

@@ -24,3 +24,13 @@ pub(super) enum Reading {
     /// It does not.
     Wrong { name: Option<Name>, error: Error },
 }
+
+impl Reading {
+    /// Whose descriptor it is, where it tells that.
+    pub(super) fn name(&self) -> Option<&Name> {
+        match self {
+            Self::Right { name, .. } => Some(name),
+            Self::Wrong { name, .. } => name.as_ref(),
+        }
+    }
+}

@@ -12,7 +12,7 @@ use super::descriptor;
 use super::fingerprint::Fingerprint;
 use super::ledger::{Board, Ledger, Rejection};
 use super::machine::{DeployMachine, Outbox, Report};
-use super::plan::plan;
+use super::plan::{applied_from, plan};
 use super::registry::Registry;
 use super::scan::{Dir, Folder, Found, Listing, Sight, shown};
 use super::target::{Deployment, Operation, Outcome, Reply, Target};
@@ -325,11 +325,16 @@ impl StatusSource for Deployer {
         let board = self.board();
         let env = self.0.inner.env();
         let (now, wall) = (env.clock().now(), env.stamp());
+        let mut applied: Vec<(&Path, &Name)> =
+            board.running.iter().map(|(name, file)| (&**file, name)).collect();
+        crate::order::sort(&mut applied);
         let of = |rejection: &Rejection| {
-            let running = board.running.iter().find(|(_, file)| **file == rejection.file);
-            let stem = rejection.file.file_stem().and_then(|stem| stem.to_str());
+            let running = applied_from(&applied, &rejection.file).first();
+            let name = rejection.name.as_ref().or(running.map(|(_, name)| *name));
+            // The best guess where the file tells nothing.
+            let stem = || Name::new(rejection.file.file_stem()?.to_str()?).ok();
             Rejected {
-                name: running.map(|(name, _)| name.clone()).or_else(|| Name::new(stem?).ok()),
+                name: name.cloned().or_else(stem),
                 runs: running.is_some(),
                 file: shown(&rejection.file),
                 error: rejection.error.report().to_string(),

@@ -41,7 +41,9 @@ pub struct Rejection {
     pub file: PathBuf,
     /// Why.
     pub error: Error,
-    /// When it is tried again by itself; `NEVER`: when it changes.
+    /// Whose descriptor it is, where it tells that.
+    pub(super) name: Option<Name>,
+    /// When this content is tried again by itself; `NEVER`: when it changes.
     pub(super) again: Tick,
 }
 
@@ -79,7 +81,6 @@ enum What {
 /// A content that failed.
 #[derive(Debug, Clone)]
 pub(super) struct Trouble {
-    path: PathBuf,
     pub(super) content: Fingerprint,
     /// `NEVER`: it is rejected until it changes.
     pub(super) again: Tick,
@@ -101,7 +102,7 @@ pub(super) struct Ledger {
     /// What stood in the folder at the last scan and did not tell its name.
     seen: Map<PathBuf, Option<Fingerprint>>,
     /// What was rejected at the last scan, and so was told.
-    rejected: Map<PathBuf, Error>,
+    rejected: Map<PathBuf, Rejection>,
     /// Whether somebody changed for whom something waits.
     woken: bool,
     backoff: Backoff,
@@ -170,25 +171,18 @@ impl Ledger {
     }
 
     pub(super) fn board(&self) -> Board {
-        let rejected = self.rejected.iter();
         Board {
             running: order::map(
                 self.running.iter().map(|(name, running)| (name.clone(), running.path.clone())),
             ),
             under_way: self.under_way.keys().cloned().collect(),
-            rejected: rejected
-                .map(|(file, error)| Rejection {
-                    file: file.clone(),
-                    error: error.clone(),
-                    again: self.trouble.values().find(|t| t.path == *file).map_or(Tick::NEVER, |t| t.again),
-                })
-                .collect(),
+            rejected: self.rejected.values().cloned().collect(),
         }
     }
 
     /// How many files are rejected, if more than one is, and why the first is.
     pub(super) fn rejection(&self) -> Option<Error> {
-        let first = self.rejected.values().next()?;
+        let Rejection { error: first, .. } = self.rejected.values().next()?;
         Some(match self.rejected.len() {
             1 => first.clone(),
             n => {
@@ -228,27 +222,33 @@ impl Ledger {
                     }
                 }
                 Change::Wait { name } => {
+                    let (Some(&idx), Some(trouble)) = (right.get(name.as_str()), self.trouble.get(name))
+                    else {
+                        continue;
+                    };
                     // What is tried again is as little in use as what is not.
-                    if let (Some(&idx), Some(trouble)) =
-                        (right.get(name.as_str()), self.trouble.get_mut(name))
-                    {
-                        let file = &files[idx];
-                        if Some(trouble.content) == file.content {
-                            trouble.path.clone_from(&file.path);
-                            self.rejected.insert(file.path.clone(), trouble.error.clone());
-                        }
+                    if Some(trouble.content) == files[idx].content {
+                        let (error, again) = (trouble.error.clone(), trouble.again);
+                        self.reject(&files[idx].path, Some(name), error, again);
                     }
                 }
                 Change::Reject { file, error } => {
                     let Candidate { path, reading, .. } = &files[*file];
-                    if !before.get(path).is_some_and(|told| same(told, error)) {
-                        events.push(rejected(path, reading, error));
+                    let name = reading.name();
+                    if !before.get(path).is_some_and(|told| same(&told.error, error)) {
+                        let (name, file, error) = (name.cloned(), shown(path), error.clone());
+                        events.push(EventKind::Rejected { name, file, error, retry_in: None });
                     }
-                    self.rejected.insert(path.clone(), error.clone());
+                    self.reject(path, name, error.clone(), Tick::NEVER);
                 }
                 _ => {}
             }
         }
+    }
+
+    fn reject(&mut self, path: &Path, name: Option<&Name>, error: Error, again: Tick) {
+        let rejection = Rejection { file: path.to_owned(), error, name: name.cloned(), again };
+        self.rejected.insert(path.to_owned(), rejection);
     }
 
     /// Marks that an operation begins.
@@ -385,8 +385,8 @@ impl Ledger {
         let retry_in = (!for_good).then(|| self.backoff.delay(tries));
         let again = retry_in.map_or(Tick::NEVER, |delay| now + delay);
         events.push(event(name.clone(), shown(&path), error.clone(), retry_in));
-        self.rejected.insert(path.clone(), error.clone());
-        let trouble = Trouble { path, content, again, error, tries, waits_for };
+        self.reject(&path, Some(name), error.clone(), again);
+        let trouble = Trouble { content, again, error, tries, waits_for };
         self.trouble.insert(name.clone(), Box::new(trouble));
     }
 
@@ -411,15 +411,6 @@ impl Ledger {
         running.stop_again = now + delay;
         events.push(EventKind::UndeployFailed { name: name.clone(), error, retry_in: delay });
     }
-}
-
-/// A file is rejected that was not, or for another reason.
-fn rejected(path: &Path, reading: &Reading, error: &Error) -> EventKind {
-    let name = match reading {
-        Reading::Right { name, .. } => Some(name),
-        Reading::Wrong { name, .. } => name.as_ref(),
-    };
-    EventKind::Rejected { name: name.cloned(), file: shown(path), error: error.clone(), retry_in: None }
 }
 
 /// Whether two errors say the same.

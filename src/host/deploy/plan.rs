@@ -99,7 +99,7 @@ fn requires_first<'a, I: Iterator<Item = &'a Name>>(
 }
 
 /// What runs of what was applied from this file.
-fn applied_from<'a>(applied: &'a [(&Path, &Name)], path: &Path) -> &'a [(&'a Path, &'a Name)] {
+pub(super) fn applied_from<'a>(applied: &'a [(&Path, &Name)], path: &Path) -> &'a [(&'a Path, &'a Name)] {
     let from = applied.partition_point(|(other, _)| *other < path);
     let rest = &applied[from..];
     &rest[..rest.partition_point(|(other, _)| *other == path)]
