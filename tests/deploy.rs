@@ -924,6 +924,24 @@ fn an_edit_that_is_wrong_is_not_tried_again_as_what_failed_before_is() {
 }
 
 #[test]
+fn of_what_is_tried_again_it_is_not_told_that_it_failed() {
+    let scene = Scene::new();
+    scene.part("a.json", "a", r#""v": 1"#).start();
+    scene.target.fails("a", [rolled_back("no port"), rolled_back("no port")]);
+    scene.part("a.json", "a", r#""v": 2"#).scan();
+    assert_eq!((scene.deployer.rejected().len(), scene.state()), (1, Health::Degraded));
+    scene.target.hold();
+    for _ in 0..3 {
+        scene.scan();
+        assert_eq!((scene.deployer.rejected(), scene.state()), (Vec::new(), Health::Ready));
+    }
+    scene.target.release();
+    scene.clock.settle();
+    assert_eq!((scene.deployer.rejected().len(), scene.state()), (1, Health::Degraded));
+    scene.told();
+}
+
+#[test]
 fn who_is_rejected_goes_by_the_name_in_the_file() {
     let scene = Scene::new();
     scene.part("a-mqtt.json", "mqtt", r#""v": 1"#).part("b.json", "b", r#""v": 1"#).start();

@@ -116,13 +116,15 @@ impl<'a> Search<'a> {
             add(CauseKind::Error, what, status.last_check.or(Some(status.since)));
         }
         if let Some(rejection) = self.rejection(status.name.as_str()) {
-            let Rejected { file, error, retry_at, .. } = rejection;
-            let what = if retry_at.is_some() { "did not come up" } else { "cannot be used" };
+            let Rejected { file, error, runs, .. } = rejection;
+            let what = what_became_of(rejection);
             // One that is on its way back does not run.
             let is_back = status.kind == LoopKind::Component
                 && matches!(status.phase, Phase::Recovering | Phase::Stopped);
             let before = if is_back { "" } else { ", what it said before still runs" };
-            add(CauseKind::Rejected, format!("an edit of {file} {what}{before}: {error}"), None);
+            let what =
+                if *runs { format!("an edit of {file} {what}{before}: {error}") } else { unused(rejection) };
+            add(CauseKind::Rejected, what, None);
         }
     }
 
@@ -193,6 +195,10 @@ impl<'a> Search<'a> {
 
 /// Why what a descriptor describes does not run.
 pub(super) fn unused(rejection: &Rejected) -> String {
-    let what = if rejection.retry_at.is_some() { "did not come up" } else { "cannot be used" };
+    let what = what_became_of(rejection);
     format!("its descriptor {} {what}: {}", rejection.file, rejection.error)
+}
+
+fn what_became_of(rejection: &Rejected) -> &'static str {
+    if rejection.retry_at.is_some() { "did not come up" } else { "cannot be used" }
 }

@@ -316,6 +316,21 @@ fn a_descriptor_that_cannot_be_used_is_a_cause() {
          a rejected: an edit of a.json did not come up: 1:2: no\n\
          next: it is started again after a delay",
     );
+    // Its first start, tried once more.
+    let component = LoopStatus {
+        kind: LoopKind::Component,
+        phase: Phase::Starting,
+        next_run: None,
+        last_error: None,
+        ..of("a", Health::Unknown)
+    };
+    check(
+        &[component],
+        &[again("a", false)],
+        "a has been unknown for 1m0s: its descriptor a.json did not come up: 1:2: no\n  \
+         a rejected: its descriptor a.json did not come up: 1:2: no\n\
+         next: a.json is tried again in 5s",
+    );
     check(
         &[],
         &[rejected("a", false)],
