@@ -116,12 +116,19 @@ impl Queue {
         self.letters.len() < before
     }
 
-    /// The next to be sent; those of one loop keep their order.
+    /// The next to be sent: those of one loop keep their order, and of the loops
+    /// it is the turn of whichever has waited longest since it was due. One that
+    /// has failed is behind all that were due before its next try, so that none
+    /// waits for longer than each of the others takes once.
     pub(super) fn next(&self, now: Tick) -> Option<Letter> {
-        let mut letters = self.letters.iter().enumerate();
-        letters
-            .find(|(idx, letter)| letter.due <= now && self.is_first(*idx))
-            .map(|(_, letter)| letter.clone())
+        let due = self.firsts().filter(|letter| letter.due <= now);
+        due.min_by_key(|letter| letter.due).cloned()
+    }
+
+    /// The first of each loop, in the order in which they were written.
+    fn firsts(&self) -> impl Iterator<Item = &Letter> {
+        let letters = self.letters.iter().enumerate();
+        letters.filter(|(idx, _)| self.is_first(*idx)).map(|(_, letter)| letter)
     }
 
     fn is_first(&self, idx: usize) -> bool {
@@ -131,7 +138,7 @@ impl Queue {
 
     /// When the first of each loop is due.
     pub(super) fn dues(&self) -> impl Iterator<Item = Tick> {
-        (0..self.letters.len()).filter(|idx| self.is_first(*idx)).map(|idx| self.letters[idx].due)
+        self.firsts().map(|letter| letter.due)
     }
 
     /// Which loop one is about.

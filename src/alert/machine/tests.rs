@@ -476,6 +476,37 @@ fn one_that_fails_is_tried_again_and_keeps_its_place() {
 }
 
 #[test]
+fn who_hangs_does_not_hold_up_the_others() {
+    let mut scene = Scene::new(both(), &["a", "b", "c", "d", "e", "well"]);
+    for name in ["a", "b", "c", "d", "e"] {
+        scene.down(name, Health::Ready);
+    }
+    let requires = |_: &Name| Vec::new();
+    let mut tried = Vec::new();
+    for n in 0..12 {
+        if n == 1 {
+            scene.down("well", Health::Ready).ready("a");
+        }
+        scene.machine.step(scene.now, &World { views: scene.views.clone(), requires: &requires });
+        let letter = scene.machine.next(scene.now).unwrap();
+        let result = match letter.body.name.as_str() {
+            "well" => Ok(()),
+            // From the third try on it is taken.
+            "a" if tried.iter().filter(|name| *name == "a").count() > 1 => Ok(()),
+            _ => {
+                scene.after(10 * SECOND);
+                Err("no answer".to_owned())
+            }
+        };
+        tried.push(letter.body.name.to_string());
+        scene.machine.done(letter.id, scene.now, Stamp::from_micros(0), result);
+    }
+    // Whoever waits longest is next, and its ready follows the down of a.
+    assert_eq!(tried.join(" "), "a b c d e well a b c d e a");
+    assert_eq!(scene.take(Ok(())), ["a ready #7", "b down #2", "c down #3", "d down #4"]);
+}
+
+#[test]
 fn what_waits_is_sent_as_the_descriptor_says_by_now() {
     let to = |program: &str, secs: u32| {
         AlertConfig::default().on_down(Action::exec([program]).timeout(secs * SECOND))
