@@ -218,7 +218,7 @@ impl Machine {
             let action = subject.turn.as_ref().and_then(|turn| config.action(turn.state));
             if action.is_some() && reminder == 0 {
                 n += 1;
-                is_busy = true;
+                is_busy |= self.queue.about(who).next().is_none();
             }
             letters.extend(subject.turn.clone().map(|turn| (who.clone(), turn, reminder)));
         }

@@ -66,10 +66,12 @@ impl Queue {
     }
 
     /// How many wait that are no reminders, for those give way; and whether one
-    /// of them was not tried yet.
+    /// of them is to be tried for the first time now: what waits for another of
+    /// its loop may do so for hours.
     pub(super) fn load(&self) -> (usize, bool) {
-        let waiting = || self.letters.iter().filter(|letter| letter.body.reminder == 0);
-        (waiting().count(), waiting().any(|letter| letter.tries == 0))
+        let is_meant = |letter: &&Letter| letter.body.reminder == 0;
+        let n = self.letters.iter().filter(is_meant).count();
+        (n, self.firsts().filter(is_meant).any(|letter| letter.tries == 0))
     }
 
     /// The number of the next letter.

@@ -507,6 +507,32 @@ fn who_hangs_does_not_hold_up_the_others() {
 }
 
 #[test]
+fn what_waits_behind_one_that_fails_keeps_nobody_from_being_decided() {
+    let names: Vec<String> = (0..CAPACITY).map(|n| format!("w{n}")).collect();
+    let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
+    names.push("x");
+    let mut scene = Scene::new(both().remind_every(10 * SECOND), &names);
+    let requires = |_: &Name| Vec::new();
+    let step = |scene: &mut Scene| {
+        scene.machine.step(scene.now, &World { views: scene.views.clone(), requires: &requires });
+        scene.take(Err("refused".to_owned()))
+    };
+    for name in &names[..CAPACITY] {
+        scene.down(name, Health::Ready);
+    }
+    assert_eq!(step(&mut scene).len(), CAPACITY);
+    scene.ready(names[CAPACITY - 1]);
+    assert!(step(&mut scene).is_empty());
+    let waits = scene.machine.status(&watcher(names[CAPACITY - 1]), scene.now).unwrap();
+    assert_eq!((waits.pending, scene.machine.pending()), (2, CAPACITY));
+    // The reminders are due, and then not any more.
+    step(scene.after(10 * SECOND));
+    assert!(scene.machine.due(scene.now) > scene.now);
+    scene.down("x", Health::Ready);
+    assert_eq!(step(&mut scene), [format!("x down #{}", scene.n)]);
+}
+
+#[test]
 fn what_waits_is_sent_as_the_descriptor_says_by_now() {
     let to = |program: &str, secs: u32| {
         AlertConfig::default().on_down(Action::exec([program]).timeout(secs * SECOND))
