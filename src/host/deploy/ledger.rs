@@ -226,12 +226,11 @@ impl Ledger {
                     else {
                         continue;
                     };
-                    let is_tried = |operation: &Box<UnderWay>| operation.content == trouble.content;
+                    let operation = self.under_way.get(name);
+                    let is_tried = operation.is_some_and(|operation| operation.content == trouble.content);
                     // What is tried again later is as little in use as what is
                     // not; of what is tried now nothing is known.
-                    if Some(trouble.content) == files[idx].content
-                        && !self.under_way.get(name).is_some_and(is_tried)
-                    {
+                    if Some(trouble.content) == files[idx].content && !is_tried {
                         let (error, again) = (trouble.error.clone(), trouble.again);
                         self.reject(&files[idx].path, Some(name), error, again);
                     }
