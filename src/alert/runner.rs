@@ -116,6 +116,9 @@ struct Shared {
     /// Threads that were told to end, until they have.
     ending: Mutex<Vec<Ending>>,
     is_started: Mutex<bool>,
+    /// Held while the file is taken or let go, so that a stop does not let go
+    /// what a start has found taken.
+    turns: Mutex<()>,
     state_file: Option<StateFile>,
     /// Whether what a program of before has kept was read.
     is_restored: Mutex<bool>,
@@ -165,6 +168,7 @@ impl Alerts {
             run: Mutex::default(),
             ending: Mutex::default(),
             is_started: Mutex::default(),
+            turns: Mutex::default(),
             state_file: config
                 .state_file
                 .map(|path| StateFile::new("alerts.state_file", path, ledger::MAX_LEN)),
@@ -181,9 +185,12 @@ impl Alerts {
     /// `InvalidState` when others, in this process or another, keep the file;
     /// a thread that cannot be made is logged when it is needed.
     pub fn start(&self) -> Result<()> {
-        self.0.state_file.as_ref().map_or(Ok(()), StateFile::hold)?;
-        self.0.restore();
-        *self.0.is_started.lock() = true;
+        {
+            let _turn = self.0.turns.lock();
+            self.0.state_file.as_ref().map_or(Ok(()), StateFile::hold)?;
+            self.0.restore();
+            *self.0.is_started.lock() = true;
+        }
         let teller: Arc<dyn Wakes> = self.0.clone();
         self.0.registry.told_by(&teller);
         Ok(())
@@ -228,9 +235,14 @@ impl Alerts {
                 report.add_straggler(Straggler::new(NAME, &task, "an alert", stuck_for));
             }
         }
-        let mut ending = self.0.ending.lock();
-        ending.retain(|ending| !ending.task.has_ended());
-        if ending.is_empty() {
+        let _turn = self.0.turns.lock();
+        let has_ended = {
+            let mut ending = self.0.ending.lock();
+            ending.retain(|ending| !ending.task.has_ended());
+            ending.is_empty()
+        };
+        // Or it was started again meanwhile.
+        if has_ended && !*self.0.is_started.lock() {
             self.0.state_file.iter().for_each(StateFile::let_go);
         }
         report
@@ -646,6 +658,36 @@ mod tests {
             assert_eq!(second.start().unwrap_err().kind(), crate::error::ErrorKind::InvalidState);
         }
         drop(held);
+        assert!(alerts.stop(Duration::from_secs(5)).is_clean());
+        second.start().unwrap();
+        drop(alert);
+        assert!(second.stop(Duration::from_secs(5)).is_clean());
+        std::fs::remove_file(path.with_extension("lock")).unwrap();
+        let _ = std::fs::remove_file(path);
+    }
+
+    #[test]
+    fn what_is_started_while_a_stop_ends_keeps_its_file() {
+        let clock = ManualClock::default();
+        let env = Env::manual(&clock).unwrap();
+        let path = std::env::temp_dir().join(format!("loopkeeper-alerts-again-{}", std::process::id()));
+        let config = AlertsConfig::default().state_file(&path);
+        let (alerts, second) = (Alerts::new(&env, config.clone()), Alerts::new(&env, config));
+        alerts.start().unwrap();
+        // Its thread cannot end before this does.
+        let held = alerts.0.machine.lock();
+        let alert = down(&env, Action::exec(["true"]));
+        until(|| alerts.0.run.lock().is_some());
+        let (stops, report) = (alerts.clone(), Arc::<Mutex<Option<StopReport>>>::default());
+        let told = report.clone();
+        let stop = move || *told.lock() = Some(stops.stop(Duration::from_secs(5)));
+        let stop = Task::spawn(env.budget(), "lk/test".to_owned(), env.stack_size(), stop).unwrap();
+        until(|| alerts.0.run.lock().is_none());
+        alerts.start().unwrap();
+        drop(held);
+        assert!(stop.join_until(real_deadline(Duration::from_secs(5))).is_some());
+        assert!(report.lock().take().unwrap().is_clean());
+        assert_eq!(second.start().unwrap_err().kind(), crate::error::ErrorKind::InvalidState);
         assert!(alerts.stop(Duration::from_secs(5)).is_clean());
         second.start().unwrap();
         drop(alert);
