@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use loopkeeper::host::{
-    ComponentState, HostHandle, Requires, Restart, RestartBudget, RestartPolicy, WhenExhausted, component,
+    ComponentState, ComponentStatus, HostHandle, Requires, Restart, RestartBudget, RestartPolicy,
+    WhenExhausted, component,
 };
 use loopkeeper::status::{StatusSource, aggregate};
 use loopkeeper::testing::{Gate, Recorder, Script};
@@ -872,6 +873,51 @@ fn wrt_19_every_component_says_where_it_is_since_when_and_why() {
         assert_eq!((status.runs, status.restarts), (1, 0));
         assert!(status.last_error.is_none() && status.thread.is_none());
         assert_eq!(host.component("b").unwrap().requires[0].as_str(), "a");
+    });
+}
+
+#[test]
+fn the_time_of_a_call_is_over_when_its_component_has_to_end() {
+    scenario(|world| {
+        let host = world.host();
+        host.start().unwrap();
+        let gate = Gate::default();
+        let hangs = || {
+            let (theirs, clock) = (gate.clone(), world.clock.clone());
+            move |_: &Context| {
+                theirs.pass(&clock);
+                Ok(())
+            }
+        };
+        // Of the clock, which begins at nought.
+        let over = |status: ComponentStatus| status.call.unwrap().deadline.unwrap().as_micros() / 1_000_000;
+        // A start that is to end has the time of the end.
+        let deployed = host.begin_deploy(world.part("a").start(hangs()).config()).unwrap();
+        eventually("a to hang", || gate.waiting() == 1);
+        world.clock.run_for(secs(1));
+        assert_eq!(over(host.component("a").unwrap()), 30);
+        let undeployed = host.begin_undeploy("a", secs(2)).unwrap();
+        assert_eq!(over(host.component("a").unwrap()), 3);
+        world.clock.run_for(secs(3));
+        assert_eq!(states(&host), "a:abandoned");
+        assert_eq!(over(host.status().remove(0)), 3);
+        drop((deployed, undeployed));
+        gate.open();
+        eventually("it to go", || host.status().is_empty());
+        // That of one that replaces another is over with the time of its trial.
+        let gate = Gate::default();
+        let (theirs, clock) = (gate.clone(), world.clock.clone());
+        let hangs = move |_: &Context| {
+            theirs.pass(&clock);
+            Ok(())
+        };
+        host.deploy(world.well("b")).unwrap();
+        let replaced = host.begin_replace(world.part("b").start(hangs).config(), secs(5)).unwrap();
+        eventually("b to hang", || gate.waiting() == 1);
+        assert_eq!(over(host.component("b").unwrap()), 9);
+        gate.open();
+        eventually("b to be ready", || host.component("b").unwrap().ready);
+        drop(replaced);
     });
 }
 

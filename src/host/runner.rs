@@ -270,8 +270,8 @@ impl State {
     }
 
     /// When the call into a component has to be over.
-    pub(super) fn deadline_of(&self, id: Id) -> Tick {
-        self.working_on(id).map_or(Tick::NEVER, |work| work.deadline)
+    pub(super) fn deadline_of(&self, member: &Member) -> Tick {
+        self.working_on(member.id).map_or(Tick::NEVER, |work| work.deadline.min(member.cut()))
     }
 
     /// What a component is in.

@@ -150,7 +150,7 @@ impl Seen {
             call: thread.map(|(_, phase_for)| CallStatus {
                 phase: format!("in {}", state.phase(member)).into(),
                 phase_for,
-                deadline: CallStatus::deadline_at(state.deadline_of(member.id), now, wall),
+                deadline: CallStatus::deadline_at(state.deadline_of(member), now, wall),
                 stuck: shown == ComponentState::Abandoned,
                 activity: None,
             }),

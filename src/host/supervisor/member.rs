@@ -257,6 +257,18 @@ impl Member {
             && matches!(self.health, Health::Ready | Health::Degraded)
     }
 
+    /// When its host ends a call into it, or did, before the call's own time is
+    /// over.
+    pub(in crate::host) fn cut(&self) -> Tick {
+        match (self.stage, &self.trial) {
+            // Once it is to end, its trial does not end it earlier.
+            (Stage::Starting { cut: Tick::NEVER }, Some(trial)) => trial.by,
+            (Stage::Starting { cut } | Stage::Stopping { cut }, _) => cut,
+            (Stage::Abandoned { .. }, _) => self.since,
+            _ => Tick::NEVER,
+        }
+    }
+
     /// When to look at it again though nothing happens, after a look at this
     /// moment.
     pub(super) fn deadline(&self, looked: Tick) -> Tick {
