@@ -635,9 +635,7 @@ impl HostHandle {
     /// What a component requires; nothing where there is none of the name.
     #[must_use]
     pub fn requires(&self, name: &Name) -> Vec<Name> {
-        let state = self.shared.lock();
-        let mut members = state.machine.members();
-        members.find(|member| member.spec.name == *name).map(required).unwrap_or_default()
+        self.shared.lock().machine.get(name.as_str()).map(required).unwrap_or_default()
     }
 
     fn component_statuses(&self) -> Vec<(ComponentState, LoopStatus)> {

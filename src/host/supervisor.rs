@@ -157,8 +157,9 @@ impl Supervisor {
         if !matches!(member.stage, Stage::Waiting { .. }) {
             return Vec::new();
         }
-        let ready = self.ready();
-        Self::blockers(member, &ready)
+        // As of the last settling: who waits is of a host that is on, and there
+        // each change ends in one.
+        Self::blockers(member, self.view.ready())
     }
 
     // Commands.
