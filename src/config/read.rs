@@ -445,10 +445,15 @@ mod tests {
         for key in Settings::SECRETS {
             layers = layers.secret(key);
         }
-        let merged = layers.merge();
+        let merged = layers.clone().merge();
         let shown = merged.redacted(&merged.root, "");
         assert!(!shown.to_string().contains("hunter2"), "{shown}");
         assert_eq!(shown["monitor"]["token_command"], "<secret>");
+        let settings = format!("{:?}", check(layers).unwrap());
+        assert!(
+            settings.contains("token_command: Some(<secret>)") && !settings.contains("hunter2"),
+            "{settings}"
+        );
     }
 
     #[test]

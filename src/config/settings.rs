@@ -1,5 +1,6 @@
 //! The settings of the daemon: what each is, and what it defaults to.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -135,7 +136,7 @@ pub struct AlertSettings {
 }
 
 /// What holds for monitors whose descriptors do not say it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MonitorSettings {
     /// The time between two passes over all checkers. Defaults to 60 s.
@@ -157,6 +158,21 @@ pub struct MonitorSettings {
     /// The roots that `https` servers are believed by, in PEM form. Defaults
     /// to those of browsers.
     pub root_certs: Option<PathBuf>,
+}
+
+impl fmt::Debug for MonitorSettings {
+    /// Without what the program is called with, which may be a key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MonitorSettings")
+            .field("poll_period", &self.poll_period)
+            .field("principal", &self.principal)
+            .field("token_file", &self.token_file)
+            .field("token_command", &self.token_command.as_ref().map(|_| Secret::default()))
+            .field("client_cert", &self.client_cert)
+            .field("client_key", &self.client_key)
+            .field("root_certs", &self.root_certs)
+            .finish()
+    }
 }
 
 impl Default for MonitorSettings {
