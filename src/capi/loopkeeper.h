@@ -3990,9 +3990,10 @@ lk_status lk_host_subscribe(const lk_host *host, lk_events **out);
  *
  * host: consumed; NULL does nothing.
  * Returns: LK_OK; LK_ERR_STALE when it was freed already; LK_ERR_STATE from
- * inside a callback of its own or of its components. Thread: owner. Blocks for the
- * shutdown timeout at most, and for up to five seconds more where a `drop`
- * hangs. Next: lk_env_free.
+ * inside a call of one of its components or a callback of its own. Thread:
+ * owner; inside a callback of a watcher or another loop that is its component
+ * it waits for that one in vain. Blocks for the shutdown timeout at most, and
+ * for up to five seconds more where a `drop` hangs. Next: lk_env_free.
  */
 lk_status lk_host_free(lk_host *host);
 
