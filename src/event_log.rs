@@ -83,9 +83,16 @@ impl fmt::Debug for Bell {
 
 impl EventLog {
     /// Keeps an event, in place of the oldest; its `seq` is filled in.
+    #[inline(always)]
     pub(crate) fn append(&self, event: Event) -> Arc<Event> {
         // Before the lock, which all loops share: memory may have to be fetched.
-        let mut event = Arc::new(event);
+        // And where it was made: once more on the stack it takes a page more of
+        // each loop.
+        self.keep(Arc::new(event))
+    }
+
+    #[inline(never)]
+    fn keep(&self, mut event: Arc<Event>) -> Arc<Event> {
         let mut kept = self.kept.lock();
         kept.seq += 1;
         if let Some(event) = Arc::get_mut(&mut event) {
