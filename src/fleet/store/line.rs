@@ -235,7 +235,8 @@ impl Line {
 #[cfg(all(test, not(shuttle)))]
 mod tests {
     use super::*;
-    use crate::clock::ManualClock;
+    use crate::clock::{ManualClock, real_deadline};
+    use crate::thread::Task;
 
     #[test]
     fn a_server_that_was_not_reached_is_away_for_a_while() {
@@ -253,35 +254,38 @@ mod tests {
     }
 
     #[test]
-    #[allow(clippy::disallowed_methods, reason = "many who connect at once, joined at the end of the scope")]
     fn who_connects_at_once_behind_a_proxy_has_a_line_too() {
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap();
-        let all = std::sync::Barrier::new(4);
+        let all = Arc::new(std::sync::Barrier::new(4));
+        let made = Arc::new(Mutex::new(Vec::new()));
         let connect_with_all = || {
+            let (all, made) = (all.clone(), made.clone());
             let mut is_first = true;
+            let connect = move || {
+                let is_first = std::mem::take(&mut is_first);
+                let together = || is_first.then(|| all.wait());
+                together();
+                let stream = TcpStream::connect(address).unwrap();
+                together();
+                Ok(stream)
+            };
             // A proxy's port is none of ours.
-            Line::of(
-                "proxy",
-                Some(address.port()),
-                || {
-                    let is_first = std::mem::take(&mut is_first);
-                    let together = || is_first.then(|| all.wait());
-                    together();
-                    let stream = TcpStream::connect(address).unwrap();
-                    together();
-                    Ok(stream)
-                },
-                |_| Some(1),
-            )
-            .unwrap()
+            let body = move || {
+                let one = Line::of("proxy", Some(address.port()), connect, |_| Some(1));
+                made.lock().push(one);
+            };
+            Task::spawn(&Budget::default(), "t/connect".to_owned(), STACK_SIZE, body).unwrap()
         };
-        let made: Vec<_> = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..4).map(|_| scope.spawn(connect_with_all)).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-        });
-        for (stream, line) in &made {
-            let line = line.as_ref().expect("a line");
+        let tasks: Vec<_> = (0..4).map(|_| connect_with_all()).collect();
+        for task in &tasks {
+            assert!(task.join_until(real_deadline(Duration::from_secs(10))).is_some());
+        }
+        let made = std::mem::take(&mut *made.lock());
+        assert_eq!(made.len(), 4);
+        for made in made {
+            let (stream, line) = made.unwrap();
+            let line = line.expect("a line");
             assert_eq!(line.plug().socket.local_addr().unwrap(), stream.local_addr().unwrap());
         }
     }
